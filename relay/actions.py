@@ -1,0 +1,107 @@
+"""What a behaviour can ask for, as frozen values.
+
+Actions are wishes: the flow machine drops those that come too late (a FIN on a side that was reset), merges those that
+agree, keeps the stronger of those that do not (RST over FIN), and notes whose wish it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.events import DialFailure, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to be done to one flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial(Action):
+    """Open the connection to the destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonDial(Action):
+    """Give up the dial that is under way; the destination sees no connection, or a reset one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Action):
+    """Tell the opener that it is connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Action):
+    """Tell the opener, in its protocol's words, why it is not connected."""
+
+    failure: DialFailure
+
+
+@dataclass(frozen=True, slots=True)
+class SendFin(Action):
+    """End the stream toward `side`, after everything that is still on its way there. Half-close: it may go on sending."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class SendRst(Action):
+    """Reset the connection to `side`: at once, or after the bytes that are still on their way there."""
+
+    side: Side
+    after_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendProbes(Action):
+    """Have keepalive probes sent to `side` when it has been silent for `idle_s`, one every `interval_s`.
+
+    With `count` unanswered ones the side is dead (`LegTimedOut`). Whole seconds, as kernels count them.
+    """
+
+    side: Side
+    idle_s: int
+    interval_s: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deafen(Action):
+    """Leave everything that `side` sends from now on without an answer, for `at_most_s` seconds, then reset it.
+
+    Where the host cannot (see `Fact.DEAFNESS`) the side is reset at once.
+    """
+
+    side: Side
+    at_most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitBuffer(Action):
+    """Acknowledge at most about `size_bytes` from `side` that the other side has not taken yet."""
+
+    side: Side
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLoss(Action):
+    """Say in the event log that `count_bytes` were acknowledged to one side and never reached the other."""
+
+    count_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer(Action):
+    """Call `on_timer_fired` with this key in `after_s` seconds; a timer of the same key starts anew."""
+
+    key: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Action):
+    """Say something about the flow in the event log."""
+
+    text: str

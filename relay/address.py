@@ -1,0 +1,122 @@
+"""Endpoints, and the ways people write them on a command line.
+
+    HOST:PORT                         127.0.0.1:1080   [::1]:1080   example.org:443
+    [BIND:]PORT:HOST:PORT             8022:127.0.0.1:22   [::1]:8022:[::1]:22      (ssh -L's syntax)
+    NAME:PORT:ADDRESS                 api.test:443:127.0.0.1                       (curl --resolve's syntax)
+
+An IPv6 literal stands in brackets wherever a port may follow it. No name is ever resolved here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from relay.errors import ConfigError
+
+MAX_PORT = 0xFFFF
+_MAX_NAME = 255  # RFC 1035 section 2.3.4, and what the length byte of a SOCKS5 name can say
+_PART = re.compile(r"\[[^\]]*\]|[^:\[\]]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host, as an address literal or a name, and a port (0 to 65535)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The host as an address, or None if it is a name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a name counts only if it is `localhost`."""
+        return self.ip.is_loopback if self.ip is not None else self.host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSpec:
+    """Listen on `bind`, and carry every connection made to it to `target`."""
+
+    bind: Endpoint
+    target: Endpoint
+
+    def __str__(self) -> str:
+        return f"{self.bind} -> {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveOverride:
+    """Answer `name` with `address` when it is asked for with `port`; nobody else is asked."""
+
+    name: str
+    port: int
+    address: str
+
+
+def parse_endpoint(text: str, *, where: str) -> Endpoint:
+    """Read `HOST:PORT`.
+
+    Raises:
+        ConfigError: naming `where` (an option or a file's key) and the form it takes.
+    """
+    host, port = _split(text, (2,), where=where, form="HOST:PORT, e.g. 127.0.0.1:1080 or [::1]:1080")
+    return Endpoint(_host(host, where), _port(port, where))
+
+
+def parse_forward(text: str, *, where: str) -> ForwardSpec:
+    """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one."""
+    form = "[BIND:]PORT:HOST:PORT, e.g. 8022:127.0.0.1:22"
+    *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form)
+    target = Endpoint(_host(host, where), _port(target_port, where))
+    if target.port == 0:
+        raise ConfigError(f"{where}: nothing can listen on port 0 of {host}", hint=f"the form is {form}")
+    return ForwardSpec(Endpoint(_host(bind[0], where) if bind else "127.0.0.1", _port(port, where)), target)
+
+
+def parse_resolve(text: str, *, where: str) -> ResolveOverride:
+    """Read `NAME:PORT:ADDRESS`; the address must be a literal."""
+    form = "NAME:PORT:ADDRESS, e.g. api.test:443:127.0.0.1"
+    name, port, address = _split(text, (3,), where=where, form=form)
+    literal = address.strip("[]")
+    try:
+        ipaddress.ip_address(literal)
+    except ValueError:
+        raise ConfigError(f"{where}: {address!r} is not an IP address", hint=f"the form is {form}") from None
+    return ResolveOverride(_host(name, where).lower(), _port(port, where), literal)
+
+
+def _split(text: str, counts: tuple[int, ...], *, where: str, form: str) -> list[str]:
+    parts, at = [], 0
+    while (match := _PART.match(text, at)) is not None:
+        parts.append(match.group())
+        at = match.end()
+        if at >= len(text) or text[at] != ":":
+            break
+        at += 1
+    if at != len(text) or len(parts) not in counts:
+        raise ConfigError(f"{where}: cannot read {text!r}", hint=f"the form is {form}")
+    return parts
+
+
+def _host(text: str, where: str) -> str:
+    host = text[1:-1] if text.startswith("[") else text
+    if not host or len(host) > _MAX_NAME or any(c.isspace() for c in host):
+        raise ConfigError(f"{where}: {text!r} is not a host", hint="give a name or an address, IPv6 in brackets")
+    return host
+
+
+def _port(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
+        raise ConfigError(f"{where}: {text!r} is not a port", hint=f"a port is a number from 0 to {MAX_PORT}")
+    return int(text)

@@ -1,0 +1,101 @@
+"""How a behaviour is written.
+
+A behaviour is a dataclass: its fields are its settings, its `on_<event>` methods its rules. One instance serves one
+flow, so what a rule must remember is an ordinary attribute. A handler takes the event and yields actions.
+
+    @dataclass
+    class Grumble(Behaviour):
+        after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
+
+        def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+            yield StartTimer("grumble", self.after_s)
+
+        def on_timer_fired(self, event: TimerFired) -> Actions:
+            yield Note("still here?")
+
+Its name is its class's, in kebab case: `grumble`. Which facts it needs follows from the handlers it has; a handler whose
+name fits no event is a `TypeError` at import. Guarantees: events come in order and one at a time, `on_timer_fired` only
+for timers of one's own. Not guaranteed: that any event comes at all (a host may be unable to see it).
+
+Behaviours are pure: no sockets, clocks or randomness. Time is in the events, waiting is `StartTimer`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias
+
+from relay import events
+from relay.actions import Action
+from relay.events import Event, Fact
+
+Actions: TypeAlias = Iterable[Action]
+
+
+def _words(camel: str, joint: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", joint, camel).lower()
+
+
+HANDLERS: Mapping[str, type[Event]] = MappingProxyType(
+    {f"on_{_words(event.__name__, '_')}": event for event in Event.__subclasses__()}
+)
+"""Every handler a behaviour may have, and the event it is called with."""
+
+_FACT_BEHIND: Mapping[type[Event], Fact] = {
+    events.TosChanged: Fact.TOS,
+    events.ProbeArrived: Fact.KEEPALIVE,
+    events.ConnectRequested: Fact.HANDSHAKE,
+    events.OpenerVanished: Fact.HANDSHAKE,
+    events.FinReceived: Fact.CLOSE,
+    events.RstReceived: Fact.CLOSE,
+}
+
+
+def setting(
+    default: Any,
+    *,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A behaviour's field that profiles and `--set` may change.
+
+    `doc` says what it means, units included; `low` and `high` are the least and greatest values taken, `choices` the
+    only ones. Its type is its default's.
+    """
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+
+
+class Behaviour:
+    """A rule from events to actions; subclass it as a dataclass."""
+
+    name: ClassVar[str]
+    """What profiles, `--set` and the event log call it."""
+    handled: ClassVar[Mapping[type[Event], str]]
+    """The events it has a handler for, and the handlers' names."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = _words(cls.__name__, "-")
+        names = [name for name in dir(cls) if name.startswith("on_")]
+        for name in names:
+            if name not in HANDLERS:
+                raise TypeError(f"{cls.__name__}.{name} handles no event; there are: {', '.join(sorted(HANDLERS))}")
+        cls.handled = {HANDLERS[name]: name for name in names}
+
+    def needs(self) -> AbstractSet[Fact]:
+        """The facts without which this behaviour, as it is set, cannot do what it says."""
+        return frozenset(fact for event, fact in _FACT_BEHIND.items() if event in self.handled)
+
+    def withheld_tos_bits(self) -> int:
+        """Which bits of the TOS byte matter so much that a segment must be withheld.
+
+        A segment from the internal side that differs from its SYN in any of them is not taken in, neither its data nor
+        its ACK, before `on_tos_changed` has decided; if that leaves the connection up, the peer's retransmission is.
+        """
+        return 0

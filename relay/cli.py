@@ -1,0 +1,288 @@
+"""The command line: `relay serve`, `relay profiles`, `relay explain`, `relay doctor`.
+
+Data goes to stdout, talk to stderr. A mistake is answered with one line that names it and a hint, and exit code 2; what
+this host cannot do with exit code 3. Every option can be set by an environment variable instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Optional, TextIO
+
+import anyio
+import typer
+
+
+from relay import report
+from relay.address import Endpoint
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
+from relay.errors import ConfigError, RelayError
+from relay.eventlog import EventLog, JsonLines
+from relay.fidelity import assess
+from relay.observe import survey
+from relay.interrupt import open_signals
+from relay.profiles import load_profile
+from relay.server import Relay, open_relay
+from relay.textlog import TextLines
+
+BACKENDS = ("asyncio", "trio")
+
+app = typer.Typer(
+    name="relay",
+    help="A relay that behaves like a hypervisor's user-space NAT.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ProfileOption = Annotated[str, typer.Option("--profile", envvar="RELAY_PROFILE", help="A profile's name, or a TOML file.")]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
+    typer.Option("--set", envvar="RELAY_SET", metavar="BEHAVIOUR.SETTING=VALUE", help="Change a setting; repeatable."),
+]
+ObserverOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
+]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="relay", standalone_mode=False)
+    except RelayError as error:
+        _complain(str(error), error.hint)
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads any more, and the interpreter would say so once again
+        return 141
+    except Exception as fault:
+        if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
+            context = getattr(fault, "ctx", None)
+            command = context.command_path if context is not None else "relay"
+            _complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
+            return 2
+        if os.environ.get("RELAY_DEBUG"):
+            raise
+        _complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        print(version("vmnat-relay"))  # noqa: T201
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    profile: ProfileOption = DEFAULT_PROFILE,
+    settings: SetOption = None,
+    listen: Annotated[
+        str, typer.Option("--listen", envvar="RELAY_LISTEN", metavar="HOST:PORT", help="The proxy; port 0 picks one.")
+    ] = DEFAULT_LISTEN,
+    forward: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--forward", envvar="RELAY_FORWARD", metavar="[BIND:]PORT:HOST:PORT", help="A port forward; repeatable."
+        ),
+    ] = None,
+    inbound: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--inbound",
+            envvar="RELAY_INBOUND",
+            metavar="[BIND:]PORT:HOST:PORT",
+            help="A port forward to the guest: what is dialled is the internal side; repeatable.",
+        ),
+    ] = None,
+    auth: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--auth", envvar="RELAY_AUTH", metavar="USER:PASS", help="Who may use the proxy."),
+    ] = None,
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
+    ] = False,
+    backend: Annotated[
+        str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
+    ] = "asyncio",
+    observer: ObserverOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
+    ] = False,
+    events: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
+    ] = None,
+    resolve: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+        ),
+    ] = None,
+    source: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="The address to dial from."),
+    ] = None,
+    port_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--port-file", envvar="RELAY_PORT_FILE", metavar="FILE", help="Write the ports here when ready."),
+    ] = None,
+    handshake_timeout: Annotated[
+        float, typer.Option(envvar="RELAY_HANDSHAKE_TIMEOUT", help="Seconds a client has to say what it wants.")
+    ] = 10.0,
+    connect_timeout: Annotated[
+        float, typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to answer.")
+    ] = 30.0,
+    drain_timeout: Annotated[
+        float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
+    ] = 5.0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")
+    ] = False,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
+    config = configure(
+        profile,
+        settings=settings or (),
+        listen=listen,
+        forwards=forward or (),
+        inbound=inbound or (),
+        auth=auth,
+        allow_open=allow_open,
+        observer=observer,
+        strict=strict,
+        resolve=resolve or (),
+        source=source,
+        handshake_timeout_s=handshake_timeout,
+        connect_timeout_s=connect_timeout,
+        drain_timeout_s=drain_timeout,
+    )
+    _raise_descriptor_limit()
+    log = EventLog()
+    with ExitStack() as stack:
+        if not quiet:
+            log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
+        if events is not None:
+            log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
+        anyio.run(_serve, config, log, port_file, backend=backend)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles."""
+    print(report.profiles())  # noqa: T201
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A profile's name, or a TOML file.")] = DEFAULT_PROFILE,
+    settings: SetOption = None,
+    observer: ObserverOption = None,
+) -> None:
+    """Show a profile's quirks, their evidence, and what this host can do about each."""
+    profile = load_profile(name, tuple(settings or ()))
+    print(report.explain(profile, assess(profile, survey(observer)), colour=_colour(sys.stdout)))  # noqa: T201
+
+
+@app.command()
+def doctor(observer: ObserverOption = None) -> None:
+    """Show what this host can see and do, and the remedy for what it cannot."""
+    print(report.doctor(survey(observer), colour=_colour(sys.stdout)))  # noqa: T201
+
+
+async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None) -> None:
+    async with open_relay(config, log) as relay:
+        print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+        if port_file is not None:
+            _write_ports(port_file, relay)
+        async with anyio.create_task_group() as tasks:
+            await _until_told_to_stop(relay)
+            tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope)
+            await relay.drain(config.drain_timeout_s)
+            tasks.cancel_scope.cancel()
+
+
+async def _until_told_to_stop(relay: Relay) -> None:
+    link_down = getattr(signal, "SIGUSR1", None)
+    watched = (signal.SIGINT, signal.SIGTERM) + ((link_down,) if link_down is not None else ())
+    with open_signals(*watched) as received:
+        async for number in received:
+            if number != link_down:
+                return
+            relay.link_down()
+
+
+async def _cancel_when_told_again(scope: anyio.CancelScope) -> None:
+    with open_signals(signal.SIGINT, signal.SIGTERM) as received:
+        async for _ in received:
+            scope.cancel()
+
+
+def _write_ports(path: Path, relay: Relay) -> None:
+    addresses: list[Endpoint] = [*relay.forward_addresses, *relay.inbound_addresses]
+    if relay.address is not None:
+        addresses.insert(0, relay.address)
+    # Renamed into place: whoever waits for the file finds it whole.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text("".join(f"{address.port}\n" for address in addresses))
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--port-file: cannot write {path}: {error.strerror}", hint="name a file that can be written") from None
+
+
+@contextmanager
+def _open_events(name: str) -> Iterator[TextIO]:
+    if name == "-":
+        yield sys.stdout
+        return
+    try:
+        stream = Path(name).open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout") from None
+    with stream:
+        yield stream
+
+
+def _complain(message: str, hint: str) -> None:
+    print(f"relay: {message}", file=sys.stderr)  # noqa: T201
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+
+
+def _colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _raise_descriptor_limit() -> None:
+    """A relay needs two descriptors a flow; the soft limit is often 256 or 1024, the hard one far more."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        pass  # macOS says unlimited and means less

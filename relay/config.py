@@ -1,0 +1,118 @@
+"""What a relay is told to do, checked before anything is opened.
+
+`configure` takes every setting the way people write it, for the command line, tests and programs alike; whatever is
+wrong with one is a `ConfigError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_endpoint, parse_forward, parse_resolve
+from relay.errors import ConfigError
+from relay.profiles import Profile, load_profile
+from relay.protocols import Credentials
+
+DEFAULT_LISTEN = "127.0.0.1:1080"
+DEFAULT_PROFILE = "vmware-fusion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """A relay's settings, in order. Times are in seconds."""
+
+    profile: Profile
+    listen: Endpoint | None
+    forwards: tuple[ForwardSpec, ...]
+    inbound: tuple[ForwardSpec, ...]
+    auth: Credentials | None
+    observer: str | None
+    strict: bool
+    resolve: tuple[ResolveOverride, ...]
+    source: str | None
+    handshake_timeout_s: float
+    connect_timeout_s: float
+    drain_timeout_s: float
+
+
+def configure(
+    profile: str | Profile = DEFAULT_PROFILE,
+    *,
+    settings: Iterable[str] = (),
+    listen: str | None = DEFAULT_LISTEN,
+    forwards: Iterable[str] = (),
+    inbound: Iterable[str] = (),
+    auth: str | None = None,
+    allow_open: bool = False,
+    observer: str | None = None,
+    strict: bool = False,
+    resolve: Iterable[str] = (),
+    source: str | None = None,
+    handshake_timeout_s: float = 10.0,
+    connect_timeout_s: float = 30.0,
+    drain_timeout_s: float = 5.0,
+) -> RelayConfig:
+    """Check and put together a relay's settings.
+
+    `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `listen` is
+    the proxy's HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS,
+    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from.
+
+    Raises:
+        ConfigError: naming the option that is wrong, in the command line's words.
+    """
+    endpoint = parse_endpoint(listen, where="--listen") if listen is not None else None
+    credentials = _credentials(auth)
+    if endpoint is not None and credentials is None and not allow_open:
+        _refuse_open(endpoint, "--listen", "add --auth USER:PASS, or --allow-open if everybody may use it")
+    specs = {
+        where: tuple(parse_forward(text, where=where) for text in texts)
+        for where, texts in (("--forward", forwards), ("--inbound", inbound))
+    }
+    for where, parsed in specs.items():
+        for spec in parsed:
+            if not allow_open:
+                _refuse_open(spec.bind, where, "a forward asks nobody for a password; add --allow-open if that is meant")
+    if endpoint is None and not any(specs.values()):
+        raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
+    if source is not None and Endpoint(source, 0).ip is None:
+        raise ConfigError(f"--source: {source!r} is not an IP address", hint="give one of this host's addresses")
+    for name, value in (
+        ("--handshake-timeout", handshake_timeout_s),
+        ("--connect-timeout", connect_timeout_s),
+        ("--drain-timeout", drain_timeout_s),
+    ):
+        if not 0 < value <= 86_400:
+            raise ConfigError(f"{name}: {value:g} is out of range", hint="give seconds, more than 0 and up to 86400")
+    return RelayConfig(
+        profile=load_profile(profile, tuple(settings)) if isinstance(profile, str) else profile,
+        listen=endpoint,
+        forwards=specs["--forward"],
+        inbound=specs["--inbound"],
+        auth=credentials,
+        observer=observer,
+        strict=strict,
+        resolve=tuple(parse_resolve(text, where="--resolve") for text in resolve),
+        source=source,
+        handshake_timeout_s=handshake_timeout_s,
+        connect_timeout_s=connect_timeout_s,
+        drain_timeout_s=drain_timeout_s,
+    )
+
+
+def _credentials(text: str | None) -> Credentials | None:
+    if text is None:
+        return None
+    user, colon, password = text.partition(":")
+    if not user or not colon or not password:
+        raise ConfigError("--auth: not of the form USER:PASS", hint="neither part may be empty")
+    for part in (user, password):
+        if len(part.encode()) > 255:  # RFC 1929: one length byte each
+            raise ConfigError("--auth: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
+    return Credentials(user, password)
+
+
+def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:
+    if not bind.is_loopback:
+        raise ConfigError(f"{where}: {bind} can be reached by others, and nothing asks them who they are", hint=hint)

@@ -1,0 +1,101 @@
+"""Drives the flows of one relay; `relay.driver.flow` has the flow itself."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from relay.driver.flow import Flow
+from relay.driver.journal import Journal, Process
+from relay.eventlog import EventLog
+from relay.frontends import Conversation
+from relay.net.connect import Connector
+from relay.net.engine import Engine
+from relay.net.leg import Leg
+from relay.observe import Observers, owner_of
+from relay.profiles import Profile
+
+_MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long things may take, in seconds."""
+
+    handshake_timeout_s: float = 10.0
+
+
+class Driver:
+    """The flows of one relay, and what they share."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connector: Connector,
+        observers: Observers,
+        profile: Profile,
+        log: EventLog,
+        limits: Limits,
+    ) -> None:
+        self.engine = engine
+        self.connector = connector
+        self.observers = observers
+        self.profile = profile
+        self.log = log
+        self.limits = limits
+        self.flows: dict[int, Flow] = {}
+        self._numbers = itertools.count(1)
+        self._lookups = 0
+
+    def accept(self, sock: socket.socket, conversation: Conversation) -> None:
+        """Take over a connection that was just accepted."""
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            sock.close()  # it came and went: a port probe
+            return
+        self._new_flow(conversation).start(sock)
+
+    def go_on(self, leg: Leg, conversation: Conversation) -> None:
+        """Serve the next request of an opener whose last flow is over."""
+        self._new_flow(conversation).inherit(leg)
+
+    def link_down(self) -> None:
+        """Tell every flow that the host's link went down."""
+        self.log.emit("link-down")
+        for flow in list(self.flows.values()):
+            flow.link_down()
+
+    def end_all(self, because: str) -> int:
+        """Reset every flow that is left; returns how many there were."""
+        flows = list(self.flows.values())
+        for flow in flows:
+            flow.give_up(because)
+        return len(flows)
+
+    def name_owner(self, journal: Journal, sock: socket.socket) -> None:
+        """Find out which process has the other end of `sock`, if anybody wants to know."""
+        if self.log.wanted and self._lookups < _MAX_OWNER_LOOKUPS:
+            self._lookups += 1
+            journal.hold()
+            self.engine.spawn(self._look_up_owner, journal, sock)
+
+    async def _look_up_owner(self, journal: Journal, sock: socket.socket) -> None:
+        found: Process | None = None
+        try:
+            process = await anyio.to_thread.run_sync(owner_of, sock, abandon_on_cancel=True)
+            found = (process.pid, process.name) if process is not None else None
+        except OSError:
+            pass  # the connection is over already
+        finally:
+            self._lookups -= 1
+            journal.name_process(found)
+
+    def _new_flow(self, conversation: Conversation) -> Flow:
+        flow = Flow(self, next(self._numbers), conversation)
+        self.flows[flow.number] = flow
+        return flow

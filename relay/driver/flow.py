@@ -1,0 +1,524 @@
+"""One flow: turns what its sockets do into events, and the flow machine's answers into what its sockets do.
+
+A flow passes through four phases:
+
+    TALKING    its opener says what it wants (a front end's conversation)
+    DIALLING   the behaviours were asked; what the opener sends meanwhile is kept
+    CARRYING   two pumps move bytes, and every FIN, RST and fact goes to the machine
+    OVER       nothing more happens; a leg may still be flushing, or playing deaf
+
+Nothing here knows any behaviour. A fault, a behaviour's or our own, ends this flow and no other.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from relay.actions import (
+    AbandonDial,
+    Deafen,
+    Dial,
+    Grant,
+    LimitBuffer,
+    Note,
+    Refuse,
+    ReportLoss,
+    SendFin,
+    SendProbes,
+    SendRst,
+    StartTimer,
+)
+from relay.address import Endpoint
+from relay.driver.exchange import ExchangePumps
+from relay.driver.facts import InternalFacts, own_tos
+from relay.driver.journal import Journal
+from relay.errors import BehaviourError, ProtocolError
+from relay.events import (
+    ConnectRequested,
+    DialFailed,
+    DialFailure,
+    DialSucceeded,
+    Event,
+    FinReceived,
+    LegTimedOut,
+    LinkWentDown,
+    OpenerVanished,
+    ProbeArrived,
+    RstReceived,
+    Side,
+    TimerFired,
+    TosChanged,
+)
+from relay.flow import FlowMachine, Step
+from relay.frontends import Conversation
+from relay.net.connect import Connecting
+from relay.net.leg import BROKEN, Leg
+from relay.net.pump import Outcome, Pump
+from relay.net.timers import Timer
+from relay.observe import syn_tos
+
+if TYPE_CHECKING:
+    from relay.driver import Driver
+
+EARLY_BYTES = 64 * 1024
+"""What an opener may send before its connection exists; then its window closes."""
+LINGER_S = 60.0
+"""How long a side that was sent a FIN has for its own, once the other side is over; Linux keeps FIN_WAIT2 as long."""
+
+_Args = ParamSpec("_Args")
+
+
+def _guarded(method: Callable[Concatenate[Flow, _Args], None]) -> Callable[Concatenate[Flow, _Args], None]:
+    """Wrap what others call: whatever it raises ends the flow, and stops here."""
+
+    @wraps(method)
+    def guarded(flow: Flow, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
+        try:
+            method(flow, *args, **kwargs)
+        except Exception as fault:  # noqa: BLE001 - no flow may take the relay down
+            flow.break_off(fault)
+
+    return guarded
+
+
+class _Phase(enum.Enum):
+    TALKING = enum.auto()
+    DIALLING = enum.auto()
+    CARRYING = enum.auto()
+    OVER = enum.auto()
+
+
+class Flow:
+    """One flow. Owns its legs; see the module for its phases."""
+
+    __slots__ = (
+        "_connecting",
+        "_conversation",
+        "_driver",
+        "_early",
+        "_exchange",
+        "_facts",
+        "_finished_pumps",
+        "_journal",
+        "_legs",
+        "_machine",
+        "_phase",
+        "_pumps",
+        "_scheduled",
+        "_timers",
+        "number",
+    )
+
+    def __init__(self, driver: Driver, number: int, conversation: Conversation) -> None:
+        self.number = number
+        self._driver = driver
+        self._conversation = conversation
+        self._journal = Journal(driver.log, number, driver.engine.now_s())
+        self._machine = FlowMachine(driver.profile.behaviours(), conversation.opener)
+        self._phase = _Phase.TALKING
+        self._legs: dict[Side, Leg] = {}
+        self._facts: InternalFacts | None = None
+        self._exchange: ExchangePumps | None = None
+        self._pumps: tuple[Pump, ...] = ()
+        self._finished_pumps: list[Pump] = []
+        self._early = bytearray()
+        self._connecting: Connecting | None = None
+        self._timers: dict[str, Timer] = {}
+        self._scheduled = False
+
+    # Beginning
+
+    @_guarded
+    def start(self, sock: socket.socket) -> None:
+        """Begin with a connection that was just accepted."""
+        opener = self._conversation.opener
+        leg = self._legs[opener] = Leg(self._driver.engine, sock, opener, self)
+        if opener is Side.INTERNAL:
+            self._driver.name_owner(self._journal, sock)
+            self._watch(leg, syn_tos(sock) or 0)
+        if self._conversation.request is not None:
+            self._request()
+        else:
+            limit_s = self._driver.limits.handshake_timeout_s
+            self._start_timer("handshake", limit_s, partial(self._turn_away, f"no request within {limit_s:g} s"))
+
+    @_guarded
+    def inherit(self, leg: Leg) -> None:
+        """Begin with an opener that had another flow before, and has its request ready."""
+        leg.owner = self
+        self._legs[leg.side] = leg
+        self._driver.name_owner(self._journal, leg.sock)
+        self._watch(leg, syn_tos(leg.sock) or 0)
+        self._request()
+
+    def _watch(self, leg: Leg, syn: int) -> None:
+        self._facts = InternalFacts(
+            self._driver.observers,
+            leg,
+            syn=syn,
+            mask=self._driver.profile.withheld_tos_bits,
+            withheld=self._on_segment_withheld,
+            changed=self._change_tos,
+            probed=self._on_probe,
+        )
+
+    # The sockets call
+
+    @_guarded
+    def on_leg_ready(self, leg: Leg) -> None:
+        self._advance()
+
+    def _advance(self) -> None:
+        match self._phase:
+            case _Phase.TALKING:
+                self._talk()
+            case _Phase.DIALLING:
+                self._keep_early_data()
+            case _Phase.CARRYING:
+                self._carry()
+            case _Phase.OVER:
+                pass
+
+    def _talk(self) -> None:
+        leg, buffer = self._opener_leg, self._driver.engine.buffer
+        while leg.readable and self._phase is _Phase.TALKING:
+            count = leg.receive_into(buffer)
+            if count > 0:
+                try:
+                    leg.write(self._conversation.receive_data(bytes(buffer[:count])))
+                except ProtocolError as error:
+                    leg.write(error.reply)
+                    self._turn_away(str(error))
+                    return
+                if self._conversation.request is not None:
+                    self._request()
+            elif count == 0:
+                self._turn_away("it closed the connection")
+            elif count == BROKEN:
+                self._turn_away("it reset the connection")
+
+    def _turn_away(self, reason: str) -> None:
+        self._journal.write("handshake-failed", client=self._client(), reason=reason)
+        self._finish()
+
+    def _request(self) -> None:
+        self._stop_timer("handshake")
+        self._phase = _Phase.DIALLING
+        self._early += self._conversation.early_data
+        self._journal.write(
+            "flow-opened", via=self._conversation.via, client=self._client(), destination=str(self._destination)
+        )
+        self._handle(ConnectRequested(self._now_s(), self._destination, self._conversation.opener))
+        if self._phase is _Phase.DIALLING:
+            self._keep_early_data()
+
+    # Dialling
+
+    def _keep_early_data(self) -> None:
+        leg, buffer = self._opener_leg, self._driver.engine.buffer
+        while leg.readable and self._phase is _Phase.DIALLING and len(self._early) < EARLY_BYTES:
+            count = leg.receive_into(buffer[: EARLY_BYTES - len(self._early)])
+            if count > 0:
+                self._early += buffer[:count]
+                continue
+            gone = count == 0 and self._conversation.half_close_means_gone and not self._early
+            if (count == BROKEN or gone) and not self._machine.is_over(leg.side):
+                self._handle(OpenerVanished(self._now_s()))
+            return  # a FIN behind the input: the pump will meet it again
+
+    def _dial(self) -> None:
+        self._connecting = self._driver.connector.connect(
+            self._destination, partial(self._on_connected, self._now_s()), self._on_dial_failed
+        )
+
+    @_guarded
+    def _on_connected(self, began_s: float, sock: socket.socket, address: Endpoint) -> None:
+        self._connecting = None
+        side = self._conversation.opener.other
+        self._journal.write("flow-connected", address=str(address), dial_s=round(self._now_s() - began_s, 6))
+        leg = self._legs[side] = Leg(self._driver.engine, sock, side, self)
+        if side is Side.INTERNAL:
+            self._driver.name_owner(self._journal, sock)
+            self._watch(leg, own_tos(sock))
+        self._handle(DialSucceeded(self._now_s()))
+        if self._phase is _Phase.DIALLING:
+            self._begin_to_carry()
+
+    @_guarded
+    def _on_dial_failed(self, failure: DialFailure) -> None:
+        self._connecting = None
+        self._journal.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
+        self._handle(DialFailed(self._now_s(), failure))
+
+    # Carrying
+
+    def _begin_to_carry(self) -> None:
+        self._phase = _Phase.CARRYING
+        near, far = self._opener_leg, self._legs[self._conversation.opener.other]
+        buffer, codec = self._driver.engine.buffer, self._conversation.codec
+        if codec is None:
+            self._pumps = (Pump(buffer, near, far), Pump(buffer, far, near))
+        else:
+            self._exchange = ExchangePumps(buffer, near, far, codec)
+            self._pumps = (self._exchange.from_client, self._exchange.from_origin)
+        self._drop_what_cannot_go()
+        if self._early:
+            self._pumps[0].hand_on(self._early)
+            self._early = bytearray()
+        self._carry()
+
+    def _carry(self) -> None:
+        for pump in self._pumps:
+            if self._phase is not _Phase.CARRYING:
+                return
+            if pump in self._finished_pumps:
+                if not self._machine.is_over(pump.source.side) and pump.source.find_broken():
+                    self._report_broken(pump.source)
+                continue
+            match self._run(pump):
+                case Outcome.SPENT:
+                    self._schedule()
+                case Outcome.FINISHED:
+                    self._finished_pumps.append(pump)
+                    self._handle(FinReceived(self._now_s(), pump.source.side))
+                case Outcome.BROKEN:
+                    self._finished_pumps.append(pump)
+                    self._report_broken(pump.source)
+                case Outcome.WAITING:
+                    pass
+
+    def _run(self, pump: Pump) -> Outcome:
+        if self._exchange is None:
+            return pump.run()
+        try:
+            outcome = self._exchange.run(pump)
+        except ProtocolError as error:
+            self._opener_leg.write(error.reply)
+            self._journal.write("fault", error=str(error))
+            self._finish("protocol-error")
+            return Outcome.WAITING
+        if self._exchange.wants_another_origin:
+            self._hand_over()
+        elif pump is self._exchange.from_origin and self._exchange.lets_client_go_on:
+            self._schedule()
+        return outcome
+
+    def _hand_over(self) -> None:
+        """The opener's next request is for another server: this flow ends in order, and another goes on."""
+        near = self._opener_leg
+        del self._legs[near.side]
+        self._finish("next-request")
+        self._conversation.redirect()
+        self._driver.go_on(near, self._conversation)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._driver.engine.call_soon(self._resume)
+
+    @_guarded
+    def _resume(self) -> None:
+        self._scheduled = False
+        self._advance()
+
+    def _report_broken(self, leg: Leg) -> None:
+        unacked_bytes = leg.unacked_bytes()
+        other = self._legs[leg.side.other]
+        if not other.closed:
+            unacked_bytes += other.unread_bytes()
+        event = LegTimedOut if leg.timed_out else RstReceived
+        self._handle(event(self._now_s(), leg.side, unacked_bytes))
+
+    # Facts
+
+    @_guarded
+    def _on_segment_withheld(self, new: int | None) -> None:
+        """The kernel keeps a segment from us: what came before it goes on first."""
+        if self._phase is _Phase.OVER or self._machine.is_over(Side.INTERNAL):
+            return
+        for pump in self._pumps:
+            if pump.source.side is Side.INTERNAL and pump not in self._finished_pumps:
+                pump.run_dry()
+        self._change_tos(new)
+
+    def _change_tos(self, new: int | None) -> None:
+        facts = self._facts
+        assert facts is not None  # noqa: S101 - it was a watch of theirs that called
+        old = facts.tos
+        if new is not None:
+            facts.tos = new
+        self._journal.write_tos(facts.syn, old, new)
+        self._handle(TosChanged(self._now_s(), Side.INTERNAL, facts.syn, old, new))
+        if not self._machine.is_over(Side.INTERNAL):
+            facts.release()
+
+    @_guarded
+    def _on_probe(self) -> None:
+        if self._phase is not _Phase.OVER and self._facts is not None:
+            self._handle(ProbeArrived(self._now_s(), Side.INTERNAL))
+            self._facts.ask()  # a probe is a segment too
+
+    @_guarded
+    def link_down(self) -> None:
+        """The host's link went down."""
+        self._handle(LinkWentDown(self._now_s()))
+
+    # The machine answers
+
+    def _handle(self, event: Event) -> None:
+        self._journal.write_event(event)
+        self._perform(self._machine.handle(event))
+
+    def _perform(self, steps: list[Step]) -> None:
+        for action, because in steps:
+            match action:
+                case Dial():
+                    self._dial()
+                case AbandonDial():
+                    self._journal.write("dial-abandoned", because=because)
+                    self._abandon_dial()
+                case Grant():
+                    self._opener_leg.write(self._conversation.grant(self._bound_address()))
+                case Refuse(failure=failure):
+                    self._refuse(failure)
+                case SendFin(side=side):
+                    self._journal.write("fin-sent", side=side.value, because=because)
+                    self._legs[side].finish()
+                case SendRst(side=side, after_data=after_data):
+                    self._reset(self._legs[side], because, after_data=after_data)
+                case Deafen(side=side, at_most_s=at_most_s):
+                    self._deafen(self._legs[side], at_most_s, because)
+                case SendProbes(side=side, idle_s=idle_s, interval_s=interval_s, count=count):
+                    self._legs[side].send_probes(idle_s, interval_s, count)
+                case LimitBuffer(side=side, size_bytes=size_bytes):
+                    self._legs[side].limit_buffer(size_bytes)
+                case ReportLoss(count_bytes=count_bytes):
+                    self._journal.lost_bytes += count_bytes
+                    self._journal.write("bytes-lost", bytes=count_bytes, because=because)
+                case StartTimer(key=key, after_s=after_s):
+                    name = f"{because}/{key}"
+                    self._start_timer(name, after_s, partial(self._on_timer, name))
+                case Note(text=text):
+                    self._journal.write("note", text=text, because=because)
+                case _:
+                    raise AssertionError(f"nobody performs {action}")
+        self._drop_what_cannot_go()
+        if self._machine.over:
+            self._finish()
+        elif "linger" not in self._timers and any(self._waits_for_last_fin(side) for side in self._legs):
+            self._start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
+
+    def _waits_for_last_fin(self, side: Side) -> bool:
+        return self._machine.is_over(side.other) and not self._machine.can_send(side)
+
+    def _refuse(self, failure: DialFailure) -> None:
+        words = self._conversation.refuse(failure)
+        if words is None:
+            self._opener_leg.reset()
+        else:
+            self._opener_leg.write(words)
+            self._opener_leg.finish()
+
+    def _reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
+        self._journal.write("rst-sent", side=leg.side.value, because=because)
+        if leg.side is Side.INTERNAL and self._facts is not None:
+            self._facts.close()
+        if after_data:
+            leg.reset_after_data()
+        else:
+            leg.reset()
+
+    def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
+        if self._driver.observers.deafen(leg.sock):
+            self._journal.write("deafened", side=leg.side.value, because=because)
+            self._driver.engine.call_later(at_most_s, leg.reset)
+        else:
+            self._reset(leg, because, after_data=True)
+
+    def _drop_what_cannot_go(self) -> None:
+        for pump in self._pumps:
+            if pump.sink is not None and not self._machine.can_send(pump.sink.side):
+                pump.sink = None
+
+    @_guarded
+    def _on_timer(self, name: str) -> None:
+        self._handle(TimerFired(self._now_s(), name))
+
+    # Ending
+
+    def give_up(self, because: str) -> None:
+        """Reset whatever is not over yet."""
+        self._perform(self._machine.end(because))
+        self._finish(because)
+
+    def break_off(self, fault: Exception) -> None:
+        """End the flow because something in it broke."""
+        culprit = f"fault:{fault.behaviour}" if isinstance(fault, BehaviourError) else "fault"
+        self._journal.write("fault", error=str(fault) or type(fault).__name__)
+        if not isinstance(fault, BehaviourError):
+            self._driver.engine.on_fault(fault)
+        self.give_up(culprit)
+
+    def _finish(self, because: str = "") -> None:
+        if self._phase is _Phase.OVER:
+            return
+        asked = self._phase is not _Phase.TALKING
+        self._phase = _Phase.OVER
+        self._driver.flows.pop(self.number, None)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._facts is not None:
+            self._facts.close()
+        self._abandon_dial()
+        for leg in self._legs.values():
+            ending = self._machine.endings.get(leg.side)
+            if ending is None or ending.how not in ("rst", "silence"):  # those end in their own time
+                leg.wind_down()
+        if asked or self._machine.endings:
+            moved = {pump.source.side: pump.moved_bytes for pump in self._pumps}
+            self._journal.write_ending(
+                self._machine, because or self._machine.cause, str(self._conversation.request), moved, self._now_s()
+            )
+
+    def _abandon_dial(self) -> None:
+        if self._connecting is not None:
+            self._connecting.abandon()
+            self._connecting = None
+
+    # Odds and ends
+
+    @property
+    def _opener_leg(self) -> Leg:
+        return self._legs[self._conversation.opener]
+
+    @property
+    def _destination(self) -> Endpoint:
+        destination = self._conversation.request
+        assert destination is not None  # noqa: S101 - the phases after TALKING have one
+        return destination
+
+    def _bound_address(self) -> Endpoint | None:
+        far = self._legs.get(self._conversation.opener.other)
+        return Endpoint(*far.sock.getsockname()[:2]) if far is not None else None
+
+    def _client(self) -> str:
+        try:
+            return str(Endpoint(*self._opener_leg.sock.getpeername()[:2]))
+        except OSError:
+            return "a client that is gone"
+
+    def _now_s(self) -> float:
+        return self._driver.engine.now_s()
+
+    def _start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
+        self._stop_timer(key)
+        self._timers[key] = self._driver.engine.call_later(after_s, callback)
+
+    def _stop_timer(self, key: str) -> None:
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()

@@ -1,0 +1,97 @@
+"""A flow's own part of the event log: every record with the flow's number and the app's process.
+
+Which process it is takes a moment to find out. Until then the flow's records are held back, so that each can name it;
+they keep the time at which they were made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from relay.eventlog import EventLog, Record
+from relay.events import Event, FinReceived, LegTimedOut, LinkWentDown, OpenerVanished, ProbeArrived, RstReceived, Side
+from relay.flow import FlowMachine
+
+Process: TypeAlias = tuple[int, str]
+
+
+class Journal:
+    """Records what happens to one flow."""
+
+    __slots__ = ("_flow", "_held", "_log", "_process", "lost_bytes", "started_s")
+
+    def __init__(self, log: EventLog, flow: int, started_s: float) -> None:
+        self._log = log
+        self._flow = flow
+        self._process: Process | None = None
+        self._held: list[Record] | None = None
+        self.started_s = started_s
+        self.lost_bytes = 0
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Record one thing; see `relay.eventlog.FIELDS`."""
+        if not self._log.wanted:
+            return
+        record = self._log.record(event, flow=self._flow, process=self._process, **fields)
+        if self._held is None:
+            self._log.hand_on(record)
+        else:
+            self._held.append(record)
+
+    def hold(self) -> None:
+        """Keep records back until `name_process` is called."""
+        self._held = []
+
+    def name_process(self, process: Process | None) -> None:
+        """Say whose flow it is, as far as anybody knows, and let go of what was held back."""
+        held, self._held, self._process = self._held or (), None, process
+        for record in held:
+            self._log.hand_on(record.of_process(process))
+
+    def write_event(self, event: Event) -> None:
+        """Record an event that comes from a peer."""
+        match event:
+            case FinReceived(side=side):
+                self.write("fin-received", side=side.value)
+            case RstReceived(side=side, unacked_bytes=unacked_bytes):
+                self.write("rst-received", side=side.value, unacked_bytes=unacked_bytes)
+            case LegTimedOut(side=side, unacked_bytes=unacked_bytes):
+                self.write("timed-out", side=side.value, unacked_bytes=unacked_bytes)
+            case ProbeArrived(side=side):
+                self.write("keepalive-probe", side=side.value)
+            case OpenerVanished():
+                self.write("opener-vanished")
+            case LinkWentDown() | _:
+                pass  # said once for all flows, or of no interest to a reader
+
+    def write_tos(self, syn: int, old: int, new: int | None) -> None:
+        """Record a change of the internal side's TOS byte."""
+        self.write(
+            "tos-changed",
+            side=Side.INTERNAL.value,
+            syn=syn,
+            old=old,
+            new=new,
+            syn_precedence=syn >> 5,
+            new_precedence=None if new is None else new >> 5,
+        )
+
+    def write_ending(
+        self, machine: FlowMachine, because: str, destination: str, moved: dict[Side, int], now_s: float
+    ) -> None:
+        """Record how it all ended."""
+        fields: dict[str, Any] = {}
+        for side in Side:
+            ending = machine.endings.get(side)
+            fields[side.value] = ending.how if ending else None
+            fields[f"{side.value}_because"] = ending.because if ending else None
+        self.write(
+            "flow-ended",
+            destination=destination,
+            because=because,
+            bytes_out=moved.get(Side.INTERNAL, 0),
+            bytes_in=moved.get(Side.EXTERNAL, 0),
+            bytes_lost=self.lost_bytes,
+            duration_s=round(now_s - self.started_s, 6),
+            **fields,
+        )

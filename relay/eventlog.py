@@ -1,0 +1,154 @@
+"""What happened, told to whoever listens: a terminal, a file of JSON lines, a test.
+
+A record is an event's name, when, which flow, and fields. `FIELDS` is the whole vocabulary, and the documentation of
+the JSON; a record with another field does not get out of here.
+
+    {"at": "2026-01-31T12:00:00.123+00:00", "at_s": 1.234567, "event": "tos-changed", "flow": 7, "side": "internal", ...}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "relay-started": {
+        "profile": "the profile's name",
+        "listen": "the proxy's address, or null",
+        "forwards": "the forwards, as BIND -> TARGET",
+        "inbound": "the inbound forwards, as BIND -> TARGET",
+        "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
+    },
+    "relay-draining": {"flows": "how many are open", "at_most_s": "how long they have"},
+    "relay-stopped": {"flows_ended": "how many the stop ended"},
+    "accept-paused": {"reason": "why connections cannot be accepted for now"},
+    "accept-resumed": {},
+    "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
+    "flow-opened": {
+        "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
+        "client": "the opener's address",
+        "destination": "what it asked for",
+    },
+    "flow-connected": {"address": "the address that was reached", "dial_s": "how long that took, in seconds"},
+    "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
+    "dial-abandoned": {"because": "the behaviour"},
+    "opener-vanished": {},
+    "tos-changed": {
+        "side": "whose segment it was",
+        "syn": "the TOS byte of its SYN",
+        "old": "the byte before",
+        "new": "the byte now; null if it is only known to differ",
+        "syn_precedence": "the SYN's precedence",
+        "new_precedence": "the precedence now, or null",
+    },
+    "keepalive-probe": {"side": "who sent it"},
+    "fin-received": {"side": "who sent it"},
+    "rst-received": {"side": "who sent it", "unacked_bytes": "what it was sent and never acknowledged"},
+    "timed-out": {"side": "who stopped answering", "unacked_bytes": "what it was sent and never acknowledged"},
+    "link-down": {},
+    "fin-sent": {"side": "to whom", "because": "the behaviour"},
+    "rst-sent": {"side": "to whom", "because": "the behaviour"},
+    "deafened": {"side": "whose segments are left unanswered", "because": "the behaviour"},
+    "bytes-lost": {"bytes": "acknowledged to one side, never taken by the other", "because": "the behaviour"},
+    "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
+    "flow-ended": {
+        "destination": "what the flow was for",
+        "because": "what ended it first: a behaviour, `peer`, `shutdown`, `fault` or `next-request`",
+        "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
+        "internal_because": "who ended it: a behaviour's name, or `peer`",
+        "external": "likewise, the external side",
+        "external_because": "likewise",
+        "bytes_out": "carried from the internal to the external side",
+        "bytes_in": "carried from the external to the internal side",
+        "bytes_lost": "acknowledged to one side, never taken by the other",
+        "duration_s": "from accept to end, in seconds",
+    },
+    "fault": {"error": "what broke inside the relay or a behaviour"},
+}
+"""Every event's own fields and their meaning. All have `at`, `at_s`, `event` and `flow`; a flow's have `process`."""
+
+COMMON_FIELDS: Mapping[str, str] = {
+    "at": "wall-clock time, ISO 8601, UTC",
+    "at_s": "seconds since the relay started, from a monotonic clock",
+    "event": "the event's name",
+    "flow": "the flow's number, or null",
+    "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that happened."""
+
+    event: str
+    at_s: float
+    flow: int | None
+    process: tuple[int, str] | None
+    fields: Mapping[str, Any]
+
+    def of_process(self, process: tuple[int, str] | None) -> Record:
+        """The same record, naming the process."""
+        return replace(self, process=process)
+
+    def as_json(self, started_at: float) -> str:
+        at = datetime.fromtimestamp(started_at + self.at_s, UTC).isoformat(timespec="milliseconds")
+        process = {"pid": self.process[0], "name": self.process[1]} if self.process else None
+        head = {"at": at, "at_s": round(self.at_s, 6), "event": self.event, "flow": self.flow, "process": process}
+        return json.dumps(head | dict(self.fields))
+
+
+class EventLog:
+    """Hands records to its listeners as they come. A listener that raises is dropped, and the others told."""
+
+    def __init__(self) -> None:
+        self.started_at = time.time()
+        self._started_s = time.monotonic()
+        self._listeners: list[Callable[[Record], None]] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens; if not, there is no need to find out what to say."""
+        return bool(self._listeners)
+
+    def subscribe(self, listener: Callable[[Record], None]) -> Callable[[], None]:
+        """Have `listener` called with every record from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def record(
+        self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any
+    ) -> Record:
+        """Make a record of now without handing it on."""
+        if unknown := fields.keys() - FIELDS[event].keys():
+            raise KeyError(f"{event} has no field {', '.join(sorted(unknown))}")
+        return Record(event, time.monotonic() - self._started_s, flow, process, fields)
+
+    def emit(
+        self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any
+    ) -> None:
+        if self._listeners:
+            self.hand_on(self.record(event, flow=flow, process=process, **fields))
+
+    def hand_on(self, record: Record) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(record)
+            except Exception as fault:  # noqa: BLE001 - a full disk or a closed pipe must not end a flow
+                self._listeners.remove(listener)
+                self.emit("fault", error=f"the event log's listener was dropped: {fault}")
+
+
+class JsonLines:
+    """Writes each record as one line of JSON."""
+
+    def __init__(self, stream: TextIO, log: EventLog) -> None:
+        self._stream = stream
+        self._log = log
+
+    def __call__(self, record: Record) -> None:
+        self._stream.write(record.as_json(self._log.started_at) + "\n")
+        self._stream.flush()

@@ -1,0 +1,176 @@
+"""What can happen to a flow, as frozen values.
+
+A flow's life, as its behaviours see it:
+
+    ConnectRequested --> DialSucceeded | DialFailed | OpenerVanished --> facts on the wire ... --> both sides over
+
+Every event carries `at_s`, seconds on the relay's monotonic clock: behaviours have no clock of their own.
+Events name what was seen, never what should be done about it; that is the behaviours' to say (`relay.actions`).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from relay.address import Endpoint
+
+
+class Side(enum.Enum):
+    """The two ends of a NATed connection, in RFC 5382's words."""
+
+    INTERNAL = "internal"
+    """The guest's end: the app under test."""
+    EXTERNAL = "external"
+    """The end toward the server."""
+
+    # Members are singletons; hashing them by name costs more than the rest of an event's way through the machine.
+    __hash__ = object.__hash__
+
+    @property
+    def other(self) -> Side:
+        return Side.EXTERNAL if self is Side.INTERNAL else Side.INTERNAL
+
+
+class Fact(enum.Enum):
+    """A kind of thing that something on this host must be able to see, or do, for a behaviour to work."""
+
+    TOS = "TOS byte"
+    """Every segment's TOS byte is seen, and a segment that differs can be withheld."""
+    KEEPALIVE = "keepalive probe"
+    """Keepalive probes from the app are seen."""
+    HANDSHAKE = "handshake order"
+    """The opener learns of its connection when a behaviour says so, not before."""
+    CLOSE = "FIN and RST"
+    """FIN and RST are told apart, and each can be sent at will."""
+    LOCAL_ACK = "local acknowledgement"
+    """The app's data is acknowledged by the relay, before the server has it."""
+    END_TO_END_ACK = "end-to-end acknowledgement"
+    """The app's data is acknowledged when the server has acknowledged it, not before."""
+    DEAFNESS = "unanswered probe"
+    """A socket can be made to leave whatever its peer sends without an answer."""
+
+
+class FailureKind(enum.Enum):
+    """Why a destination was not reached. The front ends' reply codes are chosen by this alone."""
+
+    REFUSED = "refused"
+    NETWORK_UNREACHABLE = "network unreachable"
+    HOST_UNREACHABLE = "host unreachable"
+    TIMED_OUT = "timed out"
+    NOT_RESOLVED = "name not resolved"
+    DENIED = "denied"
+    EXHAUSTED = "out of resources"
+    OTHER = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailure:
+    """Why a dial came to nothing: the kind, and one line of detail for a person."""
+
+    kind: FailureKind
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} ({self.detail})" if self.detail else self.kind.value
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to one flow, at `at_s` on the monotonic clock."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRequested(Event):
+    """The opener asked for `destination`; nothing was dialled or answered yet."""
+
+    destination: Endpoint
+    opener: Side
+
+
+@dataclass(frozen=True, slots=True)
+class DialSucceeded(Event):
+    """The handshake with the destination is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed(Event):
+    """The destination was not reached."""
+
+    failure: DialFailure
+
+
+@dataclass(frozen=True, slots=True)
+class OpenerVanished(Event):
+    """The opener went away before it was granted its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class TosChanged(Event):
+    """A segment from `side` carried another TOS byte than the one before.
+
+    `syn` is the byte of the side's SYN, `old` that of its last known segment. `new` is None where the host saw that a
+    segment differed in a watched bit but not what it carried. Whether the segment was withheld is up to the provider.
+    """
+
+    side: Side
+    syn: int
+    old: int
+    new: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeArrived(Event):
+    """A keepalive probe came from `side` (RFC 9293 section 3.8.4)."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class FinReceived(Event):
+    """`side` will send no more; everything it sent before has been passed on."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class RstReceived(Event):
+    """`side` reset the connection. `unacked_bytes` were accepted for it and never acknowledged by it."""
+
+    side: Side
+    unacked_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LegTimedOut(Event):
+    """`side` stopped answering, or became unreachable, and the connection to it is dead."""
+
+    side: Side
+    unacked_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(Event):
+    """A timer that this behaviour started ran out. Only the behaviour that started it sees it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkWentDown(Event):
+    """The host's network link went down, or somebody said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one side of a flow ended, and which behaviour made it so.
+
+    `how` is one of `fin`, `rst`, `refused`, `abandoned`; `because` is a behaviour's name, `peer` if that side ended
+    the connection itself, or a word for what the relay did on its own (`shutdown`, `fault`).
+    """
+
+    side: Side
+    how: str
+    because: str

@@ -1,0 +1,49 @@
+"""What this host can do about each quirk of a profile: exact, approximate, or impossible.
+
+A quirk is as good as the worst of the facts it needs; the words come from whatever supplies that fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.errors import Unsupported
+from relay.observe import Fidelity, Support, Survey
+from relay.profiles import Profile, Quirk
+
+_WORST_FIRST = (Fidelity.IMPOSSIBLE, Fidelity.APPROXIMATE, Fidelity.EXACT)
+
+
+@dataclass(frozen=True, slots=True)
+class QuirkFidelity:
+    """One quirk, and how well this host can show it."""
+
+    quirk: Quirk
+    support: Support
+
+
+def assess(profile: Profile, survey: Survey, *, forwards: bool = False) -> list[QuirkFidelity]:
+    """Judge every quirk of the profile; `forwards` says that connections come through port forwards, too."""
+    return [
+        QuirkFidelity(quirk, _worst(survey.of(fact, forward=forwards) for fact in quirk.build().needs()))
+        for quirk in profile.quirks
+    ]
+
+
+def demand_possible(assessed: Iterable[QuirkFidelity]) -> None:
+    """Insist that no quirk is impossible here.
+
+    Raises:
+        Unsupported: naming the first one that is, with the remedy.
+    """
+    for each in assessed:
+        if each.support.fidelity is Fidelity.IMPOSSIBLE:
+            raise Unsupported(
+                f"--strict: this host cannot show {each.quirk.name}: {each.support.how}", hint=each.support.remedy
+            )
+
+
+def _worst(supports: Iterable[Support]) -> Support:
+    kernel = Support(Fidelity.EXACT, "kernel sockets", "needs nothing that a host may lack")
+    return min(supports, key=lambda support: _WORST_FIRST.index(support.fidelity), default=kernel)

@@ -1,0 +1,221 @@
+"""One flow, as a machine: events in, actions out.
+
+The machine has no rules of its own about what a NAT does. It asks the flow's behaviours, in the profile's order, and
+keeps their answers possible:
+
+* an action on a side that is over, or was never there, is dropped; so is a second FIN, grant or refusal;
+* of a FIN and a RST for the same side in one answer the RST stays;
+* each action that stays carries the name of the behaviour that wished it.
+
+A flow is two sides and a few bits about each; every state one may want to name (half-closed, lingering) follows from
+them. A side is over once it was reset, by itself or by us, or both its FINs have passed; the flow is over when both are.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from relay.actions import (
+    AbandonDial,
+    Action,
+    Deafen,
+    Dial,
+    Grant,
+    LimitBuffer,
+    Refuse,
+    SendFin,
+    SendProbes,
+    SendRst,
+)
+from relay.behaviours import Behaviour
+from relay.errors import BehaviourError
+from relay.events import (
+    DialFailed,
+    DialSucceeded,
+    Ending,
+    Event,
+    FinReceived,
+    LegTimedOut,
+    OpenerVanished,
+    RstReceived,
+    Side,
+    TimerFired,
+)
+
+PEER = "peer"
+"""`Ending.because` of a side that ended the connection itself."""
+
+
+class Step(NamedTuple):
+    """An action to perform now, and the name of the behaviour behind it."""
+
+    action: Action
+    because: str
+
+
+class _Bit(enum.IntFlag):
+    PRESENT = enum.auto()  # there is, or was, a connection to this side
+    FIN_RECEIVED = enum.auto()
+    FIN_SENT = enum.auto()
+    DEAD = enum.auto()  # reset by either end, timed out, vanished or refused
+    FINISHED = FIN_RECEIVED | FIN_SENT
+
+
+# Plain integers: the arithmetic of IntFlag costs a microsecond a step.
+_PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
+    int(bit) for bit in (_Bit.PRESENT, _Bit.FIN_RECEIVED, _Bit.FIN_SENT, _Bit.DEAD, _Bit.FINISHED)
+)
+
+
+class FlowMachine:
+    """Feed it events in order with `handle`; perform the steps it returns, in order, before the next event."""
+
+    __slots__ = ("_answered", "_behaviours", "_dialling", "_plan", "_sides", "cause", "endings", "opener")
+
+    def __init__(self, behaviours: Sequence[Behaviour], opener: Side = Side.INTERNAL) -> None:
+        self._behaviours = behaviours
+        self._plan = _plan_for(tuple(type(behaviour) for behaviour in behaviours))
+        self._sides = {opener: _PRESENT, opener.other: 0}
+        self._dialling = False
+        self._answered = False
+        self.opener = opener
+        self.cause = ""
+        """What began the flow's end: a behaviour's name, `internal-peer`, `external-peer` or `destination`."""
+        self.endings: dict[Side, Ending] = {}
+        """How each side ended, or began to end."""
+
+    def handle(self, event: Event) -> list[Step]:
+        """Take in one event and return what to do about it.
+
+        Raises:
+            BehaviourError: a behaviour raised; the flow is to be ended with `end`.
+        """
+        opener_was_over = self.is_over(self.opener)
+        self._observe(event)
+        steps: list[Step] = []
+        for index, handler in self._plan.get(type(event), ()):
+            behaviour = self._behaviours[index]
+            if isinstance(event, TimerFired) and not event.key.startswith(f"{behaviour.name}/"):
+                continue
+            seen = TimerFired(event.at_s, event.key.partition("/")[2]) if isinstance(event, TimerFired) else event
+            try:
+                steps.extend(Step(action, behaviour.name) for action in getattr(behaviour, handler)(seen))
+            except Exception as fault:
+                raise BehaviourError(behaviour.name, event, fault) from fault
+        steps = self._possible(_merged(steps))
+        opener_ended = self.is_over(self.opener) and not opener_was_over
+        if self._dialling and opener_ended and not isinstance(event, OpenerVanished):
+            # Whoever ended it: nobody is left to end what the dial may still bring, so the behaviours must hear of it.
+            steps += self.handle(OpenerVanished(event.at_s))
+        return steps
+
+    def end(self, because: str) -> list[Step]:
+        """Give the whole flow up: the steps that end whatever is not over yet."""
+        steps = [Step(SendRst(side), because) for side in Side]
+        if self._dialling:
+            steps.insert(0, Step(AbandonDial(), because))
+        return self._possible(steps)
+
+    def is_over(self, side: Side) -> bool:
+        """Whether nothing more can come from or go to this side, or nothing ever did."""
+        bits = self._sides[side]
+        return not bits & _PRESENT or bool(bits & _DEAD) or bits & _FINISHED == _FINISHED
+
+    def can_send(self, side: Side) -> bool:
+        """Whether bytes for this side can still be delivered."""
+        return self._sides[side] & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
+
+    @property
+    def answered(self) -> bool:
+        """Whether the opener has been granted or refused its connection."""
+        return self._answered
+
+    @property
+    def over(self) -> bool:
+        return not self._dialling and self.is_over(Side.INTERNAL) and self.is_over(Side.EXTERNAL)
+
+    def _observe(self, event: Event) -> None:
+        match event:
+            case DialSucceeded():
+                self._dialling = False
+                self._sides[self.opener.other] |= _PRESENT
+            case DialFailed():
+                self._dialling = False
+                self.cause = self.cause or "destination"
+            case OpenerVanished():
+                self._finish(self.opener, _DEAD, "abandoned", PEER)
+            case FinReceived(side=side):
+                self._finish(side, _FIN_RECEIVED, "fin", PEER)
+            case RstReceived(side=side):
+                self._finish(side, _DEAD, "rst", PEER)
+            case LegTimedOut(side=side):
+                self._finish(side, _DEAD, "timeout", PEER)
+            case _:
+                pass
+
+    def _finish(self, side: Side, bit: int, how: str, because: str) -> None:
+        """Note one more step of a side's end: its first FIN, in either direction, or whatever kills it."""
+        if self.is_over(side):
+            return
+        self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
+        if bit == _DEAD or side not in self.endings:
+            self.endings[side] = Ending(side, how, because)
+        self._sides[side] |= bit
+
+    def _possible(self, steps: list[Step]) -> list[Step]:
+        return [step for step in steps if self._apply(step)]
+
+    def _apply(self, step: Step) -> bool:
+        """Note what the step does to the flow; False if it cannot be done any more."""
+        match step.action:
+            case SendRst(side=side) | Deafen(side=side):
+                if self.is_over(side):
+                    return False
+                self._finish(side, _DEAD, "rst" if isinstance(step.action, SendRst) else "silence", step.because)
+            case SendFin(side=side):
+                if not self.can_send(side):
+                    return False
+                self._finish(side, _FIN_SENT, "fin", step.because)
+            case Refuse():
+                if self._answered or self.is_over(self.opener):
+                    return False
+                self._answered = True
+                self._finish(self.opener, _DEAD, "refused", step.because)
+            case Grant():
+                if self._answered or self.is_over(self.opener):
+                    return False
+                self._answered = True
+            case Dial():
+                if self._dialling or self._sides[self.opener.other] or self.is_over(self.opener):
+                    return False
+                self._dialling = True
+            case AbandonDial():
+                if not self._dialling:
+                    return False
+                self._dialling = False
+            case SendProbes(side=side) | LimitBuffer(side=side):
+                return not self.is_over(side)
+            case _:
+                pass
+        return True
+
+
+def _merged(steps: list[Step]) -> list[Step]:
+    """Drop the FINs for sides that the same answer resets."""
+    reset = {step.action.side for step in steps if isinstance(step.action, SendRst)}
+    if not reset:
+        return steps
+    return [step for step in steps if not (isinstance(step.action, SendFin) and step.action.side in reset)]
+
+
+@cache
+def _plan_for(kinds: tuple[type[Behaviour], ...]) -> dict[type[Event], tuple[tuple[int, str], ...]]:
+    """Which of these behaviours handle which event, by index and handler."""
+    plan: dict[type[Event], list[tuple[int, str]]] = {}
+    for index, kind in enumerate(kinds):
+        for event, handler in kind.handled.items():
+            plan.setdefault(event, []).append((index, handler))
+    return {event: tuple(handlers) for event, handlers in plan.items()}

@@ -1,0 +1,39 @@
+"""Port forwards: every connection to a port is for one destination.
+
+The kernel accepts the opener before we know of it, so a grant says nothing and a refusal can only be a RST.
+"""
+
+from __future__ import annotations
+
+from relay.address import Endpoint
+from relay.events import DialFailure, Side
+
+
+class ForwardConversation:
+    """A connection to a forwarded port; see `Conversation`."""
+
+    __slots__ = ("opener", "request")
+
+    early_data = b""
+    codec = None
+    half_close_means_gone = False  # `printf x | nc -N` has a FIN on the way before anybody was dialled
+
+    def __init__(self, target: Endpoint, opener: Side) -> None:
+        self.request: Endpoint | None = target
+        self.opener = opener
+
+    @property
+    def via(self) -> str:
+        return "forward" if self.opener is Side.INTERNAL else "inbound"
+
+    def receive_data(self, data: bytes) -> bytes:
+        raise AssertionError("a forward asks for nothing")
+
+    def grant(self, bound: Endpoint | None) -> bytes:
+        return b""
+
+    def refuse(self, failure: DialFailure) -> bytes | None:
+        return None
+
+    def redirect(self) -> None:
+        raise AssertionError("a forward has one destination")

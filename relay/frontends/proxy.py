@@ -1,0 +1,67 @@
+"""The proxy port: SOCKS4, SOCKS4a, SOCKS5 and HTTP, told apart by the first byte."""
+
+from __future__ import annotations
+
+from relay.address import Endpoint
+from relay.events import DialFailure, Side
+from relay.protocols import NEED_DATA, Connect, Credentials, Handshake, HttpExchange, Send, open_handshake
+
+
+class ProxyConversation:
+    """A connection to the proxy port; see `Conversation`."""
+
+    __slots__ = ("_credentials", "_handshake", "request")
+
+    opener = Side.INTERNAL
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        self._credentials = credentials
+        self._handshake: Handshake | None = None
+        self.request: Endpoint | None = None
+
+    @property
+    def via(self) -> str:
+        return self._handshake.name if self._handshake is not None else "proxy"
+
+    @property
+    def early_data(self) -> bytes:
+        return self._known.trailing_data
+
+    @property
+    def codec(self) -> HttpExchange | None:
+        return self._known.codec
+
+    @property
+    def half_close_means_gone(self) -> bool:
+        return self._known.half_close_means_gone
+
+    def receive_data(self, data: bytes) -> bytes:
+        if self._handshake is None:
+            self._handshake = open_handshake(data, self._credentials)
+        else:
+            self._handshake.receive_data(data)
+        answer = b""
+        while (event := self._handshake.next_event()) is not NEED_DATA:
+            match event:
+                case Send(data=reply):
+                    answer += reply
+                case Connect(destination=destination):
+                    self.request = destination
+                    break
+        return answer
+
+    def grant(self, bound: Endpoint | None) -> bytes:
+        return self._known.grant(bound)
+
+    def refuse(self, failure: DialFailure) -> bytes | None:
+        return self._known.refuse(failure)
+
+    def redirect(self) -> None:
+        codec = self.codec
+        if codec is not None:
+            self.request = codec.next_destination
+
+    @property
+    def _known(self) -> Handshake:
+        assert self._handshake is not None, "asked before the first byte"  # noqa: S101
+        return self._handshake

@@ -1,0 +1,147 @@
+"""From a destination to a connection: overrides, literals, the resolver, then the dial.
+
+A destination that is one of the relay's own listening addresses is denied: the relay would be its own client for ever.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from relay.address import Endpoint, ResolveOverride
+from relay.events import DialFailure, FailureKind
+from relay.net.dial import Address, Dial
+from relay.net.engine import Engine
+
+_MAX_LOOKUPS = 64  # at once; getaddrinfo holds a thread for each
+
+
+class Connector:
+    """Opens a relay's outgoing connections."""
+
+    def __init__(
+        self, engine: Engine, *, overrides: Iterable[ResolveOverride], source: str | None, timeout_s: float
+    ) -> None:
+        self._engine = engine
+        self._overrides = {(override.name, override.port): override.address for override in overrides}
+        self._source = source
+        self._timeout_s = timeout_s
+        self._limiter = anyio.CapacityLimiter(_MAX_LOOKUPS)
+        self.own_addresses: set[Endpoint] = set()
+        """Where this relay listens."""
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name ourselves from now on."""
+        self._overrides[override.name, override.port] = override.address
+
+    def connect(
+        self,
+        destination: Endpoint,
+        connected: Callable[[socket.socket, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+    ) -> Connecting:
+        """Begin to connect; exactly one of the two is called, later, unless the result's `abandon` is."""
+        return Connecting(self, self._engine, destination, connected, failed)
+
+    def known(self, destination: Endpoint) -> list[Address] | None:
+        """Its addresses where nobody need be asked."""
+        host = self._overrides.get((destination.host.lower(), destination.port), destination.host)
+        literal = Endpoint(host, destination.port)
+        if literal.ip is None:
+            return None
+        return [(socket.AF_INET if literal.ip.version == 4 else socket.AF_INET6, literal)]
+
+    async def look_up(self, destination: Endpoint) -> list[Address]:
+        """Ask the host's resolver; an empty list is its no."""
+        try:
+            answers = await anyio.to_thread.run_sync(
+                partial(socket.getaddrinfo, destination.host, destination.port, type=socket.SOCK_STREAM),
+                abandon_on_cancel=True,
+                limiter=self._limiter,
+            )
+        except (OSError, UnicodeError):
+            return []
+        return [(family, Endpoint(str(address[0]), destination.port)) for family, _, _, _, address in answers]
+
+    def dial(
+        self,
+        addresses: list[Address],
+        connected: Callable[[socket.socket, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+    ) -> Dial:
+        return Dial(
+            self._engine, addresses, timeout_s=self._timeout_s, source=self._source, connected=connected, failed=failed
+        )
+
+    def is_own(self, target: Endpoint) -> bool:
+        """Whether the relay itself listens there."""
+        return any(
+            target.port == own.port and (target.host == own.host or (_is_wildcard(own) and _is_local(target)))
+            for own in self.own_addresses
+        )
+
+
+class Connecting:
+    """One connection in the making, its name's resolution included."""
+
+    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_failed")
+
+    def __init__(
+        self,
+        connector: Connector,
+        engine: Engine,
+        destination: Endpoint,
+        connected: Callable[[socket.socket, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+    ) -> None:
+        self._connector = connector
+        self._destination = destination
+        self._connected = connected
+        self._failed = failed
+        self._dial: Dial | None = None
+        self._abandoned = False
+        addresses = connector.known(destination)
+        if addresses is None:
+            engine.spawn(self._look_up)
+        else:
+            engine.call_soon(partial(self._start, addresses))
+
+    def abandon(self) -> None:
+        """Give up; nobody is told."""
+        self._abandoned = True
+        if self._dial is not None:
+            self._dial.abandon()
+
+    async def _look_up(self) -> None:
+        self._start(await self._connector.look_up(self._destination))
+
+    def _start(self, addresses: list[Address]) -> None:
+        if self._abandoned:
+            return
+        if not addresses:
+            self._failed(DialFailure(FailureKind.NOT_RESOLVED, self._destination.host))
+        elif any(self._connector.is_own(target) for _, target in addresses):
+            self._failed(DialFailure(FailureKind.DENIED, f"{self._destination} is this relay itself"))
+        else:
+            self._dial = self._connector.dial(addresses, self._connected, self._failed)
+
+
+def _is_wildcard(endpoint: Endpoint) -> bool:
+    return endpoint.ip is not None and endpoint.ip.is_unspecified
+
+
+def _is_local(target: Endpoint) -> bool:
+    """Whether the address is one of this host's: then, and only then, it can be bound to."""
+    ip = target.ip
+    if ip is None or ip.is_unspecified:
+        return ip is not None
+    try:
+        with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((target.host, 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""Opening connections: one address after the other, each by a non-blocking connect.
+
+The addresses are tried in the resolver's order, never at once: a NAT that was seen to open one connection must not open
+two. What the kernel answers becomes a `DialFailure` here, by errno, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from relay.address import Endpoint
+from relay.events import DialFailure, FailureKind
+from relay.net.engine import Engine
+
+FAILURE_BY_ERRNO = {
+    errno.ECONNREFUSED: FailureKind.REFUSED,
+    errno.ECONNRESET: FailureKind.REFUSED,  # a listener that resets within the handshake has refused
+    errno.ENETUNREACH: FailureKind.NETWORK_UNREACHABLE,
+    errno.ENETDOWN: FailureKind.NETWORK_UNREACHABLE,
+    errno.EAFNOSUPPORT: FailureKind.NETWORK_UNREACHABLE,
+    errno.EADDRNOTAVAIL: FailureKind.NETWORK_UNREACHABLE,  # the source address is not of this family, or all ports are taken
+    errno.EHOSTUNREACH: FailureKind.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: FailureKind.HOST_UNREACHABLE,
+    errno.ETIMEDOUT: FailureKind.TIMED_OUT,
+    errno.EACCES: FailureKind.DENIED,
+    errno.EPERM: FailureKind.DENIED,
+    errno.EMFILE: FailureKind.EXHAUSTED,
+    errno.ENFILE: FailureKind.EXHAUSTED,
+    errno.ENOBUFS: FailureKind.EXHAUSTED,
+    errno.ENOMEM: FailureKind.EXHAUSTED,
+}
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", -1)})
+
+Address: TypeAlias = tuple[socket.AddressFamily, Endpoint]
+
+
+class Dial:
+    """A connection in the making. Exactly one of `connected` and `failed` is called, later, unless it is abandoned."""
+
+    __slots__ = ("_addresses", "_connected", "_engine", "_failed", "_failure", "_source", "_timer", "sock")
+
+    def __init__(
+        self,
+        engine: Engine,
+        addresses: Sequence[Address],
+        *,
+        timeout_s: float,
+        source: str | None,
+        connected: Callable[[socket.socket, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+    ) -> None:
+        self._engine = engine
+        self._addresses = list(addresses)
+        self._source = source
+        self._connected = connected
+        self._failed = failed
+        self._failure = DialFailure(FailureKind.NOT_RESOLVED, "no address")
+        self.sock: socket.socket
+        self._timer = engine.call_later(timeout_s, lambda: self._time_out(timeout_s))
+        engine.call_soon(self._try_next)
+
+    def abandon(self) -> None:
+        """Give up without a word to anyone."""
+        self._addresses.clear()
+        self._timer.cancel()
+        self._drop_socket()
+
+    def _try_next(self) -> None:
+        while self._addresses:
+            family, target = self._addresses[0]
+            try:
+                status = self._start(family, target)
+            except OSError as error:
+                status = error.errno or errno.EIO
+            if status in _UNDER_WAY:
+                return
+            if status == 0:
+                self._succeed()
+                return
+            self._fail_one(status)
+        if self._timer.take() is not None:
+            self._failed(self._failure)
+
+    def _start(self, family: socket.AddressFamily, target: Endpoint) -> int:
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._source is not None:
+            self.sock.bind((self._source, 0))
+        status = self.sock.connect_ex((target.host, target.port))
+        if status in _UNDER_WAY:
+            self._engine.watch(self)
+        return status
+
+    def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
+        if not writable:
+            return
+        status = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if status == 0:
+            try:
+                self.sock.getpeername()
+            except OSError:
+                # Not connected yet: epoll reports a socket that it was given before its SYN as hung up.
+                self._engine.rearm_write(self)
+                return
+            self._engine.unwatch(self)
+            self._succeed()
+        else:
+            self._fail_one(status)
+            self._try_next()
+
+    def _succeed(self) -> None:
+        _, target = self._addresses[0]
+        self._timer.cancel()
+        self._connected(self.sock, target)
+
+    def _fail_one(self, status: int) -> None:
+        _, target = self._addresses.pop(0)
+        self._failure = failure_of(status, str(target))
+        self._drop_socket()
+
+    def _time_out(self, timeout_s: float) -> None:
+        target = self._addresses[0][1]
+        self.abandon()
+        self._failed(DialFailure(FailureKind.TIMED_OUT, f"{target} did not answer within {timeout_s:g} s"))
+
+    def _drop_socket(self) -> None:
+        if hasattr(self, "sock"):
+            self._engine.unwatch(self)
+            self.sock.close()
+            del self.sock
+
+
+def failure_of(number: int, target: str) -> DialFailure:
+    """What an errno means for somebody who wanted to reach `target`."""
+    kind = FAILURE_BY_ERRNO.get(number, FailureKind.OTHER)
+    return DialFailure(kind, f"{target}: {errno.errorcode.get(number, number)}")

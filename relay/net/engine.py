@@ -1,0 +1,132 @@
+"""The one loop that everything with a socket hangs on.
+
+    wait for readiness --> tell the watchers --> run what was put off --> run the timers that are due --> ...
+
+Watchers, timers and deferred calls are plain synchronous callbacks, so a flow needs no task of its own. What can only
+be awaited (a name's resolution) goes to `spawn`. A callback that raises ends nobody but itself: its owner is given the
+fault through `on_fault` and the loop goes on.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from relay.net.readiness import Watcher, open_readiness
+from relay.net.timers import Timer, Timers
+
+BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
+
+
+class Engine:
+    """Readiness, timers and deferred calls of one relay, on whichever async library runs it."""
+
+    def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        """Where every pump reads into: used within one callback, never across two."""
+        self._tasks = tasks
+        self._readiness = open_readiness(tasks)
+        self.rearm_read = self._readiness.rearm_read
+        self.rearm_write = self._readiness.rearm_write
+        self.watch = self._readiness.watch
+        self.unwatch = self._readiness.unwatch
+        self._timers = Timers()
+        self._timer_added = anyio.Event()
+        self._awaited_due_s: float | None = None
+        self._deferred: deque[Callable[[], None]] = deque()
+        self._deferred_added = anyio.Event()
+        self.on_fault = on_fault
+
+    @staticmethod
+    def now_s() -> float:
+        return time.monotonic()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` in `delay_s` seconds, unless the timer is cancelled."""
+        timer = self._timers.add(time.monotonic() + delay_s, callback)
+        if self._awaited_due_s is None or timer.due_s < self._awaited_due_s:
+            self._timer_added.set()
+        return timer
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after what is ready now has had its turn."""
+        self._deferred.append(callback)
+        self._deferred_added.set()
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: object) -> None:
+        """Run an async function beside the loop."""
+        self._tasks.start_soon(self._run_spawned, function, args)
+
+    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever `sock` has become readable; returns what ends that."""
+        watcher = _ReadWatcher(self, sock, callback)
+        self.watch(watcher)
+        return lambda: self.unwatch(watcher)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with anyio.create_task_group() as loops:
+            loops.start_soon(self._run_timers)
+            loops.start_soon(self._run_deferred)
+            await self._run_readiness()
+
+    def close(self) -> None:
+        """Close every socket that is still watched."""
+        self._readiness.close()
+
+    async def _run_readiness(self) -> None:
+        while True:
+            await self._readiness.wait()
+            try:
+                self._readiness.deliver()
+            except Exception as fault:  # noqa: BLE001 - one watcher's fault must not end the others
+                self.on_fault(fault)
+
+    async def _run_deferred(self) -> None:
+        while True:
+            await self._deferred_added.wait()
+            self._deferred_added = anyio.Event()
+            for _ in range(len(self._deferred)):
+                self._call(self._deferred.popleft())
+            await anyio.lowlevel.checkpoint()
+
+    async def _run_timers(self) -> None:
+        while True:
+            for callback in self._timers.due(time.monotonic()):
+                self._call(callback)
+            self._awaited_due_s = due_s = self._timers.next_due_s
+            self._timer_added = anyio.Event()
+            with anyio.move_on_after(None if due_s is None else max(0.0, due_s - time.monotonic())):
+                await self._timer_added.wait()
+
+    async def _run_spawned(self, function: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self.on_fault(fault)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self.on_fault(fault)
+
+
+class _ReadWatcher:
+    """Adapts a plain callback to a watcher, and asks for the next edge itself."""
+
+    def __init__(self, engine: Engine, sock: socket.socket, callback: Callable[[], None]) -> None:
+        self.sock = sock
+        self._engine = engine
+        self._callback = callback
+
+    def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
+        if readable:
+            self._callback()
+            self._engine.rearm_read(self)

@@ -1,0 +1,276 @@
+"""A leg: our non-blocking socket to one side of a flow.
+
+A leg caches its socket's readiness (edges come once), keeps what the kernel would not take yet, and turns errno into
+values. Nothing here decides anything; whoever owns the leg does, in `on_leg_ready`.
+
+Endings, as the kernel lets us make them:
+
+    finish()                FIN after everything written before it; reading goes on
+    reset()                 RST now; whatever the peer had not acknowledged is lost
+    reset_after_data(...)   RST when the peer's kernel has acknowledged all we wrote, or has stopped taking any
+    wind_down()             FIN, and whatever the peer still sends is dropped until it has sent its own
+    close()                 what is left of an exchange that is over
+
+A peer's RST is found by reading: the bytes that came before it are readable still, the error comes after them. A write
+may meet the error first and so consume it; `broken` remembers.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol
+
+from relay.events import Side
+from relay.net.engine import Engine
+from relay.net.queues import unread_bytes, unsent_bytes
+
+WOULD_BLOCK = -1
+BROKEN = -2
+"""What `receive_into` returns beside a count of bytes (0: FIN)."""
+
+_LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
+_LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
+WIND_DOWN_S = 5.0
+"""How long a peer has for its own FIN when nothing more is expected of it."""
+_DRAIN_POLL_S = 0.002
+_DRAIN_POLL_MAX_S = 0.05
+_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
+
+_DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+
+
+class LegOwner(Protocol):
+    """Whoever acts on a leg."""
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        """The leg can be read or written again."""
+
+
+class Leg:
+    """One side's socket. Not thread-safe; only the engine's thread may touch it."""
+
+    __slots__ = (
+        "_ended",
+        "_engine",
+        "_finish_pending",
+        "_winding_down",
+        "accepted_bytes",
+        "ask_tos",
+        "broken",
+        "closed",
+        "owner",
+        "readable",
+        "side",
+        "sock",
+        "unsent",
+        "writable",
+    )
+
+    def __init__(self, engine: Engine, sock: socket.socket, side: Side, owner: LegOwner) -> None:
+        self._engine = engine
+        self.sock = sock
+        self.side = side
+        self.owner = owner
+        self.readable = False
+        self.writable = True  # a fresh connection takes bytes; the first edge may come later
+        self.unsent = bytearray()
+        """Written to the leg, not taken by the kernel yet."""
+        self.accepted_bytes = 0
+        """How many bytes were written to the leg in all."""
+        self.broken = 0
+        """The errno that ended the connection, once a read or write has met it."""
+        self.closed = False
+        self.ask_tos: Callable[[], None] | None = None
+        """Called before every read and after every write, where the TOS byte can only be had by asking."""
+        self._ended = False
+        self._finish_pending = False
+        self._winding_down = False
+        engine.watch(self)
+
+    def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
+        self.readable |= readable
+        self.writable |= writable
+        self._ended |= ended
+        if writable and (self.unsent or self._finish_pending):
+            self.flush()
+        if self._winding_down:
+            self._drop_input()
+        else:
+            self.owner.on_leg_ready(self)
+
+    # Reading
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read once: a count, 0 for the peer's FIN, `WOULD_BLOCK`, or `BROKEN` (then see `broken`)."""
+        if self.ask_tos is not None:
+            self.ask_tos()
+            if self.closed:
+                return WOULD_BLOCK
+        try:
+            count = self.sock.recv_into(buffer)
+        except BlockingIOError:
+            self._rest()
+            return WOULD_BLOCK
+        except OSError as error:
+            self.broken = self.broken or error.errno or errno.ECONNRESET
+            return BROKEN
+        if count == 0:
+            return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+        if count < len(buffer) and not self._ended:
+            self._rest()  # a short read has emptied the queue: the next edge will tell, no need to be told EAGAIN
+        return count
+
+    def _rest(self) -> None:
+        self.readable = False
+        self._engine.rearm_read(self)
+
+    # Writing
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in all of `data`; what the kernel does not take now goes out as it can."""
+        self.accepted_bytes += len(data)
+        if self.unsent or not self.writable:
+            if not self.broken:
+                self.unsent += data
+            return
+        sent = self._send(data)
+        if sent < len(data) and not self.broken:
+            self.unsent += data[sent:]
+        if self.ask_tos is not None:
+            self.ask_tos()
+
+    def flush(self) -> None:
+        """Go on with what is unsent, and with a FIN that waits behind it."""
+        while self.unsent and self.writable and not self.broken:
+            with memoryview(self.unsent) as view:
+                sent = self._send(view)
+            del self.unsent[:sent]
+        if self._finish_pending and not self.unsent:
+            self._shutdown()
+        if self.ask_tos is not None and not self.closed:
+            self.ask_tos()
+
+    def finish(self) -> None:
+        """Send a FIN after everything written so far."""
+        if self.unsent:
+            self._finish_pending = True
+        else:
+            self._shutdown()
+
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.broken = error.errno or errno.ECONNRESET
+            self.unsent.clear()
+            self.readable = True  # what it sent before it broke is still to be read
+            return 0
+        if sent < len(data):
+            self.writable = False
+            self._engine.rearm_write(self)
+        return sent
+
+    def _shutdown(self) -> None:
+        self._finish_pending = False
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.broken = self.broken or error.errno or errno.ENOTCONN
+
+    # Knobs
+
+    def send_probes(self, idle_s: int, interval_s: int, count: int) -> None:
+        """Have the kernel send keepalive probes; a host without one of the three settings uses its own default."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPCNT", count), ("TCP_KEEPINTVL", interval_s), ("TCP_KEEPIDLE", idle_s)):
+            if hasattr(socket, name):
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def limit_buffer(self, size_bytes: int) -> None:
+        """Keep the receive buffer, and with it the window, at about this size."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+    # Ending
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether what broke the connection was silence, not a RST."""
+        return self.broken in _DEAD_ERRNOS
+
+    def unacked_bytes(self) -> int:
+        """How many bytes written to this leg its peer has not acknowledged, as far as the host can tell."""
+        return len(self.unsent) + (unsent_bytes(self.sock) or 0)
+
+    def unread_bytes(self) -> int:
+        """How many bytes the peer has sent, and been acknowledged, that were not read."""
+        return unread_bytes(self.sock) or 0
+
+    def find_broken(self) -> bool:
+        """Ask the socket itself whether it has broken, where no read will tell: its peer has sent a FIN already."""
+        if not self.broken:
+            self.broken = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return bool(self.broken)
+
+    def reset(self) -> None:
+        """Send RST and be done with it."""
+        if not self.closed:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            except OSError:
+                try:
+                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST_WINDOWS)
+                except OSError:
+                    pass  # the peer has reset it already: there is nothing left to reset
+            self.close()
+
+    def reset_after_data(self) -> None:
+        """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while. Reads nothing more."""
+        self._reset_when_drained(_DRAIN_POLL_S, self.unacked_bytes(), self._engine.now_s())
+
+    def _reset_when_drained(self, poll_s: float, left: int, progress_at_s: float) -> None:
+        if self.closed:
+            return
+        self.flush()
+        now_left, now_s = self.unacked_bytes(), self._engine.now_s()
+        if now_left < left:
+            progress_at_s = now_s
+        if not now_left or self.broken or now_s - progress_at_s > _DRAIN_STALL_S:
+            self.reset()
+            return
+        next_poll_s = min(poll_s * 2, _DRAIN_POLL_MAX_S)
+        self._engine.call_later(poll_s, lambda: self._reset_when_drained(next_poll_s, now_left, progress_at_s))
+
+    def wind_down(self) -> None:
+        """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
+
+        Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
+        lose the last words it was sent. After `WIND_DOWN_S` the socket is closed as it is.
+        """
+        if self.closed or self._winding_down:
+            return
+        self._winding_down = True
+        self.ask_tos = None
+        self.finish()
+        self._drop_input()
+        if not self.closed:
+            self._engine.call_later(WIND_DOWN_S, self.close)
+
+    def _drop_input(self) -> None:
+        while self.readable:
+            if self.receive_into(self._engine.buffer) in (0, BROKEN):
+                if not self.unsent or self.broken:
+                    self.close()
+                return
+
+    def close(self) -> None:
+        """Give the socket back; harmless when repeated."""
+        if not self.closed:
+            self.closed = True
+            self.readable = self.writable = False
+            self._engine.unwatch(self)
+            self.sock.close()

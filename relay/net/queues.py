@@ -1,0 +1,36 @@
+"""What the kernel holds for a socket, in either direction: asked in each kernel's own way."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+
+_SIOCOUTQ = 0x5411  # Linux tcp(7): bytes sent and not acknowledged; it goes on answering after the peer's RST
+_SO_NWRITE = 0x1024  # macOS socket.h: bytes in the send buffer
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+
+def unsent_bytes(sock: socket.socket) -> int | None:
+    """Bytes in the kernel's hands that the peer has not acknowledged; None where the host cannot say."""
+    try:
+        if sys.platform == "linux":
+            return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))[0])
+        if sys.platform == "darwin":
+            return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
+    except OSError:
+        pass
+    return None
+
+
+def unread_bytes(sock: socket.socket) -> int | None:
+    """Bytes that arrived and were not read; None where the host cannot say."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))[0])
+    except OSError:
+        return None

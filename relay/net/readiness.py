@@ -1,0 +1,166 @@
+"""Who tells us that a socket is ready: one epoll for all of them, or a task for each wait.
+
+Both give edges. A watcher is told once when its socket becomes readable or writable, remembers it, and asks again with
+`rearm_read` or `rearm_write` after the kernel said "would block". Epoll needs no asking (EPOLLET); a task does.
+
+    epoll   one descriptor, awaited through anyio, stands for every socket: no task and no allocation per flow
+    tasks   where there is no epoll (macOS, Windows): one wait_readable or wait_writable at a time for each rearmed edge
+
+Measured on Linux 6.18, Python 3.11: a task for each flow costs four times the memory of an epoll entry.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+_MAX_EVENTS = 512  # handled in one go before timers and other tasks have their turn
+
+
+class Watcher(Protocol):
+    """Something with a socket that wants to know."""
+
+    sock: socket.socket
+
+    def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
+        """The socket became readable or writable; `ended`: its peer has sent a FIN or a RST."""
+
+
+class Readiness(Protocol):
+    """The way that sockets are watched on this host."""
+
+    def watch(self, watcher: Watcher) -> None: ...
+    def unwatch(self, watcher: Watcher) -> None: ...
+    def rearm_read(self, watcher: Watcher) -> None: ...
+    def rearm_write(self, watcher: Watcher) -> None: ...
+    async def wait(self) -> None:
+        """Until something may be ready."""
+
+    def deliver(self) -> bool:
+        """Tell the watchers of what is ready; True if there may be more."""
+
+    def close(self) -> None:
+        """Stop watching, and close what was watched."""
+
+
+class EpollReadiness:
+    """One edge-triggered epoll instance."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watchers: dict[int, Watcher] = {}
+        self._edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+        self._read_mask = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        self._write_mask = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+        self._end_mask = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+    def watch(self, watcher: Watcher) -> None:
+        descriptor = watcher.sock.fileno()
+        self._watchers[descriptor] = watcher
+        self._epoll.register(descriptor, self._edges)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        # Before the socket is closed: a closed descriptor's number may be another socket's already.
+        descriptor = watcher.sock.fileno()
+        if self._watchers.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def rearm_read(self, watcher: Watcher) -> None:
+        pass
+
+    def rearm_write(self, watcher: Watcher) -> None:
+        pass
+
+    async def wait(self) -> None:
+        await anyio.wait_readable(self._epoll.fileno())
+
+    def deliver(self) -> bool:
+        events = self._epoll.poll(0, _MAX_EVENTS)
+        for descriptor, mask in events:
+            watcher = self._watchers.get(descriptor)  # an earlier event of this round may have ended it
+            if watcher is not None:
+                watcher.on_ready(
+                    bool(mask & self._read_mask), bool(mask & self._write_mask), bool(mask & self._end_mask)
+                )
+        return len(events) == _MAX_EVENTS
+
+    def close(self) -> None:
+        for watcher in self._watchers.values():
+            watcher.sock.close()
+        self._watchers.clear()
+        self._epoll.close()
+
+
+class TaskReadiness:
+    """A short-lived task for each edge that is waited for."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._scopes: dict[Watcher, set[anyio.CancelScope]] = {}
+        self._waiting: set[tuple[Watcher, bool]] = set()
+        self._ready: list[tuple[Watcher, bool]] = []
+        self._wake = anyio.Event()
+
+    def watch(self, watcher: Watcher) -> None:
+        self._scopes[watcher] = set()
+        self.rearm_read(watcher)
+        self.rearm_write(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        for scope in self._scopes.pop(watcher, ()):
+            scope.cancel()
+        anyio.notify_closing(watcher.sock)
+
+    def rearm_read(self, watcher: Watcher) -> None:
+        self._arm(watcher, anyio.wait_readable, False)
+
+    def rearm_write(self, watcher: Watcher) -> None:
+        self._arm(watcher, anyio.wait_writable, True)
+
+    async def wait(self) -> None:
+        await self._wake.wait()
+
+    def deliver(self) -> bool:
+        ready, self._ready = self._ready, []
+        self._wake = anyio.Event()
+        for watcher, for_writing in ready:
+            if watcher in self._scopes:
+                watcher.on_ready(not for_writing, for_writing, False)
+        return False
+
+    def close(self) -> None:
+        for watcher in list(self._scopes):
+            self.unwatch(watcher)
+            watcher.sock.close()
+
+    def _arm(self, watcher: Watcher, wait: Callable[[socket.socket], Awaitable[None]], for_writing: bool) -> None:
+        if watcher in self._scopes and (watcher, for_writing) not in self._waiting:
+            self._waiting.add((watcher, for_writing))
+            self._tasks.start_soon(self._await_edge, watcher, wait, for_writing)
+
+    async def _await_edge(
+        self, watcher: Watcher, wait: Callable[[socket.socket], Awaitable[None]], for_writing: bool
+    ) -> None:
+        scopes = self._scopes.get(watcher)
+        if scopes is not None:
+            with anyio.CancelScope() as scope:
+                scopes.add(scope)
+                try:
+                    await wait(watcher.sock)
+                except (anyio.ClosedResourceError, OSError, ValueError):
+                    pass  # closed while we waited: nobody is interested any more
+                else:
+                    self._ready.append((watcher, for_writing))
+                    self._wake.set()
+            scopes.discard(scope)
+        self._waiting.discard((watcher, for_writing))
+
+
+def open_readiness(tasks: TaskGroup) -> Readiness:
+    """The best this host has."""
+    return EpollReadiness() if hasattr(select, "epoll") else TaskReadiness(tasks)

@@ -1,0 +1,245 @@
+"""What this host can see and do: the providers of facts, tried and chosen.
+
+    survey(observer)  -->  Survey: for each fact a Support (exact, approximate or impossible, how, remedy)
+                             | open(host)
+                           Observers: the providers, running
+
+The best provider that passes its self-test is chosen for each fact. What none provides is labelled, never pretended.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from relay.errors import ConfigError, Unsupported
+from relay.events import Fact
+from relay.observe import socket_filter
+from relay.observe._api import (
+    Fidelity,
+    Host,
+    KeepaliveProvider,
+    Support,
+    Timer,
+    TosProvider,
+    TosWatch,
+    Watch,
+)
+from relay.observe.owner import Process, owner_of
+from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
+from relay.observe.sock_diag import SockDiagProvider
+from relay.observe.socket_filter import SocketFilterProvider
+from relay.observe.syn import save_syn, syn_tos
+from relay.observe.tcp_info import TcpInfoProvider
+from relay.observe.wake import can_open_packet_socket
+
+__all__ = [
+    "OBSERVERS",
+    "Fidelity",
+    "Host",
+    "KeepaliveProvider",
+    "Observers",
+    "Process",
+    "Support",
+    "Survey",
+    "Timer",
+    "TosProvider",
+    "TosWatch",
+    "Watch",
+    "owner_of",
+    "save_syn",
+    "survey",
+    "syn_tos",
+]
+
+NO_OBSERVER = "none"
+OBSERVERS = (SocketFilterProvider.name, SockDiagProvider.name, TcpInfoProvider.name, NO_OBSERVER)
+"""What `--observer` takes."""
+
+_KERNEL = "kernel sockets"
+_OPTION = "--observer"
+_TOS_PROVIDERS: Mapping[str, Callable[[Host], TosProvider]] = MappingProxyType(
+    {SocketFilterProvider.name: SocketFilterProvider, SockDiagProvider.name: SockDiagProvider}
+)
+_HOW_TOS = {
+    SocketFilterProvider.name: Support(
+        Fidelity.EXACT,
+        SocketFilterProvider.name,
+        "the kernel withholds a segment that differs from its SYN, from any peer; IPv4",
+    ),
+    SockDiagProvider.name: Support(
+        Fidelity.APPROXIMATE,
+        SockDiagProvider.name,
+        "asked around reads and writes: bytes sent just before a change may be withheld with it, and only processes on "
+        "this host are seen",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What this host gives for each fact."""
+
+    support: Mapping[Fact, Support]
+    """Per fact; the handshake's is that of the proxy protocols (SOCKS, HTTP CONNECT)."""
+    tos_provider: str | None
+    keepalive_provider: str | None
+
+    def of(self, fact: Fact, *, forward: bool = False) -> Support:
+        """Return the support for a fact, with `forward` for connections that come through a port forward."""
+        if fact is Fact.HANDSHAKE and forward:
+            return Support(
+                Fidelity.APPROXIMATE,
+                _KERNEL,
+                "a port forward's client is accepted by the kernel before any behaviour is asked; a refusal is a reset",
+                remedy="connect through SOCKS or HTTP CONNECT",
+            )
+        return self.support[fact]
+
+    def open(self, host: Host) -> Observers:
+        """Start the providers.
+
+        Raises:
+            Unsupported: one that passed its self-test cannot be had any more.
+        """
+        tos = _TOS_PROVIDERS[self.tos_provider](host) if self.tos_provider is not None else None
+        keepalive = TcpInfoProvider(host) if self.keepalive_provider is not None else None
+        return Observers(tos, keepalive, self.support[Fact.DEAFNESS].fidelity is Fidelity.EXACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """The providers, running. None stands for a fact that this host cannot give."""
+
+    tos: TosProvider | None
+    keepalive: KeepaliveProvider | None
+    can_deafen: bool
+
+    def deafen(self, sock: socket.socket) -> bool:
+        """Have everything that comes for a socket dropped unseen; False where that is not to be had."""
+        return self.can_deafen and socket_filter.deafen(sock)
+
+    def close(self) -> None:
+        if self.tos is not None:
+            self.tos.close()
+        if self.keepalive is not None:
+            self.keepalive.close()
+
+
+def survey(observer: str | None = None) -> Survey:
+    """Find out what this host gives. The first call tries each provider on loopback; the results are kept.
+
+    `observer` names the provider to use for the facts that it supplies, or is `none`.
+
+    Raises:
+        ConfigError: no provider has that name.
+        Unsupported: the provider that was named fails its self-test.
+    """
+    if observer is not None and observer not in OBSERVERS:
+        near = difflib.get_close_matches(observer, OBSERVERS, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            f"{_OPTION}: there is no observer {observer!r}", hint=f"{guess}there are: {', '.join(OBSERVERS)}"
+        )
+    if observer in _HOW_TOS or observer == TcpInfoProvider.name:
+        failure = _failure(observer)
+        if failure is not None:
+            raise Unsupported(f"{_OPTION}: {observer} does not work here: {failure}", hint=_remedy(observer))
+    usable = [name for name in OBSERVERS if NO_OBSERVER not in (observer, name) and _failure(name) is None]
+    tos = observer if observer in _HOW_TOS else next((name for name in usable if name in _HOW_TOS), None)
+    keepalive = TcpInfoProvider.name if TcpInfoProvider.name in usable else None
+    support = {
+        Fact.TOS: _tos_support(observer, tos),
+        Fact.KEEPALIVE: _keepalive_support(observer, keepalive),
+        Fact.HANDSHAKE: Support(
+            Fidelity.EXACT, _KERNEL, "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection"
+        ),
+        Fact.CLOSE: _close_support(),
+        Fact.LOCAL_ACK: Support(Fidelity.EXACT, _KERNEL, "the relay's kernel acknowledges what the app sends"),
+        Fact.END_TO_END_ACK: Support(
+            Fidelity.APPROXIMATE,
+            _KERNEL,
+            "the relay's kernel acknowledges first; what the server never took is reported as lost",
+        ),
+        Fact.DEAFNESS: _deafness_support(observer),
+    }
+    return Survey(MappingProxyType(support), tos, keepalive)
+
+
+@cache
+def _failure(provider: str) -> str | None:
+    """Return what went wrong in a provider's self-test, or None."""
+    if provider == TcpInfoProvider.name:
+        return keepalive_self_test() if sys.platform == "linux" else "no TCP_INFO with segment counters on this system"
+    return tos_self_test(_TOS_PROVIDERS[provider])
+
+
+@cache
+def _deafness_failure() -> str | None:
+    return deafness_self_test()
+
+
+def _remedy(provider: str) -> str:
+    if sys.platform != "linux":
+        return "use relay on Linux"
+    if provider == SocketFilterProvider.name:
+        return (
+            "run it with sudo, or give the interpreter the privilege: "
+            f"sudo setcap cap_net_admin,cap_net_raw+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
+        )
+    return "use relay on Linux, in the network namespace of the app"
+
+
+def _tos_support(observer: str | None, provider: str | None) -> Support:
+    if observer == NO_OBSERVER:
+        return Support(Fidelity.IMPOSSIBLE, "none", "no provider is to be used", remedy=f"leave {_OPTION} none out")
+    if provider is None:
+        reason = "; ".join(f"{name}: {_failure(name)}" for name in _HOW_TOS)
+        return Support(Fidelity.IMPOSSIBLE, "none", reason, remedy=_remedy(SocketFilterProvider.name))
+    support = _HOW_TOS[provider]
+    if support.fidelity is Fidelity.EXACT:
+        if can_open_packet_socket():
+            return support
+        how = f"{support.how}; noticed by polling, within 5 to 200 ms, as CAP_NET_RAW is missing"
+        return Support(support.fidelity, support.provider, how, remedy=_remedy(provider))
+    better = f"leave {_OPTION} out" if observer is not None else _remedy(SocketFilterProvider.name)
+    return Support(support.fidelity, support.provider, support.how, remedy=better)
+
+
+def _keepalive_support(observer: str | None, provider: str | None) -> Support:
+    if provider is not None:
+        return Support(
+            Fidelity.EXACT, provider, "each probe raises the socket's segment counters; looked at every 0.5 s"
+        )
+    if observer == NO_OBSERVER:
+        return Support(Fidelity.IMPOSSIBLE, "none", "no provider is to be used", remedy=f"leave {_OPTION} none out")
+    how = f"{TcpInfoProvider.name}: {_failure(TcpInfoProvider.name)}"
+    return Support(Fidelity.IMPOSSIBLE, "none", how, remedy=_remedy(TcpInfoProvider.name))
+
+
+def _close_support() -> Support:
+    if sys.platform == "linux":
+        how = (
+            "FIN and RST as the app sees them; the RST carries the kernel's sequence and ACK flag, not vmnat's bare RST"
+        )
+        return Support(Fidelity.EXACT, _KERNEL, how)
+    return Support(
+        Fidelity.APPROXIMATE,
+        _KERNEL,
+        "FIN and RST by the kernel's sockets, measured on Linux alone",
+        "use relay on Linux",
+    )
+
+
+def _deafness_support(observer: str | None) -> Support:
+    failure = "no provider is to be used" if observer == NO_OBSERVER else _deafness_failure()
+    if failure is None:
+        return Support(Fidelity.EXACT, SocketFilterProvider.name, "a socket filter drops whatever comes")
+    remedy = f"leave {_OPTION} none out" if observer == NO_OBSERVER else _remedy(SocketFilterProvider.name)
+    return Support(Fidelity.APPROXIMATE, _KERNEL, f"the app is reset instead: {failure}", remedy)

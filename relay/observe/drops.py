@@ -1,0 +1,152 @@
+"""Notice by counting that a socket filter has withheld a segment.
+
+A withheld segment raises the socket's drop counter (SO_MEMINFO) and nothing else. But TCP itself counts there what it
+throws away, and that is no offence: on Linux 6.18 every keepalive probe raises it by one, as does an old duplicate.
+Those segments were let through by the filter before, and so they also raise `tcpi_segs_in`. Hence
+
+    more drops than segments in            --> something was withheld, for certain
+    drops, but not more than segments in   --> unknown; ask, or wait for the peer's retransmission
+
+The counters are two system calls: the segments are read before and after the drops, so that one that arrives in between
+counts against certainty, never for it.
+
+Sockets are `busy` for a second after they were added or a segment came in, and looked at every `tick_s`; the others in
+turn, each once in `slots` ticks. Measured: 2.9 us a look; 1,000 idle sockets at 5 ms and 20 slots cost 3.5 % of one core.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+
+from relay.observe._api import Host, Timer
+
+_SO_MEMINFO = 55  # asm-generic/socket.h
+_DROPS_AT = 32  # SK_MEMINFO_DROPS, the ninth of u32s, linux/sock_diag.h
+_TCP_INFO = 11
+_SEGS_IN_AT = 140  # struct tcp_info, linux/tcp.h
+_BUSY_FOR_S = 1.0
+_U32 = struct.Struct("=I")
+_WRAP = 0xFFFFFFFF
+
+
+def drops_of(sock: socket.socket) -> int:
+    """Return how many segments for this socket were thrown away, by its filter or by TCP."""
+    drops: int = _U32.unpack_from(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _DROPS_AT + 4), _DROPS_AT)[0]
+    return drops
+
+
+def segments_in(sock: socket.socket) -> int:
+    """Return how many segments the filter has let through to TCP."""
+    segments: int = _U32.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SEGS_IN_AT + 4), _SEGS_IN_AT)[0]
+    return segments
+
+
+class Counted:
+    """A socket whose drops are counted; `rose(certain)` is called when they rose. Closing it ends that."""
+
+    __slots__ = ("busy_ticks", "drops", "poller", "rose", "segments", "slot", "sock")
+
+    def __init__(self, poller: DropPoller, sock: socket.socket, rose: Callable[[bool], None], slot: int) -> None:
+        self.poller = poller
+        self.sock = sock
+        self.rose = rose
+        self.slot = slot
+        self.busy_ticks = 0
+        # 0 costs no system call, and errs on the safe side: everything that came in so far counts against certainty.
+        self.segments = 0
+        self.drops = 0
+
+    def close(self) -> None:
+        self.poller.discard(self)
+
+    def start(self) -> None:
+        self.segments, self.drops = segments_in(self.sock), drops_of(self.sock)
+
+    def look(self) -> bool:
+        """Compare the counters with those of the last look; return whether a segment came in."""
+        before, drops = segments_in(self.sock), drops_of(self.sock)
+        new_drops = (drops - self.drops) & _WRAP
+        came = new_drops > 0 or before != self.segments
+        if new_drops:
+            let_in = (segments_in(self.sock) - self.segments) & _WRAP
+        self.segments, self.drops = before, drops
+        if new_drops:
+            self.rose(new_drops > let_in)
+        return came
+
+
+class DropPoller:
+    """Looks at the counters of all its sockets: every `tick_s` those that are busy, every `tick_s * slots` the others.
+
+    With `follows_busy` false no socket counts as busy.
+    """
+
+    def __init__(self, host: Host, *, tick_s: float, slots: int, follows_busy: bool = True) -> None:
+        self._host = host
+        self._tick_s = tick_s
+        self._busy_ticks = round(_BUSY_FOR_S / tick_s) if follows_busy else 0
+        self._idle: list[set[Counted]] = [set() for _ in range(slots)]
+        self._busy: set[Counted] = set()
+        self._count = 0
+        self._next_slot = 0
+        self._slot = 0
+        self._timer: Timer | None = None
+
+    def add(self, sock: socket.socket, rose: Callable[[bool], None]) -> Counted:
+        """Count the drops of a connected socket from now on.
+
+        Raises:
+            OSError: the socket is closed.
+        """
+        self._next_slot = (self._next_slot + 1) % len(self._idle)
+        counted = Counted(self, sock, rose, self._next_slot)
+        if self._busy_ticks:
+            counted.start()
+        self._place(counted, came=True)
+        self._count += 1
+        if self._timer is None:
+            self._timer = self._host.call_later(self._tick_s, self._tick)
+        return counted
+
+    def discard(self, counted: Counted) -> None:
+        of_slot = self._idle[counted.slot]
+        if counted in of_slot or counted in self._busy:
+            self._count -= 1
+            of_slot.discard(counted)
+            self._busy.discard(counted)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._busy.clear()
+        self._count = 0
+        for of_slot in self._idle:
+            of_slot.clear()
+
+    def _place(self, counted: Counted, *, came: bool) -> None:
+        of_slot = self._idle[counted.slot]
+        if came and self._busy_ticks:
+            counted.busy_ticks = self._busy_ticks
+            of_slot.discard(counted)
+            self._busy.add(counted)
+        elif counted.busy_ticks <= 0:
+            self._busy.discard(counted)
+            of_slot.add(counted)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._slot = (self._slot + 1) % len(self._idle)
+        for counted in [*self._busy, *self._idle[self._slot]]:
+            counted.busy_ticks -= 1
+            try:
+                came = counted.look()
+            except OSError:  # closed under us
+                self.discard(counted)
+                continue
+            if counted in self._busy or counted in self._idle[counted.slot]:
+                self._place(counted, came=came)
+        if self._count:
+            self._timer = self._host.call_later(self._tick_s, self._tick)

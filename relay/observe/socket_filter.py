@@ -1,0 +1,262 @@
+"""Provider `socket-filter`: the kernel drops every segment whose TOS byte differs, before TCP sees it.
+
+A classic BPF program on the connected socket compares (tos ^ syn) & mask. A segment that differs is gone: its data is
+never readable, its ACK is not taken, pure ACKs and FINs included; the peer's TCP retransmits. RST passes, as RFC 793
+looks at it before precedence. Exact, for peers anywhere. Attached to connected sockets, not to the listener: there it
+would judge SYNs.
+
+How we learn of a drop, best first:
+
+    wake        an AF_PACKET socket is shown the same segment (`wake.py`); it knows the byte
+    drops       the socket's drop counter, polled (`drops.py`), where CAP_NET_RAW is missing or there are too many flows
+                whose SYN was marked; the byte is then asked for (`sock_diag.py`), or not known
+    guard       the same counter, once a second, behind `wake`: a packet whose addresses a firewall rule rewrites before
+                TCP sees it is not found by the addresses it came with
+
+A segment that comes between the handshake and `attach` is in the stream already. It is reported all the same: the
+AF_PACKET socket has seen it, unless the flow was the first on its port; then, and without AF_PACKET, a peer on this
+host is asked. Either way the report comes right after `attach`.
+
+Needs CAP_NET_ADMIN on current kernels: without it TCP sockets answer EPERM (Linux 6.18). COST
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import ClassVar
+
+from relay.errors import Unsupported
+from relay.observe._api import Host, Timer
+from relay.observe.bpf import NET_HEADER, Program, accept, drop, if_any, if_equal, load_byte, mask, program
+from relay.observe.drops import Counted, DropPoller
+from relay.observe.ends import Ends, ends_of
+from relay.observe.sock_diag import SockDiag, SocketInfo
+from relay.observe.wake import Wake
+
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_SO_DETACH_FILTER = 27
+_TCP_FLAGS_AT = 13
+_TCP_FLAG_RST = 0x04
+_TOS_AT = 1
+_DROP_EVERYTHING = program(drop())
+
+
+@cache
+def withholding_program(syn_tos: int, bits: int) -> Program:
+    """Assemble the program that drops what differs from `syn_tos` in any of `bits`."""
+    return program(
+        load_byte(_TCP_FLAGS_AT),
+        if_any(_TCP_FLAG_RST, then=3),
+        load_byte(NET_HEADER + _TOS_AT),
+        mask(bits),
+        if_equal(syn_tos & bits, otherwise=1),
+        accept(),
+        drop(),
+    )
+
+
+def deafen(sock: socket.socket) -> bool:
+    """Have everything that comes for a TCP socket dropped unseen; its peer gets no answer any more.
+
+    Takes the place of any other filter on the socket. False where this host cannot.
+    """
+    return _attach(sock, _DROP_EVERYTHING)
+
+
+def _attach(sock: socket.socket, filter_program: Program) -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program.fprog)
+    except OSError:
+        return False
+    return True
+
+
+class SocketFilterWatch:
+    """One socket with its filter."""
+
+    def __init__(
+        self,
+        provider: SocketFilterProvider,
+        sock: socket.socket,
+        ends: Ends,
+        *,
+        syn_tos: int,
+        bits: int,
+        changed: Callable[[int | None], None],
+    ) -> None:
+        self.asks = False
+        self.counted: Counted | None = None
+        self.key = ends.key
+        self.ends = ends
+        self._provider = provider
+        self._sock = sock
+        self._syn_tos = syn_tos
+        self._bits = bits
+        self._changed = changed
+        self._told: int | None = syn_tos
+        self._released = False
+        self._open = True
+        self._soon: Timer | None = None
+
+    def ask(self) -> int | None:
+        found = self._provider.query(self.ends)
+        if found is None or found.tos == self._told:
+            return None
+        self._told = found.tos
+        return found.tos
+
+    def release(self) -> None:
+        self._released = True
+        if self._open and self._sock.fileno() >= 0:
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            if self._soon is not None:
+                self._soon.cancel()
+            if self.counted is not None:
+                self.counted.close()
+            self._provider.forget(self)
+
+    def saw(self, tos: int) -> None:
+        """A segment with this byte has come."""
+        if self._open and self._differs(tos) and tos != self._told:
+            self._told = tos
+            self._changed(tos)
+
+    def saw_soon(self, host: Host, tos: int | None) -> None:
+        if tos is not None and self._differs(tos):
+            self._soon = host.call_later(0, lambda: self.saw(tos))
+
+    def dropped(self, certain: bool) -> None:
+        """The drop counter rose; `certain` if by something that the filter withheld."""
+        self._provider.read_packets()
+        if not self._open or self._released or self._told is None or self._differs(self._told):
+            return
+        found = self._provider.query(self.ends)
+        if found is not None and self._differs(found.tos):
+            self.saw(found.tos)
+        elif certain:
+            self._told = None
+            self._changed(None)
+
+    def _differs(self, tos: int) -> bool:
+        return bool((tos ^ self._syn_tos) & self._bits)
+
+
+class SocketFilterProvider:
+    """TOS changes by socket filter. With `use_packets` false it does as it would without CAP_NET_RAW.
+
+    Raises:
+        Unsupported: this host has no socket filters.
+    """
+
+    name: ClassVar[str] = "socket-filter"
+
+    def __init__(self, host: Host, *, use_packets: bool = True) -> None:
+        if sys.platform != "linux":
+            raise Unsupported("no socket filters on this system", hint="use relay on Linux")
+        self._host = host
+        self._flows: dict[bytes, SocketFilterWatch] = {}
+        self._wake = self._open_wake() if use_packets else None
+        self._diag = self._open_diag()
+        self._drops = DropPoller(host, tick_s=0.005, slots=20)
+        self._guard = DropPoller(host, tick_s=0.05, slots=20, follows_busy=False)
+
+    @property
+    def polls(self) -> bool:
+        """Whether drops are found by polling alone."""
+        return self._wake is None
+
+    def attach(
+        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+    ) -> SocketFilterWatch | None:
+        ends = ends_of(sock)
+        if ends is None or not ends.is_ipv4:
+            return None
+        watch = SocketFilterWatch(self, sock, ends, syn_tos=syn_tos, bits=mask, changed=changed)
+        self._flows[watch.key] = watch
+        seen_before, woken = self._cover(watch, syn_tos, mask)
+        try:
+            watch.counted = (self._guard if woken else self._drops).add(sock, watch.dropped)
+        except OSError:
+            self.forget(watch)
+            return None
+        if not _attach(sock, withholding_program(syn_tos, mask)):
+            watch.close()
+            return None
+        early = self._wake.early_offence(watch.key) if self._wake is not None else None
+        if early is None and not (seen_before and woken):
+            found = self.query(ends)
+            early = found.tos if found is not None else None
+            watch.asks = found is not None and not woken
+        watch.saw_soon(self._host, early)
+        return watch
+
+    def query(self, ends: Ends) -> SocketInfo | None:
+        """Ask for the peer's own socket; None if it is not on this host."""
+        try:
+            return self._diag.query(ends.peer, ends.local) if self._diag is not None else None
+        except OSError:
+            return None
+
+    def read_packets(self) -> None:
+        """Take in what the AF_PACKET socket holds, so that no poll overtakes it."""
+        if self._wake is not None:
+            self._wake.read()
+
+    def forget(self, watch: SocketFilterWatch) -> None:
+        if self._flows.get(watch.key) is watch:
+            del self._flows[watch.key]
+            if self._wake is not None:
+                self._wake.forget(watch.key)
+
+    def close(self) -> None:
+        for watch in list(self._flows.values()):
+            watch.close()
+        self._drops.close()
+        self._guard.close()
+        if self._wake is not None:
+            self._wake.close()
+        if self._diag is not None:
+            self._diag.close()
+
+    def _cover(self, watch: SocketFilterWatch, syn_tos: int, bits: int) -> tuple[bool, bool]:
+        """Have packets looked at; return whether they were already, and whether we shall be woken by them."""
+        if self._wake is None:
+            return False, False
+        (_, local_port), (_, peer_port) = watch.ends
+        seen_before = self._wake.cover(local_port, peer_port, bits, lambda: self._is_accepting(watch.ends))
+        if not syn_tos & bits:
+            return seen_before, True
+        return False, self._wake.add_exception(watch.key, syn_tos, bits)
+
+    def _is_accepting(self, ends: Ends) -> bool:
+        try:
+            return self._diag is None or self._diag.has_listener(ends.local)
+        except OSError:
+            return True
+
+    def _offended(self, key: bytes, tos: int) -> bool:
+        watch = self._flows.get(key)
+        if watch is not None:
+            watch.saw(tos)
+        return watch is not None
+
+    def _open_wake(self) -> Wake | None:
+        try:
+            return Wake(self._host, self._offended)
+        except Unsupported:
+            return None
+
+    def _open_diag(self) -> SockDiag | None:
+        try:
+            return SockDiag()
+        except Unsupported:
+            return None

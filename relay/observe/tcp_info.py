@@ -1,0 +1,157 @@
+"""Provider `tcp-info`: keepalive probes, by what they do to a connection's segment counters.
+
+A probe (RFC 9293 section 3.8.4) is an empty segment that TCP has seen before; the kernel answers it with an ACK, tells
+nobody, and counts both. Hence so many probes came since the last look as
+
+    segments came in, and as many went out, while
+    no data came or went, nothing was acknowledged, nothing is in flight or waiting, the state is the same,
+    and no data has passed for 0.9 s: Linux probes after a second of silence at the soonest.
+
+A window update raises the segments in alone. A zero-window probe has the shape of a keepalive probe, and is told apart
+by the window being closed. Not seen: a probe followed by data before the next look; one that carries a byte of garbage,
+as old stacks' do; and probes on a socket that sends keepalive probes itself, whose answers have the same shape.
+
+All sockets are looked at once in 0.5 s, a twentieth of them at a time; probes of a Linux peer are a second apart or more,
+so none is counted late. Measured, Linux 6.18: SWEEP_COST.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import ClassVar
+
+from relay.errors import Unsupported
+from relay.observe._api import Host, Timer
+
+SWEEP_S = 0.5
+_SLOTS = 20
+_QUIET_MS = 900
+
+_TCP_INFO = 11  # linux/tcp.h
+# struct tcp_info: offsets of what is read.
+_STATE_AT = 0  # u8
+_UNACKED_AT = 24  # u32, segments
+_LAST_DATA_SENT_AT = 44  # u32, ms ago
+_LAST_DATA_RECEIVED_AT = 52  # u32, ms ago
+_BYTES_ACKED_AT = 120  # u64; then bytes_received, u64
+_SEGS_OUT_AT = 136  # u32; then segs_in, u32
+_NOTSENT_AT = 144  # u32, bytes
+_DATA_SEGS_IN_AT = 152  # u32; then data_segs_out, u32
+_READ_BYTES = 160
+_RECEIVE_WINDOW_AT = 232  # u32, bytes; Linux 6.2
+_READ_WITH_WINDOW_BYTES = 236
+
+_U32 = struct.Struct("=I")
+_TWO_U32 = struct.Struct("=II")
+
+
+def tcp_info(sock: socket.socket, size_bytes: int = _READ_BYTES) -> bytes:
+    """Return the beginning of the socket's struct tcp_info, as much as this kernel has of it.
+
+    Raises:
+        OSError: the socket is closed, or no TCP socket.
+    """
+    return sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, size_bytes)
+
+
+def probes_between(before: bytes, now: bytes) -> int:
+    """Return how many segments between two readings have the shape of keepalive probes."""
+    if (
+        before[_STATE_AT] != now[_STATE_AT]
+        or before[_BYTES_ACKED_AT:_SEGS_OUT_AT] != now[_BYTES_ACKED_AT:_SEGS_OUT_AT]
+        or before[_DATA_SEGS_IN_AT:_READ_BYTES] != now[_DATA_SEGS_IN_AT:_READ_BYTES]
+    ):
+        return 0
+    busy = any(_U32.unpack_from(reading, at)[0] for reading in (before, now) for at in (_UNACKED_AT, _NOTSENT_AT))
+    quiet = all(_U32.unpack_from(now, at)[0] >= _QUIET_MS for at in (_LAST_DATA_SENT_AT, _LAST_DATA_RECEIVED_AT))
+    if busy or not quiet:
+        return 0
+    out_before, in_before = _TWO_U32.unpack_from(before, _SEGS_OUT_AT)
+    out_now, in_now = _TWO_U32.unpack_from(now, _SEGS_OUT_AT)
+    came, went = (in_now - in_before) & 0xFFFFFFFF, (out_now - out_before) & 0xFFFFFFFF
+    return came if came == went else 0
+
+
+class TcpInfoWatch:
+    """One socket, and its counters when it was last looked at."""
+
+    __slots__ = ("_arrived", "_last", "_slot", "_sock")
+
+    def __init__(self, slot: set[TcpInfoWatch], sock: socket.socket, arrived: Callable[[], None]) -> None:
+        self._slot = slot
+        self._sock = sock
+        self._arrived = arrived
+        self._last = tcp_info(sock)
+        slot.add(self)
+
+    def close(self) -> None:
+        self._slot.discard(self)
+
+    def look(self) -> None:
+        try:
+            now = tcp_info(self._sock)
+            before, self._last = self._last, now
+            if now[_SEGS_OUT_AT:_NOTSENT_AT] == before[_SEGS_OUT_AT:_NOTSENT_AT]:
+                return
+            probes = probes_between(before, now)
+            if not probes or self._is_ambiguous():
+                return
+        except OSError:  # closed under us
+            self.close()
+            return
+        for _ in range(probes):
+            if self in self._slot:
+                self._arrived()
+
+    def _is_ambiguous(self) -> bool:
+        if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+            return True
+        info = tcp_info(self._sock, _READ_WITH_WINDOW_BYTES)
+        return len(info) == _READ_WITH_WINDOW_BYTES and not _U32.unpack_from(info, _RECEIVE_WINDOW_AT)[0]
+
+
+class TcpInfoProvider:
+    """Keepalive probes, by one sweep over all watched sockets.
+
+    Raises:
+        Unsupported: this host has no TCP_INFO with segment counters.
+    """
+
+    name: ClassVar[str] = "tcp-info"
+
+    def __init__(self, host: Host) -> None:
+        if sys.platform != "linux":
+            raise Unsupported("no TCP_INFO with segment counters on this system", hint="use relay on Linux")
+        self._host = host
+        self._slots: list[set[TcpInfoWatch]] = [set() for _ in range(_SLOTS)]
+        self._next_slot = 0
+        self._turn = 0
+        self._timer: Timer | None = None
+
+    def attach(self, sock: socket.socket, arrived: Callable[[], None]) -> TcpInfoWatch | None:
+        self._next_slot = (self._next_slot + 1) % _SLOTS
+        try:
+            watch = TcpInfoWatch(self._slots[self._next_slot], sock, arrived)
+        except OSError:
+            return None
+        if self._timer is None:
+            self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)
+        return watch
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for slot in self._slots:
+            slot.clear()
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self._turn = (self._turn + 1) % _SLOTS
+        for watch in list(self._slots[self._turn]):
+            watch.look()
+        if any(self._slots):
+            self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)

@@ -1,0 +1,33 @@
+"""Profiles: which behaviours a NAT has, how they are set, and how that is known.
+
+A profile is a TOML file: those shipped lie beside this module, a user's own works by its path.
+
+    title = "VMware Fusion 11 on macOS (vmnet-natd)"
+    era = "2018-2019"
+    aliases = ["vmware-fusion"]
+    extends = "transparent"           # this is also what a file without the line extends; "" is nothing
+
+    [tos-reset]                       # a behaviour's name, then its settings
+    external_close_delay_ms = 105
+    status = "observed"               # observed, documented, reported or assumed
+    [[tos-reset.evidence]]
+    source = "https://..."
+    says = "in our own words"
+    versions = "Fusion 11, macOS 10.14"
+
+    [link-down-reset]
+    enabled = false                   # the base has it, this NAT has not
+
+A profile states what differs from its base. A behaviour that both name keeps the base's settings where the profile is
+silent. It keeps the base's status and evidence only if nothing about it changed: what was seen with other settings is
+no evidence for these. Settings given on the command line are laid over the whole in the same way.
+
+Everything is checked when a profile is loaded, behaviours of other packages included; nothing is while a flow runs.
+"""
+
+from __future__ import annotations
+
+from relay.profiles._load import available, load_profile, profile_names
+from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk
+
+__all__ = ["STATUSES", "Evidence", "Profile", "Quirk", "available", "load_profile", "profile_names"]

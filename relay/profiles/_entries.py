@@ -1,0 +1,96 @@
+"""What a profile, or a command line, says about one behaviour, before it is laid over the base.
+
+A TOML table holds the behaviour's settings and three keys that every behaviour has: `enabled`, `status`, `evidence`.
+Whoever claims more than `assumed` has to give evidence; whoever gives evidence has to say what it amounts to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from relay.behaviours import Behaviour, installed_behaviours
+from relay.errors import ConfigError
+from relay.profiles._profile import STATUSES, Evidence
+from relay.profiles._settings import check_value, read_value
+from relay.profiles._suggest import nearest
+
+_OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is said about one behaviour; only what is said, no defaults."""
+
+    kind: type[Behaviour]
+    settings: Mapping[str, object]
+    enabled: bool
+    status: str | None
+    evidence: tuple[Evidence, ...]
+    note: Evidence
+    """Who said so: the evidence for what has no other."""
+
+
+def read_entry(name: str, table: object, *, where: str) -> Entry:
+    """Read the table of the behaviour `name` in the profile `where`."""
+    kind = installed_behaviours()[name]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: {name} is not a table", hint=f"write [{name}], and its settings below that line")
+    at = f"{where}: {name}"
+    enabled, status = table.get("enabled", True), table.get("status")
+    if not isinstance(enabled, bool):
+        raise ConfigError(f"{at}.enabled: {enabled!r} is not true or false", hint="false removes what the base has")
+    if status is not None and status not in STATUSES:
+        raise ConfigError(f"{at}.status: unknown status {status!r}", hint=f"it is one of {', '.join(STATUSES)}")
+    evidence = _read_evidence(table.get("evidence", []), at)
+    if evidence and status is None:
+        raise ConfigError(f"{at}: evidence without a status", hint=f"say what it amounts to: {', '.join(STATUSES)}")
+    if status not in {None, "assumed"} and not evidence:
+        raise ConfigError(f"{at}.status: {status!r} without evidence", hint=f"add [[{name}.evidence]], or say assumed")
+    note = Evidence(where, "set here, without evidence")
+    settings = {
+        key: check_value(kind, key, value, where=f"{at}.{key}")
+        for key, value in table.items()
+        if key not in {"enabled", "status", "evidence"}
+    }
+    return Entry(kind, settings, enabled, status, evidence or (note,), note)
+
+
+def read_override(text: str) -> Entry:
+    """Read `BEHAVIOUR.SETTING=VALUE`, as `--set` takes it."""
+    where = f"--set {text}"
+    target, equals, value = text.partition("=")
+    name, dot, key = target.strip().partition(".")
+    if not (equals and dot):
+        raise ConfigError(f"{where}: cannot read it", hint=f"the form is {_OVERRIDE_FORM}")
+    kinds = installed_behaviours()
+    if name not in kinds:
+        raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, kinds, what="there are"))
+    kind, value = kinds[name], value.strip()
+    note = Evidence(where, "set on the command line")
+    if key != "enabled":
+        return Entry(kind, {key: read_value(kind, key, value, where=where)}, True, None, (note,), note)
+    if value not in {"true", "false"}:
+        raise ConfigError(f"{where}: {value!r} is not true or false", hint="false removes what the profile has")
+    return Entry(kind, {}, value == "true", None, (note,), note)
+
+
+def _read_evidence(entries: object, at: str) -> tuple[Evidence, ...]:
+    if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
+        raise ConfigError(f"{at}.evidence: not a list of tables", hint="write [[BEHAVIOUR.evidence]], once for each")
+    return tuple(_read_piece(entry, f"{at}.evidence, number {number}") for number, entry in enumerate(entries, 1))
+
+
+def _read_piece(entry: Mapping[str, object], at: str) -> Evidence:
+    known = [field.name for field in fields(Evidence)]
+    text: dict[str, str] = {}
+    for key, value in entry.items():
+        if key not in known:
+            raise ConfigError(f"{at}: unknown key {key!r}", hint=nearest(key, known, what="it has"))
+        if not isinstance(value, str):
+            raise ConfigError(f"{at}.{key}: {value!r} is not a string", hint="put it in quotes")
+        text[key] = value
+    for key in ("source", "says"):
+        if not text.get(key):
+            raise ConfigError(f"{at}: no {key}", hint="evidence needs a source, and what it says in your words")
+    return Evidence(**text)

@@ -1,0 +1,125 @@
+"""Where profiles lie, and what stands at the head of their files.
+
+A name without a separator that does not end in `.toml` is a shipped profile's name or alias; anything else is a path,
+relative to the current directory, or to the file whose `extends` it is.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from relay.behaviours import installed_behaviours
+from relay.errors import ConfigError
+from relay.profiles._suggest import nearest
+
+ROOT = "transparent"
+"""What a profile extends that does not say."""
+
+_HEAD = ("title", "era", "aliases", "extends")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A profile's file, read, with its head checked and the behaviours' tables as they are."""
+
+    name: str
+    identity: object
+    """The same for the same file, whatever it was called."""
+    where: str
+    """What messages call it."""
+    directory: Path | None
+    """What paths in it are relative to; None for a shipped profile."""
+    title: str
+    era: str
+    aliases: tuple[str, ...]
+    extends: str
+    tables: Mapping[str, object]
+
+
+def find(name_or_path: str, *, asked_by: str, directory: Path | None = None) -> Document:
+    """Find a profile by name, alias or path, for `asked_by` (an option, or a file and key).
+
+    Raises:
+        ConfigError: there is none, it cannot be read, or its head is wrong.
+    """
+    if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(".toml"):
+        path = (directory or Path()) / name_or_path
+        text = _text(path, str(path))
+        return _document(text, name=name_or_path, identity=path.resolve(), where=str(path), directory=path.parent)
+    for document in shipped():
+        if name_or_path == document.name or name_or_path in document.aliases:
+            return document
+    known = [name for document in shipped() for name in (document.name, *document.aliases)]
+    hint = nearest(name_or_path, known, what="there are")
+    raise ConfigError(f"{asked_by}: unknown profile {name_or_path!r}", hint=f"{hint}; or the path of a .toml file")
+
+
+@cache
+def shipped() -> tuple[Document, ...]:
+    """The profiles in this package, by name."""
+    paths = sorted((path for path in files(__package__).iterdir() if path.name.endswith(".toml")), key=lambda p: p.name)
+    names = [path.name.removesuffix(".toml") for path in paths]
+    return tuple(
+        _document(_text(path, path.name), name=name, identity=name, where=path.name, directory=None)
+        for path, name in zip(paths, names, strict=True)
+    )
+
+
+def _text(path: Traversable, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(
+            f"{where}: {fault.strerror}", hint="give a shipped profile's name, or the path of a file"
+        ) from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{where}: not UTF-8: {fault.reason} at byte {fault.start}", hint="TOML is UTF-8") from None
+
+
+def _document(text: str, *, name: str, identity: object, where: str, directory: Path | None) -> Document:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(f"{where}: not TOML: {fault}", hint="its syntax is at https://toml.io") from None
+    known = (*_HEAD, *installed_behaviours())
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key or behaviour {key!r}", hint=nearest(key, known, what="there are"))
+    return Document(
+        name=name,
+        identity=identity,
+        where=where,
+        directory=directory,
+        title=_title(table, where),
+        era=_string(table, "era", "", where),
+        aliases=_aliases(table, where),
+        extends=_string(table, "extends", ROOT, where),
+        tables={key: value for key, value in table.items() if key not in _HEAD},
+    )
+
+
+def _title(table: Mapping[str, object], where: str) -> str:
+    title = _string(table, "title", "", where)
+    if not title:
+        raise ConfigError(f"{where}: no title", hint='say whose NAT it is: title = "..."')
+    return title
+
+
+def _string(table: Mapping[str, object], key: str, default: str, where: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: {key}: {value!r} is not a string", hint="put it in quotes")
+    return value
+
+
+def _aliases(table: Mapping[str, object], where: str) -> tuple[str, ...]:
+    value = table.get("aliases", [])
+    if not (isinstance(value, list) and all(isinstance(alias, str) for alias in value)):
+        raise ConfigError(f"{where}: aliases: {value!r} is not a list of strings", hint='e.g. aliases = ["my-nat"]')
+    return tuple(value)

@@ -1,0 +1,92 @@
+"""From a profile's name to a profile: its bases, itself and the command line, laid one over the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from relay.errors import ConfigError
+from relay.profiles._entries import Entry, read_entry, read_override
+from relay.profiles._files import Document, find, shipped
+from relay.profiles._profile import Profile, Quirk
+from relay.profiles._settings import defaults_of
+
+
+def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
+    """The shipped profile of this name or alias, or the one in this file, with `settings` laid over it.
+
+    A setting reads `BEHAVIOUR.SETTING=VALUE`, as on the command line. A behaviour that the profile has not is added
+    with its defaults; `BEHAVIOUR.enabled=false` removes one. Of two settings for the same thing the later counts.
+
+    Raises:
+        ConfigError: naming the file, or `--set`, and the key that is wrong, and what is accepted.
+    """
+    document = find(name_or_path, asked_by="profile")
+    layers = _Layers()
+    layers.lay_document(document)
+    for text in settings:
+        layers.lay(read_override(text))
+    for quirk in layers.present.values():
+        try:
+            quirk.build()
+        except Exception as fault:
+            raise ConfigError(
+                f"{document.where}: {quirk.name} refuses its settings: {type(fault).__name__}: {fault}",
+                hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
+            ) from fault
+    return Profile(
+        name=document.name,
+        title=document.title,
+        era=document.era,
+        aliases=document.aliases,
+        quirks=tuple(layers.present.values()),
+        absent=tuple(layers.absent.values()),
+    )
+
+
+def available() -> list[Profile]:
+    """Every shipped profile, by name."""
+    return [load_profile(document.name) for document in shipped()]
+
+
+def profile_names() -> list[str]:
+    """Every name and alias that `load_profile` knows, each profile's name before its aliases."""
+    return [name for document in shipped() for name in (document.name, *document.aliases)]
+
+
+@dataclass
+class _Layers:
+    present: dict[str, Quirk] = field(default_factory=dict)
+    absent: dict[str, Quirk] = field(default_factory=dict)
+
+    def lay_document(self, document: Document, above: tuple[Document, ...] = ()) -> None:
+        """Lay what the document extends, then the document. `above` are those that extend it."""
+        chain = (*above, document)
+        if any(document.identity == other.identity for other in above):
+            ring = " -> ".join(other.where for other in chain)
+            raise ConfigError(f"{chain[0].where}: extends itself: {ring}", hint="leave out one of these extends")
+        if document.extends:
+            asked_by = f"{document.where}: extends"
+            self.lay_document(find(document.extends, asked_by=asked_by, directory=document.directory), chain)
+        for name, table in document.tables.items():
+            self.lay(read_entry(name, table, where=document.where))
+
+    def lay(self, entry: Entry) -> None:
+        name = entry.kind.name
+        below = self.present.get(name)
+        base = below.settings if below is not None else defaults_of(entry.kind)
+        settings = {**base, **entry.settings}
+        if entry.status is not None:
+            status, evidence = entry.status, entry.evidence
+        elif below is not None and entry.enabled and settings == base:
+            status, evidence = below.status, below.evidence
+        else:
+            status, evidence = "assumed", (entry.note, *(below.evidence if below is not None and entry.enabled else ()))
+        quirk = Quirk(entry.kind, MappingProxyType(settings), status, evidence)
+        if entry.enabled:
+            self.absent.pop(name, None)
+            self.present[name] = quirk
+        else:
+            self.present.pop(name, None)
+            self.absent[name] = quirk

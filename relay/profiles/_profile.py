@@ -1,0 +1,74 @@
+"""What a loaded profile is: quirks, each with its settings, and the evidence that a NAT really does so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import cast
+
+from relay.behaviours import Behaviour
+
+STATUSES = ("observed", "documented", "reported", "assumed")
+"""How a quirk is known, best first: seen in a trace or a controlled test; stated by the vendor, a standard or readable
+source code; told by users without a trace; concluded from something else, or merely set."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One reason to believe in a quirk."""
+
+    source: str
+    """A URL, or the name of a capture, a manual or an article."""
+    says: str
+    """What the source says, in our words."""
+    versions: str = ""
+    """The products and years it speaks of."""
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """One behaviour, as a profile sets it."""
+
+    kind: type[Behaviour]
+    settings: Mapping[str, object]
+    """Every setting of the behaviour with its value, defaults included."""
+    status: str
+    """One of `STATUSES`."""
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @cached_property
+    def build(self) -> Callable[[], Behaviour]:
+        """Call it for a new instance, for one flow. The settings are bound once, for that happens at every connect."""
+        return partial(cast("Callable[..., Behaviour]", self.kind), **self.settings)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named set of quirks."""
+
+    name: str
+    """The shipped file's name without `.toml`, or a user's file as it was given."""
+    title: str
+    era: str
+    aliases: tuple[str, ...]
+    quirks: tuple[Quirk, ...]
+    """The base's first, then as the profile's file names them: behaviours are asked in this order."""
+    absent: tuple[Quirk, ...] = ()
+    """What the NAT is known, or was told, not to do (`enabled = false`), with the evidence for its absence."""
+
+    def behaviours(self) -> list[Behaviour]:
+        """New instances of all behaviours, for one flow."""
+        return [quirk.build() for quirk in self.quirks]
+
+    @cached_property
+    def withheld_tos_bits(self) -> int:
+        """The bits of the TOS byte in which no segment may differ from its SYN before a behaviour has decided."""
+        bits = 0
+        for behaviour in self.behaviours():
+            bits |= behaviour.withheld_tos_bits()
+        return bits

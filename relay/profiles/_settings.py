@@ -1,0 +1,95 @@
+"""A setting's value, from TOML or from text, checked against what its behaviour declares.
+
+The type is the default's: true or false, an integer, a number or a string. TOML's types are taken as they are, except
+that an integer will do for a number; a string is never read as a number, nor true as 1. On the command line there are
+no types, so there the text is read as what the setting wants: 0xe0 and 224 are the same integer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from relay.behaviours import Behaviour
+from relay.errors import ConfigError
+from relay.profiles._suggest import nearest
+
+_NOUNS: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+
+
+def settings_of(kind: type[Behaviour]) -> dict[str, dataclasses.Field[Any]]:
+    """The settings that a behaviour declares with `relay.behaviours.setting`, by name."""
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    return {
+        field.name: field
+        for field in dataclasses.fields(kind)
+        if "doc" in field.metadata and type(field.default) in _NOUNS
+    }
+
+
+def defaults_of(kind: type[Behaviour]) -> dict[str, object]:
+    """Every setting with its default."""
+    return {name: field.default for name, field in settings_of(kind).items()}
+
+
+def check_value(kind: type[Behaviour], key: str, value: object, *, where: str) -> object:
+    """A value from TOML, as the behaviour takes it.
+
+    Raises:
+        ConfigError: no such setting, the wrong type, or out of range; naming `where`.
+    """
+    field = _declared(kind, key, where)
+    wanted: type = type(field.default)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted or not _in_range(field, value):
+        shown = repr(value).lower() if isinstance(value, bool) else repr(value)
+        raise ConfigError(f"{where}: {shown} is not {_accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
+    return value
+
+
+def read_value(kind: type[Behaviour], key: str, text: str, *, where: str) -> object:
+    """A value from a command line; checked as `check_value` does."""
+    wanted: type = type(_declared(kind, key, where).default)
+    value: object = text
+    try:
+        if wanted is bool:
+            value = {"true": True, "false": False}.get(text, text)
+        elif wanted is int:
+            value = int(text, 0)
+        elif wanted is float:
+            value = float(text)
+    except ValueError:
+        value = text
+    return check_value(kind, key, value, where=where)
+
+
+def _declared(kind: type[Behaviour], key: str, where: str) -> dataclasses.Field[Any]:
+    known = settings_of(kind)
+    if key not in known:
+        raise ConfigError(f"{where}: {kind.name} has no setting {key!r}", hint=nearest(key, known, what="its settings"))
+    return known[key]
+
+
+def _in_range(field: dataclasses.Field[Any], value: Any) -> bool:
+    low, high, choices = field.metadata["low"], field.metadata["high"], field.metadata["choices"]
+    if choices:
+        return value in choices
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _accepted(field: dataclasses.Field[Any]) -> str:
+    low, high, choices = field.metadata["low"], field.metadata["high"], field.metadata["choices"]
+    if choices:
+        return " or ".join(repr(choice) for choice in choices)
+    noun = _NOUNS[type(field.default)]
+    if low is not None and high is not None:
+        return f"{noun} from {low} to {high}"
+    if low is not None:
+        return f"{noun} of at least {low}"
+    return noun if high is None else f"{noun} of at most {high}"

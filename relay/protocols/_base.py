@@ -1,0 +1,176 @@
+"""What every protocol a client may speak to the proxy port has in common.
+
+A handshake is a machine without sockets: bytes in, events out, and bytes to answer with.
+
+    receive_data(bytes)
+    next_event() --> Send(bytes)       write this now, then ask again
+                 --> Connect(where)    the request is complete; trailing_data came after it
+                 --> NEED_DATA         nothing until more arrives
+                 raises ProtocolError  write its reply, if any, and close
+    grant(bound) or refuse(failure) --> the bytes that answer the request
+
+A reader sees the whole buffer and consumes one complete message or nothing, so a request that trickles in byte by byte
+and one glued to the client's first data are the same case.
+"""
+
+from __future__ import annotations
+
+import enum
+import hmac
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from relay.address import Endpoint
+from relay.errors import ProtocolError
+from relay.events import DialFailure
+
+if TYPE_CHECKING:
+    from relay.protocols.http_exchange import HttpExchange
+
+MAX_NAME_BYTES = 255  # RFC 1928 section 5: the length of a name is one byte; SOCKS4a is held to the same
+# RFC 1123 section 2.1, and the underscore that real names have. Other scripts come as A-labels (RFC 5890).
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_NAME_BYTES}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The one user that may use the proxy. Comparisons take the same time however much of a guess is right."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def match(self, username: bytes | str, password: bytes | str) -> bool:
+        """Whether both are right, compared as UTF-8 bytes."""
+        return self.match_username(username) & hmac.compare_digest(_utf8(self.password), _utf8(password))
+
+    def match_username(self, username: bytes | str) -> bool:
+        """Whether the name alone is right: all that SOCKS4 can ask for."""
+        return hmac.compare_digest(_utf8(self.username), _utf8(username))
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Bytes to write to the client before anything else can come of it."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """The client's request is complete: it wants to be connected to `destination`."""
+
+    destination: Endpoint
+
+
+class NeedData(enum.Enum):
+    """The type of `NEED_DATA`."""
+
+    NEED_DATA = "NEED_DATA"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+"""No event before more data has been received."""
+
+HandshakeEvent: TypeAlias = Send | Connect | NeedData
+
+
+class Handshake(Protocol):
+    """The server's side of one client's handshake.
+
+    Not guaranteed: anything after a `ProtocolError` but the same error again; that `receive_data` has a limit after
+    `Connect` (bytes are for the pump then, or for the codec).
+    """
+
+    name: str
+    """`socks4`, `socks4a`, `socks5`, `http-connect` or `http`; settled when `Connect` has come."""
+    codec: HttpExchange | None
+    """What carries the bytes from `Connect` on, for plain http; None where they pass as they are."""
+    half_close_means_gone: bool
+    """Whether a FIN before the grant says that the client went away, rather than that its request is all it sends."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in what the client sent."""
+
+    def next_event(self) -> HandshakeEvent:
+        """The next thing to do.
+
+        Raises:
+            ProtocolError: the connection is to be closed after its reply.
+        """
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What the client sent after its request, for the destination; nothing for plain http (the codec has it)."""
+
+    def grant(self, bound: Endpoint | None) -> bytes:
+        """What tells the client that it is connected; `bound` is the relay's own address on the external side."""
+
+    def refuse(self, failure: DialFailure) -> bytes:
+        """What tells the client why it is not connected; close after it."""
+
+
+class BufferedHandshake:
+    """A handshake of messages: one buffer, and for each state one reader of it.
+
+    A reader returns NEED_DATA and leaves the buffer alone, or consumes its message and sets the next reader.
+    """
+
+    codec: HttpExchange | None = None
+    half_close_means_gone = True
+
+    def __init__(self, first_reader: Callable[[], HandshakeEvent]) -> None:
+        self._buffer = bytearray()
+        self._read = first_reader
+        self._requested = False
+        self._error: ProtocolError | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        self._buffer += data
+
+    def next_event(self) -> HandshakeEvent:
+        if self._error is not None:
+            raise self._error
+        if self._requested:
+            return NEED_DATA
+        try:
+            event = self._read()
+        except ProtocolError as error:
+            self._error = error
+            raise
+        self._requested = isinstance(event, Connect)
+        return event
+
+    @property
+    def trailing_data(self) -> bytes:
+        return bytes(self._buffer) if self._requested else b""
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+
+def read_host(raw: bytes) -> str:
+    """A host as it came in a request: a name of ASCII letters, or an address literal, IPv6 in brackets or not.
+
+    Raises:
+        ValueError: it is neither; the message is for a person.
+    """
+    text = raw.decode("ascii", "replace")
+    if _NAME.fullmatch(text):
+        return text
+    literal = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    try:
+        return str(ipaddress.IPv6Address(literal))
+    except ValueError:
+        raise ValueError(
+            f"{raw[:MAX_NAME_BYTES]!r} is neither a name nor an address (names of other scripts come as xn--...)"
+        ) from None
+
+
+def _utf8(text: bytes | str) -> bytes:
+    # surrogateescape: a name given on the command line may have held bytes that are not UTF-8
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text

@@ -1,0 +1,182 @@
+"""A proxy request's head: its limits, its target, its authentication (RFC 9112 section 3.2, RFC 9110 section 11.7).
+
+    CONNECT host:port HTTP/1.1            a tunnel (authority form)
+    GET http://host[:port]/path HTTP/1.1  a request to pass on (absolute form)
+
+The bytes are kept here until the head is whole and then parsed by h11; so the two limits can be told apart, hold too
+for a head that came in one piece, and a head that is too long is answered as soon as that is certain. What follows the
+head stays in `buffer`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+import h11
+
+from relay.address import MAX_PORT, Endpoint
+from relay.errors import ProtocolError
+from relay.protocols._base import NEED_DATA, Credentials, NeedData, read_host
+from relay.protocols._http_reply import reply
+
+MAX_REQUEST_LINE_BYTES = 8192  # RFC 9112 section 3 asks for at least 8000
+MAX_HEADER_BYTES = 64 * 1024
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 sees it
+_REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r?")
+_AUTHORITY = re.compile(rb"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
+_CHALLENGE = b'Proxy-Authenticate: Basic realm="relay"'
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """What a client asked for."""
+
+    head: h11.Request
+    """As it came."""
+    destination: Endpoint
+    host: bytes
+    """The value of the Host header that belongs to the target, whatever the client's own says."""
+    target: bytes
+    """The target in origin form; empty for CONNECT."""
+
+    @property
+    def is_connect(self) -> bool:
+        return self.head.method == b"CONNECT"
+
+
+class RequestReader:
+    """Reads one client's requests, one head at a time, and keeps what has not been read."""
+
+    def __init__(self, credentials: Credentials | None, buffer: bytearray) -> None:
+        self._credentials = credentials
+        self._searched = 0
+        self.buffer = buffer
+        """Received and not read: the head that is under way, or after one whatever followed it."""
+        self.connection = h11.Connection(h11.SERVER)
+        """h11's half toward the client for the latest request. A fresh one each time: what is pipelined must not lie
+        in h11's buffer, where the limits do not hold."""
+
+    def read_request(self) -> ProxyRequest | NeedData:
+        """The next request, once its head is whole.
+
+        Raises:
+            ProtocolError: with a response; the connection cannot go on.
+        """
+        if self.buffer.startswith((b"\r", b"\n")):  # RFC 9112 section 2.2: some clients add an empty line after a body
+            del self.buffer[: len(self.buffer) - len(self.buffer.lstrip(b"\r\n"))]
+        head = self._take_head()
+        if head is None:
+            return NEED_DATA
+        self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self.connection.receive_data(head)
+        try:
+            request = self.connection.next_event()
+        except h11.RemoteProtocolError as error:
+            raise bad_request(str(error), status=error.error_status_hint) from None
+        assert isinstance(request, h11.Request)  # noqa: S101 - the head is whole, so h11 gives it or raises
+        self._authenticate(request)
+        return _understood(request)
+
+    def _take_head(self) -> bytes | None:
+        line_end = self.buffer.find(b"\n", 0, MAX_REQUEST_LINE_BYTES + 2)
+        if line_end < 0:
+            if len(self.buffer) > MAX_REQUEST_LINE_BYTES + 1:  # the line and a CR
+                raise bad_request(f"the request line is longer than {MAX_REQUEST_LINE_BYTES} bytes", status=414)
+            return None
+        # Answered before the blank line: what speaks another protocol may never send one.
+        if not _REQUEST_LINE.fullmatch(self.buffer, 0, line_end):
+            raise bad_request(f"{bytes(self.buffer[: min(line_end, 80)])!r} is not an HTTP request line")
+        blank = _END_OF_HEAD.search(self.buffer, max(line_end, self._searched))
+        head_end = len(self.buffer) if blank is None else blank.end()
+        if head_end - line_end > MAX_HEADER_BYTES:
+            raise bad_request(f"the header fields are longer than {MAX_HEADER_BYTES} bytes", status=431)
+        if blank is None:
+            self._searched = len(self.buffer) - 2
+            return None
+        self._searched = 0
+        head = bytes(self.buffer[:head_end])
+        del self.buffer[:head_end]
+        return head
+
+    def _authenticate(self, request: h11.Request) -> None:
+        if self._credentials is None:
+            return
+        for name, value in request.headers:
+            if name == b"proxy-authorization" and _basic(self._credentials, value):
+                return
+        raise ProtocolError(
+            "http: no or wrong proxy credentials",
+            reply=reply(
+                407,
+                "this proxy asks for a username and a password",
+                error="http_request_denied",
+                method=request.method,
+                headers=(_CHALLENGE,),
+            ),
+        )
+
+
+def bad_request(why: str, *, status: int = 400, method: bytes = b"") -> ProtocolError:
+    """The error for a request that cannot be served as it is written."""
+    return ProtocolError(f"http: {why}", reply=reply(status, why, error="http_request_error", method=method))
+
+
+def _basic(credentials: Credentials, value: bytes) -> bool:
+    scheme, _, token = value.partition(b" ")
+    try:
+        username, _, password = base64.b64decode(token.strip(), validate=True).partition(b":")
+    except binascii.Error:
+        return False
+    return scheme.lower() == b"basic" and credentials.match(username, password)
+
+
+def _understood(request: h11.Request) -> ProxyRequest:
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
+        # RFC 9112 section 6.1: somebody behind us may take the other length for the right one
+        raise bad_request("a Transfer-Encoding where the body's length is in doubt", method=request.method)
+    try:
+        if request.method == b"CONNECT":
+            return ProxyRequest(request, _endpoint(request.target, None), request.target, b"")
+        return _absolute(request)
+    except ValueError as error:
+        raise bad_request(str(error), method=request.method) from None
+
+
+def _absolute(request: h11.Request) -> ProxyRequest:
+    match = _ABSOLUTE.match(request.target)
+    if match is None:
+        raise ValueError(
+            "this is a proxy, not a web server: set it as your client's HTTP proxy, "
+            "and it will ask for http://host/path instead of " + request.target[:200].decode("ascii")
+        )
+    scheme, authority, rest = match.groups()
+    if scheme.lower() == b"https":
+        raise ValueError("an https:// address goes through a tunnel: ask for it with CONNECT host:443")
+    if scheme.lower() != b"http":
+        raise ValueError(f"only http:// addresses are passed on, not {scheme.decode('ascii')}://")
+    host = authority.rpartition(b"@")[2]  # RFC 9110 section 4.2.4: a user before the host is not passed on
+    if not rest and request.method == b"OPTIONS":
+        rest = b"*"  # RFC 9112 section 3.2.4: about the server, not about a page of it
+    elif not rest.startswith(b"/"):
+        rest = b"/" + rest
+    return ProxyRequest(request, _endpoint(host, 80), host, rest)
+
+
+def _endpoint(authority: bytes, default_port: int | None) -> Endpoint:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise ValueError(f"cannot read {authority[:300]!r}: the form is host:port, an IPv6 address in brackets")
+    host, digits = read_host(match[1]), match[2]
+    if not digits:
+        if default_port is None:
+            raise ValueError(f"{authority[:300]!r} has no port: the form is host:port")
+        return Endpoint(host, default_port)
+    if len(digits) > 5 or not 0 < int(digits) <= MAX_PORT:
+        raise ValueError(f"nothing can listen on port {digits[:80].decode('ascii')}: a port is 1 to {MAX_PORT}")
+    return Endpoint(host, int(digits))

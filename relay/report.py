@@ -1,0 +1,98 @@
+"""What the command line prints about profiles and this host: text in, text out, 80 columns wide where it can be."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from relay.events import Fact
+from relay.fidelity import QuirkFidelity
+from relay.observe import Fidelity, Support, Survey
+from relay.profiles import Profile, available
+from relay.server import Relay
+
+WIDTH = 80
+_COLOURS = {Fidelity.EXACT: "\x1b[32m", Fidelity.APPROXIMATE: "\x1b[33m", Fidelity.IMPOSSIBLE: "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
+
+def profiles() -> str:
+    """Every shipped profile, one line each."""
+    rows = [(each.name, ", ".join(each.aliases), f"{each.title} ({each.era})" if each.era else each.title) for each in available()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(f"{name:{widths[0]}}  {aliases:{widths[1]}}  {title}" for name, aliases, title in rows)
+
+
+def explain(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
+    """A profile's quirks: what each does, how it is set, how that is known, and what this host can do about it."""
+    blocks = [f"{profile.name}: {profile.title}" + (f", {profile.era}" if profile.era else "")]
+    for each in assessed:
+        quirk = each.quirk
+        doc = (quirk.kind.__doc__ or "").strip().partition("\n")[0]
+        lines = [f"{quirk.name} ({quirk.status})", *_indented(doc)]
+        lines += [f"  {name} = {_setting(name, value)}" for name, value in quirk.settings.items()]
+        lines += list(_support(each.support, colour=colour))
+        for evidence in quirk.evidence:
+            versions = f" [{evidence.versions}]" if evidence.versions else ""
+            lines += [*_indented(f"evidence: {evidence.says}{versions}"), f"    {evidence.source}"]
+        blocks.append("\n".join(lines))
+    for absent in profile.absent:
+        lines = [f"{absent.name}: not in this profile ({absent.status})"]
+        for evidence in absent.evidence:
+            lines += [*_indented(f"evidence: {evidence.says}"), f"    {evidence.source}"]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def doctor(survey: Survey, *, colour: bool) -> str:
+    """What this host can see and do, fact by fact."""
+    lines = [f"{platform.system()} {platform.release()}, Python {sys.version.partition(' ')[0]}", ""]
+    for fact in Fact:
+        lines += [fact.value, *_support(survey.of(fact), colour=colour)]
+    return "\n".join(lines)
+
+
+def banner(relay: Relay, *, colour: bool) -> str:
+    """What somebody who has just started a relay needs to know."""
+    profile = relay.config.profile
+    lines = [f"profile {profile.name}: {profile.title}"]
+    if relay.address is not None:
+        userinfo = "USER:PASS@" if relay.config.auth is not None else ""
+        lines += [
+            f"proxy   {relay.address}  (SOCKS4, SOCKS4a, SOCKS5, HTTP)",
+            f"        export ALL_PROXY=socks5h://{userinfo}{relay.address}",
+        ]
+    for kind, addresses, specs in (
+        ("forward", relay.forward_addresses, relay.config.forwards),
+        ("inbound", relay.inbound_addresses, relay.config.inbound),
+    ):
+        lines += [f"{kind} {address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]
+    for each in relay.fidelity:
+        support = each.support
+        line = f"  {_painted(support.fidelity, colour=colour)} {each.quirk.name}"
+        if support.fidelity is not Fidelity.EXACT:
+            line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _support(support: Support, *, colour: bool) -> Iterator[str]:
+    yield f"  {_painted(support.fidelity, colour=colour)} here, through {support.provider}"
+    yield from _indented(support.how, by="    ")
+    if support.remedy:
+        yield from _indented(f"remedy: {support.remedy}", by="    ")
+
+
+def _painted(fidelity: Fidelity, *, colour: bool) -> str:
+    word = f"{fidelity.value:11}"
+    return f"{_COLOURS[fidelity]}{word}{_PLAIN}" if colour else word
+
+
+def _setting(name: str, value: object) -> str:
+    return f"0x{value:02x}" if name == "mask" and isinstance(value, int) else str(value)
+
+
+def _indented(text: str, by: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=by, subsequent_indent=by + "  ", break_long_words=False)

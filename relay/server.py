@@ -1,0 +1,175 @@
+"""A running relay: listeners, the engine, and the driver behind them.
+
+    async with open_relay(configure("vmware-fusion", listen="127.0.0.1:0")) as nat:
+        ...                     # nat.address is where the proxy listens
+
+Runs inside any asyncio or trio program. Leaving the block stops it at once; `drain` first lets flows end by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.config import RelayConfig
+from relay.driver import Driver, Limits
+from relay.eventlog import EventLog
+from relay.events import Side
+from relay.fidelity import QuirkFidelity, assess, demand_possible
+from relay.frontends import Conversation
+from relay.frontends.forward import ForwardConversation
+from relay.frontends.proxy import ProxyConversation
+from relay.net.connect import Connector
+from relay.net.engine import Engine
+from relay.net.listen import Listener, open_listener
+from relay.observe import save_syn, survey
+
+_DRAIN_POLL_S = 0.02
+
+
+class Relay:
+    """A relay that is serving; made by `open_relay`. Its methods are for the thread that it runs in."""
+
+    def __init__(self, config: RelayConfig, log: EventLog, driver: Driver, fidelity: list[QuirkFidelity]) -> None:
+        self.config = config
+        self.log = log
+        self.fidelity = fidelity
+        """How well this host can show each quirk of the profile."""
+        self.address: Endpoint | None = None
+        """Where the proxy listens, if there is one."""
+        self.forward_addresses: list[Endpoint] = []
+        """Where each forward listens, in the order they were given."""
+        self.inbound_addresses: list[Endpoint] = []
+        """Likewise for inbound forwards."""
+        self._driver = driver
+        self._listeners: list[Listener] = []
+
+    @property
+    def flow_count(self) -> int:
+        """How many flows are open."""
+        return len(self._driver.flows)
+
+    def forward(self, spec: ForwardSpec, opener: Side = Side.INTERNAL) -> Endpoint:
+        """Open one more port forward and return where it listens.
+
+        With `opener` external it is an inbound one: its target is the guest.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        inbound = opener is Side.EXTERNAL
+        where = "--inbound" if inbound else "--forward"
+        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, opener))
+        (self.inbound_addresses if inbound else self.forward_addresses).append(address)
+        return address
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name ourselves from now on."""
+        self._driver.connector.resolve_as(override)
+
+    def link_down(self) -> None:
+        """Tell every flow that the host's network link went down."""
+        self._driver.link_down()
+
+    async def drain(self, at_most_s: float) -> None:
+        """Accept nothing more, and wait until the last flow has ended, for a bounded time."""
+        self._stop_listening()
+        self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
+        with anyio.move_on_after(at_most_s):
+            while self._driver.flows:
+                await anyio.sleep(_DRAIN_POLL_S)
+
+    def open_listeners(self) -> None:
+        config = self.config
+        if config.listen is not None:
+            self.address = self._listen(config.listen, "--listen", lambda: ProxyConversation(config.auth))
+        for spec in config.forwards:
+            self.forward(spec)
+        for spec in config.inbound:
+            self.forward(spec, Side.EXTERNAL)
+        self.log.emit(
+            "relay-started",
+            profile=config.profile.name,
+            listen=str(self.address) if self.address is not None else None,
+            forwards=_described(self.forward_addresses, config.forwards),
+            inbound=_described(self.inbound_addresses, config.inbound),
+            fidelity={each.quirk.name: each.support.fidelity.value for each in self.fidelity},
+        )
+
+    def stop(self) -> None:
+        """End everything now."""
+        self._stop_listening()
+        self.log.emit("relay-stopped", flows_ended=self._driver.end_all("shutdown"))
+
+    def _listen(self, bind: Endpoint, where: str, converse: Callable[[], Conversation]) -> Endpoint:
+        sock = open_listener(bind, where=where)
+        save_syn(sock)
+        listener = Listener(
+            self._driver.engine,
+            sock,
+            accepted=lambda connection: self._driver.accept(connection, converse()),
+            resting=lambda reason: self.log.emit("accept-paused", reason=reason),
+            resumed=lambda: self.log.emit("accept-resumed"),
+        )
+        self._listeners.append(listener)
+        self._driver.connector.own_addresses.add(listener.address)
+        return listener.address
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+
+@asynccontextmanager
+async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncIterator[Relay]:
+    """Serve for as long as the block lasts.
+
+    Raises:
+        ConfigError: an address cannot be listened on, or the observer is unknown.
+        Unsupported: the observer cannot work here, or `strict` was asked for and a quirk is impossible.
+    """
+    log = log if log is not None else EventLog()
+    surveyed = survey(config.observer)
+    assessed = assess(config.profile, surveyed, forwards=bool(config.forwards or config.inbound))
+    if config.strict:
+        demand_possible(assessed)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))
+        connector = Connector(
+            engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
+        )
+        observers = surveyed.open(engine)
+        limits = Limits(handshake_timeout_s=config.handshake_timeout_s)
+        driver = Driver(engine, connector, observers, config.profile, log, limits)
+        relay = Relay(config, log, driver, assessed)
+        try:
+            relay.open_listeners()
+            tasks.start_soon(engine.run)
+            yield relay
+        except Exception as raised:  # noqa: BLE001 - raised again outside, where no task group wraps it in an ExceptionGroup
+            failure = raised
+        finally:
+            relay.stop()
+            observers.close()
+            engine.close()
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+def _report(log: EventLog, fault: Exception) -> None:
+    log.emit("fault", error=f"{type(fault).__name__}: {fault}")
+    if os.environ.get("RELAY_DEBUG"):
+        traceback.print_exception(fault, file=sys.stderr)
+
+
+def _described(addresses: list[Endpoint], specs: tuple[ForwardSpec, ...]) -> list[str]:
+    return [f"{address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]

@@ -1,0 +1,101 @@
+"""The event log as a person reads it: one line per event, coloured on a terminal.
+
+    12:00:01.234  #7  ssh[4121]  TOS 0x00 -> 0x48 from the app, precedence 0 -> 2 (its SYN's was 0)
+    12:00:01.234  #7  ssh[4121]  RST to the app, by tos-reset
+    12:00:01.339  #7  ssh[4121]  FIN to the server, by tos-reset
+    12:00:01.341  #7  ssh[4121]  ended by tos-reset: 127.0.0.1:22, app rst, server fin, 2642 B out, 2138 B in, 2.321 s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TextIO
+
+from relay.eventlog import Record
+
+_WHO = {"internal": "the app", "external": "the server"}
+_LOUD = frozenset({"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "link-down"})
+_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped"})
+_RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+
+
+def describe(record: Record) -> str:
+    """What happened, in one line without time or flow."""
+    return _SENTENCES[record.event](record.fields)
+
+
+class TextLines:
+    """Writes each record as one readable line."""
+
+    def __init__(self, stream: TextIO, started_at: float, *, colour: bool) -> None:
+        self._stream = stream
+        self._started_at = started_at
+        self._colour = colour
+
+    def __call__(self, record: Record) -> None:
+        at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()  # noqa: DTZ006 - the reader's own time
+        parts = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"]
+        if record.flow is not None:
+            parts.append(f"#{record.flow}")
+        if record.process is not None:
+            pid, name = record.process
+            parts.append(f"{name}[{pid}]")
+        line = "  ".join([*parts, describe(record)])
+        if self._colour and record.event in _LOUD | _QUIET:
+            line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def _tos_changed(fields: Mapping[str, Any]) -> str:
+    who = _WHO[fields["side"]]
+    if fields["new"] is None:
+        return f"TOS differs from the SYN's 0x{fields['syn']:02x}, from {who}"
+    change = f"TOS 0x{fields['old']:02x} -> 0x{fields['new']:02x} from {who}"
+    return f"{change}, precedence {fields['old'] >> 5} -> {fields['new_precedence']} (its SYN's was {fields['syn_precedence']})"
+
+
+def _unacked(fields: Mapping[str, Any]) -> str:
+    return f" ({fields['unacked_bytes']} B never acknowledged)" if fields["unacked_bytes"] else ""
+
+
+def _flow_ended(fields: Mapping[str, Any]) -> str:
+    sides = ", ".join(
+        f"{_WHO[side].removeprefix('the ')} {fields[side]}" + (f" by {fields[f'{side}_because']}" if fields[side] else "")
+        for side in _WHO
+        if fields[side]
+    )
+    lost = f", {fields['bytes_lost']} B lost" if fields["bytes_lost"] else ""
+    return (
+        f"ended by {fields['because']}: {fields['destination']}, {sides or 'never connected'}, "
+        f"{fields['bytes_out']} B out, {fields['bytes_in']} B in{lost}, {fields['duration_s']:.3f} s"
+    )
+
+
+_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "relay-started": lambda f: f"relay started with profile {f['profile']}",
+    "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s to end; Ctrl-C again ends them now",
+    "relay-stopped": lambda f: f"relay stopped; {f['flows_ended']} flows were cut off",
+    "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
+    "accept-resumed": lambda f: "accepting connections again",
+    "handshake-failed": lambda f: f"{f['client']} did not get as far as a request: {f['reason']}",
+    "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
+    "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
+    "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
+    "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
+    "opener-vanished": lambda f: "the app went away before it was connected",
+    "tos-changed": _tos_changed,
+    "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",
+    "fin-received": lambda f: f"FIN from {_WHO[f['side']]}",
+    "rst-received": lambda f: f"RST from {_WHO[f['side']]}{_unacked(f)}",
+    "timed-out": lambda f: f"{_WHO[f['side']]} answers no more{_unacked(f)}",
+    "link-down": lambda f: "the link went down",
+    "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
+    "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
+    "deafened": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
+    "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
+    "note": lambda f: f"{f['because']}: {f['text']}",
+    "flow-ended": _flow_ended,
+    "fault": lambda f: f"fault: {f['error']}",
+}

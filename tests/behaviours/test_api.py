@@ -1,0 +1,105 @@
+"""How a behaviour is written: names, handlers, needed facts, settings, and the mistakes that are caught."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+from relay import events
+from relay.actions import Note, StartTimer
+from relay.behaviours import Actions, Behaviour, installed_behaviours, setting
+from relay.behaviours._api import HANDLERS
+from relay.events import (
+    ConnectRequested,
+    DialSucceeded,
+    Event,
+    Fact,
+    FinReceived,
+    LinkWentDown,
+    OpenerVanished,
+    ProbeArrived,
+    RstReceived,
+    TimerFired,
+    TosChanged,
+)
+
+
+@dataclasses.dataclass
+class GrumbleTwice(Behaviour):
+    after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        yield StartTimer("grumble", self.after_s)
+
+    def on_timer_fired(self, event: TimerFired) -> Actions:
+        yield Note("still here?")
+
+
+def test_a_behaviour_is_called_after_its_class_in_kebab_case() -> None:
+    assert GrumbleTwice.name == "grumble-twice"
+
+
+def test_it_handles_the_events_that_it_has_handlers_for() -> None:
+    assert GrumbleTwice.handled == {DialSucceeded: "on_dial_succeeded", TimerFired: "on_timer_fired"}
+
+
+def test_a_subclass_handles_what_its_base_does_and_more() -> None:
+    class GrumbleAlways(GrumbleTwice):
+        def on_link_went_down(self, event: LinkWentDown) -> Actions:
+            yield Note("and now this")
+
+    assert GrumbleAlways.name == "grumble-always"
+    assert GrumbleAlways.handled == GrumbleTwice.handled | {LinkWentDown: "on_link_went_down"}
+
+
+def test_a_misspelt_handler_fails_at_import_and_the_message_lists_the_right_ones() -> None:
+    with pytest.raises(TypeError) as caught:
+        type("Typo", (Behaviour,), {"on_tos_change": lambda self, event: ()})
+    assert str(caught.value).startswith("Typo.on_tos_change handles no event; there are: on_connect_requested, ")
+    assert "on_tos_changed" in str(caught.value)
+
+
+def test_every_event_has_a_handler() -> None:
+    kinds = {value for value in vars(events).values() if isinstance(value, type) and issubclass(value, Event)}
+    assert set(HANDLERS.values()) == kinds - {Event}
+    assert HANDLERS["on_tos_changed"] is TosChanged
+    assert HANDLERS["on_link_went_down"] is LinkWentDown
+
+
+@pytest.mark.parametrize(
+    ("event", "fact"),
+    [
+        (TosChanged, Fact.TOS),
+        (ProbeArrived, Fact.KEEPALIVE),
+        (ConnectRequested, Fact.HANDSHAKE),
+        (OpenerVanished, Fact.HANDSHAKE),
+        (FinReceived, Fact.CLOSE),
+        (RstReceived, Fact.CLOSE),
+    ],
+)
+def test_a_handler_needs_the_fact_behind_its_event(event: type[Event], fact: Fact) -> None:
+    handler = next(name for name, handled in HANDLERS.items() if handled is event)
+    assert type("Curious", (Behaviour,), {handler: lambda self, event: ()})().needs() == {fact}
+
+
+def test_what_the_relay_itself_brings_about_needs_no_fact() -> None:
+    assert GrumbleTwice().needs() == set()
+
+
+def test_nothing_is_withheld_unless_a_behaviour_says_so() -> None:
+    assert GrumbleTwice().withheld_tos_bits() == 0
+
+
+def test_a_setting_knows_its_meaning_and_its_limits() -> None:
+    (field,) = dataclasses.fields(GrumbleTwice)
+    assert field.default == 3.0
+    assert field.metadata == {"doc": "how long to wait, in seconds", "low": 0, "high": None, "choices": ()}
+
+
+@pytest.mark.parametrize("kind", installed_behaviours().values(), ids=lambda kind: kind.name)
+def test_every_behaviour_that_comes_with_the_relay_is_documented(kind: type[Behaviour]) -> None:
+    assert inspect.getdoc(kind)
+    assert "Source:" in (kind.__doc__ or "")
+    assert all(field.metadata["doc"] for field in dataclasses.fields(kind))  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""Which behaviours there are: the relay's own, and those of other packages, good and bad."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+import relay
+from relay.behaviours import Behaviour, installed_behaviours
+from relay.behaviours.tos_reset import TosReset
+from relay.errors import ConfigError
+
+Discover: TypeAlias = Callable[..., dict[str, type[Behaviour]]]
+
+OWN = {
+    "close-mapping",
+    "link-down-reset",
+    "local-ack",
+    "local-keepalive",
+    "precomplete-handshake",
+    "tos-reset",
+}
+
+BEHAVIOUR_MODULE = """
+from relay.behaviours import Behaviour
+from relay.behaviours.tos_reset import TosReset
+
+class Grumble(Behaviour):
+    pass
+
+class Mumble(Behaviour):
+    pass
+
+class AnotherTosReset(Behaviour):
+    pass
+AnotherTosReset.name = "tos-reset"
+
+not_a_class = Grumble()
+"""
+
+
+@pytest.fixture
+def discover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Discover]:
+    """Leave a package with these entry points where an installer would, and look which behaviours there are."""
+    module = "brought_by_a_test"
+
+    def _discover(*entries: str, source: str = BEHAVIOUR_MODULE) -> dict[str, type[Behaviour]]:
+        (tmp_path / f"{module}.py").write_text(source, encoding="utf-8")
+        metadata = tmp_path / f"{module}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n", encoding="utf-8")
+        lines = [entry.format(module=module) for entry in entries]
+        (metadata / "entry_points.txt").write_text("\n".join(["[relay.behaviours]", *lines]), encoding="utf-8")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return dict(installed_behaviours.__wrapped__())
+
+    yield _discover
+    sys.modules.pop(module, None)
+
+
+def test_the_relays_own_are_always_there() -> None:
+    assert set(installed_behaviours()) >= OWN
+    assert installed_behaviours()["tos-reset"] is TosReset
+
+
+def test_every_module_of_the_package_brings_the_behaviour_that_it_is_called_after() -> None:
+    assert {kind.__module__.rpartition(".")[2].replace("_", "-") for kind in installed_behaviours().values()} >= OWN
+
+
+def test_a_package_brings_its_own_by_an_entry_point(discover: Discover) -> None:
+    found = discover("one = {module}:Grumble", "two = {module}:Mumble")
+    assert set(found) == {*installed_behaviours(), "grumble", "mumble"}
+    assert found["grumble"].__module__ == "brought_by_a_test"
+
+
+def test_naming_the_relays_own_again_does_no_harm(discover: Discover) -> None:
+    assert discover("again = {module}:TosReset")["tos-reset"] is TosReset
+
+
+@pytest.mark.parametrize(
+    ("entry", "source", "message", "hint"),
+    [
+        (
+            "gone = {module}:Missing",
+            BEHAVIOUR_MODULE,
+            "entry point 'gone' (brought_by_a_test:Missing): module 'brought_by_a_test' has no attribute 'Missing'",
+            "mend or uninstall the package that brings it",
+        ),
+        (
+            "typo = {module}:Typo",
+            "from relay.behaviours import Behaviour\nclass Typo(Behaviour):\n    def on_tos_change(self, event): ...",
+            "entry point 'typo' (brought_by_a_test:Typo): Typo.on_tos_change handles no event; there are: ",
+            "mend or uninstall the package that brings it",
+        ),
+        (
+            "thing = {module}:not_a_class",
+            BEHAVIOUR_MODULE,
+            "entry point 'thing' (brought_by_a_test:not_a_class): not a Behaviour",
+            "it must name a subclass of relay.behaviours.Behaviour",
+        ),
+        (
+            "path = pathlib:Path",
+            BEHAVIOUR_MODULE,
+            "entry point 'path' (pathlib:Path): not a Behaviour",
+            "it must name a subclass of relay.behaviours.Behaviour",
+        ),
+        (
+            "mine = {module}:AnotherTosReset",
+            BEHAVIOUR_MODULE,
+            "entry point 'mine' (brought_by_a_test:AnotherTosReset): the name 'tos-reset' is taken",
+            "rename the class",
+        ),
+    ],
+)
+def test_a_bad_entry_point_is_named_with_what_is_wrong(
+    discover: Discover, entry: str, source: str, message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        discover(entry, source=source)
+    assert str(caught.value).startswith(message)
+    assert caught.value.hint == hint
+
+
+USE_IT = """
+import json
+from relay.actions import Dial, Grant, SendRst, StartTimer
+from relay.address import Endpoint
+from relay.events import ConnectRequested, DialSucceeded, Side, TimerFired
+from relay.flow import FlowMachine
+from relay.profiles import load_profile
+
+by_file = load_profile("patience.toml")
+by_setting = load_profile("transparent", ["lose-patience.after_s=0.25"])
+machine = FlowMachine(by_file.behaviours())
+machine.handle(ConnectRequested(0.0, Endpoint("192.0.2.1", 80), Side.INTERNAL))
+connected = machine.handle(DialSucceeded(0.1))
+late = machine.handle(TimerFired(1.6, "lose-patience/patience"))
+print(json.dumps({
+    "by_file": [dict(by_file.quirks[-1].settings), by_file.quirks[-1].status],
+    "by_setting": [dict(by_setting.quirks[-1].settings), by_setting.quirks[-1].status],
+    "connected": [repr(step.action) for step in connected],
+    "late": [[repr(step.action), step.because] for step in late],
+}))
+"""
+
+USER_PROFILE = """
+title = "A NAT that loses its patience"
+[lose-patience]
+after_s = 1.5
+goodbye = "rst"
+"""
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed a package that brings a behaviour."""
+    for tool in ("pip", "hatchling"):
+        if importlib.util.find_spec(tool) is None:
+            pytest.skip(f"{tool} is not installed: a package cannot be built here")
+    source = tmp_path_factory.mktemp("source") / "third_party"
+    shutil.copytree(Path(__file__).parent / "third_party", source)
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def run_with(third_party: Path, script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(third_party), str(Path(relay.__file__).parents[1])])
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_installed_package_adds_a_behaviour_without_a_change_to_the_relay(third_party: Path, tmp_path: Path) -> None:
+    (tmp_path / "patience.toml").write_text(USER_PROFILE, encoding="utf-8")
+    done = run_with(third_party, USE_IT, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "by_file": [{"after_s": 1.5, "goodbye": "rst"}, "assumed"],
+        "by_setting": [{"after_s": 0.25, "goodbye": "fin"}, "assumed"],
+        "connected": ["Grant()", "StartTimer(key='patience', after_s=1.5)"],
+        "late": [["SendRst(side=<Side.INTERNAL: 'internal'>, after_data=False)", "lose-patience"]],
+    }
+
+
+def test_an_installed_packages_settings_are_checked_like_any_others(third_party: Path, tmp_path: Path) -> None:
+    script = (
+        "from relay.errors import ConfigError\nfrom relay.profiles import load_profile\n"
+        "try:\n    load_profile('transparent', ['lose-patience.goodbye=bye'])\n"
+        "except ConfigError as fault:\n    print(fault)"
+    )
+    done = run_with(third_party, script, tmp_path)
+    assert done.stdout == "--set lose-patience.goodbye=bye: 'bye' is not 'fin' or 'rst'\n", done.stderr

@@ -1,0 +1,70 @@
+"""`local-keepalive`: who answers the app's probes, and who probes the server."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from relay.actions import Action, Note, SendProbes
+from relay.behaviours.local_keepalive import LocalKeepalive
+from relay.events import DialSucceeded, Fact, ProbeArrived, Side
+
+CAPTURE = tomllib.loads(
+    (Path(__file__).parents[1] / "captures" / "workstation_keepalive.toml").read_text(encoding="utf-8")
+)
+
+
+def probes_of_the_client() -> list[ProbeArrived]:
+    """The first probes that the client of the September 2017 article sends, by its own settings."""
+    client = CAPTURE["client"]
+    return [ProbeArrived(client["idle_s"] + n * client["interval_s"], Side.INTERNAL) for n in range(3)]
+
+
+def actions_on(behaviour: LocalKeepalive, probes: list[ProbeArrived]) -> list[Action]:
+    return [action for probe in probes for action in behaviour.on_probe_arrived(probe)]
+
+
+def test_no_probe_reaches_the_server_when_the_nat_answers() -> None:
+    actions = actions_on(LocalKeepalive(), probes_of_the_client())
+    assert actions == [Note("keepalive probe answered by the NAT, not the server")] * 3
+    assert len([action for action in actions if isinstance(action, SendProbes)]) == CAPTURE["probes"]["arrived_at_server"]
+
+
+def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
+    seen = Note("keepalive probe answered by the server")
+    behaviour = LocalKeepalive(answered_by="server")
+    asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)
+    assert actions_on(behaviour, probes_of_the_client()) == [seen, asked, seen, seen]
+
+
+def test_how_many_probes_find_a_server_dead_is_a_setting() -> None:
+    (_, asked) = LocalKeepalive(answered_by="server", server_probes=7).on_probe_arrived(ProbeArrived(1.0, Side.INTERNAL))
+    assert asked == SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
+
+
+def test_each_flow_asks_for_itself() -> None:
+    for _ in range(2):
+        assert len(actions_on(LocalKeepalive(answered_by="server"), probes_of_the_client()[:1])) == 2
+
+
+@pytest.mark.parametrize("answered_by", ["nat", "server"])
+def test_the_servers_own_probes_are_left_to_the_kernel(answered_by: str) -> None:
+    assert list(LocalKeepalive(answered_by=answered_by).on_probe_arrived(ProbeArrived(1.0, Side.EXTERNAL))) == []
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "actions"),
+    [(0, []), (75, [SendProbes(Side.EXTERNAL, idle_s=75, interval_s=75, count=9)])],
+    ids=["vmware: none", "parallels: every 75 s"],
+)
+def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, actions: list[Action]) -> None:
+    assert list(LocalKeepalive(external_interval_s=interval_s).on_dial_succeeded(DialSucceeded(0.2))) == actions
+
+
+@pytest.mark.parametrize(
+    ("answered_by", "needs"), [("nat", {Fact.KEEPALIVE}), ("server", {Fact.KEEPALIVE, Fact.DEAFNESS})]
+)
+def test_leaving_probes_unanswered_needs_a_host_that_can_be_deaf(answered_by: str, needs: set[Fact]) -> None:
+    assert LocalKeepalive(answered_by=answered_by).needs() == needs
