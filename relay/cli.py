@@ -181,11 +181,9 @@ def serve(
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:
-        if not quiet:
-            log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
         if events is not None:
             log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
-        anyio.run(_serve, config, log, port_file, backend=backend)
+        anyio.run(_serve, config, log, port_file, quiet, backend=backend)
 
 
 @app.command()
@@ -211,9 +209,11 @@ def doctor(observer: ObserverOption = None) -> None:
     print(report.doctor(survey(observer), colour=_colour(sys.stdout)))  # noqa: T201
 
 
-async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None) -> None:
+async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:
     async with open_relay(config, log) as relay:
         print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+        if not quiet:
+            log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
         if port_file is not None:
             _write_ports(port_file, relay)
         async with anyio.create_task_group() as tasks:

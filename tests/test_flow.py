@@ -325,7 +325,9 @@ class TestWhoseWish:
     @pytest.mark.parametrize("first", ["fin", "rst"])
     def test_of_a_fin_and_a_reset_for_one_side_the_reset_stays(self, first: str) -> None:
         fin, rst = [SendFin(INTERNAL), SendFin(EXTERNAL)], [SendRst(INTERNAL)]
-        machine = FlowMachine([Wish([[Dial()], fin if first == "fin" else rst]), WishMore([[], rst if first == "fin" else fin])])
+        machine = FlowMachine(
+            [Wish([[Dial()], fin if first == "fin" else rst]), WishMore([[], rst if first == "fin" else fin])]
+        )
         machine.handle(ASKED)
         steps = machine.handle(CONNECTED)
         wisher, other = ("wish-more", "wish") if first == "fin" else ("wish", "wish-more")
@@ -459,7 +461,9 @@ class TestABehaviourFails:
     def test_the_error_names_it_and_nothing_of_its_answer_is_done(self) -> None:
         machine = FlowMachine([PrecompleteHandshake(), self.Broken()])
         machine.handle(ASKED)
-        with pytest.raises(BehaviourError, match="behaviour 'broken' failed on DialSucceeded: KeyError: 'oops'") as caught:
+        with pytest.raises(
+            BehaviourError, match="behaviour 'broken' failed on DialSucceeded: KeyError: 'oops'"
+        ) as caught:
             machine.handle(CONNECTED)
         assert isinstance(caught.value.__cause__, KeyError)
         assert not machine.answered

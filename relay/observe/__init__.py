@@ -37,7 +37,7 @@ from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
 from relay.observe.syn import save_syn, syn_tos
 from relay.observe.tcp_info import TcpInfoProvider
-from relay.observe.wake import can_open_packet_socket
+from relay.observe.wake import wake_failure
 
 __all__ = [
     "OBSERVERS",
@@ -181,6 +181,11 @@ def _failure(provider: str) -> str | None:
 
 
 @cache
+def _wake_failure() -> str | None:
+    return wake_failure()
+
+
+@cache
 def _deafness_failure() -> str | None:
     return deafness_self_test()
 
@@ -204,9 +209,10 @@ def _tos_support(observer: str | None, provider: str | None) -> Support:
         return Support(Fidelity.IMPOSSIBLE, "none", reason, remedy=_remedy(SocketFilterProvider.name))
     support = _HOW_TOS[provider]
     if support.fidelity is Fidelity.EXACT:
-        if can_open_packet_socket():
+        failure = _wake_failure()
+        if failure is None:
             return support
-        how = f"{support.how}; noticed by polling, within 5 to 200 ms, as CAP_NET_RAW is missing"
+        how = f"{support.how}; noticed by polling, within 5 to 200 ms ({failure})"
         return Support(support.fidelity, support.provider, how, remedy=_remedy(provider))
     better = f"leave {_OPTION} out" if observer is not None else _remedy(SocketFilterProvider.name)
     return Support(support.fidelity, support.provider, support.how, remedy=better)

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from relay.errors import Unsupported
-from relay.observe._api import Host
+from relay.observe._api import Host, Timer
 from relay.observe.bpf import (
     Instruction,
     Program,
@@ -61,18 +61,6 @@ _RECEIVE_BUFFER_BYTES = 4 << 20
 _TCP_FLAG_SYN_OR_RST = 0x06
 
 
-def can_open_packet_socket() -> bool:
-    """Whether this process may look at packets."""
-    family = getattr(socket, "AF_PACKET", None)
-    if family is None:
-        return False
-    try:
-        socket.socket(family, socket.SOCK_DGRAM, 0).close()
-    except OSError:
-        return False
-    return True
-
-
 class Wake:
     """The AF_PACKET socket and its program; calls `offended(key, tos)` for packets that differ.
 
@@ -94,7 +82,7 @@ class Wake:
         self._exceptions: dict[bytes, tuple[int, int]] = {}
         self._early: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         try:
-            self._socket = socket.socket(family, socket.SOCK_DGRAM, 0)
+            self._socket = socket.socket(family, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
         except PermissionError as fault:
             raise Unsupported("no AF_PACKET socket: CAP_NET_RAW is missing", hint="sudo") from fault
         try:
@@ -103,8 +91,7 @@ class Wake:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             self._load()
-            # Bound only now: a protocol given at creation would let packets in before there is a program.
-            self._socket.bind(("", _ETH_P_IP))
+            self._discard()
         except OSError as fault:
             self._socket.close()
             raise Unsupported(f"AF_PACKET: {fault.strerror}", hint="use Linux 4.20 or later") from fault
@@ -170,6 +157,12 @@ class Wake:
             if self._socket.fileno() < 0:
                 return
 
+    def _discard(self) -> None:
+        """Forget what came in before there was a program; to bind only then takes an interface's name, in Python."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(_HEADERS_BYTES)
+
     def _load(self) -> None:
         self._program = wake_program(self._mask, self._accepting, self._dialled, self._exceptions)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._program.fprog)
@@ -212,3 +205,22 @@ def wake_program(
         for port in sorted(ports_of):
             code += [if_equal(port, otherwise=1), accept(_HEADERS_BYTES)]
     return program(*code, drop())
+
+
+class _Nobody:
+    """A host for a socket that is only tried."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        raise NotImplementedError
+
+    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+def wake_failure() -> str | None:
+    """Return why this process cannot be woken by packets, or None if it can."""
+    try:
+        Wake(_Nobody(), lambda _key, _tos: True).close()
+    except Unsupported as fault:
+        return str(fault)
+    return None

@@ -119,6 +119,8 @@ class HttpExchange:
                 if request is NEED_DATA:
                     self._finished = self._client_ended
                     break
+                if request.is_connect:
+                    raise bad_request("a tunnel needs a connection of its own: CONNECT must be the first request")
                 self._begin(request)
                 if self.next_destination is None:
                     out += self._head_bytes()

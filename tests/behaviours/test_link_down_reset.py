@@ -8,7 +8,10 @@ from relay.events import LinkWentDown, Side
 
 
 def test_both_sides_are_reset_at_once() -> None:
-    assert list(LinkDownReset().on_link_went_down(LinkWentDown(3.0))) == [SendRst(Side.INTERNAL), SendRst(Side.EXTERNAL)]
+    assert list(LinkDownReset().on_link_went_down(LinkWentDown(3.0))) == [
+        SendRst(Side.INTERNAL),
+        SendRst(Side.EXTERNAL),
+    ]
 
 
 def test_it_works_on_every_host() -> None:

@@ -29,7 +29,9 @@ def actions_on(behaviour: LocalKeepalive, probes: list[ProbeArrived]) -> list[Ac
 def test_no_probe_reaches_the_server_when_the_nat_answers() -> None:
     actions = actions_on(LocalKeepalive(), probes_of_the_client())
     assert actions == [Note("keepalive probe answered by the NAT, not the server")] * 3
-    assert len([action for action in actions if isinstance(action, SendProbes)]) == CAPTURE["probes"]["arrived_at_server"]
+    assert (
+        len([action for action in actions if isinstance(action, SendProbes)]) == CAPTURE["probes"]["arrived_at_server"]
+    )
 
 
 def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
@@ -40,7 +42,9 @@ def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -
 
 
 def test_how_many_probes_find_a_server_dead_is_a_setting() -> None:
-    (_, asked) = LocalKeepalive(answered_by="server", server_probes=7).on_probe_arrived(ProbeArrived(1.0, Side.INTERNAL))
+    (_, asked) = LocalKeepalive(answered_by="server", server_probes=7).on_probe_arrived(
+        ProbeArrived(1.0, Side.INTERNAL)
+    )
     assert asked == SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
 
 

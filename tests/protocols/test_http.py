@@ -15,7 +15,6 @@ from relay.protocols import Connect, Credentials, open_handshake
 OutcomeOf = Callable[..., Any]
 ALICE = Credentials("alice", "wönder")
 BASIC = b"YWxpY2U6d8O2bmRlcg=="  # alice:wönder
-PADDING = b"x" * 100 + b"\r\n"
 
 
 def status_of(reply: bytes) -> int:
@@ -144,14 +143,16 @@ def test_a_header_section_of_64_kib_is_taken(converse: OutcomeOf) -> None:
 
 def test_a_megabyte_of_header_is_answered_before_it_has_come() -> None:
     handshake = open_handshake(b"GET http://a.test/ HTTP/1.0\r\nA: ", None)
-    received = 0
-    with pytest.raises(ProtocolError) as caught:
-        while received < 1_000_000:
+    received, reply = 0, b""
+    while received < 1_000_000 and not reply:
+        handshake.receive_data(b"x" * 100)
+        received += 100
+        try:
             handshake.next_event()
-            handshake.receive_data(PADDING[:100])
-            received += 100
+        except ProtocolError as error:
+            reply = error.reply
     assert received < 70_000
-    assert status_of(caught.value.reply) == 431
+    assert status_of(reply) == 431
 
 
 @pytest.mark.parametrize("method", [b"CONNECT a.test:443", b"GET http://a.test/"])
@@ -187,7 +188,7 @@ def test_the_answer_to_a_head_has_no_body(converse: OutcomeOf) -> None:
     reply = converse([b"HEAD http://a.test/ HTTP/1.0\r\n\r\n"], ALICE).reply
     assert reply.startswith(b"HTTP/1.1 407 ")
     assert reply.endswith(b"\r\nConnection: close\r\n\r\n")
-    assert b"Content-Length: 47\r\n" in reply
+    assert b"Content-Length: 46\r\n" in reply
 
 
 @pytest.mark.parametrize("bound", [None, Endpoint("192.0.2.7", 1)])

@@ -117,7 +117,9 @@ def test_right_credentials_open_no_door_for_wrong_ones(converse: OutcomeOf) -> N
     assert converse([b"\x05\x01\x02", b"\x01\x05alice\x01x", AUTH, TO_LOOPBACK], ALICE).reply == b"\x01\x01"
 
 
-@pytest.mark.parametrize("auth", [b"\x01\x05alice\x01x", b"\x01\x00\x00", b"\x01\xff" + b"u" * 255 + b"\xff" + b"p" * 255])
+@pytest.mark.parametrize(
+    "auth", [b"\x01\x05alice\x01x", b"\x01\x00\x00", b"\x01\xff" + b"u" * 255 + b"\xff" + b"p" * 255]
+)
 def test_without_credentials_any_user_is_let_in(auth: bytes, outcome_of: OutcomeOf) -> None:
     assert outcome_of(b"\x05\x01\x02" + auth + TO_LOOPBACK) == (
         b"\x05\x02\x01\x00",

@@ -1,0 +1,217 @@
+"""The profiles that come with the relay: all load, all say why, and each does what its evidence says."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.actions import Action, Dial, Grant, Note, SendFin, SendRst, StartTimer
+from relay.address import Endpoint
+from relay.events import (
+    ConnectRequested,
+    DialSucceeded,
+    Ending,
+    Event,
+    Fact,
+    FinReceived,
+    LinkWentDown,
+    ProbeArrived,
+    RstReceived,
+    Side,
+    TimerFired,
+    TosChanged,
+)
+from relay.flow import FlowMachine, Step
+from relay.profiles import STATUSES, Profile, Quirk, available, load_profile, profile_names
+from tests.captures.trace import read_trace
+
+VMWARE_ORDER = [
+    "precomplete-handshake",
+    "close-mapping",
+    "local-keepalive",
+    "local-ack",
+    "tos-reset",
+    "link-down-reset",
+]
+QUIRKS = [
+    pytest.param(quirk, id=f"{profile.name}:{quirk.name}")
+    for profile in available()
+    for quirk in (*profile.quirks, *profile.absent)
+]
+
+
+def quirk_of(profile: Profile, name: str) -> Quirk:
+    return next(quirk for quirk in profile.quirks if quirk.name == name)
+
+
+def test_these_are_shipped() -> None:
+    assert [(profile.name, profile.aliases) for profile in available()] == [
+        ("transparent", ()),
+        ("vmware-fusion-11", ("vmware-fusion",)),
+        ("vmware-workstation-14", ("vmware-workstation",)),
+        ("vmware-workstation-16", ()),
+    ]
+    assert all(profile.title and profile.era for profile in available())
+
+
+def test_no_two_profiles_answer_to_one_name() -> None:
+    assert len(set(profile_names())) == len(profile_names())
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("vmware-fusion", "vmware-fusion-11"), ("vmware-workstation", "vmware-workstation-14")],
+)
+def test_what_people_type_finds_the_profile(alias: str, name: str) -> None:
+    assert load_profile(alias) == load_profile(name)
+    assert load_profile(alias).name == name
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_every_quirk_says_how_it_is_known(quirk: Quirk) -> None:
+    assert quirk.status in STATUSES
+    assert quirk.evidence
+    assert all(piece.source and piece.says for piece in quirk.evidence)
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_what_no_trace_shows_is_not_called_observed(quirk: Quirk) -> None:
+    traced = ("r4um, ", "PythonPig, ")
+    assert quirk.status != "observed" or quirk.evidence[0].source.startswith(traced)
+
+
+@pytest.mark.parametrize(
+    ("name", "quirks", "absent", "withheld"),
+    [
+        ("transparent", VMWARE_ORDER[:4], [], 0),
+        ("vmware-fusion", VMWARE_ORDER, [], 0xE0),
+        ("vmware-workstation", VMWARE_ORDER, [], 0xE0),
+        ("vmware-workstation-16", [*VMWARE_ORDER[:4], "link-down-reset"], ["tos-reset"], 0),
+    ],
+)
+def test_each_has_its_quirks_in_order(name: str, quirks: list[str], absent: list[str], withheld: int) -> None:
+    profile = load_profile(name)
+    assert [quirk.name for quirk in profile.quirks] == quirks
+    assert [quirk.name for quirk in profile.absent] == absent
+    assert profile.withheld_tos_bits == withheld
+
+
+@pytest.mark.parametrize("name", ["vmware-fusion-11", "vmware-workstation-14", "vmware-workstation-16"])
+def test_vmwares_settings(name: str) -> None:
+    profile = load_profile(name)
+    assert quirk_of(profile, "precomplete-handshake").settings == {"order": "external-first"}
+    assert quirk_of(profile, "close-mapping").settings == {
+        "internal_rst": "fin",
+        "external_rst": "rst",
+        "half_close": "pass",
+        "timed_out": "rst",
+        "silence_s": 900,
+    }
+    assert quirk_of(profile, "local-keepalive").settings["answered_by"] == "nat"
+    assert quirk_of(profile, "local-keepalive").settings["external_interval_s"] == 0
+    assert quirk_of(profile, "local-ack").settings["acknowledged_by"] == "nat"
+
+
+def test_the_control_groups_settings() -> None:
+    profile = load_profile("transparent")
+    assert quirk_of(profile, "precomplete-handshake").settings == {"order": "lockstep"}
+    closing = quirk_of(profile, "close-mapping").settings
+    assert [closing[key] for key in ("internal_rst", "external_rst", "half_close", "timed_out")] == [
+        "rst",
+        "rst",
+        "pass",
+        "silence",
+    ]
+    assert quirk_of(profile, "local-keepalive").settings["answered_by"] == "server"
+    assert quirk_of(profile, "local-ack").settings["acknowledged_by"] == "server"
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("transparent", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.DEAFNESS, Fact.END_TO_END_ACK}),
+        ("vmware-fusion", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.LOCAL_ACK, Fact.TOS}),
+        ("vmware-workstation-16", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.LOCAL_ACK}),
+    ],
+)
+def test_what_a_host_must_be_able_to_do_follows_from_the_profile(name: str, needs: set[Fact]) -> None:
+    assert {fact for behaviour in load_profile(name).behaviours() for fact in behaviour.needs()} == needs
+
+
+def test_each_flow_gets_behaviours_of_its_own() -> None:
+    profile = load_profile("vmware-fusion")
+    one, two = profile.behaviours(), profile.behaviours()
+    assert one == two
+    assert not {id(behaviour) for behaviour in one} & {id(behaviour) for behaviour in two}
+    assert [behaviour.name for behaviour in one] == VMWARE_ORDER
+
+
+def replay(profile: str, *playbook: tuple[Event, list[Action]]) -> FlowMachine:
+    machine = FlowMachine(load_profile(profile).behaviours())
+    for event, actions in playbook:
+        assert [step.action for step in machine.handle(event)] == actions, event
+    return machine
+
+
+def test_fusions_profile_plays_the_capture_again() -> None:
+    """Every event at its time in the captures; every step is one that the captures show."""
+    guest, host = read_trace("fusion_guest"), read_trace("fusion_host")
+    marked, fin = guest[35], host[33]
+    delay_s = round(fin.at_s - host[31].at_s, 3)
+    machine = replay(
+        "vmware-fusion",
+        (ConnectRequested(guest[1].at_s, Endpoint("192.30.253.113", 22), Side.INTERNAL), [Dial()]),
+        (DialSucceeded(host[2].at_s), [Grant()]),
+        (
+            TosChanged(marked.at_s, Side.INTERNAL, syn=0, old=guest[32].tos or 0, new=marked.tos),
+            [SendRst(Side.INTERNAL), StartTimer("external-close", delay_s)],
+        ),
+        (TimerFired(fin.at_s, "tos-reset/external-close"), [SendFin(Side.EXTERNAL)]),
+        (FinReceived(host[34].at_s, Side.EXTERNAL), []),
+    )
+    assert machine.over
+    assert machine.cause == "tos-reset"
+    assert machine.endings == {
+        Side.INTERNAL: Ending(Side.INTERNAL, "rst", "tos-reset"),
+        Side.EXTERNAL: Ending(Side.EXTERNAL, "fin", "tos-reset"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("profile", "server_gets"),
+    [
+        ("vmware-fusion", SendFin(Side.EXTERNAL)),
+        ("vmware-workstation", SendFin(Side.EXTERNAL)),
+        ("transparent", SendRst(Side.EXTERNAL, after_data=True)),
+    ],
+)
+def test_what_an_apps_reset_is_to_the_server(profile: str, server_gets: Action) -> None:
+    replay(
+        profile,
+        (ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL), [Dial()]),
+        (DialSucceeded(0.2), [Grant()]),
+        (RstReceived(1.0, Side.INTERNAL), [server_gets]),
+    )
+
+
+@pytest.mark.parametrize("profile", ["transparent", "vmware-workstation-16"])
+def test_marked_segments_pass_where_nothing_checks_them(profile: str) -> None:
+    machine = FlowMachine(load_profile(profile).behaviours())
+    assert machine.handle(TosChanged(1.0, Side.INTERNAL, syn=0, old=0, new=0x48)) == []
+
+
+def test_workstations_answer_to_a_probe_is_its_own() -> None:
+    replay(
+        "vmware-workstation",
+        (ConnectRequested(0.0, Endpoint("192.168.11.2", 57212), Side.INTERNAL), [Dial()]),
+        (DialSucceeded(0.2), [Grant()]),
+        (ProbeArrived(5.2, Side.INTERNAL), [Note("keepalive probe answered by the NAT, not the server")]),
+    )
+
+
+def test_vmware_forgets_its_flows_when_the_link_blinks_and_a_kernel_nat_does_not() -> None:
+    for profile, resets in (
+        ("vmware-workstation-16", [Step(SendRst(Side.INTERNAL), "link-down-reset")]),
+        ("transparent", []),
+    ):
+        machine = FlowMachine(load_profile(profile).behaviours())
+        assert machine.handle(LinkWentDown(1.0)) == resets

@@ -1,0 +1,1 @@
+"""What tests of the whole relay share: origins, clients, captures, real programs."""

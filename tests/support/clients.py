@@ -1,0 +1,105 @@
+"""Plain-socket clients for every front end, so that a test can set socket options and see errno."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+
+from relay.testing import RunningRelay
+
+from support.origins import read_exactly
+
+FRONT_ENDS = ("forward", "socks4", "socks5", "http-connect")
+"""The ways to an origin that carry bytes as they are."""
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer
+    """The proxy said no, with this code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def connect(
+    nat: RunningRelay, front_end: str, host: str, port: int, *, tos: int | None = None, early: bytes = b""
+) -> socket.socket:
+    """Connect to HOST:PORT through one of the relay's front ends; `tos` is set before the SYN.
+
+    `early` is sent in the same segment as the request, where there is one.
+
+    Raises:
+        Refused: the proxy refused; a forward resets instead.
+    """
+    if front_end == "direct":
+        address = (host, port)
+    elif front_end == "forward":
+        forwarded = nat.forward(f"0:{f'[{host}]' if ':' in host else host}:{port}")
+        address = (forwarded.host, forwarded.port)
+    else:
+        address = (nat.address.host, nat.address.port)
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    sock.settimeout(20)
+    try:
+        if tos is not None:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+        sock.connect(address)
+        match front_end:
+            case "socks4":
+                _ask_socks4(sock, host, port, early)
+            case "socks5":
+                _ask_socks5(sock, host, port, early)
+            case "http-connect":
+                _ask_http(sock, host, port, early)
+            case _ if early:
+                sock.sendall(early)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def socks5_request(host: str, port: int, command: int = 1) -> bytes:
+    """The request of RFC 1928 section 4."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        encoded = b"\x03" + bytes([len(host)]) + host.encode()
+    else:
+        encoded = (b"\x01" if address.version == 4 else b"\x04") + address.packed
+    return b"\x05" + bytes([command]) + b"\x00" + encoded + struct.pack(">H", port)
+
+
+def read_socks5_reply(sock: socket.socket) -> int:
+    """The reply's code, after the whole reply was read."""
+    head = read_exactly(sock, 4)
+    length = {1: 4, 4: 16}[head[3]]
+    read_exactly(sock, length + 2)
+    return head[1]
+
+
+def _ask_socks4(sock: socket.socket, host: str, port: int, early: bytes) -> None:
+    sock.sendall(b"\x04\x01" + struct.pack(">H", port) + ipaddress.IPv4Address(host).packed + b"me\x00" + early)
+    code = read_exactly(sock, 8)[1]
+    if code != 0x5A:
+        raise Refused(code)
+
+
+def _ask_socks5(sock: socket.socket, host: str, port: int, early: bytes) -> None:
+    sock.sendall(b"\x05\x01\x00")
+    assert read_exactly(sock, 2) == b"\x05\x00"
+    sock.sendall(socks5_request(host, port) + early)
+    if code := read_socks5_reply(sock):
+        raise Refused(code)
+
+
+def _ask_http(sock: socket.socket, host: str, port: int, early: bytes) -> None:
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode() + early)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read_exactly(sock, 1)
+    code = int(head.split()[1])
+    if code != 200:
+        raise Refused(code)

@@ -1,0 +1,132 @@
+"""Origin servers: real sockets on loopback, one thread for each connection, a handler that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+Handler = Callable[[socket.socket], None]
+
+
+class Origin:
+    """Listens on loopback while its block lasts; each connection is handled in a thread of its own."""
+
+    def __init__(self, handler: Handler, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._handler = handler
+        self._listener = socket.create_server((host, 0), family=family, backlog=512)
+        self._listener.settimeout(0.05)
+        self._threads: list[threading.Thread] = []
+        self._open: set[socket.socket] = set()
+        self._closing = threading.Event()
+        self.host = host
+        self.port: int = self._listener.getsockname()[1]
+        self.accepted = 0
+        """How many connections were accepted."""
+        self.faults: list[Exception] = []
+        """What handlers raised, connection errors apart."""
+
+    @property
+    def target(self) -> str:
+        """HOST:PORT, as a forward wants it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __enter__(self) -> Origin:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing.set()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "an origin's handler does not end"
+        self._listener.close()
+        assert not self.faults, self.faults
+
+    def _start(self, function: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=function, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(30)
+            self.accepted += 1
+            self._open.add(connection)
+            self._start(self._handle, connection)
+
+    def _handle(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                self._handler(connection)
+        except ConnectionError:
+            pass  # a client's reset is a thing that tests ask for
+        except Exception as fault:
+            if not self._closing.is_set():
+                self.faults.append(fault)
+        finally:
+            self._open.discard(connection)
+
+
+def echo(connection: socket.socket) -> None:
+    """Send back whatever comes, until the client's FIN."""
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Everything up to the peer's FIN."""
+    chunks = []
+    while data := connection.recv(65536):
+        chunks.append(data)
+    return b"".join(chunks)
+
+
+def read_exactly(connection: socket.socket, count: int) -> bytes:
+    """So many bytes; fewer are an AssertionError."""
+    data = b""
+    while len(data) < count:
+        chunk = connection.recv(count - len(data))
+        assert chunk, f"the connection ended after {len(data)} of {count} bytes"
+        data += chunk
+    return data
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with a RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@contextlib.contextmanager
+def refusing_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port that nobody listens on, and nobody will: it is bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as holder:
+        holder.bind((host, 0))
+        yield holder.getsockname()[1]
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """A loopback port that answers no SYN: its listener's backlog is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

@@ -1,0 +1,169 @@
+"""Real programs, run as a user would: the relay's own command line, and an sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.capabilities import need_program, need_root
+
+RELAY = (sys.executable, "-m", "relay")
+_START_S = 15.0
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without proxy or relay settings of the developer's own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith("RELAY_")
+    }
+    return kept | extra
+
+
+def run(*command: str, timeout_s: float = 30.0, env: dict[str, str] | None = None, input_: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and keep what it said."""
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env=env if env is not None else clean_environment(),
+        input=input_,
+        stdin=subprocess.DEVNULL if input_ is None else None,
+    )
+
+
+def relay(*arguments: str, timeout_s: float = 30.0, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a relay command that ends by itself."""
+    return run(*RELAY, *arguments, timeout_s=timeout_s, env=clean_environment(**env))
+
+
+@dataclass
+class ServedRelay:
+    """A `relay serve` that is running."""
+
+    process: subprocess.Popen[str]
+    ports: list[int]
+    """The proxy's port, then the forwards', then the inbound forwards'."""
+    events_file: Path
+    stderr_file: Path
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def events(self) -> list[dict[str, Any]]:
+        """The JSON lines so far."""
+        return [json.loads(line) for line in self.events_file.read_text().splitlines()]
+
+    def wait_for(self, event: str, *, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
+        """The first event of this name with these fields, once it is written."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            for record in self.events():
+                if record["event"] == event and fields.items() <= record.items():
+                    return record
+            time.sleep(0.02)  # a file cannot be waited on
+        raise AssertionError(f"no {event} {fields} within {timeout_s:g} s; there were {self.events()}")
+
+    def stderr(self) -> str:
+        return self.stderr_file.read_text()
+
+
+@contextlib.contextmanager
+def serve(directory: Path, *arguments: str, exit_code: int = 0, **env: str) -> Iterator[ServedRelay]:
+    """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended."""
+    port_file, events_file, stderr_file = (directory / name for name in ("ports", "events.jsonl", "stderr"))
+    port_file.unlink(missing_ok=True)
+    command = [*RELAY, "serve", "--listen", "127.0.0.1:0", "--port-file", str(port_file), "--events", str(events_file)]
+    with stderr_file.open("w") as stderr:
+        process = subprocess.Popen([*command, *arguments], stderr=stderr, text=True, env=clean_environment(**env))
+    try:
+        deadline_s = time.monotonic() + _START_S
+        while not port_file.exists():
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise AssertionError(f"relay serve did not start: {stderr_file.read_text()}")
+            time.sleep(0.02)  # a file cannot be waited on
+        yield ServedRelay(process, [int(line) for line in port_file.read_text().split()], events_file, stderr_file)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == exit_code, stderr_file.read_text()
+        assert "Traceback" not in stderr_file.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@dataclass
+class Sshd:
+    """A real sshd on loopback that lets one key in."""
+
+    port: int
+    key_file: Path
+    log_file: Path
+
+    def ssh(self, port: int, *options: str, command: Sequence[str] = ("echo", "it-lives"), timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+        """Run a command through ssh to 127.0.0.1:PORT; each option is what follows a `-o`."""
+        return run("ssh", *self.arguments(*options), "-p", str(port), "root@127.0.0.1", *command, timeout_s=timeout_s)
+
+    def arguments(self, *options: str) -> list[str]:
+        """What makes ssh use the key and nothing of the developer's own."""
+        always = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR")
+        spelt = [word for option in (*always, *options) for word in ("-o", option)]
+        return ["-F", "/dev/null", "-i", str(self.key_file), *spelt]
+
+
+@contextlib.contextmanager
+def sshd(directory: Path, *options: str) -> Iterator[Sshd]:
+    """Run an sshd with these further options until the block ends."""
+    need_root()
+    program, keygen = need_program("sshd"), need_program("ssh-keygen")
+    for name in ("host_key", "user_key"):
+        subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
+    Path("/run/sshd").mkdir(exist_ok=True)  # Debian's sshd insists on its directory for privilege separation
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+    log_file = directory / "sshd.log"
+    settings = (
+        "ListenAddress=127.0.0.1",
+        f"AuthorizedKeysFile={directory / 'user_key.pub'}",
+        "StrictModes=no",
+        "UsePAM=no",
+        "PidFile=none",
+        *options,
+    )
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [program, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(directory / "host_key")]
+            + [word for setting in settings for word in ("-o", setting)],
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        _wait_for_listener(port, process, log_file)
+        yield Sshd(port, directory / "user_key", log_file)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_for_listener(port: int, process: subprocess.Popen[bytes], log_file: Path) -> None:
+    deadline_s = time.monotonic() + _START_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)  # sshd does not say when it listens
+    raise AssertionError(f"sshd did not start: {log_file.read_text()}")
