@@ -40,7 +40,7 @@ class Refuse(Action):
 
 @dataclass(frozen=True, slots=True)
 class SendFin(Action):
-    """End the stream toward `side`, after everything that is still on its way there. Half-close: it may go on sending."""
+    """End the stream toward `side`, after everything still on its way there. Half-close: it may go on sending."""
 
     side: Side
 

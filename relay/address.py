@@ -17,7 +17,8 @@ from relay.errors import ConfigError
 
 MAX_PORT = 0xFFFF
 _MAX_NAME = 255  # RFC 1035 section 2.3.4, and what the length byte of a SOCKS5 name can say
-_PART = re.compile(r"\[[^\]]*\]|[^:\[\]]*")
+_COLON = re.compile(r":(?![^\[]*\])")  # one that stands outside brackets
+_PART = re.compile(r"\[[^\[\]]*\]|[^\[\]]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,8 @@ def parse_resolve(text: str, *, where: str) -> ResolveOverride:
 
 
 def _split(text: str, counts: tuple[int, ...], *, where: str, form: str) -> list[str]:
-    parts, at = [], 0
-    while (match := _PART.match(text, at)) is not None:
-        parts.append(match.group())
-        at = match.end()
-        if at >= len(text) or text[at] != ":":
-            break
-        at += 1
-    if at != len(text) or len(parts) not in counts:
+    parts = _COLON.split(text)
+    if len(parts) not in counts or not all(_PART.fullmatch(part) for part in parts):
         raise ConfigError(f"{where}: cannot read {text!r}", hint=f"the form is {form}")
     return parts
 

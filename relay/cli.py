@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional, TextIO
@@ -18,15 +18,14 @@ from typing import Annotated, Optional, TextIO
 import anyio
 import typer
 
-
 from relay import report
 from relay.address import Endpoint
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
 from relay.errors import ConfigError, RelayError
 from relay.eventlog import EventLog, JsonLines
 from relay.fidelity import assess
-from relay.observe import survey
 from relay.interrupt import open_signals
+from relay.observe import survey
 from relay.profiles import load_profile
 from relay.server import Relay, open_relay
 from relay.textlog import TextLines
@@ -42,7 +41,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ProfileOption = Annotated[str, typer.Option("--profile", envvar="RELAY_PROFILE", help="A profile's name, or a TOML file.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", envvar="RELAY_PROFILE", help="A profile's name, or a TOML file.")
+]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
     typer.Option("--set", envvar="RELAY_SET", metavar="BEHAVIOUR.SETTING=VALUE", help="Change a setting; repeatable."),
@@ -155,9 +156,7 @@ def serve(
     drain_timeout: Annotated[
         float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
     ] = 5.0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
     if backend not in BACKENDS:
@@ -249,7 +248,9 @@ def _write_ports(path: Path, relay: Relay) -> None:
         unfinished.write_text("".join(f"{address.port}\n" for address in addresses))
         unfinished.replace(path)
     except OSError as error:
-        raise ConfigError(f"--port-file: cannot write {path}: {error.strerror}", hint="name a file that can be written") from None
+        raise ConfigError(
+            f"--port-file: cannot write {path}: {error.strerror}", hint="name a file that can be written"
+        ) from None
 
 
 @contextmanager
@@ -257,11 +258,13 @@ def _open_events(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
-    try:
-        stream = Path(name).open("a", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout") from None
-    with stream:
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(Path(name).open("a", encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout"
+            ) from None
         yield stream
 
 
@@ -282,7 +285,5 @@ def _raise_descriptor_limit() -> None:
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
+    with suppress(OSError, ValueError):  # macOS says unlimited and means less
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):
-        pass  # macOS says unlimited and means less

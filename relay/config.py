@@ -73,7 +73,9 @@ def configure(
     for where, parsed in specs.items():
         for spec in parsed:
             if not allow_open:
-                _refuse_open(spec.bind, where, "a forward asks nobody for a password; add --allow-open if that is meant")
+                _refuse_open(
+                    spec.bind, where, "a forward asks nobody for a password; add --allow-open if that is meant"
+                )
     if endpoint is None and not any(specs.values()):
         raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
     if source is not None and Endpoint(source, 0).ip is None:

@@ -3,7 +3,7 @@
 A record is an event's name, when, which flow, and fields. `FIELDS` is the whole vocabulary, and the documentation of
 the JSON; a record with another field does not get out of here.
 
-    {"at": "2026-01-31T12:00:00.123+00:00", "at_s": 1.234567, "event": "tos-changed", "flow": 7, "side": "internal", ...}
+    {"at": "2026-01-31T12:00:00.123+00:00", "at_s": 1.234567, "event": "tos-changed", "flow": 7, "new": 72, ...}
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class EventLog:
         for listener in list(self._listeners):
             try:
                 listener(record)
-            except Exception as fault:  # noqa: BLE001 - a full disk or a closed pipe must not end a flow
+            except Exception as fault:
                 self._listeners.remove(listener)
                 self.emit("fault", error=f"the event log's listener was dropped: {fault}")
 

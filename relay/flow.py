@@ -8,7 +8,8 @@ keeps their answers possible:
 * each action that stays carries the name of the behaviour that wished it.
 
 A flow is two sides and a few bits about each; every state one may want to name (half-closed, lingering) follows from
-them. A side is over once it was reset, by itself or by us, or both its FINs have passed; the flow is over when both are.
+them. A side is over once it was reset, by itself or by us, or both its FINs have passed; the flow is over when both
+sides are.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ _PLAIN = "\x1b[0m"
 
 def profiles() -> str:
     """Every shipped profile, one line each."""
-    rows = [(each.name, ", ".join(each.aliases), f"{each.title} ({each.era})" if each.era else each.title) for each in available()]
+    rows = [
+        (each.name, ", ".join(each.aliases), f"{each.title} ({each.era})" if each.era else each.title)
+        for each in available()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{name:{widths[0]}}  {aliases:{widths[1]}}  {title}" for name, aliases, title in rows)
 

@@ -30,8 +30,6 @@ from relay.net.engine import Engine
 from relay.net.listen import Listener, open_listener
 from relay.observe import save_syn, survey
 
-_DRAIN_POLL_S = 0.02
-
 
 class Relay:
     """A relay that is serving; made by `open_relay`. Its methods are for the thread that it runs in."""
@@ -82,8 +80,7 @@ class Relay:
         self._stop_listening()
         self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
         with anyio.move_on_after(at_most_s):
-            while self._driver.flows:
-                await anyio.sleep(_DRAIN_POLL_S)
+            await self._driver.wait_until_idle()
 
     def open_listeners(self) -> None:
         config = self.config
@@ -154,7 +151,7 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
             relay.open_listeners()
             tasks.start_soon(engine.run)
             yield relay
-        except Exception as raised:  # noqa: BLE001 - raised again outside, where no task group wraps it in an ExceptionGroup
+        except Exception as raised:
             failure = raised
         finally:
             relay.stop()

@@ -130,7 +130,11 @@ class Records:
 
 @contextmanager
 def serve_in_thread(
-    profile: str | Profile = "vmware-fusion", *, backend: str = "asyncio", listen: str | None = "127.0.0.1:0", **options: Any
+    profile: str | Profile = "vmware-fusion",
+    *,
+    backend: str = "asyncio",
+    listen: str | None = "127.0.0.1:0",
+    **options: Any,
 ) -> Iterator[RunningRelay]:
     """Serve for as long as the block lasts; the options are those of `relay.config.configure`.
 

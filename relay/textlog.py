@@ -1,9 +1,9 @@
 """The event log as a person reads it: one line per event, coloured on a terminal.
 
-    12:00:01.234  #7  ssh[4121]  TOS 0x00 -> 0x48 from the app, precedence 0 -> 2 (its SYN's was 0)
-    12:00:01.234  #7  ssh[4121]  RST to the app, by tos-reset
-    12:00:01.339  #7  ssh[4121]  FIN to the server, by tos-reset
-    12:00:01.341  #7  ssh[4121]  ended by tos-reset: 127.0.0.1:22, app rst, server fin, 2642 B out, 2138 B in, 2.321 s
+12:00:01.234  #7  ssh[4121]  TOS 0x00 -> 0x48 from the app, precedence 0 -> 2 (its SYN's was 0)
+12:00:01.234  #7  ssh[4121]  RST to the app, by tos-reset
+12:00:01.339  #7  ssh[4121]  FIN to the server, by tos-reset
+12:00:01.341  #7  ssh[4121]  ended by tos-reset: 127.0.0.1:22, app rst, server fin, 2642 B out, 2138 B in, 2.321 s
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TextLines:
         self._colour = colour
 
     def __call__(self, record: Record) -> None:
-        at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()  # noqa: DTZ006 - the reader's own time
+        at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()
         parts = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"]
         if record.flow is not None:
             parts.append(f"#{record.flow}")
@@ -53,7 +53,8 @@ def _tos_changed(fields: Mapping[str, Any]) -> str:
     if fields["new"] is None:
         return f"TOS differs from the SYN's 0x{fields['syn']:02x}, from {who}"
     change = f"TOS 0x{fields['old']:02x} -> 0x{fields['new']:02x} from {who}"
-    return f"{change}, precedence {fields['old'] >> 5} -> {fields['new_precedence']} (its SYN's was {fields['syn_precedence']})"
+    precedence = f"precedence {fields['old'] >> 5} -> {fields['new_precedence']}"
+    return f"{change}, {precedence} (its SYN's was {fields['syn_precedence']})"
 
 
 def _unacked(fields: Mapping[str, Any]) -> str:
@@ -62,7 +63,7 @@ def _unacked(fields: Mapping[str, Any]) -> str:
 
 def _flow_ended(fields: Mapping[str, Any]) -> str:
     sides = ", ".join(
-        f"{_WHO[side].removeprefix('the ')} {fields[side]}" + (f" by {fields[f'{side}_because']}" if fields[side] else "")
+        f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
         for side in _WHO
         if fields[side]
     )
@@ -75,7 +76,7 @@ def _flow_ended(fields: Mapping[str, Any]) -> str:
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-started": lambda f: f"relay started with profile {f['profile']}",
-    "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s to end; Ctrl-C again ends them now",
+    "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s; Ctrl-C again ends them now",
     "relay-stopped": lambda f: f"relay stopped; {f['flows_ended']} flows were cut off",
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",

@@ -255,7 +255,7 @@ class TestLives:
 
 
 class TestTheOpenerGoesWhileTheDialIsUnderWay:
-    """Whoever ends the opener meanwhile, the behaviours hear that it is gone, so that the dial is not left to nobody."""
+    """Whoever ends it, the behaviours hear that it is gone, so that the dial is not left to nobody."""
 
     @pytest.mark.parametrize(
         ("order", "answer"),

@@ -13,9 +13,9 @@ flow, so what a rule must remember is an ordinary attribute. A handler takes the
         def on_timer_fired(self, event: TimerFired) -> Actions:
             yield Note("still here?")
 
-Its name is its class's, in kebab case: `grumble`. Which facts it needs follows from the handlers it has; a handler whose
-name fits no event is a `TypeError` at import. Guarantees: events come in order and one at a time, `on_timer_fired` only
-for timers of one's own. Not guaranteed: that any event comes at all (a host may be unable to see it).
+Its name is its class's, in kebab case: `grumble`. Which facts it needs follows from the handlers it has; a handler
+whose name fits no event is a `TypeError` at import. Guarantees: events come in order and one at a time, and
+`on_timer_fired` only for timers of one's own. Not guaranteed: that any event comes at all (a host may not see it).
 
 Behaviours are pure: no sockets, clocks or randomness. Time is in the events, waiting is `StartTimer`.
 """

@@ -26,7 +26,9 @@ class CloseMapping(Behaviour):
         "pass", choices=("pass", "close"), doc="pass: a FIN ends one direction; close: it ends the connection"
     )
     timed_out: str = setting(
-        "rst", choices=("rst", "silence"), doc="what the app gets when the server is found dead: a reset, or no answer any more"
+        "rst",
+        choices=("rst", "silence"),
+        doc="what the app gets when the server is found dead: a reset, or no answer any more",
     )
     silence_s: int = setting(900, low=1, high=86_400, doc="how long the silence lasts before the app is reset, in s")
 

@@ -23,7 +23,10 @@ class LocalAck(Behaviour):
 
     acknowledged_by: str = setting("nat", choices=("nat", "server"), doc="who acknowledges the app's data")
     buffer_bytes: int = setting(
-        0, low=0, high=1 << 30, doc="how much is acknowledged that the server has not taken, about, in bytes; 0 is the kernel's own limit"
+        0,
+        low=0,
+        high=1 << 30,
+        doc="how much is acknowledged that the server has not taken, about, in bytes; 0 is the kernel's own limit",
     )
 
     def needs(self) -> AbstractSet[Fact]:

@@ -45,7 +45,9 @@ class LocalKeepalive(Behaviour):
     def on_probe_arrived(self, event: ProbeArrived) -> Actions:
         if event.side is not Side.INTERNAL:
             return
-        yield Note(f"keepalive probe answered by {'the NAT, not the server' if self.answered_by == 'nat' else 'the server'}")
+        yield Note(
+            f"keepalive probe answered by {'the NAT, not the server' if self.answered_by == 'nat' else 'the server'}"
+        )
         if self.answered_by == "server" and not self._probing:
             self._probing = True
             yield SendProbes(Side.EXTERNAL, _PROBE_IDLE_S, _PROBE_INTERVAL_S, self.server_probes)

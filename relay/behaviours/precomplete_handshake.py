@@ -23,7 +23,9 @@ class PrecompleteHandshake(Behaviour):
     """
 
     order: str = setting(
-        "external-first", choices=("external-first", "internal-first", "lockstep"), doc="which handshake completes first"
+        "external-first",
+        choices=("external-first", "internal-first", "lockstep"),
+        doc="which handshake completes first",
     )
 
     def __post_init__(self) -> None:

@@ -22,8 +22,12 @@ class TosReset(Behaviour):
     segment alike, are not: of all masks only those of the precedence bits fit.
     """
 
-    mask: int = setting(0xE0, low=0x01, high=0xFF, doc="bits of the TOS byte that must equal the SYN's; 0xE0 is RFC 791's precedence")
-    external_close_delay_ms: int = setting(105, low=0, high=60_000, doc="from the reset to the FIN toward the server, in ms")
+    mask: int = setting(
+        0xE0, low=0x01, high=0xFF, doc="bits of the TOS byte that must equal the SYN's; 0xE0 is RFC 791's precedence"
+    )
+    external_close_delay_ms: int = setting(
+        105, low=0, high=60_000, doc="from the reset to the FIN toward the server, in ms"
+    )
 
     def withheld_tos_bits(self) -> int:
         return self.mask

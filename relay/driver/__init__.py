@@ -50,6 +50,7 @@ class Driver:
         self.flows: dict[int, Flow] = {}
         self._numbers = itertools.count(1)
         self._lookups = 0
+        self._idle = anyio.Event()
 
     def accept(self, sock: socket.socket, conversation: Conversation) -> None:
         """Take over a connection that was just accepted."""
@@ -63,6 +64,18 @@ class Driver:
     def go_on(self, leg: Leg, conversation: Conversation) -> None:
         """Serve the next request of an opener whose last flow is over."""
         self._new_flow(conversation).inherit(leg)
+
+    def forget(self, flow: Flow) -> None:
+        """The flow is over."""
+        self.flows.pop(flow.number, None)
+        if not self.flows:
+            self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Until no flow is open."""
+        self._idle = anyio.Event()
+        if self.flows:
+            await self._idle.wait()
 
     def link_down(self) -> None:
         """Tell every flow that the host's link went down."""

@@ -33,9 +33,10 @@ from relay.actions import (
     StartTimer,
 )
 from relay.address import Endpoint
-from relay.driver.exchange import ExchangePumps
+from relay.driver.carrier import Carrier, ExchangeCarrier
 from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
+from relay.driver.opening import Opening
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import (
     ConnectRequested,
@@ -47,39 +48,37 @@ from relay.events import (
     LegTimedOut,
     LinkWentDown,
     OpenerVanished,
-    ProbeArrived,
     RstReceived,
     Side,
     TimerFired,
-    TosChanged,
 )
 from relay.flow import FlowMachine, Step
 from relay.frontends import Conversation
 from relay.net.connect import Connecting
-from relay.net.leg import BROKEN, Leg
-from relay.net.pump import Outcome, Pump
+from relay.net.leg import Leg
+from relay.net.pump import Outcome
 from relay.net.timers import Timer
 from relay.observe import syn_tos
 
 if TYPE_CHECKING:
     from relay.driver import Driver
 
-EARLY_BYTES = 64 * 1024
-"""What an opener may send before its connection exists; then its window closes."""
 LINGER_S = 60.0
 """How long a side that was sent a FIN has for its own, once the other side is over; Linux keeps FIN_WAIT2 as long."""
 
 _Args = ParamSpec("_Args")
 
 
-def _guarded(method: Callable[Concatenate[Flow, _Args], None]) -> Callable[Concatenate[Flow, _Args], None]:
+def _guarded(
+    method: Callable[Concatenate[Flow, _Args], None],
+) -> Callable[Concatenate[Flow, _Args], None]:
     """Wrap what others call: whatever it raises ends the flow, and stops here."""
 
     @wraps(method)
-    def guarded(flow: Flow, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
+    def guarded(flow: Flow, /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
         try:
             method(flow, *args, **kwargs)
-        except Exception as fault:  # noqa: BLE001 - no flow may take the relay down
+        except Exception as fault:
             flow.break_off(fault)
 
     return guarded
@@ -96,18 +95,16 @@ class Flow:
     """One flow. Owns its legs; see the module for its phases."""
 
     __slots__ = (
+        "_carrier",
         "_connecting",
         "_conversation",
         "_driver",
-        "_early",
-        "_exchange",
         "_facts",
-        "_finished_pumps",
         "_journal",
         "_legs",
         "_machine",
+        "_opening",
         "_phase",
-        "_pumps",
         "_scheduled",
         "_timers",
         "number",
@@ -120,12 +117,10 @@ class Flow:
         self._journal = Journal(driver.log, number, driver.engine.now_s())
         self._machine = FlowMachine(driver.profile.behaviours(), conversation.opener)
         self._phase = _Phase.TALKING
+        self._opening: Opening
         self._legs: dict[Side, Leg] = {}
         self._facts: InternalFacts | None = None
-        self._exchange: ExchangePumps | None = None
-        self._pumps: tuple[Pump, ...] = ()
-        self._finished_pumps: list[Pump] = []
-        self._early = bytearray()
+        self._carrier: Carrier | None = None
         self._connecting: Connecting | None = None
         self._timers: dict[str, Timer] = {}
         self._scheduled = False
@@ -137,6 +132,7 @@ class Flow:
         """Begin with a connection that was just accepted."""
         opener = self._conversation.opener
         leg = self._legs[opener] = Leg(self._driver.engine, sock, opener, self)
+        self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
             self._watch(leg, syn_tos(sock) or 0)
@@ -151,19 +147,15 @@ class Flow:
         """Begin with an opener that had another flow before, and has its request ready."""
         leg.owner = self
         self._legs[leg.side] = leg
+        self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         self._driver.name_owner(self._journal, leg.sock)
         self._watch(leg, syn_tos(leg.sock) or 0)
         self._request()
 
     def _watch(self, leg: Leg, syn: int) -> None:
+        driver = self._driver
         self._facts = InternalFacts(
-            self._driver.observers,
-            leg,
-            syn=syn,
-            mask=self._driver.profile.withheld_tos_bits,
-            withheld=self._on_segment_withheld,
-            changed=self._change_tos,
-            probed=self._on_probe,
+            self, self._journal, driver.observers, leg, syn=syn, mask=driver.profile.withheld_tos_bits
         )
 
     # The sockets call
@@ -184,22 +176,13 @@ class Flow:
                 pass
 
     def _talk(self) -> None:
-        leg, buffer = self._opener_leg, self._driver.engine.buffer
-        while leg.readable and self._phase is _Phase.TALKING:
-            count = leg.receive_into(buffer)
-            if count > 0:
-                try:
-                    leg.write(self._conversation.receive_data(bytes(buffer[:count])))
-                except ProtocolError as error:
-                    leg.write(error.reply)
-                    self._turn_away(str(error))
-                    return
-                if self._conversation.request is not None:
-                    self._request()
-            elif count == 0:
-                self._turn_away("it closed the connection")
-            elif count == BROKEN:
-                self._turn_away("it reset the connection")
+        reason = self._opening.talk()
+        if self._phase is not _Phase.TALKING:
+            return
+        if reason is not None:
+            self._turn_away(reason)
+        elif self._conversation.request is not None:
+            self._request()
 
     def _turn_away(self, reason: str) -> None:
         self._journal.write("handshake-failed", client=self._client(), reason=reason)
@@ -208,43 +191,36 @@ class Flow:
     def _request(self) -> None:
         self._stop_timer("handshake")
         self._phase = _Phase.DIALLING
-        self._early += self._conversation.early_data
+        self._opening.early += self._conversation.early_data
         self._journal.write(
             "flow-opened", via=self._conversation.via, client=self._client(), destination=str(self._destination)
         )
-        self._handle(ConnectRequested(self._now_s(), self._destination, self._conversation.opener))
+        self.take(ConnectRequested(self.now_s(), self._destination, self._conversation.opener))
         if self._phase is _Phase.DIALLING:
             self._keep_early_data()
 
     # Dialling
 
     def _keep_early_data(self) -> None:
-        leg, buffer = self._opener_leg, self._driver.engine.buffer
-        while leg.readable and self._phase is _Phase.DIALLING and len(self._early) < EARLY_BYTES:
-            count = leg.receive_into(buffer[: EARLY_BYTES - len(self._early)])
-            if count > 0:
-                self._early += buffer[:count]
-                continue
-            gone = count == 0 and self._conversation.half_close_means_gone and not self._early
-            if (count == BROKEN or gone) and not self._machine.is_over(leg.side):
-                self._handle(OpenerVanished(self._now_s()))
-            return  # a FIN behind the input: the pump will meet it again
+        opener = self._conversation.opener
+        if not self._machine.is_over(opener) and not self._opening.keep_early_data():
+            self.take(OpenerVanished(self.now_s()))
 
     def _dial(self) -> None:
         self._connecting = self._driver.connector.connect(
-            self._destination, partial(self._on_connected, self._now_s()), self._on_dial_failed
+            self._destination, partial(self._on_connected, self.now_s()), self._on_dial_failed
         )
 
     @_guarded
     def _on_connected(self, began_s: float, sock: socket.socket, address: Endpoint) -> None:
         self._connecting = None
         side = self._conversation.opener.other
-        self._journal.write("flow-connected", address=str(address), dial_s=round(self._now_s() - began_s, 6))
+        self._journal.write("flow-connected", address=str(address), dial_s=round(self.now_s() - began_s, 6))
         leg = self._legs[side] = Leg(self._driver.engine, sock, side, self)
         if side is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
             self._watch(leg, own_tos(sock))
-        self._handle(DialSucceeded(self._now_s()))
+        self.take(DialSucceeded(self.now_s()))
         if self._phase is _Phase.DIALLING:
             self._begin_to_carry()
 
@@ -252,7 +228,7 @@ class Flow:
     def _on_dial_failed(self, failure: DialFailure) -> None:
         self._connecting = None
         self._journal.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
-        self._handle(DialFailed(self._now_s(), failure))
+        self.take(DialFailed(self.now_s(), failure))
 
     # Carrying
 
@@ -260,52 +236,37 @@ class Flow:
         self._phase = _Phase.CARRYING
         near, far = self._opener_leg, self._legs[self._conversation.opener.other]
         buffer, codec = self._driver.engine.buffer, self._conversation.codec
-        if codec is None:
-            self._pumps = (Pump(buffer, near, far), Pump(buffer, far, near))
-        else:
-            self._exchange = ExchangePumps(buffer, near, far, codec)
-            self._pumps = (self._exchange.from_client, self._exchange.from_origin)
+        self._carrier = Carrier(buffer, near, far) if codec is None else ExchangeCarrier(buffer, near, far, codec)
         self._drop_what_cannot_go()
-        if self._early:
-            self._pumps[0].hand_on(self._early)
-            self._early = bytearray()
+        if self._opening.early:
+            self._carrier.from_near.hand_on(bytes(self._opening.early))
+            self._opening.early.clear()
         self._carry()
 
     def _carry(self) -> None:
-        for pump in self._pumps:
-            if self._phase is not _Phase.CARRYING:
-                return
-            if pump in self._finished_pumps:
-                if not self._machine.is_over(pump.source.side) and pump.source.find_broken():
-                    self._report_broken(pump.source)
-                continue
-            match self._run(pump):
-                case Outcome.SPENT:
-                    self._schedule()
-                case Outcome.FINISHED:
-                    self._finished_pumps.append(pump)
-                    self._handle(FinReceived(self._now_s(), pump.source.side))
-                case Outcome.BROKEN:
-                    self._finished_pumps.append(pump)
-                    self._report_broken(pump.source)
-                case Outcome.WAITING:
-                    pass
-
-    def _run(self, pump: Pump) -> Outcome:
-        if self._exchange is None:
-            return pump.run()
+        assert self._carrier is not None  # noqa: S101 - CARRYING began with making it
         try:
-            outcome = self._exchange.run(pump)
+            for leg, outcome in self._carrier.run():
+                self._heed(leg, outcome)
+                if self._phase is not _Phase.CARRYING:
+                    return
         except ProtocolError as error:
             self._opener_leg.write(error.reply)
             self._journal.write("fault", error=str(error))
             self._finish("protocol-error")
-            return Outcome.WAITING
-        if self._exchange.wants_another_origin:
-            self._hand_over()
-        elif pump is self._exchange.from_origin and self._exchange.lets_client_go_on:
-            self._schedule()
-        return outcome
+
+    def _heed(self, leg: Leg, outcome: Outcome) -> None:
+        match outcome:
+            case Outcome.SPENT:
+                self._schedule()
+            case Outcome.FINISHED:
+                self.take(FinReceived(self.now_s(), leg.side))
+            case Outcome.BROKEN if not self._machine.is_over(leg.side):
+                self._report_broken(leg)
+            case Outcome.REDIRECTED:
+                self._hand_over()
+            case _:
+                pass
 
     def _hand_over(self) -> None:
         """The opener's next request is for another server: this flow ends in order, and another goes on."""
@@ -331,45 +292,22 @@ class Flow:
         if not other.closed:
             unacked_bytes += other.unread_bytes()
         event = LegTimedOut if leg.timed_out else RstReceived
-        self._handle(event(self._now_s(), leg.side, unacked_bytes))
+        self.take(event(self.now_s(), leg.side, unacked_bytes))
 
-    # Facts
-
-    @_guarded
-    def _on_segment_withheld(self, new: int | None) -> None:
-        """The kernel keeps a segment from us: what came before it goes on first."""
-        if self._phase is _Phase.OVER or self._machine.is_over(Side.INTERNAL):
-            return
-        for pump in self._pumps:
-            if pump.source.side is Side.INTERNAL and pump not in self._finished_pumps:
-                pump.run_dry()
-        self._change_tos(new)
-
-    def _change_tos(self, new: int | None) -> None:
-        facts = self._facts
-        assert facts is not None  # noqa: S101 - it was a watch of theirs that called
-        old = facts.tos
-        if new is not None:
-            facts.tos = new
-        self._journal.write_tos(facts.syn, old, new)
-        self._handle(TosChanged(self._now_s(), Side.INTERNAL, facts.syn, old, new))
-        if not self._machine.is_over(Side.INTERNAL):
-            facts.release()
-
-    @_guarded
-    def _on_probe(self) -> None:
-        if self._phase is not _Phase.OVER and self._facts is not None:
-            self._handle(ProbeArrived(self._now_s(), Side.INTERNAL))
-            self._facts.ask()  # a probe is a segment too
+    def empty_internal(self) -> None:
+        """Hand on, now, whatever the internal side has sent so far."""
+        if self._carrier is not None:
+            self._carrier.empty(Side.INTERNAL)
 
     @_guarded
     def link_down(self) -> None:
         """The host's link went down."""
-        self._handle(LinkWentDown(self._now_s()))
+        self.take(LinkWentDown(self.now_s()))
 
     # The machine answers
 
-    def _handle(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Do what the behaviours make of an event."""
         self._journal.write_event(event)
         self._perform(self._machine.handle(event))
 
@@ -440,13 +378,14 @@ class Flow:
             self._reset(leg, because, after_data=True)
 
     def _drop_what_cannot_go(self) -> None:
-        for pump in self._pumps:
-            if pump.sink is not None and not self._machine.can_send(pump.sink.side):
-                pump.sink = None
+        if self._carrier is not None:
+            for side in Side:
+                if not self._machine.can_send(side):
+                    self._carrier.stop_sending_to(side)
 
     @_guarded
     def _on_timer(self, name: str) -> None:
-        self._handle(TimerFired(self._now_s(), name))
+        self.take(TimerFired(self.now_s(), name))
 
     # Ending
 
@@ -468,7 +407,7 @@ class Flow:
             return
         asked = self._phase is not _Phase.TALKING
         self._phase = _Phase.OVER
-        self._driver.flows.pop(self.number, None)
+        self._driver.forget(self)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -480,9 +419,9 @@ class Flow:
             if ending is None or ending.how not in ("rst", "silence"):  # those end in their own time
                 leg.wind_down()
         if asked or self._machine.endings:
-            moved = {pump.source.side: pump.moved_bytes for pump in self._pumps}
+            moved = {side: self._carrier.moved_bytes(side) for side in Side} if self._carrier is not None else {}
             self._journal.write_ending(
-                self._machine, because or self._machine.cause, str(self._conversation.request), moved, self._now_s()
+                self._machine, because or self._machine.cause, str(self._conversation.request), moved, self.now_s()
             )
 
     def _abandon_dial(self) -> None:
@@ -512,7 +451,7 @@ class Flow:
         except OSError:
             return "a client that is gone"
 
-    def _now_s(self) -> float:
+    def now_s(self) -> float:
         return self._driver.engine.now_s()
 
     def _start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:

@@ -16,10 +16,13 @@ from relay.protocols import HttpExchange
 class Conversation(Protocol):
     """One opener's way of asking for a connection."""
 
-    opener: Side
-    """Which side opened the connection: the internal one, but for inbound forwards."""
-    half_close_means_gone: bool
-    """Whether an opener that sends a FIN before the answer has gone away; it may mean no more than end of input."""
+    @property
+    def opener(self) -> Side:
+        """Which side opened the connection: the internal one, but for inbound forwards."""
+
+    @property
+    def half_close_means_gone(self) -> bool:
+        """Whether an opener that sends a FIN before the answer has gone away; it may be no more than end of input."""
 
     @property
     def via(self) -> str:

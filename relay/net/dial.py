@@ -21,7 +21,7 @@ FAILURE_BY_ERRNO = {
     errno.ENETUNREACH: FailureKind.NETWORK_UNREACHABLE,
     errno.ENETDOWN: FailureKind.NETWORK_UNREACHABLE,
     errno.EAFNOSUPPORT: FailureKind.NETWORK_UNREACHABLE,
-    errno.EADDRNOTAVAIL: FailureKind.NETWORK_UNREACHABLE,  # the source address is not of this family, or all ports are taken
+    errno.EADDRNOTAVAIL: FailureKind.NETWORK_UNREACHABLE,  # the source is of another family, or has no port left
     errno.EHOSTUNREACH: FailureKind.HOST_UNREACHABLE,
     errno.EHOSTDOWN: FailureKind.HOST_UNREACHABLE,
     errno.ETIMEDOUT: FailureKind.TIMED_OUT,

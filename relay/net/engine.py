@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from relay.net.readiness import Watcher, open_readiness
+from relay.net.readiness import open_readiness
 from relay.net.timers import Timer, Timers
 
 BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
@@ -31,7 +31,7 @@ class Engine:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """Where every pump reads into: used within one callback, never across two."""
         self._tasks = tasks
-        self._readiness = open_readiness(tasks)
+        self._readiness = open_readiness(tasks, on_fault)
         self.rearm_read = self._readiness.rearm_read
         self.rearm_write = self._readiness.rearm_write
         self.watch = self._readiness.watch
@@ -83,10 +83,7 @@ class Engine:
     async def _run_readiness(self) -> None:
         while True:
             await self._readiness.wait()
-            try:
-                self._readiness.deliver()
-            except Exception as fault:  # noqa: BLE001 - one watcher's fault must not end the others
-                self.on_fault(fault)
+            self._readiness.deliver()
 
     async def _run_deferred(self) -> None:
         while True:
@@ -108,13 +105,13 @@ class Engine:
     async def _run_spawned(self, function: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> None:
         try:
             await function(*args)
-        except Exception as fault:  # noqa: BLE001 - as above
+        except Exception as fault:
             self.on_fault(fault)
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception as fault:  # noqa: BLE001 - as above
+        except Exception as fault:
             self.on_fault(fault)
 
 

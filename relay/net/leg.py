@@ -17,6 +17,7 @@ may meet the error first and so consume it; `broken` remembers.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -222,10 +223,8 @@ class Leg:
             try:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
             except OSError:
-                try:
+                with contextlib.suppress(OSError):  # the peer has reset it already: there is nothing left to reset
                     self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST_WINDOWS)
-                except OSError:
-                    pass  # the peer has reset it already: there is nothing left to reset
             self.close()
 
     def reset_after_data(self) -> None:

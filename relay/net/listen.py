@@ -31,7 +31,7 @@ def open_listener(bind: Endpoint, *, where: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)  # type: ignore[arg-type]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{where}: cannot listen on {bind}: {_reason(error)}", hint=_hint(error)) from None
     listener.setblocking(False)
@@ -114,5 +114,7 @@ class Listener:
     def _rest(self, error: OSError) -> None:
         if not self._at_rest:
             self._at_rest = True
-            self._resting(f"{os.strerror(error.errno or 0).lower()}; raise the limit (ulimit -n) or end some connections")
+            self._resting(
+                f"{os.strerror(error.errno or 0).lower()}; raise the limit (ulimit -n) or end some connections"
+            )
         self._engine.call_later(_REST_S, self._accept_burst)

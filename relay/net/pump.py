@@ -28,6 +28,8 @@ class Outcome(enum.Enum):
     """The source has sent a FIN, and everything before it was handed on."""
     BROKEN = enum.auto()
     """The source's connection has broken, and everything before that was handed on."""
+    REDIRECTED = enum.auto()
+    """The source asks for another destination now (plain HTTP alone)."""
 
 
 class Pump:

@@ -41,8 +41,8 @@ class Readiness(Protocol):
     async def wait(self) -> None:
         """Until something may be ready."""
 
-    def deliver(self) -> bool:
-        """Tell the watchers of what is ready; True if there may be more."""
+    def deliver(self) -> None:
+        """Tell the watchers of what is ready. One that raises does not keep the others from hearing of theirs."""
 
     def close(self) -> None:
         """Stop watching, and close what was watched."""
@@ -51,7 +51,8 @@ class Readiness(Protocol):
 class EpollReadiness:
     """One edge-triggered epoll instance."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         self._edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -79,15 +80,17 @@ class EpollReadiness:
     async def wait(self) -> None:
         await anyio.wait_readable(self._epoll.fileno())
 
-    def deliver(self) -> bool:
-        events = self._epoll.poll(0, _MAX_EVENTS)
-        for descriptor, mask in events:
+    def deliver(self) -> None:
+        for descriptor, mask in self._epoll.poll(0, _MAX_EVENTS):
             watcher = self._watchers.get(descriptor)  # an earlier event of this round may have ended it
-            if watcher is not None:
+            if watcher is None:
+                continue
+            try:
                 watcher.on_ready(
                     bool(mask & self._read_mask), bool(mask & self._write_mask), bool(mask & self._end_mask)
                 )
-        return len(events) == _MAX_EVENTS
+            except Exception as fault:
+                self._on_fault(fault)
 
     def close(self) -> None:
         for watcher in self._watchers.values():
@@ -99,8 +102,9 @@ class EpollReadiness:
 class TaskReadiness:
     """A short-lived task for each edge that is waited for."""
 
-    def __init__(self, tasks: TaskGroup) -> None:
+    def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
         self._tasks = tasks
+        self._on_fault = on_fault
         self._scopes: dict[Watcher, set[anyio.CancelScope]] = {}
         self._waiting: set[tuple[Watcher, bool]] = set()
         self._ready: list[tuple[Watcher, bool]] = []
@@ -125,13 +129,15 @@ class TaskReadiness:
     async def wait(self) -> None:
         await self._wake.wait()
 
-    def deliver(self) -> bool:
+    def deliver(self) -> None:
         ready, self._ready = self._ready, []
         self._wake = anyio.Event()
         for watcher, for_writing in ready:
             if watcher in self._scopes:
-                watcher.on_ready(not for_writing, for_writing, False)
-        return False
+                try:
+                    watcher.on_ready(not for_writing, for_writing, False)
+                except Exception as fault:
+                    self._on_fault(fault)
 
     def close(self) -> None:
         for watcher in list(self._scopes):
@@ -161,6 +167,6 @@ class TaskReadiness:
         self._waiting.discard((watcher, for_writing))
 
 
-def open_readiness(tasks: TaskGroup) -> Readiness:
-    """The best this host has."""
-    return EpollReadiness() if hasattr(select, "epoll") else TaskReadiness(tasks)
+def open_readiness(tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> Readiness:
+    """The best this host has; `on_fault` is told what a watcher raises."""
+    return EpollReadiness(on_fault) if hasattr(select, "epoll") else TaskReadiness(tasks, on_fault)

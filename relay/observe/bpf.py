@@ -30,7 +30,8 @@ class Program:
 
     def __init__(self, instructions: list[Instruction]) -> None:
         self.instructions = tuple(instructions)
-        packed = b"".join(struct.pack("=HBBI", code, jt, jf, k & 0xFFFFFFFF) for code, jt, jf, k in instructions)
+        fields = (field & 0xFFFFFFFF for instruction in instructions for field in instruction)
+        packed = struct.pack("=" + "HBBI" * len(instructions), *fields)
         self._memory = ctypes.create_string_buffer(packed, len(packed))
         self.fprog = struct.pack("@HP", len(instructions), ctypes.addressof(self._memory))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import select
+import selectors
 import socket
 import struct
 import time
@@ -43,7 +43,7 @@ class _Loop:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, _Call]] = []
         self._order = itertools.count()
-        self._watched: dict[socket.socket, Callable[[], None]] = {}
+        self._selector = selectors.DefaultSelector()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Call:
         call = _Call(callback)
@@ -51,8 +51,15 @@ class _Loop:
         return call
 
     def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
-        self._watched[sock] = callback
-        return lambda: self._watched.pop(sock, None) and None
+        self._selector.register(sock, selectors.EVENT_READ, callback)
+
+        def unwatch() -> None:
+            self._selector.unregister(sock)
+
+        return unwatch
+
+    def close(self) -> None:
+        self._selector.close()
 
     def run_until(self, done: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + _DEADLINE_S
@@ -61,8 +68,9 @@ class _Loop:
             if now >= deadline:
                 return False
             until = min(self._due[0][0] if self._due else deadline, deadline)
-            for sock in select.select(list(self._watched), [], [], max(0.0, min(until - now, 0.001)))[0]:
-                self._watched[sock]()
+            # The condition may come true by something that is not watched: look again after a millisecond.
+            for key, _ in self._selector.select(max(0.0, min(until - now, 0.001))):
+                key.data()
             while self._due and self._due[0][0] <= time.monotonic():
                 callback = heapq.heappop(self._due)[2].callback
                 if callback is not None:
@@ -106,10 +114,10 @@ def tos_self_test(provider_factory: Callable[[Host], TosProvider]) -> str | None
 
 
 def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
-    loop = _Loop()
-    provider = provider_factory(loop)
     seen: list[int | None] = []
-    try:
+    with contextlib.ExitStack() as stack:
+        loop = stack.enter_context(contextlib.closing(_Loop()))
+        provider = stack.enter_context(contextlib.closing(provider_factory(loop)))
         with _connection() as (client, accepted):
             if syn_tos(accepted) != 0:
                 return "the SYN's TOS byte cannot be read (TCP_SAVED_SYN)"
@@ -137,8 +145,6 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
                 return "what should be withheld was readable"
             watch.close()
             return None
-    finally:
-        provider.close()
 
 
 def _filters(provider: TosProvider) -> bool:
@@ -151,10 +157,10 @@ def keepalive_self_test() -> str | None:
     That no more than the counters: a real probe takes a second of silence, too long for a start.
     """
     try:
-        with _connection() as (client, accepted):
+        with _connection() as (client, accepted), contextlib.closing(_Loop()) as loop:
             before = _COUNTERS.unpack_from(tcp_info(accepted))
             client.sendall(b"12345")
-            if not _Loop().run_until(lambda: _is_readable(accepted)):
+            if not loop.run_until(lambda: _is_readable(accepted)):
                 return "nothing arrived on loopback"
             accepted.recv(5)
             accepted.send(b"123")

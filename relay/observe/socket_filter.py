@@ -100,11 +100,14 @@ class SocketFilterWatch:
         self._changed = changed
         self._told: int | None = syn_tos
         self._released = False
+        self._is_local = False
         self._open = True
         self._soon: Timer | None = None
 
     def ask(self) -> int | None:
-        found = self._provider.query(self.ends)
+        if self.counted is not None:
+            self.counted.touch()  # something is being read or written
+        found = self._provider.query(self.ends) if self._is_local else None
         if found is None or found.tos == self._told:
             return None
         self._told = found.tos
@@ -123,6 +126,10 @@ class SocketFilterWatch:
             if self.counted is not None:
                 self.counted.close()
             self._provider.forget(self)
+
+    def found(self, peer: SocketInfo | None) -> None:
+        """The peer's socket was looked for on this host."""
+        self._is_local = peer is not None
 
     def saw(self, tos: int) -> None:
         """A segment with this byte has come."""
@@ -194,8 +201,9 @@ class SocketFilterProvider:
         early = self._wake.early_offence(watch.key) if self._wake is not None else None
         if early is None and not (seen_before and woken):
             found = self.query(ends)
+            watch.found(found)
             early = found.tos if found is not None else None
-            watch.asks = found is not None and not woken
+        watch.asks = not woken
         watch.saw_soon(self._host, early)
         return watch
 

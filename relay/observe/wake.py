@@ -8,7 +8,8 @@ own, and hands up the headers of those that differ. It sees a packet just before
       else to a port we accept on, or from a port we dial: hand up if TOS & mask is not 0
 
 Most SYNs have no bit of the mask set, and for them the program never changes: a connection costs it nothing. Each of
-the others is an exception of its own, up to `MAX_EXCEPTIONS`; a change of the program costs 50 to 200 us.
+the others is an exception of its own, up to `MAX_EXCEPTIONS`. They change the program, which costs RELOAD: at once,
+but at most every 20 ms. An offence that such a flow commits before that is withheld, and seen when it is retransmitted.
 RFC 793 checks a reset before precedence, so an RST is never taken for an offence.
 
 Linux 6.18, measured: a socket bound to ETH_P_IP is never shown outgoing packets, so that a packet on loopback comes
@@ -22,7 +23,7 @@ import socket
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay.errors import Unsupported
 from relay.observe._api import Host, Timer
@@ -44,7 +45,8 @@ from relay.observe.bpf import (
     program,
 )
 
-MAX_EXCEPTIONS = 64
+MAX_EXCEPTIONS = 32
+_LOAD_INTERVAL_S = 0.02
 _MAX_PORTS = 64  # beyond, packets of every port are looked at: those with a TOS byte at all are few
 _MAX_EARLY = 1024
 _EARLY_LIFE_S = 1.0  # an offender of that age belongs to a connection that is gone, and its port may be used again
@@ -79,7 +81,10 @@ class Wake:
         self._mask = 0
         self._accepting: set[int] = set()
         self._dialled: set[int] = set()
-        self._exceptions: dict[bytes, tuple[int, int]] = {}
+        self._exceptions: dict[bytes, list[Instruction]] = {}
+        self._host = host
+        self._loaded_at_s = 0.0
+        self._reload: Timer | None = None
         self._early: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         try:
             self._socket = socket.socket(family, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
@@ -119,15 +124,15 @@ class Wake:
         """Judge one connection by its own SYN; False if there are too many such already."""
         if len(self._exceptions) >= MAX_EXCEPTIONS:
             return False
-        self._exceptions[key] = (syn_tos & bits, bits)
-        self._load()
+        self._exceptions[key] = _exception(key, syn_tos & bits, bits)
+        self._load_soon()
         return True
 
     def forget(self, key: bytes) -> None:
         """The connection is watched no more."""
         self._early.pop(key, None)
         if self._exceptions.pop(key, None) is not None:
-            self._load()
+            self._load_soon()
 
     def early_offence(self, key: bytes) -> int | None:
         """Return the TOS byte of a packet that came just before its connection was watched."""
@@ -136,6 +141,8 @@ class Wake:
 
     def close(self) -> None:
         self._unwatch()
+        if self._reload is not None:
+            self._reload.cancel()
         self._socket.close()
 
     def read(self) -> None:
@@ -163,13 +170,40 @@ class Wake:
             while True:
                 self._socket.recv(_HEADERS_BYTES)
 
+    def _load_soon(self) -> None:
+        """Load the program at once, unless that was done just now; then together with whatever else changes."""
+        due_in_s = self._loaded_at_s + _LOAD_INTERVAL_S - time.monotonic()
+        if due_in_s <= 0:
+            self._load()
+        elif self._reload is None:
+            self._reload = self._host.call_later(due_in_s, self._load)
+
     def _load(self) -> None:
-        self._program = wake_program(self._mask, self._accepting, self._dialled, self._exceptions)
+        if self._reload is not None:
+            self._reload.cancel()
+            self._reload = None
+        self._loaded_at_s = time.monotonic()
+        self._program = wake_program(self._mask, self._accepting, self._dialled, self._exceptions.values())
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._program.fprog)
 
 
+def _exception(key: bytes, wanted: int, bits: int) -> list[Instruction]:
+    source, ports = struct.unpack("!I4xI", key)
+    return [
+        load_word_x(0),
+        if_equal(ports, otherwise=7),
+        load_word(12),
+        if_equal(source, otherwise=5),
+        load_byte(1),
+        mask(bits),
+        if_equal(wanted, otherwise=1),
+        drop(),
+        accept(_HEADERS_BYTES),
+    ]
+
+
 def wake_program(
-    bits: int, accepting: set[int], dialled: set[int], exceptions: dict[bytes, tuple[int, int]]
+    bits: int, accepting: set[int], dialled: set[int], exceptions: Iterable[list[Instruction]] = ()
 ) -> Program:
     """Assemble the program that the module's docstring describes."""
     code: list[Instruction] = [
@@ -184,19 +218,8 @@ def wake_program(
         if_any(_TCP_FLAG_SYN_OR_RST, otherwise=1),
         drop(),
     ]
-    for key, (wanted, of_bits) in exceptions.items():
-        source, ports = struct.unpack("!I4xI", key)
-        code += [
-            load_word_x(0),
-            if_equal(ports, otherwise=7),
-            load_word(12),
-            if_equal(source, otherwise=5),
-            load_byte(1),
-            mask(of_bits),
-            if_equal(wanted, otherwise=1),
-            drop(),
-            accept(_HEADERS_BYTES),
-        ]
+    for exception in exceptions:
+        code += exception
     code += [load_byte(1), mask(bits), if_equal(0, otherwise=1), drop()]
     if len(accepting) + len(dialled) > _MAX_PORTS:
         return program(*code, accept(_HEADERS_BYTES))

@@ -51,7 +51,7 @@ def test_a_subclass_handles_what_its_base_does_and_more() -> None:
             yield Note("and now this")
 
     assert GrumbleAlways.name == "grumble-always"
-    assert GrumbleAlways.handled == GrumbleTwice.handled | {LinkWentDown: "on_link_went_down"}
+    assert GrumbleAlways.handled == {**GrumbleTwice.handled, LinkWentDown: "on_link_went_down"}
 
 
 def test_a_misspelt_handler_fails_at_import_and_the_message_lists_the_right_ones() -> None:

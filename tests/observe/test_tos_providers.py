@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from relay.observe import TosProvider, TosWatch
+from relay.observe.bpf import drop, program
 from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
 from relay.observe.wake import MAX_EXCEPTIONS
@@ -26,6 +27,7 @@ from tests.observe.conftest import (
 )
 
 PRECEDENCE = 0xE0
+SO_ATTACH_FILTER = 26
 QUIET_S = 0.05  # longer than any provider takes to tell, shorter than a retransmission
 
 Seen = list[int | None]
@@ -376,7 +378,7 @@ def test_more_marked_flows_than_the_program_holds_are_watched_all_the_same(
 def test_packets_of_other_ports_and_flows_wake_nobody_up(
     socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
 ) -> None:
-    client, accepted = connect()
+    _, accepted = connect()
     watched = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
     stranger, _ = connect(0x48, to="127.0.0.2")
     stranger.send(b"x")
@@ -468,31 +470,18 @@ def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost)
     provider.close()
 
 
-def test_packets_whose_addresses_a_firewall_rewrites_are_found_by_the_guard(
-    namespace: Namespace, socket_filter: SocketFilterProvider, host: EpollHost, require: Callable[..., None]
+def test_a_drop_that_no_packet_told_of_is_found_by_the_guard(
+    socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
 ) -> None:
-    require("iptables")
-    with socket.create_server((namespace.our_address, 0)) as listener:
-        listener.settimeout(5)
-        port, public_port = listener.getsockname()[1], 7
-        rule = ["PREROUTING", "-t", "nat", "-i", f"relaya{namespace.name.removeprefix('relayn')}", "-p", "tcp"]
-        rule += ["--dport", str(public_port), "-j", "REDIRECT", "--to-ports", str(port)]
-        added = subprocess.run(["iptables", "-A", *rule], capture_output=True, check=False)
-        if added.returncode:
-            pytest.skip("this host lacks a kernel with iptables' REDIRECT")
-        try:
-            with peer_process("ip", "netns", "exec", namespace.name) as peer:
-                peer.tell(f"connect {namespace.our_address} {public_port}")
-                accepted, _ = listener.accept()
-                with accepted:
-                    accepted.setblocking(False)
-                    watched = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
-                    peer.tell("tos 0x48")
-                    peer.tell("send x")
-                    assert host.run_until(lambda: bool(watched.seen))
-                    assert watched.seen == [None]
-        finally:
-            subprocess.run(["iptables", "-D", *rule], capture_output=True, check=True)
+    client, accepted = connect()
+    watched = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
+    assert socket_filter._wake is not None
+    blind = program(drop())
+    socket_filter._wake._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, blind.fprog)
+    set_tos(client, 0x48)
+    client.send(b"x")
+    assert host.run_until(lambda: bool(watched.seen))
+    assert watched.seen == [0x48]
 
 
 WITHOUT_PACKETS = """

@@ -352,12 +352,12 @@ def test_pipelined_requests_wait_for_the_response_before_them() -> None:
 def test_a_client_far_ahead_is_to_be_read_no_more() -> None:
     session = Session(GET)
     assert not session.codec.paused
-    session.from_client(GET * 3000)
+    session.from_client(GET * 2000)
     assert session.codec.paused
     while session.codec.paused:
         session.from_origin(OK)
-    assert len(session.client) > 1000 * len(OK)
-    assert session.sent.startswith(GET_SENT * 1000)
+    assert len(session.client) > 400 * len(OK)
+    assert session.sent.startswith(GET_SENT * 400)
 
 
 def test_a_client_whose_origin_is_not_connected_yet_is_read_up_to_a_limit() -> None:

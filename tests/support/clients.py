@@ -8,18 +8,19 @@ import struct
 
 from relay.testing import RunningRelay
 
-from support.origins import read_exactly
+from support.origins import read_exactly, read_to_end
 
 FRONT_ENDS = ("forward", "socks4", "socks5", "http-connect")
 """The ways to an origin that carry bytes as they are."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
-    """The proxy said no, with this code."""
+    """The proxy said no, with this code, and over HTTP with this text."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
+    def __init__(self, code: int, text: str = "") -> None:
+        super().__init__(code, text)
         self.code = code
+        self.text = text
 
 
 def connect(
@@ -102,4 +103,4 @@ def _ask_http(sock: socket.socket, host: str, port: int, early: bytes) -> None:
         head += read_exactly(sock, 1)
     code = int(head.split()[1])
     if code != 200:
-        raise Refused(code)
+        raise Refused(code, read_to_end(sock).decode())

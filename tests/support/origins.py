@@ -6,8 +6,11 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
+
+from relay.net.queues import unsent_bytes
 
 Handler = Callable[[socket.socket], None]
 
@@ -85,12 +88,53 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
+@dataclass(frozen=True)
+class Received:
+    """What came over a connection, and whether a `fin` or an `rst` ended it."""
+
+    data: bytes
+    how: str
+
+
+class Recorder:
+    """An echo that keeps what each connection brought: the handler of an `Origin`."""
+
+    def __init__(self) -> None:
+        self._received: queue.SimpleQueue[Received] = queue.SimpleQueue()
+
+    def __call__(self, connection: socket.socket) -> None:
+        data = b""
+        try:
+            while chunk := connection.recv(65536):
+                data += chunk
+                connection.sendall(chunk)
+        except ConnectionResetError:
+            self._received.put(Received(data, "rst"))
+        else:
+            self._received.put(Received(data, "fin"))
+
+    def take(self, count: int = 1, timeout_s: float = 5.0) -> list[Received]:
+        """The next so many connections that ended, in that order, once they have."""
+        return [self._received.get(timeout=timeout_s) for _ in range(count)]
+
+
 def read_to_end(connection: socket.socket) -> bytes:
     """Everything up to the peer's FIN."""
     chunks = []
     while data := connection.recv(65536):
         chunks.append(data)
     return b"".join(chunks)
+
+
+def read_until_over(connection: socket.socket) -> tuple[bytes, str]:
+    """Everything up to the peer's FIN or RST, and which of the two it was."""
+    data = bytearray()
+    try:
+        while chunk := connection.recv(65536):
+            data += chunk
+    except ConnectionResetError:
+        return bytes(data), "rst"
+    return bytes(data), "fin"
 
 
 def read_exactly(connection: socket.socket, count: int) -> bytes:
@@ -107,6 +151,14 @@ def reset(connection: socket.socket) -> None:
     """Close with a RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def wait_until_acknowledged(connection: socket.socket, timeout_s: float = 10.0) -> None:
+    """Until the peer's kernel has everything that was sent: what it has not, a RST takes back."""
+    deadline_s = time.monotonic() + timeout_s
+    while unsent_bytes(connection):
+        assert time.monotonic() < deadline_s, f"{unsent_bytes(connection)} bytes are not acknowledged"
+        time.sleep(0.001)  # a send queue cannot be waited on
 
 
 @contextlib.contextmanager

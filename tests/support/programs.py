@@ -17,7 +17,8 @@ from typing import Any
 
 from support.capabilities import need_program, need_root
 
-RELAY = (sys.executable, "-m", "relay")
+RELAY = (str(Path(sys.executable).with_name("relay")),)
+"""The installed command: `python -m relay` would find the source folder first."""
 _START_S = 15.0
 
 
@@ -48,6 +49,17 @@ def run(*command: str, timeout_s: float = 30.0, env: dict[str, str] | None = Non
 def relay(*arguments: str, timeout_s: float = 30.0, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a relay command that ends by itself."""
     return run(*RELAY, *arguments, timeout_s=timeout_s, env=clean_environment(**env))
+
+
+def as_ordinary_user() -> tuple[str, ...]:
+    """The command that runs another as an ordinary user, who may do no more than that but read root's files.
+
+    The interpreter may be among those.
+    """
+    need_root()
+    may_read = "-all,+dac_read_search"
+    capabilities = (f"--inh-caps={may_read}", f"--ambient-caps={may_read}", f"--bounding-set={may_read}")
+    return (need_program("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", *capabilities)
 
 
 @dataclass
@@ -83,11 +95,16 @@ class ServedRelay:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, *arguments: str, exit_code: int = 0, **env: str) -> Iterator[ServedRelay]:
-    """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended."""
+def serve(
+    directory: Path, *arguments: str, exit_code: int = 0, prefix: Sequence[str] = (), **env: str
+) -> Iterator[ServedRelay]:
+    """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended.
+
+    `prefix` is a command that runs it, such as `as_ordinary_user()`.
+    """
     port_file, events_file, stderr_file = (directory / name for name in ("ports", "events.jsonl", "stderr"))
     port_file.unlink(missing_ok=True)
-    command = [*RELAY, "serve", "--listen", "127.0.0.1:0", "--port-file", str(port_file), "--events", str(events_file)]
+    command = [*prefix, *RELAY, "serve", "--listen", "127.0.0.1:0", "--port-file", str(port_file), "--events", str(events_file)]
     with stderr_file.open("w") as stderr:
         process = subprocess.Popen([*command, *arguments], stderr=stderr, text=True, env=clean_environment(**env))
     try:

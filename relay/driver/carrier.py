@@ -1,0 +1,124 @@
+"""The two pumps between a flow's legs, once both are there.
+
+`run` moves what can be moved and yields what the flow must know: which leg, and why its pump stopped. What merely waits
+is not worth a word.
+
+`ExchangeCarrier` is plain HTTP's: its codec rewrites what passes and knows where a message ends, so there a FIN is not
+simply carried over:
+
+* the client's FIN goes to the origin when the last request has been passed on;
+* the origin's FIN goes to the client only if the client has had all it asked for: else another connection serves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relay.events import Side
+from relay.net.leg import Leg
+from relay.net.pump import Outcome, Pump
+from relay.protocols import HttpExchange
+
+
+class Carrier:
+    """Carries bytes as they are between the opener's leg (near) and the other (far)."""
+
+    __slots__ = ("_finished", "from_far", "from_near")
+
+    def __init__(self, buffer: memoryview, near: Leg, far: Leg) -> None:
+        self.from_near = Pump(buffer, near, far)
+        self.from_far = Pump(buffer, far, near)
+        self._finished: tuple[Pump, ...] = ()
+
+    def run(self) -> Iterator[tuple[Leg, Outcome]]:
+        """Move what can be moved now.
+
+        Raises:
+            ProtocolError: what passes is not what the codec takes; the opener is owed the reply.
+        """
+        for pump in (self.from_near, self.from_far):
+            if pump in self._finished:
+                # A side that has sent its FIN may still reset, and no read will tell.
+                outcome = Outcome.BROKEN if not pump.source.closed and pump.source.find_broken() else Outcome.WAITING
+            else:
+                outcome = self._run(pump)
+            if outcome in (Outcome.FINISHED, Outcome.BROKEN):
+                self._finished += (pump,)
+            if outcome is not Outcome.WAITING:
+                yield pump.source, outcome
+
+    def empty(self, side: Side) -> None:
+        """Hand on everything that this side has sent so far, at once."""
+        for pump in (self.from_near, self.from_far):
+            if pump.source.side is side and pump not in self._finished:
+                pump.run_dry()
+
+    def stop_sending_to(self, side: Side) -> None:
+        """Read on, but drop what is for this side."""
+        for pump in (self.from_near, self.from_far):
+            if pump.source.side is not side:
+                pump.sink = None
+
+    def moved_bytes(self, side: Side) -> int:
+        """How many bytes have come from this side."""
+        return sum(pump.moved_bytes for pump in (self.from_near, self.from_far) if pump.source.side is side)
+
+    def _run(self, pump: Pump) -> Outcome:
+        return pump.run()
+
+
+class ExchangeCarrier(Carrier):
+    """Carries one client's plain HTTP requests to one origin, and the responses back."""
+
+    __slots__ = ("_client_ended", "_codec", "_origin_ended", "_was_paused")
+
+    def __init__(self, buffer: memoryview, near: Leg, far: Leg, codec: HttpExchange) -> None:
+        super().__init__(buffer, near, far)
+        self.from_near.translate = codec.from_client
+        self.from_far.translate = codec.from_origin
+        self._codec = codec
+        self._client_ended = False
+        self._origin_ended = False
+        self._was_paused = False
+        far.write(codec.start())
+
+    def _run(self, pump: Pump) -> Outcome:
+        outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()
+        return Outcome.REDIRECTED if self._codec.next_destination is not None else outcome
+
+    def _run_from_client(self) -> Outcome:
+        self._was_paused = self._codec.paused
+        if self._was_paused:
+            return Outcome.WAITING
+        outcome = self.from_near.run()
+        if outcome is not Outcome.FINISHED:
+            return outcome
+        if not self._client_ended:
+            self._client_ended = True
+            self._write(self.from_near, self._codec.client_eof())
+        return Outcome.FINISHED if self._codec.origin_done else Outcome.WAITING
+
+    def _run_from_origin(self) -> Outcome:
+        moved_bytes = self.from_far.moved_bytes
+        outcome = self.from_far.run()
+        if outcome is Outcome.FINISHED and not self._origin_ended:
+            self._origin_ended = True
+            self._write(self.from_far, self._codec.origin_eof())
+        if self._origin_ended or self.from_far.moved_bytes > moved_bytes:
+            # A pipelined request has waited for the response that may just have ended.
+            self._write(self.from_near, self._codec.from_client(b""))
+        if outcome is Outcome.BROKEN:
+            return outcome
+        if self._codec.wants_close or (self._origin_ended and self._client_ended):
+            return Outcome.FINISHED
+        if self._origin_ended:
+            return Outcome.WAITING
+        client_may_go_on = (self._client_ended and self._codec.origin_done) or (
+            self._was_paused and not self._codec.paused
+        )
+        return Outcome.SPENT if client_may_go_on and outcome is Outcome.WAITING else outcome
+
+    @staticmethod
+    def _write(pump: Pump, data: bytes) -> None:
+        if data and pump.sink is not None:
+            pump.sink.write(data)

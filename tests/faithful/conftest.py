@@ -1,0 +1,26 @@
+"""A relay that changes nothing, on both async libraries and with both ways to wait for sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from relay.net.readiness import TaskReadiness
+from relay.testing import RunningRelay, serve_in_thread
+
+
+@pytest.fixture(params=["epoll", "tasks"])
+def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the relay waits for its sockets: this host's own way, and that of hosts without epoll."""
+    name: str = request.param
+    if name == "tasks":
+        monkeypatch.setattr("relay.net.engine.open_readiness", TaskReadiness)
+    return name
+
+
+@pytest.fixture
+def transparent(backend: str, readiness: str) -> Iterator[RunningRelay]:
+    """A relay with the control profile."""
+    with serve_in_thread("transparent", backend=backend, connect_timeout_s=1.0) as nat:
+        yield nat

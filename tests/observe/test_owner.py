@@ -1,0 +1,65 @@
+"""Which process holds the other end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from relay.observe import Process, owner_of
+from relay.observe.owner import process_with_socket
+from tests.observe.conftest import Connect, Namespace, peer_process
+
+
+@pytest.fixture(autouse=True)
+def _linux(require: Callable[..., None]) -> None:
+    require("linux")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_our_own_process_is_found_by_either_family(connect: Connect, address: str) -> None:
+    _, accepted = connect(to=address)
+    found = owner_of(accepted)
+    assert found is not None
+    with open("/proc/self/comm", encoding="ascii") as comm, open("/proc/self/stat", encoding="ascii") as stat:
+        assert found == Process(int(stat.read().split()[0]), comm.read().strip())
+
+
+def test_another_process_is_found_again_and_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, peer_process() as peer:
+        peer.tell(f"connect 127.0.0.1 {listener.getsockname()[1]}")
+        accepted, _ = listener.accept()
+        with accepted:
+            expected = int(peer.tell("pid"))
+            for _ in range(2):
+                found = owner_of(accepted)
+                assert found is not None
+                assert found.pid == expected
+                assert found.name.startswith("python")
+
+
+def test_a_peer_that_closed_its_socket_has_no_owner(connect: Connect) -> None:
+    client, accepted = connect()
+    client.close()
+    assert owner_of(accepted) is None
+
+
+def test_a_remote_peer_has_no_owner_here(namespace: Namespace) -> None:
+    with (
+        socket.create_server((namespace.our_address, 0)) as listener,
+        peer_process("ip", "netns", "exec", namespace.name) as peer,
+    ):
+        peer.tell(f"connect {namespace.our_address} {listener.getsockname()[1]}")
+        accepted, _ = listener.accept()
+        with accepted:
+            assert owner_of(accepted) is None
+
+
+def test_an_unconnected_socket_has_no_peer_to_own() -> None:
+    with socket.socket() as sock:
+        assert owner_of(sock) is None
+
+
+def test_a_socket_that_nobody_holds_is_not_found() -> None:
+    assert process_with_socket(2**40) is None

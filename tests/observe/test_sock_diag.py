@@ -1,0 +1,122 @@
+"""The lookup of a peer's own socket: what it finds, what it must not take for it, and who may use it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from relay.observe.ends import ends_of
+from relay.observe.sock_diag import SockDiag
+from tests.observe.conftest import REPOSITORY, Connect, set_tos
+
+
+@pytest.fixture
+def diag(require: Callable[..., None]) -> Iterator[SockDiag]:
+    require("linux")
+    it = SockDiag()
+    yield it
+    it.close()
+
+
+@pytest.mark.parametrize(("to", "bound_to"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "::"), ("::1", "::1")])
+def test_the_peer_is_found_by_the_accepted_sockets_addresses(
+    diag: SockDiag, connect: Connect, to: str, bound_to: str
+) -> None:
+    client, accepted = connect(to=to, bound_to=bound_to)
+    ends = ends_of(accepted)
+    assert ends is not None
+    assert ends.peer == client.getsockname()[:2]
+    assert diag.query(ends.peer, ends.local) is not None
+
+
+def test_an_ipv4_peer_on_an_ipv6_socket_is_found(diag: SockDiag) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_INET6) as client,
+    ):
+        client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
+        accepted, _ = listener.accept()
+        with accepted:
+            set_tos(client, 0x48)
+            ends = ends_of(accepted)
+            assert ends is not None
+            found = diag.query(ends.peer, ends.local)
+            assert found is not None
+            assert found.tos == 0x48
+
+
+def test_no_socket_is_found_for_an_address_elsewhere(diag: SockDiag, connect: Connect) -> None:
+    _, accepted = connect()
+    assert diag.query(("203.0.113.5", 40000), accepted.getsockname()) is None
+
+
+def test_a_local_listener_is_not_taken_for_a_remote_peer_of_the_same_port(diag: SockDiag) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert diag.has_listener(("127.0.0.1", port))
+        assert diag.query(("203.0.113.5", port), ("127.0.0.1", 40000)) is None
+
+
+def test_a_port_that_nothing_listens_on_has_no_listener(diag: SockDiag, connect: Connect) -> None:
+    client, _ = connect()
+    assert not diag.has_listener(client.getsockname())
+
+
+def test_a_connection_in_time_wait_is_not_found(diag: SockDiag, connect: Connect) -> None:
+    client, accepted = connect()
+    ends = ends_of(accepted)
+    assert ends is not None
+    accepted.close()
+    client.close()
+    assert diag.query(ends.local, ends.peer) is None
+
+
+AS_NOBODY = """
+import os, socket
+from relay.events import Fact
+from relay.observe import survey
+from relay.observe.ends import ends_of
+from relay.observe.self_test import keepalive_self_test, tos_self_test
+from relay.observe.sock_diag import SockDiag, SockDiagProvider
+from relay.observe.socket_filter import SocketFilterProvider
+from relay.observe.syn import save_syn, syn_tos
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+assert tos_self_test(SockDiagProvider) is None
+assert keepalive_self_test() is None
+assert tos_self_test(SocketFilterProvider) is not None
+with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+    assert save_syn(listener)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)
+    client.connect(listener.getsockname())
+    accepted, _ = listener.accept()
+    with accepted:
+        assert syn_tos(accepted) == 0x48
+        ends = ends_of(accepted)
+        diag = SockDiag()
+        found = diag.query(ends.peer, ends.local)
+        diag.close()
+        assert (found.tos, found.uid) == (0x48, 65534), found
+for fact in (Fact.TOS, Fact.KEEPALIVE, Fact.DEAFNESS):
+    support = survey().support[fact]
+    print(support.provider, support.fidelity.value, bool(support.remedy))
+"""
+
+
+def test_without_privilege_the_byte_and_the_probes_are_seen_but_nothing_is_withheld(
+    require: Callable[..., None],
+) -> None:
+    require("linux", "root")
+    command = [sys.executable, "-c", AS_NOBODY]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "sock-diag approximate True",
+        "tcp-info exact False",
+        "kernel sockets approximate True",
+    ]

@@ -1,0 +1,230 @@
+"""What this host is said to give: chosen by self-tests, labelled where it falls short, refused if it was demanded."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+
+from relay.errors import ConfigError, Unsupported
+from relay.events import Fact
+from relay.observe import OBSERVERS, Fidelity, Host, TosWatch, survey
+from relay.observe.self_test import deafness_self_test, tos_self_test
+from relay.observe.sock_diag import SockDiagProvider
+from relay.observe.socket_filter import SocketFilterProvider
+from tests.observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
+
+
+@pytest.fixture
+def _privileged(require: Callable[..., None]) -> None:
+    require("linux", "cap_net_admin", "cap_net_raw")
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_with_every_privilege_all_but_the_end_to_end_ack_is_exact() -> None:
+    found = survey()
+    assert set(found.support) == set(Fact)
+    short = [fact for fact, support in found.support.items() if support.fidelity is not Fidelity.EXACT]
+    assert short == [Fact.END_TO_END_ACK]
+    assert found.support[Fact.TOS].provider == "socket-filter"
+    assert found.support[Fact.KEEPALIVE].provider == "tcp-info"
+
+
+def test_a_forwards_handshake_is_labelled_approximate() -> None:
+    assert survey().of(Fact.HANDSHAKE).fidelity is Fidelity.EXACT
+    forwarded = survey().of(Fact.HANDSHAKE, forward=True)
+    assert forwarded.fidelity is Fidelity.APPROXIMATE
+    assert forwarded.remedy
+    assert survey().of(Fact.CLOSE, forward=True) == survey().of(Fact.CLOSE)
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_an_observer_is_forced_for_the_facts_it_supplies() -> None:
+    forced = survey("sock-diag")
+    assert forced.support[Fact.TOS].provider == "sock-diag"
+    assert forced.support[Fact.TOS].fidelity is Fidelity.APPROXIMATE
+    assert forced.support[Fact.KEEPALIVE].provider == "tcp-info"
+    assert survey("tcp-info").support[Fact.TOS].provider == "socket-filter"
+    assert survey("socket-filter").support == survey().support
+
+
+def test_no_observer_at_all_leaves_nothing_seen(host: EpollHost, connect: Connect) -> None:
+    nothing = survey("none")
+    for fact in (Fact.TOS, Fact.KEEPALIVE):
+        assert nothing.support[fact].fidelity is Fidelity.IMPOSSIBLE
+        assert "--observer none" in nothing.support[fact].remedy
+    observers = nothing.open(host)
+    assert observers.tos is None
+    assert observers.keepalive is None
+    _, accepted = connect()
+    assert not observers.deafen(accepted)
+    observers.close()
+
+
+def test_an_unknown_observer_is_a_wrong_setting_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"--observer.*'socket-fliter'") as caught:
+        survey("socket-fliter")
+    assert "did you mean 'socket-filter'?" in caught.value.hint
+    assert all(name in caught.value.hint for name in OBSERVERS)
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_the_chosen_observers_run(host: EpollHost, connect: Connect) -> None:
+    observers = survey().open(host)
+    client, accepted = connect()
+    seen: list[int | None] = []
+    assert observers.tos is not None
+    assert observers.keepalive is not None
+    assert observers.tos.attach(accepted, syn_tos=0, mask=0xE0, changed=seen.append) is not None
+    assert observers.keepalive.attach(accepted, lambda: None) is not None
+    set_tos(client, 0x48)
+    client.send(b"x")
+    assert host.run_until(lambda: seen == [0x48])
+    observers.close()
+    assert host.pending == 0
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_a_deafened_socket_hears_nothing_and_answers_nothing(host: EpollHost, connect: Connect) -> None:
+    observers = survey().open(host)
+    client, accepted = connect()
+    assert observers.deafen(accepted)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    client.send(b"x")
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    assert readable(accepted) == b""
+    observers.close()
+
+
+class BlindProvider:
+    """A provider that claims to watch and sees nothing."""
+
+    name: ClassVar[str] = "socket-filter"
+
+    def __init__(self, host: Host) -> None:
+        self._diag = SockDiagProvider(host)
+
+    def attach(
+        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+    ) -> TosWatch | None:
+        watch = self._diag.attach(sock, syn_tos=syn_tos, mask=mask, changed=changed)
+        if watch is not None:
+            watch.ask = lambda: None  # type: ignore[method-assign]
+        return watch
+
+    def close(self) -> None:
+        self._diag.close()
+
+
+class LeakyProvider(BlindProvider):
+    """A provider that sees the change and withholds nothing, though it goes by a name that does."""
+
+    def attach(
+        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+    ) -> TosWatch | None:
+        return self._diag.attach(sock, syn_tos=syn_tos, mask=mask, changed=changed)
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_the_self_test_tells_a_working_provider_from_a_blind_or_leaky_one() -> None:
+    assert tos_self_test(SocketFilterProvider) is None
+    assert tos_self_test(SockDiagProvider) is None
+    assert deafness_self_test() is None
+    assert tos_self_test(BlindProvider) == "TOS 0x48 after a SYN with 0 was not seen"
+    assert tos_self_test(LeakyProvider) == "what should be withheld was readable"
+
+
+AS_NOBODY = """
+import os
+from relay.errors import Unsupported
+from relay.observe import survey
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    survey("socket-filter")
+except Unsupported as fault:
+    print(fault.exit_code, fault, "|", fault.hint)
+"""
+
+
+def run(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_observer_that_is_demanded_and_cannot_be_had_is_refused_with_the_remedy(
+    require: Callable[..., None],
+) -> None:
+    require("linux", "root")
+    message, _, hint = run(AS_NOBODY).partition(" | ")
+    assert message.startswith("3 --observer: socket-filter does not work here: ")
+    assert "CAP_NET_ADMIN" in message
+    assert "sudo setcap cap_net_admin,cap_net_raw+ep " in hint
+
+
+ELSEWHERE = """
+import socket, sys
+{platform}
+for name in ("AF_NETLINK", "AF_PACKET", "NETLINK_ROUTE", "TCP_INFO", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "SO_MARK"):
+    if hasattr(socket, name):
+        delattr(socket, name)
+import relay.observe.owner, relay.observe.sock_diag, relay.observe.socket_filter, relay.observe.tcp_info
+from relay.errors import Unsupported
+from relay.events import Fact
+from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_tos
+found = survey()
+for fact in Fact:
+    support = found.support[fact]
+    assert support.how and support.provider, fact
+    if support.fidelity.value == "impossible":
+        assert support.provider == "none" and support.remedy, fact
+    print(fact.name, support.fidelity.value)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    save_syn(listener)
+    with socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            syn_tos(accepted)
+            owner_of(accepted)
+for name in OBSERVERS:
+    try:
+        survey(name)
+    except Unsupported as fault:
+        assert fault.hint
+        print("refused", name)
+"""
+
+
+def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
+    lines = run(ELSEWHERE.format(platform="sys.platform = 'darwin'")).splitlines()
+    assert lines == [
+        "TOS impossible",
+        "KEEPALIVE impossible",
+        "HANDSHAKE exact",
+        "CLOSE approximate",
+        "LOCAL_ACK exact",
+        "END_TO_END_ACK approximate",
+        "DEAFNESS approximate",
+        "refused socket-filter",
+        "refused sock-diag",
+        "refused tcp-info",
+    ]
+
+
+@pytest.mark.usefixtures("_privileged")
+def test_without_netlink_and_packet_sockets_the_filter_alone_still_serves() -> None:
+    lines = run(ELSEWHERE.format(platform="")).splitlines()
+    assert "KEEPALIVE exact" in lines
+    assert "refused sock-diag" in lines
+
+
+def test_unsupported_is_never_raised_by_a_survey_that_demands_nothing() -> None:
+    try:
+        survey()
+    except Unsupported as fault:
+        pytest.fail(str(fault))

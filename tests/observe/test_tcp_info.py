@@ -1,0 +1,146 @@
+"""Keepalive probes by the segment counters: every one, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from relay.observe.self_test import keepalive_self_test
+from relay.observe.tcp_info import SWEEP_S, TcpInfoProvider, probes_between, tcp_info
+from tests.observe.conftest import Connect, EpollHost, readable, reset
+
+
+class Arrivals:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def provider(host: EpollHost, require: Callable[..., None]) -> Iterator[TcpInfoProvider]:
+    require("linux")
+    it = TcpInfoProvider(host)
+    yield it
+    it.close()
+
+
+def probe_every_second(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+
+
+def test_every_probe_is_reported_once_and_only_for_its_own_connection(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect
+) -> None:
+    (client, accepted), (_, other) = connect(), connect()
+    probes, none = Arrivals(), Arrivals()
+    provider.attach(accepted, probes)
+    provider.attach(other, none)
+    probe_every_second(client)
+    assert host.run_until(lambda: probes.count == 3)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    host.run_for(SWEEP_S + 0.1)
+    assert (probes.count, none.count) == (3, 0)
+
+
+def test_probes_that_came_between_two_looks_are_all_counted(host: EpollHost, connect: Connect) -> None:
+    client, accepted = connect()
+    probe_every_second(client)
+    before = tcp_info(accepted)
+    assert host.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2, 4)
+
+
+def test_traffic_is_not_taken_for_probes(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
+    client, accepted = connect()
+    probes = Arrivals()
+    provider.attach(accepted, probes)
+
+    def answer() -> None:
+        accepted.send(b"answer")
+
+    def exchange() -> None:
+        client.send(b"question")
+        host.call_later(0.01, answer)
+        host.call_later(0.3, exchange)
+
+    exchange()
+    host.run_for(1.5)
+    assert probes.count == 0
+
+
+@pytest.mark.parametrize("by_peer", [False, True])
+def test_a_fin_and_its_ack_are_not_taken_for_a_probe(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect, by_peer: bool
+) -> None:
+    client, accepted = connect()
+    probes = Arrivals()
+    host.run_for(1.0)  # as silent as before a probe
+    provider.attach(accepted, probes)
+    (client if by_peer else accepted).shutdown(socket.SHUT_WR)
+    host.run_for(SWEEP_S + 0.1)
+    assert probes.count == 0
+
+
+def test_zero_window_probes_are_not_taken_for_keepalive(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect
+) -> None:
+    client, accepted = connect()
+    probes = Arrivals()
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while client.send(bytes(1 << 20)):
+            pass
+    provider.attach(accepted, probes)
+    before = tcp_info(accepted)
+    host.run_for(3.0)  # the peer probes the closed window ever more seldom: at 0.2, 0.6, 1.4, 3.0 s
+    assert tcp_info(accepted)[136:144] != before[136:144]
+    assert probes.count == 0
+
+
+def test_probes_of_our_own_are_not_taken_for_the_peers(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect
+) -> None:
+    _, accepted = connect()
+    probes = Arrivals()
+    provider.attach(accepted, probes)
+    probe_every_second(accepted)
+    host.run_for(2.2)
+    assert probes.count == 0
+
+
+def test_a_probe_after_data_is_seen(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
+    client, accepted = connect()
+    probes = Arrivals()
+    provider.attach(accepted, probes)
+    client.send(b"data")
+    assert host.run_until(lambda: bool(readable(accepted)))
+    probe_every_second(client)
+    assert host.run_until(lambda: probes.count == 1)
+
+
+def test_a_closed_watch_and_a_closed_socket_report_nothing(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect
+) -> None:
+    (client, accepted), (_, gone) = connect(), connect()
+    probes = Arrivals()
+    watch = provider.attach(accepted, probes)
+    assert watch is not None
+    assert provider.attach(gone, probes) is not None
+    reset(gone)
+    assert provider.attach(gone, probes) is None
+    watch.close()
+    probe_every_second(client)
+    host.run_for(1.6)
+    assert probes.count == 0
+    assert host.pending == 0
+
+
+def test_the_self_test_passes_here(require: Callable[..., None]) -> None:
+    require("linux")
+    assert keepalive_self_test() is None
