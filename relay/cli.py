@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -31,11 +31,11 @@ from relay.server import Relay, open_relay
 from relay.textlog import TextLines
 
 BACKENDS = ("asyncio", "trio")
+_LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 app = typer.Typer(
     name="relay",
     help="A relay that behaves like a hypervisor's user-space NAT.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -62,7 +62,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="relay", standalone_mode=False)
+        result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="relay", standalone_mode=False)
     except RelayError as error:
         _complain(str(error), error.hint)
         return error.exit_code
@@ -209,33 +209,33 @@ def doctor(observer: ObserverOption = None) -> None:
 
 
 async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:
-    async with open_relay(config, log) as relay:
-        print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
-        if not quiet:
-            log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
-        if port_file is not None:
-            _write_ports(port_file, relay)
-        async with anyio.create_task_group() as tasks:
-            await _until_told_to_stop(relay)
-            tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope)
-            await relay.drain(config.drain_timeout_s)
-            tasks.cancel_scope.cancel()
+    # Signals first: whoever reads the port file may send one at once.
+    with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
+        async with open_relay(config, log) as relay:
+            if port_file is not None:
+                _write_ports(port_file, relay)
+            print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+            if not quiet:
+                log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
+            await _until_told_to_stop(relay, received)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
+                await relay.drain(config.drain_timeout_s)
+                tasks.cancel_scope.cancel()
 
 
-async def _until_told_to_stop(relay: Relay) -> None:
-    link_down = getattr(signal, "SIGUSR1", None)
-    watched = (signal.SIGINT, signal.SIGTERM) + ((link_down,) if link_down is not None else ())
-    with open_signals(*watched) as received:
-        async for number in received:
-            if number != link_down:
-                return
-            relay.link_down()
+async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signals]) -> None:
+    async for number in received:
+        if number not in _LINK_DOWN:
+            return
+        relay.link_down()
 
 
-async def _cancel_when_told_again(scope: anyio.CancelScope) -> None:
-    with open_signals(signal.SIGINT, signal.SIGTERM) as received:
-        async for _ in received:
-            scope.cancel()
+async def _cancel_when_told_again(
+    scope: anyio.CancelScope, relay: Relay, received: AsyncIterator[signal.Signals]
+) -> None:
+    await _until_told_to_stop(relay, received)
+    scope.cancel()
 
 
 def _write_ports(path: Path, relay: Relay) -> None:
@@ -255,17 +255,21 @@ def _write_ports(path: Path, relay: Relay) -> None:
 
 @contextmanager
 def _open_events(name: str) -> Iterator[TextIO]:
-    if name == "-":
-        yield sys.stdout
-        return
     with ExitStack() as stack:
         try:
-            stream = stack.enter_context(Path(name).open("a", encoding="utf-8"))
+            stream = sys.stdout if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
                 f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout"
             ) from None
-        yield stream
+        try:
+            yield stream
+        finally:
+            try:
+                stream.flush()
+            except OSError:  # the log said so when it happened; what is left in the buffer can only fail again
+                with suppress(OSError):
+                    stream.close()
 
 
 def _complain(message: str, hint: str) -> None:

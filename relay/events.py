@@ -104,7 +104,7 @@ class DialFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class OpenerVanished(Event):
-    """The opener went away before it was granted its connection."""
+    """The opener was gone, by its own doing or by ours, before the dial had come to anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,10 @@ class FlowMachine:
                 continue
             seen = TimerFired(event.at_s, event.key.partition("/")[2]) if isinstance(event, TimerFired) else event
             try:
-                steps.extend(Step(action, behaviour.name) for action in getattr(behaviour, handler)(seen))
+                for action in getattr(behaviour, handler)(seen):
+                    if not isinstance(action, Action):
+                        raise TypeError(f"{action!r} is not an action")
+                    steps.append(Step(action, behaviour.name))
             except Exception as fault:
                 raise BehaviourError(behaviour.name, event, fault) from fault
         steps = self._possible(_merged(steps))

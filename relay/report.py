@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from relay.events import Fact
 from relay.fidelity import QuirkFidelity
 from relay.observe import Fidelity, Support, Survey
-from relay.profiles import Profile, available
+from relay.profiles import Profile, Quirk, available
 from relay.server import Relay
 
 WIDTH = 80
@@ -19,33 +19,27 @@ _PLAIN = "\x1b[0m"
 
 
 def profiles() -> str:
-    """Every shipped profile, one line each."""
-    rows = [
-        (each.name, ", ".join(each.aliases), f"{each.title} ({each.era})" if each.era else each.title)
-        for each in available()
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return "\n".join(f"{name:{widths[0]}}  {aliases:{widths[1]}}  {title}" for name, aliases, title in rows)
+    """Every shipped profile: its names, and whose NAT it is."""
+    lines: list[str] = []
+    for each in available():
+        lines += [", ".join((each.name, *each.aliases)), *_indented(_heading(each))]
+    return "\n".join(lines)
 
 
 def explain(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
     """A profile's quirks: what each does, how it is set, how that is known, and what this host can do about it."""
-    blocks = [f"{profile.name}: {profile.title}" + (f", {profile.era}" if profile.era else "")]
+    blocks = ["\n".join(_indented(f"{profile.name}: {_heading(profile)}", by=""))]
     for each in assessed:
         quirk = each.quirk
         doc = (quirk.kind.__doc__ or "").strip().partition("\n")[0]
         lines = [f"{quirk.name} ({quirk.status})", *_indented(doc)]
         lines += [f"  {name} = {_setting(name, value)}" for name, value in quirk.settings.items()]
         lines += list(_support(each.support, colour=colour))
-        for evidence in quirk.evidence:
-            versions = f" [{evidence.versions}]" if evidence.versions else ""
-            lines += [*_indented(f"evidence: {evidence.says}{versions}"), f"    {evidence.source}"]
-        blocks.append("\n".join(lines))
-    for absent in profile.absent:
-        lines = [f"{absent.name}: not in this profile ({absent.status})"]
-        for evidence in absent.evidence:
-            lines += [*_indented(f"evidence: {evidence.says}"), f"    {evidence.source}"]
-        blocks.append("\n".join(lines))
+        blocks.append("\n".join([*lines, *_evidence(quirk)]))
+    blocks += [
+        "\n".join([f"{absent.name}: not in this profile ({absent.status})", *_evidence(absent)])
+        for absent in profile.absent
+    ]
     return "\n\n".join(blocks)
 
 
@@ -79,6 +73,17 @@ def banner(relay: Relay, *, colour: bool) -> str:
             line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
         lines.append(line)
     return "\n".join(lines)
+
+
+def _heading(profile: Profile) -> str:
+    return f"{profile.title}, {profile.era}" if profile.era else profile.title
+
+
+def _evidence(quirk: Quirk) -> Iterator[str]:
+    for evidence in quirk.evidence:
+        versions = f" [{evidence.versions}]" if evidence.versions else ""
+        yield from _indented(f"evidence: {evidence.says}{versions}")
+        yield f"    {evidence.source}"
 
 
 def _support(support: Support, *, colour: bool) -> Iterator[str]:

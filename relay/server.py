@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
@@ -138,8 +138,9 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
     if config.strict:
         demand_possible(assessed)
     failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))
+        after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
         connector = Connector(
             engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
         )
@@ -156,7 +157,6 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
         finally:
             relay.stop()
             observers.close()
-            engine.close()
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

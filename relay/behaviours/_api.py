@@ -41,7 +41,11 @@ def _words(camel: str, joint: str) -> str:
 
 
 HANDLERS: Mapping[str, type[Event]] = MappingProxyType(
-    {f"on_{_words(event.__name__, '_')}": event for event in Event.__subclasses__()}
+    {
+        f"on_{_words(name, '_')}": event
+        for name, event in vars(events).items()
+        if isinstance(event, type) and issubclass(event, Event) and event is not Event
+    }
 )
 """Every handler a behaviour may have, and the event it is called with."""
 

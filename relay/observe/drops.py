@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 from relay.observe._api import Host, Timer
 
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _DROPS_AT = 32  # SK_MEMINFO_DROPS, the ninth of u32s, linux/sock_diag.h
+_MEMINFO_BYTES = 36
+_SOL_SOCKET = int(socket.SOL_SOCKET)
 _TCP_INFO = 11
 _SEGS_IN_AT = 140  # struct tcp_info, linux/tcp.h
 _BUSY_FOR_S = 1.0
@@ -33,7 +36,7 @@ _WRAP = 0xFFFFFFFF
 
 def drops_of(sock: socket.socket) -> int:
     """Return how many segments for this socket were thrown away, by its filter or by TCP."""
-    drops: int = _U32.unpack_from(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _DROPS_AT + 4), _DROPS_AT)[0]
+    drops: int = _U32.unpack_from(sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_BYTES), _DROPS_AT)[0]
     return drops
 
 
@@ -46,21 +49,23 @@ def segments_in(sock: socket.socket) -> int:
 class Counted:
     """A socket whose drops are counted; `rose(certain)` is called when they rose. Closing it ends that."""
 
-    __slots__ = ("busy_ticks", "drops", "poller", "rose", "segments", "slot", "sock")
+    __slots__ = ("busy_until_s", "drops", "meminfo", "poller", "rose", "segments", "slot", "sock")
 
     def __init__(self, poller: DropPoller, sock: socket.socket, rose: Callable[[bool], None], slot: int) -> None:
         self.poller = poller
         self.sock = sock
         self.rose = rose
         self.slot = slot
-        self.busy_ticks = 0
+        self.busy_until_s = 0.0
         # 0 costs no system call, and errs on the safe side: everything that came in so far counts against certainty.
         self.segments = 0
         self.drops = 0
+        self.meminfo = bytes(_U32.size)  # the drops as the kernel wrote them
 
     def start(self) -> None:
         """Take what was counted so far for the beginning."""
-        self.segments, self.drops = segments_in(self.sock), drops_of(self.sock)
+        self.segments = segments_in(self.sock)
+        self._take(drops_of(self.sock))
 
     def touch(self) -> None:
         """Something is going on: look often for a while."""
@@ -69,24 +74,26 @@ class Counted:
     def close(self) -> None:
         self.poller.discard(self)
 
-    def look(self, *, closely: bool) -> bool:
+    def look(self) -> bool:
         """Compare the counters with those of the last look; return whether something has come.
-
-        Not `closely`, only the drops are read while they stand still.
 
         Raises:
             OSError: the socket is closed.
         """
-        if not closely and drops_of(self.sock) == self.drops:
-            return False
         before, drops = segments_in(self.sock), drops_of(self.sock)
         came = before != self.segments
         new_drops = (drops - self.drops) & _WRAP
         let_in = (segments_in(self.sock) - self.segments) & _WRAP if new_drops else 0
-        self.segments, self.drops = before, drops
+        self.segments = before
+        self._take(drops)
         if new_drops:
             self.rose(new_drops > let_in)
         return came or new_drops > 0
+
+    def _take(self, drops: int) -> None:
+        if drops != self.drops:
+            self.drops = drops
+            self.meminfo = _U32.pack(drops)
 
 
 class DropPoller:
@@ -98,7 +105,8 @@ class DropPoller:
     def __init__(self, host: Host, *, tick_s: float, slots: int, follows_busy: bool = True) -> None:
         self._host = host
         self._tick_s = tick_s
-        self._busy_ticks = round(_BUSY_FOR_S / tick_s) if follows_busy else 0
+        self._follows_busy = follows_busy
+        self._now_s = time.monotonic()
         self._idle: list[set[Counted]] = [set() for _ in range(slots)]
         self._busy: set[Counted] = set()
         self._count = 0
@@ -114,16 +122,17 @@ class DropPoller:
         """
         self._next_slot = (self._next_slot + 1) % len(self._idle)
         counted = Counted(self, sock, rose, self._next_slot)
-        if self._busy_ticks:
+        if self._follows_busy:
             counted.start()
         self._idle[counted.slot].add(counted)
-        self._place(counted, came=True)
         self._count += 1
+        self.touch(counted)
         if self._timer is None:
             self._timer = self._host.call_later(self._tick_s, self._tick)
         return counted
 
     def touch(self, counted: Counted) -> None:
+        self._now_s = time.monotonic()
         self._place(counted, came=True)
 
     def discard(self, counted: Counted) -> None:
@@ -146,30 +155,34 @@ class DropPoller:
         of_slot = self._idle[counted.slot]
         if counted not in of_slot and counted not in self._busy:
             return  # discarded meanwhile
-        if came and self._busy_ticks:
-            counted.busy_ticks = self._busy_ticks
+        if came and self._follows_busy:
+            counted.busy_until_s = self._now_s + _BUSY_FOR_S
             of_slot.discard(counted)
             self._busy.add(counted)
-        elif counted.busy_ticks <= 0:
+        elif self._now_s >= counted.busy_until_s:
             self._busy.discard(counted)
             of_slot.add(counted)
 
     def _tick(self) -> None:
         self._timer = None
+        self._now_s = time.monotonic()
         self._slot = (self._slot + 1) % len(self._idle)
         for counted in [*self._busy]:
-            counted.busy_ticks -= 1
-            self._look(counted, closely=True)
+            self._look(counted)
         for counted in [*self._idle[self._slot]]:
-            self._look(counted, closely=False)
+            # The one line that costs: everything else is for the few that it does not pass over.
+            try:
+                if counted.sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_BYTES)[_DROPS_AT:] == counted.meminfo:
+                    continue
+            except OSError:  # closed under us
+                self.discard(counted)
+                continue
+            self._look(counted)
         if self._count:
             self._timer = self._host.call_later(self._tick_s, self._tick)
 
-    def _look(self, counted: Counted, *, closely: bool) -> None:
+    def _look(self, counted: Counted) -> None:
         try:
-            came = counted.look(closely=closely)
-        except OSError:  # closed under us
+            self._place(counted, came=counted.look())
+        except OSError:
             self.discard(counted)
-            return
-        if came or counted in self._busy:
-            self._place(counted, came=came)

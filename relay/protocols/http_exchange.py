@@ -188,7 +188,7 @@ class HttpExchange:
         if state not in (h11.DONE, h11.MUST_CLOSE) or not (self._request_complete or self._client_ended):
             return False
         self._pending = False
-        self._finished = state is h11.MUST_CLOSE or not self._request_complete
+        self._finished = state is h11.MUST_CLOSE
         return True
 
     def _head_bytes(self) -> bytes:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from captures.trace import elapsed_ms, read_trace
 from relay.actions import Action, Deafen, SendFin, SendRst
 from relay.behaviours.close_mapping import CloseMapping
 from relay.events import Fact, FinReceived, LegTimedOut, RstReceived, Side
-from tests.captures.trace import elapsed_ms, read_trace
 
 INTERNAL, EXTERNAL = Side
 

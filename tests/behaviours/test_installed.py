@@ -18,6 +18,7 @@ import relay
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.behaviours.tos_reset import TosReset
 from relay.errors import ConfigError
+from support.capabilities import missing
 
 Discover: TypeAlias = Callable[..., dict[str, type[Behaviour]]]
 
@@ -165,7 +166,7 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed a package that brings a behaviour."""
     for tool in ("pip", "hatchling"):
         if importlib.util.find_spec(tool) is None:
-            pytest.skip(f"{tool} is not installed: a package cannot be built here")
+            missing(f"{tool} is not installed: a package cannot be built here")
     source = tmp_path_factory.mktemp("source") / "third_party"
     shutil.copytree(Path(__file__).parent / "third_party", source)
     target = tmp_path_factory.mktemp("installed")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from captures.trace import elapsed_ms, read_trace
 from relay.actions import Action, LimitBuffer, ReportLoss
 from relay.behaviours.local_ack import LocalAck
 from relay.events import DialSucceeded, Fact, LegTimedOut, RstReceived, Side
-from tests.captures.trace import elapsed_ms, read_trace
 
 
 @pytest.mark.parametrize(("data", "ack"), [(4, 5), (8, 9), (10, 11)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from captures.trace import elapsed_ms, read_trace
 from relay.actions import AbandonDial, Action, Dial, Grant, Refuse, SendFin, SendRst
 from relay.address import Endpoint
 from relay.behaviours._api import HANDLERS
@@ -22,7 +23,6 @@ from relay.events import (
     OpenerVanished,
     Side,
 )
-from tests.captures.trace import elapsed_ms, read_trace
 
 REFUSED = DialFailure(FailureKind.REFUSED)
 ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL)

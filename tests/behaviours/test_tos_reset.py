@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from captures.trace import elapsed_ms, read_trace
 from relay.actions import SendFin, SendRst, StartTimer
 from relay.behaviours.tos_reset import TosReset
 from relay.events import Fact, Side, TimerFired, TosChanged
-from tests.captures.trace import elapsed_ms, read_trace
 
 GUEST = read_trace("fusion_guest")
 HOST = read_trace("fusion_host")

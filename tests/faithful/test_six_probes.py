@@ -32,9 +32,9 @@ BEFORE_RST = bytes(range(256)) * 1200
 """300 kB: more than one read of anybody's, and more than fits an untouched receive buffer."""
 BEFORE_LATE_READER = BEFORE_RST[:150_000]
 """What every kernel takes in for an app that asks for a large buffer and reads nothing."""
-POLL_S = 10_000  # in ms
+RST_WITHIN_MS = 10_000
 
-Dial: TypeAlias = Callable[..., contextlib.closing[socket.socket]]
+Dial: TypeAlias = Callable[..., socket.socket]
 
 
 def half_close_by_client(dial: Dial) -> object:
@@ -79,7 +79,7 @@ def rst_by_server_before_the_client_reads(dial: Dial) -> object:
         client.sendall(b"begin")
         poll = select.poll()
         poll.register(client, 0)  # errors alone
-        assert poll.poll(POLL_S), "no RST came"
+        assert poll.poll(RST_WITHIN_MS), "no RST came"
         return read_until_over(client)
 
 
@@ -126,10 +126,10 @@ WITHOUT_RELAY: dict[Callable[[Dial], object], object] = {
 """What each probe finds on a direct connection; a test below sees to it that this is so."""
 
 
-def direct(port: int, early: bytes = b"") -> contextlib.closing[socket.socket]:
+def direct(port: int, early: bytes = b"") -> socket.socket:
     client = socket.create_connection(("127.0.0.1", port), timeout=20)
     client.sendall(early)
-    return contextlib.closing(client)
+    return client
 
 
 @pytest.mark.parametrize("probe", WITHOUT_RELAY, ids=lambda probe: probe.__name__)
@@ -142,8 +142,8 @@ def test_the_expectations_are_what_a_direct_connection_gives(probe: Callable[[Di
 def test_a_probe_finds_through_the_relay_what_it_finds_without(
     transparent: RunningRelay, front_end: str, probe: Callable[[Dial], object]
 ) -> None:
-    def dial(port: int, early: bytes = b"") -> contextlib.closing[socket.socket]:
-        return contextlib.closing(connect(transparent, front_end, "127.0.0.1", port, early=early))
+    def dial(port: int, early: bytes = b"") -> socket.socket:
+        return connect(transparent, front_end, "127.0.0.1", port, early=early)
 
     assert probe(dial) == WITHOUT_RELAY[probe]
 

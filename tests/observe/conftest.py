@@ -218,7 +218,9 @@ def namespace(require: Callable[..., None]) -> Iterator[Namespace]:
     """A network namespace of its own, with a veth pair between it and ours."""
     require("linux", "root", "ip", "cap_net_admin")
     name, link, far_link = (f"relay{kind}{os.getpid()}" for kind in "nab")
-    it = Namespace(name, "10.213.77.1", "10.213.77.2")
+    # A subnet of its own for each process, as two test runs may go on at once.
+    subnet = f"10.{200 + os.getpid() // 256 % 50}.{os.getpid() % 256}"
+    it = Namespace(name, f"{subnet}.1", f"{subnet}.2")
 
     def ip(*arguments: str, check: bool = True) -> None:
         subprocess.run(["ip", *arguments], check=check, capture_output=True)

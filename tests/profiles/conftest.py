@@ -25,12 +25,12 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def grumble_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the behaviours of `tests.profiles.grumble` installed, as a package's metadata would."""
+    """Have the behaviours of `profiles.grumble` installed, as a package's metadata would."""
     metadata = tmp_path / "site" / "grumble-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: grumble\nVersion: 1.0\n", encoding="utf-8")
     (metadata / "entry_points.txt").write_text(
-        "[relay.behaviours]\ngrumble = tests.profiles.grumble:Grumble\nplain = tests.profiles.grumble:Plain\n",
+        "[relay.behaviours]\ngrumble = profiles.grumble:Grumble\nplain = profiles.grumble:Plain\n",
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(metadata.parent))

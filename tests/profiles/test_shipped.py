@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from captures.trace import read_trace
 from relay.actions import Action, Dial, Grant, Note, SendFin, SendRst, StartTimer
 from relay.address import Endpoint
 from relay.events import (
@@ -22,7 +23,6 @@ from relay.events import (
 )
 from relay.flow import FlowMachine, Step
 from relay.profiles import STATUSES, Profile, Quirk, available, load_profile, profile_names
-from tests.captures.trace import read_trace
 
 VMWARE_ORDER = [
     "precomplete-handshake",

@@ -214,7 +214,7 @@ def test_what_is_no_text_is_shown_by_its_byte(write: Write) -> None:
     assert str(caught.value) == f"{path}: not UTF-8: invalid start byte at byte 9"
 
 
-@pytest.mark.parametrize("name", ["gone.toml", "./gone", "sub/gone"])
+@pytest.mark.parametrize("name", ["gone.toml", "./gone", "sub/gone", "sub\\gone"])
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:

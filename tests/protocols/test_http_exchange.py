@@ -300,6 +300,13 @@ def test_requests_to_one_origin_share_its_connection() -> None:
     assert session.client == OK * 3
 
 
+def test_a_short_request_after_a_long_one_that_trickled_in_is_seen() -> None:
+    session = Session(GET).from_origin(OK)
+    session.from_client(b"GET http://a.test/ HTTP/1.1\r\nX: " + b"x" * 500, b"\r\nHost: a.test\r\n\r\n").from_origin(OK)
+    assert session.from_client(GET).sent.endswith(GET_SENT)
+    assert session.from_origin(OK).client == OK * 3
+
+
 def test_a_request_to_another_origin_asks_for_another_connection() -> None:
     session = Session(GET).from_origin(OK)
     assert session.codec.from_client(GET_B) == b""

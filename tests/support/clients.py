@@ -7,14 +7,13 @@ import socket
 import struct
 
 from relay.testing import RunningRelay
-
 from support.origins import read_exactly, read_to_end
 
 FRONT_ENDS = ("forward", "socks4", "socks5", "http-connect")
 """The ways to an origin that carry bytes as they are."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
+class Refused(Exception):
     """The proxy said no, with this code, and over HTTP with this text."""
 
     def __init__(self, code: int, text: str = "") -> None:
@@ -46,19 +45,24 @@ def connect(
         if tos is not None:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         sock.connect(address)
-        match front_end:
-            case "socks4":
-                _ask_socks4(sock, host, port, early)
-            case "socks5":
-                _ask_socks5(sock, host, port, early)
-            case "http-connect":
-                _ask_http(sock, host, port, early)
-            case _ if early:
-                sock.sendall(early)
+        ask(sock, front_end, host, port, early=early)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def ask(sock: socket.socket, front_end: str, host: str, port: int, *, early: bytes = b"") -> None:
+    """Ask for HOST:PORT on a connection to the proxy, or to a forward, which need not be asked."""
+    match front_end:
+        case "socks4":
+            _ask_socks4(sock, host, port, early)
+        case "socks5":
+            _ask_socks5(sock, host, port, early)
+        case "http-connect":
+            _ask_http(sock, host, port, early)
+        case _ if early:
+            sock.sendall(early)
 
 
 def socks5_request(host: str, port: int, command: int = 1) -> bytes:
@@ -81,7 +85,11 @@ def read_socks5_reply(sock: socket.socket) -> int:
 
 
 def _ask_socks4(sock: socket.socket, host: str, port: int, early: bytes) -> None:
-    sock.sendall(b"\x04\x01" + struct.pack(">H", port) + ipaddress.IPv4Address(host).packed + b"me\x00" + early)
+    try:
+        address, name = ipaddress.IPv4Address(host).packed, b""
+    except ValueError:
+        address, name = b"\x00\x00\x00\x01", host.encode() + b"\x00"  # SOCKS4a
+    sock.sendall(b"\x04\x01" + struct.pack(">H", port) + address + b"me\x00" + name + early)
     code = read_exactly(sock, 8)[1]
     if code != 0x5A:
         raise Refused(code)

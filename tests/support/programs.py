@@ -32,7 +32,13 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
-def run(*command: str, timeout_s: float = 30.0, env: dict[str, str] | None = None, input_: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str,
+    timeout_s: float = 30.0,
+    env: dict[str, str] | None = None,
+    input_: str | None = None,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and keep what it said."""
     return subprocess.run(
         command,
@@ -43,6 +49,7 @@ def run(*command: str, timeout_s: float = 30.0, env: dict[str, str] | None = Non
         env=env if env is not None else clean_environment(),
         input=input_,
         stdin=subprocess.DEVNULL if input_ is None else None,
+        cwd=cwd,
     )
 
 

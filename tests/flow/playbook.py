@@ -1,0 +1,82 @@
+"""Playbooks for the flow machine: an event in, and the steps that come out, compared whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relay.actions import (
+    Action,
+    Dial,
+    Grant,
+)
+from relay.address import Endpoint
+from relay.behaviours import Actions, Behaviour
+from relay.behaviours.close_mapping import CloseMapping
+from relay.behaviours.link_down_reset import LinkDownReset
+from relay.behaviours.local_ack import LocalAck
+from relay.behaviours.precomplete_handshake import PrecompleteHandshake
+from relay.behaviours.tos_reset import TosReset
+from relay.events import (
+    ConnectRequested,
+    DialFailure,
+    DialSucceeded,
+    Event,
+    FailureKind,
+    Side,
+    TosChanged,
+)
+from relay.flow import FlowMachine, Step
+
+INTERNAL, EXTERNAL = Side
+REFUSED = DialFailure(FailureKind.REFUSED)
+ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), INTERNAL)
+CONNECTED = DialSucceeded(0.2)
+MARKED = TosChanged(1.0, INTERNAL, syn=0, old=0, new=0x48)
+
+Line = tuple[Event, list[tuple[Action, str]]]
+
+
+def play(machine: FlowMachine, *playbook: Line) -> FlowMachine:
+    for event, steps in playbook:
+        assert machine.handle(event) == [Step(*step) for step in steps], event
+    return machine
+
+
+def lockstep() -> list[Behaviour]:
+    return [PrecompleteHandshake(order="lockstep"), CloseMapping()]
+
+
+def vmware() -> list[Behaviour]:
+    return [PrecompleteHandshake(), CloseMapping(internal_rst="fin"), LocalAck(), TosReset(), LinkDownReset()]
+
+
+@dataclass
+class Wish(Behaviour):
+    """Wishes for the first of the given answers at the first event, and so on."""
+
+    answers: Sequence[Sequence[Action]] = ()
+    seen: list[Event] = field(default_factory=list)
+
+    def _answer(self, event: Event) -> Actions:
+        self.seen.append(event)
+        return self.answers[len(self.seen) - 1] if len(self.seen) <= len(self.answers) else ()
+
+    on_connect_requested = on_dial_succeeded = on_dial_failed = on_opener_vanished = _answer
+    on_tos_changed = on_fin_received = on_rst_received = on_leg_timed_out = on_timer_fired = on_link_went_down = _answer
+
+
+@dataclass
+class WishMore(Wish):
+    """The same, by another name."""
+
+
+def wishing(*answers: Sequence[Action]) -> FlowMachine:
+    return FlowMachine([Wish(answers)])
+
+
+def connected(*answers: Sequence[Action]) -> FlowMachine:
+    """A machine with both sides up, whose only behaviour will answer so from now on."""
+    machine = wishing([Dial()], [Grant()], *answers)
+    assert [step.action for step in machine.handle(ASKED) + machine.handle(CONNECTED)] == [Dial(), Grant()]
+    return machine

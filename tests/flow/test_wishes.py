@@ -1,0 +1,244 @@
+"""What becomes of behaviours' wishes: whose they are, which come too late, and what happens when one fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from flow.playbook import (
+    ASKED,
+    CONNECTED,
+    EXTERNAL,
+    INTERNAL,
+    REFUSED,
+    Wish,
+    WishMore,
+    connected,
+    lockstep,
+    play,
+    wishing,
+)
+from relay.actions import (
+    AbandonDial,
+    Action,
+    Deafen,
+    Dial,
+    Grant,
+    LimitBuffer,
+    Note,
+    Refuse,
+    SendFin,
+    SendProbes,
+    SendRst,
+)
+from relay.behaviours import Actions, Behaviour
+from relay.behaviours.precomplete_handshake import PrecompleteHandshake
+from relay.errors import BehaviourError
+from relay.events import (
+    DialFailed,
+    DialSucceeded,
+    Ending,
+    Event,
+    FinReceived,
+    LegTimedOut,
+    LinkWentDown,
+    OpenerVanished,
+    ProbeArrived,
+    RstReceived,
+    Side,
+    TimerFired,
+)
+from relay.flow import FlowMachine, Step
+
+
+class TestWhoseWish:
+    def test_each_step_names_the_behaviour_behind_it_in_the_profiles_order(self) -> None:
+        machine = FlowMachine([Wish([[Note("a"), Dial()]]), WishMore([[Note("b")]])])
+        play(machine, (ASKED, [(Note("a"), "wish"), (Dial(), "wish"), (Note("b"), "wish-more")]))
+
+    def test_of_two_the_same_the_first_behaviours_counts(self) -> None:
+        machine = FlowMachine([Wish([[Dial()]]), WishMore([[Dial()]])])
+        play(machine, (ASKED, [(Dial(), "wish")]))
+
+    @pytest.mark.parametrize("first", ["fin", "rst"])
+    def test_of_a_fin_and_a_reset_for_one_side_the_reset_stays(self, first: str) -> None:
+        fin, rst = [SendFin(INTERNAL), SendFin(EXTERNAL)], [SendRst(INTERNAL)]
+        machine = FlowMachine(
+            [Wish([[Dial()], fin if first == "fin" else rst]), WishMore([[], rst if first == "fin" else fin])]
+        )
+        machine.handle(ASKED)
+        steps = machine.handle(CONNECTED)
+        wisher, other = ("wish-more", "wish") if first == "fin" else ("wish", "wish-more")
+        assert sorted(steps, key=lambda step: step.because) == sorted(
+            [Step(SendRst(INTERNAL), wisher), Step(SendFin(EXTERNAL), other)], key=lambda step: step.because
+        )
+        assert machine.endings == {
+            INTERNAL: Ending(INTERNAL, "rst", wisher),
+            EXTERNAL: Ending(EXTERNAL, "fin", other),
+        }
+
+    @pytest.mark.parametrize(
+        ("event", "how"), [(RstReceived(2.0, INTERNAL), "rst"), (LegTimedOut(2.0, INTERNAL), "timeout")]
+    )
+    def test_what_kills_a_half_closed_side_is_its_ending(self, event: Event, how: str) -> None:
+        machine = connected()
+        machine.handle(FinReceived(1.0, INTERNAL))
+        assert machine.endings[INTERNAL].how == "fin"
+        machine.handle(event)
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, how, "peer")
+        assert machine.cause == "internal-peer"
+
+    def test_our_reset_of_a_half_closed_side_is_ours(self) -> None:
+        machine = connected([SendFin(EXTERNAL)], [SendRst(INTERNAL)])
+        machine.handle(FinReceived(1.0, INTERNAL))
+        machine.handle(LinkWentDown(2.0))
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "wish")
+
+    def test_the_answer_to_our_reset_is_not_the_ending(self) -> None:
+        machine = connected([SendRst(INTERNAL)])
+        machine.handle(LinkWentDown(1.0))
+        machine.handle(RstReceived(1.1, INTERNAL))
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "wish")
+
+    def test_a_reset_after_both_fins_changes_nothing(self) -> None:
+        machine = connected([SendFin(INTERNAL)])
+        machine.handle(FinReceived(1.0, INTERNAL))
+        assert machine.is_over(INTERNAL)
+        machine.handle(RstReceived(1.1, INTERNAL))
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, "fin", "peer")
+
+
+class TestWishesThatComeTooLate:
+    """Dropped without a word: a behaviour need not know what others, or the peers, did before."""
+
+    @pytest.mark.parametrize(
+        ("before", "wish"),
+        [
+            ([SendFin(INTERNAL)], SendFin(INTERNAL)),
+            ([SendRst(INTERNAL)], SendFin(INTERNAL)),
+            ([SendRst(INTERNAL)], SendRst(INTERNAL, after_data=True)),
+            ([SendRst(INTERNAL)], Deafen(INTERNAL, 1.0)),
+            ([SendRst(INTERNAL)], SendProbes(INTERNAL, 1, 1, 1)),
+            ([SendRst(INTERNAL)], LimitBuffer(INTERNAL, 1)),
+            ([Deafen(INTERNAL, 1.0)], SendFin(INTERNAL)),
+            ([Deafen(INTERNAL, 1.0)], SendRst(INTERNAL)),
+            ([], Grant()),
+            ([], Refuse(REFUSED)),
+            ([], Dial()),
+            ([], AbandonDial()),
+        ],
+    )
+    def test_after_what_was_done(self, before: list[Action], wish: Action) -> None:
+        machine = connected(before, [wish, Note("still asked")])
+        assert machine.handle(LinkWentDown(1.0)) == [Step(action, "wish") for action in before]
+        assert machine.handle(LinkWentDown(2.0)) == [Step(Note("still asked"), "wish")]
+
+    @pytest.mark.parametrize("ended_by", [RstReceived(1.0, EXTERNAL), LegTimedOut(1.0, EXTERNAL)])
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            SendFin(EXTERNAL),
+            SendRst(EXTERNAL),
+            Deafen(EXTERNAL, 1.0),
+            SendProbes(EXTERNAL, 1, 1, 1),
+            LimitBuffer(EXTERNAL, 1),
+        ],
+    )
+    def test_after_the_peer_was_gone(self, ended_by: Event, wish: Action) -> None:
+        assert connected([wish]).handle(ended_by) == []
+
+    @pytest.mark.parametrize(
+        "wish", [SendFin(EXTERNAL), SendRst(EXTERNAL), Deafen(EXTERNAL, 1.0), SendProbes(EXTERNAL, 1, 1, 1)]
+    )
+    def test_or_before_there_was_anyone(self, wish: Action) -> None:
+        assert wishing([Dial(), wish]).handle(ASKED) == [Step(Dial(), "wish")]
+
+    @pytest.mark.parametrize("wish", [Grant(), Refuse(REFUSED), SendFin(INTERNAL), Dial()])
+    def test_after_the_opener_had_vanished(self, wish: Action) -> None:
+        machine = wishing([], [wish])
+        machine.handle(ASKED)
+        assert machine.handle(OpenerVanished(0.1)) == []
+        assert machine.over
+
+    def test_a_second_dial_is_possible_only_when_the_first_has_failed(self) -> None:
+        play(
+            wishing([Dial(), Dial()], [Dial()], [Dial(), Grant()], [Dial()]),
+            (ASKED, [(Dial(), "wish")]),
+            (DialFailed(0.2, REFUSED), [(Dial(), "wish")]),
+            (CONNECTED, [(Grant(), "wish")]),
+            (LinkWentDown(1.0), []),
+        )
+
+    def test_probes_and_limits_reach_a_side_that_is_up(self) -> None:
+        wishes: list[Action] = [SendProbes(EXTERNAL, 75, 75, 9), LimitBuffer(INTERNAL, 64_240)]
+        assert connected(wishes).handle(LinkWentDown(1.0)) == [Step(wish, "wish") for wish in wishes]
+
+
+class TestTimers:
+    def test_only_the_behaviour_that_started_it_sees_it_and_under_its_own_key(self) -> None:
+        one, two = Wish([[Note("mine")]]), WishMore([[Note("not mine")]])
+        assert FlowMachine([one, two]).handle(TimerFired(1.0, "wish/a/b")) == [Step(Note("mine"), "wish")]
+        assert (one.seen, two.seen) == ([TimerFired(1.0, "a/b")], [])
+
+    def test_a_name_that_begins_like_another_is_another(self) -> None:
+        one, two = Wish(), WishMore()
+        FlowMachine([one, two]).handle(TimerFired(1.0, "wish-more/a"))
+        assert (one.seen, two.seen) == ([], [TimerFired(1.0, "a")])
+
+
+class TestABehaviourFails:
+    @dataclass
+    class Broken(Behaviour):
+        def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+            yield SendRst(INTERNAL)
+            raise KeyError("oops")
+
+        def on_probe_arrived(self, event: ProbeArrived) -> Actions:
+            return None  # type: ignore[return-value]
+
+    def test_the_error_names_it_and_nothing_of_its_answer_is_done(self) -> None:
+        machine = FlowMachine([PrecompleteHandshake(), self.Broken()])
+        machine.handle(ASKED)
+        with pytest.raises(
+            BehaviourError, match="behaviour 'broken' failed on DialSucceeded: KeyError: 'oops'"
+        ) as caught:
+            machine.handle(CONNECTED)
+        assert isinstance(caught.value.__cause__, KeyError)
+        assert not machine.answered
+        assert machine.end("fault") == [Step(SendRst(INTERNAL), "fault"), Step(SendRst(EXTERNAL), "fault")]
+        assert machine.over
+
+    def test_an_answer_that_is_no_list_of_actions_is_its_fault_too(self) -> None:
+        with pytest.raises(BehaviourError, match="behaviour 'broken' failed on ProbeArrived: TypeError"):
+            FlowMachine([self.Broken()]).handle(ProbeArrived(1.0, INTERNAL))
+
+    def test_events_without_a_handler_pass_it_by(self) -> None:
+        assert FlowMachine([self.Broken()]).handle(LinkWentDown(1.0)) == []
+
+
+class TestGivingUp:
+    def test_before_the_dial_only_the_opener_is_there_to_be_reset(self) -> None:
+        machine = FlowMachine(lockstep())
+        assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown")]
+        assert machine.over
+
+    def test_during_the_dial_it_is_abandoned(self) -> None:
+        machine = play(FlowMachine(lockstep()), (ASKED, [(Dial(), "precomplete-handshake")]))
+        assert machine.end("shutdown") == [Step(AbandonDial(), "shutdown"), Step(SendRst(INTERNAL), "shutdown")]
+        assert machine.over
+
+    def test_both_sides_are_reset_and_the_reason_stays(self) -> None:
+        machine = connected()
+        assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown"), Step(SendRst(EXTERNAL), "shutdown")]
+        assert machine.over
+        assert machine.cause == "shutdown"
+        assert machine.endings == {side: Ending(side, "rst", "shutdown") for side in Side}
+
+    def test_what_is_over_is_left_alone(self) -> None:
+        machine = connected()
+        machine.handle(RstReceived(1.0, EXTERNAL))
+        assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown")]
+        assert machine.end("shutdown") == []
+        assert machine.endings[EXTERNAL] == Ending(EXTERNAL, "rst", "peer")
+        assert machine.cause == "external-peer"

@@ -1,0 +1,57 @@
+"""The import contracts hold, and break when somebody breaks them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import relay
+from support.programs import clean_environment, run
+
+_PROJECT = Path(__file__).parents[1]
+_LINT = str(Path(sys.executable).with_name("lint-imports"))
+
+
+def _lint(tree: Path) -> tuple[int, str]:
+    shutil.copy(_PROJECT / "pyproject.toml", tree)
+    outcome = run(_LINT, "--no-cache", env=clean_environment(PYTHONPATH=str(tree)), cwd=tree)
+    return outcome.returncode, outcome.stdout + outcome.stderr
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the package that was installed."""
+    shutil.copytree(Path(relay.__file__).parent, tmp_path / "relay")
+    return tmp_path
+
+
+def test_the_contracts_hold(tree: Path) -> None:
+    exit_code, told = _lint(tree)
+    assert exit_code == 0, told
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("behaviours/tos_reset.py", "import socket"),
+        ("protocols/socks5.py", "import time"),
+        ("flow.py", "import random"),
+        ("flow.py", "import relay.net.leg"),
+        ("net/leg.py", "import relay.driver"),
+        ("driver/flow.py", "import asyncio"),
+        ("somewhere_new.py", "import relay.errors"),
+    ],
+)
+def test_an_import_that_should_not_be_breaks_them(tree: Path, module: str, line: str) -> None:
+    path = tree / "relay" / module
+    text = path.read_text() if path.exists() else '"""A module that no layer names."""\n'
+    path.write_text(
+        text.replace("from __future__ import annotations\n", f"from __future__ import annotations\n{line}\n", 1)
+        if "__future__" in text
+        else text + line + "\n"
+    )
+    exit_code, told = _lint(tree)
+    assert exit_code != 0, told
