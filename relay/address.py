@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.errors import ConfigError
 
@@ -21,9 +22,8 @@ _COLON = re.compile(r":(?![^\[]*\])")  # one that stands outside brackets
 _PART = re.compile(r"\[[^\[\]]*\]|[^\[\]]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A host, as an address literal or a name, and a port (0 to 65535)."""
+class Endpoint(NamedTuple):
+    """A host, as an address literal or a name, and a port (0 to 65535): a tuple, as sockets take it."""
 
     host: str
     port: int

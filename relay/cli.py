@@ -156,6 +156,13 @@ def serve(
     drain_timeout: Annotated[
         float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
     ] = 5.0,
+    time_scale: Annotated[
+        float, typer.Option(envvar="RELAY_TIME_SCALE", help="Divide behaviours' delays by this.")
+    ] = 1.0,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(envvar="RELAY_SEED", help="Repeat what was left to chance; without it, one is picked."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
@@ -176,6 +183,8 @@ def serve(
         handshake_timeout_s=handshake_timeout,
         connect_timeout_s=connect_timeout,
         drain_timeout_s=drain_timeout,
+        time_scale=time_scale,
+        seed=seed,
     )
     _raise_descriptor_limit()
     log = EventLog()

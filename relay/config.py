@@ -6,6 +6,7 @@ wrong with one is a `ConfigError` that names it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from relay.protocols import Credentials
 
 DEFAULT_LISTEN = "127.0.0.1:1080"
 DEFAULT_PROFILE = "vmware-fusion"
+MAX_TIME_SCALE = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class RelayConfig:
     handshake_timeout_s: float
     connect_timeout_s: float
     drain_timeout_s: float
+    time_scale: float
+    seed: int
 
 
 def configure(
@@ -52,12 +56,15 @@ def configure(
     handshake_timeout_s: float = 10.0,
     connect_timeout_s: float = 30.0,
     drain_timeout_s: float = 5.0,
+    time_scale: float = 1.0,
+    seed: int | None = None,
 ) -> RelayConfig:
     """Check and put together a relay's settings.
 
     `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `listen` is
     the proxy's HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS,
-    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from.
+    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from. Behaviours' delays are divided by
+    `time_scale`. What is left to chance follows from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -87,6 +94,7 @@ def configure(
     ):
         if not 0 < value <= 86_400:
             raise ConfigError(f"{name}: {value:g} is out of range", hint="give seconds, more than 0 and up to 86400")
+    check_time_scale(time_scale)
     return RelayConfig(
         profile=load_profile(profile, tuple(settings)) if isinstance(profile, str) else profile,
         listen=endpoint,
@@ -100,7 +108,21 @@ def configure(
         handshake_timeout_s=handshake_timeout_s,
         connect_timeout_s=connect_timeout_s,
         drain_timeout_s=drain_timeout_s,
+        time_scale=time_scale,
+        seed=seed if seed is not None else secrets.randbits(32),
     )
+
+
+def check_time_scale(value: float) -> None:
+    """Insist that delays can be divided by this.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if not 0 < value <= MAX_TIME_SCALE:
+        raise ConfigError(
+            f"--time-scale: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}"
+        )
 
 
 def _credentials(text: str | None) -> Credentials | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.errors import Unsupported
+from relay.events import Fact
 from relay.observe import Fidelity, Support, Survey
 from relay.profiles import Profile, Quirk
 
@@ -25,10 +26,13 @@ class QuirkFidelity:
 
 def assess(profile: Profile, survey: Survey, *, forwards: bool = False) -> list[QuirkFidelity]:
     """Judge every quirk of the profile; `forwards` says that connections come through port forwards, too."""
-    return [
-        QuirkFidelity(quirk, _worst(survey.of(fact, forward=forwards) for fact in quirk.build().needs()))
-        for quirk in profile.quirks
-    ]
+    assessed = []
+    for quirk in profile.quirks:
+        needs = quirk.build().needs()
+        # In the order of Fact, not the set's: of equals the first counts, and it must be the same one every time.
+        worst = _worst(survey.of(fact, forward=forwards) for fact in Fact if fact in needs)
+        assessed.append(QuirkFidelity(quirk, worst))
+    return assessed
 
 
 def demand_possible(assessed: Iterable[QuirkFidelity]) -> None:

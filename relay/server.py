@@ -13,11 +13,12 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
-from relay.config import RelayConfig
+from relay.config import RelayConfig, check_time_scale
 from relay.driver import Driver, Limits
 from relay.eventlog import EventLog
 from relay.events import Side
@@ -29,6 +30,7 @@ from relay.net.connect import Connector
 from relay.net.engine import Engine
 from relay.net.listen import Listener, open_listener
 from relay.observe import save_syn, survey
+from relay.profiles import adjust_profile
 
 
 class Relay:
@@ -71,6 +73,36 @@ class Relay:
         """Answer a name ourselves from now on."""
         self._driver.connector.resolve_as(override)
 
+    def freeze(self, side: Side) -> None:
+        """Neither read nor write this side of any flow, now or later, until it is thawed.
+
+        A frozen external side looks dead: on Linux with CAP_NET_ADMIN even its kernel does not answer any more.
+        """
+        self._driver.freeze(side)
+
+    def thaw(self, side: Side) -> None:
+        """Go on where `freeze` stopped."""
+        self._driver.thaw(side)
+
+    @property
+    def time_scale(self) -> float:
+        """What behaviours' delays are divided by, from now on."""
+        return self._driver.limits.time_scale
+
+    @time_scale.setter
+    def time_scale(self, value: float) -> None:
+        check_time_scale(value)
+        self._driver.limits = replace(self._driver.limits, time_scale=value)
+
+    def adjust(self, *settings: str) -> None:
+        """Change settings, `BEHAVIOUR.SETTING=VALUE`, for flows that are opened from now on.
+
+        Raises:
+            ConfigError: a setting is wrong; none was changed.
+        """
+        self._driver.profile = adjust_profile(self._driver.profile, settings)
+        self.log.emit("settings-changed", settings=list(settings))
+
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
         self._driver.link_down()
@@ -96,13 +128,15 @@ class Relay:
             listen=str(self.address) if self.address is not None else None,
             forwards=_described(self.forward_addresses, config.forwards),
             inbound=_described(self.inbound_addresses, config.inbound),
+            seed=config.seed,
+            time_scale=config.time_scale,
             fidelity={each.quirk.name: each.support.fidelity.value for each in self.fidelity},
         )
 
-    def stop(self) -> None:
-        """End everything now."""
+    def stop(self) -> int:
+        """End everything now; returns how many flows that ended."""
         self._stop_listening()
-        self.log.emit("relay-stopped", flows_ended=self._driver.end_all("shutdown"))
+        return self._driver.end_all("shutdown")
 
     def _listen(self, bind: Endpoint, where: str, converse: Callable[[], Conversation]) -> Endpoint:
         sock = open_listener(bind, where=where)
@@ -145,8 +179,8 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
             engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
         )
         observers = surveyed.open(engine)
-        limits = Limits(handshake_timeout_s=config.handshake_timeout_s)
-        driver = Driver(engine, connector, observers, config.profile, log, limits)
+        limits = Limits(handshake_timeout_s=config.handshake_timeout_s, time_scale=config.time_scale)
+        driver = Driver(engine, connector, observers, config.profile, log, limits, config.seed)
         relay = Relay(config, log, driver, assessed)
         try:
             relay.open_listeners()
@@ -155,7 +189,9 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
         except Exception as raised:
             failure = raised
         finally:
-            relay.stop()
+            flows_ended = relay.stop()
+            # Not before the last flow's own records, which may be held back until their process is known.
+            after_tasks.callback(log.emit, "relay-stopped", flows_ended=flows_ended)
             observers.close()
             tasks.cancel_scope.cancel()
     if failure is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from relay.net.readiness import TaskReadiness
+
 BACKENDS = ("asyncio", "trio")
 
 
@@ -18,3 +20,12 @@ def backend(request: pytest.FixtureRequest) -> str:
 def anyio_backend(backend: str) -> str:
     """The same for tests that are async themselves."""
     return backend
+
+
+@pytest.fixture(params=["epoll", "tasks"])
+def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the relay waits for its sockets: this host's own way, and that of hosts without epoll."""
+    name: str = request.param
+    if name == "tasks":
+        monkeypatch.setattr("relay.net.engine.open_readiness", TaskReadiness)
+    return name

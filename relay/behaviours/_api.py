@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
@@ -82,6 +82,11 @@ class Behaviour:
     """What profiles, `--set` and the event log call it."""
     handled: ClassVar[Mapping[type[Event], str]]
     """The events it has a handler for, and the handlers' names."""
+
+    draws: ClassVar[bool] = False
+    """Whether it leaves anything to chance; one that does says so, and calls `chance`."""
+    chance: Callable[[], float]
+    """Draws a number from [0, 1), from the relay's seeded generator; each draw is in the event log."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

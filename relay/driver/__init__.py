@@ -12,6 +12,7 @@ import anyio.to_thread
 from relay.driver.flow import Flow
 from relay.driver.journal import Journal, Process
 from relay.eventlog import EventLog
+from relay.events import Side
 from relay.frontends import Conversation
 from relay.net.connect import Connector
 from relay.net.engine import Engine
@@ -27,6 +28,8 @@ class Limits:
     """How long things may take, in seconds."""
 
     handshake_timeout_s: float = 10.0
+    time_scale: float = 1.0
+    """What behaviours' delays are divided by."""
 
 
 class Driver:
@@ -40,13 +43,18 @@ class Driver:
         profile: Profile,
         log: EventLog,
         limits: Limits,
+        seed: int = 0,
     ) -> None:
         self.engine = engine
         self.connector = connector
         self.observers = observers
         self.profile = profile
+        """What flows are made with from now on; those that are open keep theirs."""
         self.log = log
         self.limits = limits
+        self.seed = seed
+        self.frozen: set[Side] = set()
+        """The sides that are frozen, of every flow there is and every one to come."""
         self.flows: dict[int, Flow] = {}
         self._numbers = itertools.count(1)
         self._lookups = 0
@@ -82,6 +90,22 @@ class Driver:
         self.log.emit("link-down")
         for flow in list(self.flows.values()):
             flow.link_down()
+
+    def freeze(self, side: Side) -> None:
+        """Neither read nor write this side of any flow, until it is thawed."""
+        if side not in self.frozen:
+            self.frozen.add(side)
+            self.log.emit("frozen", side=side.value)
+            for flow in list(self.flows.values()):
+                flow.freeze(side)
+
+    def thaw(self, side: Side) -> None:
+        """Go on where `freeze` stopped."""
+        if side in self.frozen:
+            self.frozen.discard(side)
+            self.log.emit("thawed", side=side.value)
+            for flow in list(self.flows.values()):
+                flow.thaw(side)
 
     def end_all(self, because: str) -> int:
         """Reset every flow that is left; returns how many there were."""

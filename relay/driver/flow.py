@@ -13,6 +13,8 @@ Nothing here knows any behaviour. A fault, a behaviour's or our own, ends this f
 from __future__ import annotations
 
 import enum
+import errno
+import random
 import socket
 from collections.abc import Callable
 from functools import partial, wraps
@@ -33,6 +35,7 @@ from relay.actions import (
     StartTimer,
 )
 from relay.address import Endpoint
+from relay.behaviours import Behaviour
 from relay.driver.carrier import Carrier, ExchangeCarrier
 from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
@@ -115,7 +118,7 @@ class Flow:
         self._driver = driver
         self._conversation = conversation
         self._journal = Journal(driver.log, number, driver.engine.now_s())
-        self._machine = FlowMachine(driver.profile.behaviours(), conversation.opener)
+        self._machine = FlowMachine(self._make_behaviours(), conversation.opener)
         self._phase = _Phase.TALKING
         self._opening: Opening
         self._legs: dict[Side, Leg] = {}
@@ -124,6 +127,20 @@ class Flow:
         self._connecting: Connecting | None = None
         self._timers: dict[str, Timer] = {}
         self._scheduled = False
+
+    def _make_behaviours(self) -> list[Behaviour]:
+        behaviours = self._driver.profile.behaviours()
+        drawing = [behaviour for behaviour in behaviours if behaviour.draws]
+        if drawing:
+            generator = random.Random(f"{self._driver.seed}/{self.number}")  # noqa: S311 - meant to be repeatable
+            for behaviour in drawing:
+                behaviour.chance = partial(self._draw, generator, behaviour.name)
+        return behaviours
+
+    def _draw(self, generator: random.Random, because: str) -> float:
+        value = generator.random()
+        self._journal.write("chance-drawn", value=value, because=because)
+        return value
 
     # Beginning
 
@@ -220,6 +237,8 @@ class Flow:
         if side is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
             self._watch(leg, own_tos(sock))
+        if side in self._driver.frozen:
+            self._freeze(leg)
         self.take(DialSucceeded(self.now_s()))
         if self._phase is _Phase.DIALLING:
             self._begin_to_carry()
@@ -300,6 +319,26 @@ class Flow:
             self._carrier.empty(Side.INTERNAL)
 
     @_guarded
+    def freeze(self, side: Side) -> None:
+        """Neither read nor write this side."""
+        if (leg := self._legs.get(side)) is not None:
+            self._freeze(leg)
+
+    @_guarded
+    def thaw(self, side: Side) -> None:
+        """Go on where `freeze` stopped."""
+        self._stop_timer("probes-of-frozen")
+        if (leg := self._legs.get(side)) is not None:
+            if side is not Side.INTERNAL:  # that one's filter is its observer's
+                self._driver.observers.undeafen(leg.sock)
+            leg.thaw()
+
+    def _freeze(self, leg: Leg) -> None:
+        leg.freeze()
+        if leg.side is not Side.INTERNAL:
+            self._driver.observers.deafen(leg.sock)  # where it can be had, its kernel falls silent, too
+
+    @_guarded
     def link_down(self) -> None:
         """The host's link went down."""
         self.take(LinkWentDown(self.now_s()))
@@ -330,8 +369,8 @@ class Flow:
                     self._reset(self._legs[side], because, after_data=after_data)
                 case Deafen(side=side, at_most_s=at_most_s):
                     self._deafen(self._legs[side], at_most_s, because)
-                case SendProbes(side=side, idle_s=idle_s, interval_s=interval_s, count=count):
-                    self._legs[side].send_probes(idle_s, interval_s, count)
+                case SendProbes():
+                    self._send_probes(action)
                 case LimitBuffer(side=side, size_bytes=size_bytes):
                     self._legs[side].limit_buffer(size_bytes)
                 case ReportLoss(count_bytes=count_bytes):
@@ -339,7 +378,7 @@ class Flow:
                     self._journal.write("bytes-lost", bytes=count_bytes, because=because)
                 case StartTimer(key=key, after_s=after_s):
                     name = f"{because}/{key}"
-                    self._start_timer(name, after_s, partial(self._on_timer, name))
+                    self._start_timer(name, after_s / self._time_scale, partial(self._on_timer, name))
                 case Note(text=text):
                     self._journal.write("note", text=text, because=because)
                 case _:
@@ -373,9 +412,23 @@ class Flow:
     def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
         if self._driver.observers.deafen(leg.sock):
             self._journal.write("deafened", side=leg.side.value, because=because)
-            self._driver.engine.call_later(at_most_s, leg.reset)
+            self._driver.engine.call_later(at_most_s / self._time_scale, leg.reset)
         else:
             self._reset(leg, because, after_data=True)
+
+    def _send_probes(self, probes: SendProbes) -> None:
+        leg, scale = self._legs[probes.side], self._time_scale
+        idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (probes.idle_s, probes.interval_s))
+        leg.send_probes(idle_s, interval_s, probes.count)
+        if leg.frozen:
+            # The peer's kernel may answer for it still: that a frozen side does not is then ours to say.
+            silent_s = idle_s + interval_s * probes.count
+            self._start_timer("probes-of-frozen", silent_s, partial(self._time_out, leg))
+
+    @_guarded
+    def _time_out(self, leg: Leg) -> None:
+        leg.broken = leg.broken or errno.ETIMEDOUT
+        self._report_broken(leg)
 
     def _drop_what_cannot_go(self) -> None:
         if self._carrier is not None:
@@ -430,6 +483,10 @@ class Flow:
             self._connecting = None
 
     # Odds and ends
+
+    @property
+    def _time_scale(self) -> float:
+        return self._driver.limits.time_scale
 
     @property
     def _opener_leg(self) -> Leg:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay.address import Endpoint
+from relay.errors import ProtocolError
 from relay.events import DialFailure, Side
 from relay.protocols import NEED_DATA, Connect, Credentials, Handshake, HttpExchange, Send, open_handshake
 
@@ -41,13 +42,17 @@ class ProxyConversation:
         else:
             self._handshake.receive_data(data)
         answer = b""
-        while (event := self._handshake.next_event()) is not NEED_DATA:
-            match event:
-                case Send(data=reply):
-                    answer += reply
-                case Connect(destination=destination):
-                    self.request = destination
-                    break
+        try:
+            while (event := self._handshake.next_event()) is not NEED_DATA:
+                match event:
+                    case Send(data=reply):
+                        answer += reply
+                    case Connect(destination=destination):
+                        self.request = destination
+                        break
+        except ProtocolError as error:
+            # What came before the fault, in the same segment perhaps, is owed its answer as well.
+            raise ProtocolError(str(error), reply=answer + error.reply) from None
         return answer
 
     def grant(self, bound: Endpoint | None) -> bytes:

@@ -5,9 +5,11 @@ A destination that is one of the relay's own listening addresses is denied: the 
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -16,6 +18,8 @@ from relay.address import Endpoint, ResolveOverride
 from relay.events import DialFailure, FailureKind
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
+
+_Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _MAX_LOOKUPS = 64  # at once; getaddrinfo holds a thread for each
 
@@ -79,9 +83,9 @@ class Connector:
 
     def is_own(self, target: Endpoint) -> bool:
         """Whether the relay itself listens there."""
-        return any(
-            target.port == own.port and (target.host == own.host or (_is_wildcard(own) and _is_local(target)))
-            for own in self.own_addresses
+        reached = _reached(target)
+        return reached is not None and any(
+            own.port == target.port and _accepts(own.ip, reached) for own in self.own_addresses
         )
 
 
@@ -130,18 +134,28 @@ class Connecting:
             self._dial = self._connector.dial(addresses, self._connected, self._failed)
 
 
-def _is_wildcard(endpoint: Endpoint) -> bool:
-    return endpoint.ip is not None and endpoint.ip.is_unspecified
-
-
-def _is_local(target: Endpoint) -> bool:
-    """Whether the address is one of this host's: then, and only then, it can be bound to."""
+def _reached(target: Endpoint) -> _Ip | None:
+    """The address that a connect to the target ends at: 0.0.0.0 is the loopback, and IPv6 can spell IPv4."""
     ip = target.ip
-    if ip is None or ip.is_unspecified:
-        return ip is not None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip is not None and ip.is_unspecified:
+        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
+    return ip
+
+
+def _accepts(listening: _Ip | None, reached: _Ip) -> bool:
+    """Whether a listener at the one address is given what comes for the other."""
+    if listening is None or listening.version != reached.version:
+        return False
+    return listening == reached or (listening.is_unspecified and _is_local(reached))
+
+
+def _is_local(ip: _Ip) -> bool:
+    """Whether the address is one of this host's: then, and only then, it can be bound to."""
     try:
         with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind((target.host, 0))
+            probe.bind((str(ip), 0))
     except OSError:
         return False
     return True

@@ -62,6 +62,7 @@ class Leg:
         "ask_tos",
         "broken",
         "closed",
+        "frozen",
         "owner",
         "readable",
         "side",
@@ -84,6 +85,8 @@ class Leg:
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
+        self.frozen = False
+        """Whether it is neither read nor written for now."""
         self.ask_tos: Callable[[], None] | None = None
         """Called before every read and after every write, where the TOS byte can only be had by asking."""
         self._ended = False
@@ -133,7 +136,7 @@ class Leg:
     def write(self, data: bytes | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
         self.accepted_bytes += len(data)
-        if self.unsent or not self.writable:
+        if self.unsent or not self.writable or self.frozen:
             if not self.broken:
                 self.unsent += data
             return
@@ -145,6 +148,8 @@ class Leg:
 
     def flush(self) -> None:
         """Go on with what is unsent, and with a FIN that waits behind it."""
+        if self.frozen:
+            return
         while self.unsent and self.writable and not self.broken:
             with memoryview(self.unsent) as view:
                 sent = self._send(view)
@@ -156,7 +161,7 @@ class Leg:
 
     def finish(self) -> None:
         """Send a FIN after everything written so far."""
-        if self.unsent:
+        if self.unsent or self.frozen:
             self._finish_pending = True
         else:
             self._shutdown()
@@ -195,6 +200,17 @@ class Leg:
     def limit_buffer(self, size_bytes: int) -> None:
         """Keep the receive buffer, and with it the window, at about this size."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+    def freeze(self) -> None:
+        """Stop reading and writing; what the peer sends fills the kernel's buffer, then its window closes."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Go on where `freeze` stopped."""
+        self.frozen = False
+        if not self.closed:
+            self.flush()
+            self.owner.on_leg_ready(self)
 
     # Ending
 

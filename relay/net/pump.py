@@ -51,9 +51,9 @@ class Pump:
         """Move what can be moved now."""
         source, buffer = self.source, self._buffer
         budget = BUDGET_BYTES
-        while source.readable:
+        while source.readable and not source.frozen:
             sink = self.sink
-            if sink is not None and (sink.unsent or not sink.writable) and not sink.broken:
+            if sink is not None and (sink.unsent or not sink.writable or sink.frozen) and not sink.broken:
                 return Outcome.WAITING
             count = source.receive_into(buffer)
             if count > 0:

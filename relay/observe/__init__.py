@@ -125,6 +125,11 @@ class Observers:
         """Have everything that comes for a socket dropped unseen; False where that is not to be had."""
         return self.can_deafen and socket_filter.deafen(sock)
 
+    def undeafen(self, sock: socket.socket) -> None:
+        """Take back `deafen`."""
+        if self.can_deafen:
+            socket_filter.undeafen(sock)
+
     def close(self) -> None:
         if self.tos is not None:
             self.tos.close()

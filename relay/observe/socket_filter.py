@@ -22,6 +22,7 @@ Needs CAP_NET_ADMIN on current kernels: without it TCP sockets answer EPERM (Lin
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -64,6 +65,12 @@ def deafen(sock: socket.socket) -> bool:
     Takes the place of any other filter on the socket. False where this host cannot.
     """
     return _attach(sock, _DROP_EVERYTHING)
+
+
+def undeafen(sock: socket.socket) -> None:
+    """Take back `deafen`; harmless where it was not done."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def _attach(sock: socket.socket, filter_program: Program) -> bool:

@@ -95,8 +95,8 @@ class Wake:
             with contextlib.suppress(PermissionError):
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            # What came in before this is unfiltered, and no harm: nothing is watched yet.
             self._load()
-            self._discard()
         except OSError as fault:
             self._socket.close()
             raise Unsupported(f"AF_PACKET: {fault.strerror}", hint="use Linux 4.20 or later") from fault
@@ -163,12 +163,6 @@ class Wake:
                     self._early.popitem(last=False)
             if self._socket.fileno() < 0:
                 return
-
-    def _discard(self) -> None:
-        """Forget what came in before there was a program; to bind only then takes an interface's name, in Python."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._socket.recv(_HEADERS_BYTES)
 
     def _load_soon(self) -> None:
         """Load the program at once, unless that was done just now; then together with whatever else changes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from relay.errors import ConfigError
@@ -25,24 +25,18 @@ def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
     document = find(name_or_path, asked_by="profile")
     layers = _Layers()
     layers.lay_document(document)
-    for text in settings:
-        layers.lay(read_override(text))
-    for quirk in layers.present.values():
-        try:
-            quirk.build()
-        except Exception as fault:
-            raise ConfigError(
-                f"{document.where}: {quirk.name} refuses its settings: {type(fault).__name__}: {fault}",
-                hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
-            ) from fault
-    return Profile(
-        name=document.name,
-        title=document.title,
-        era=document.era,
-        aliases=document.aliases,
-        quirks=tuple(layers.present.values()),
-        absent=tuple(layers.absent.values()),
-    )
+    bare = Profile(document.name, document.title, document.era, document.aliases, quirks=())
+    return layers.over(bare, settings, where=document.where)
+
+
+def adjust_profile(profile: Profile, settings: Sequence[str]) -> Profile:
+    """The same profile with more settings laid over it.
+
+    Raises:
+        ConfigError: as `load_profile`.
+    """
+    layers = _Layers({quirk.name: quirk for quirk in profile.quirks}, {quirk.name: quirk for quirk in profile.absent})
+    return layers.over(profile, settings, where=profile.name)
 
 
 def available() -> list[Profile]:
@@ -59,6 +53,20 @@ def profile_names() -> list[str]:
 class _Layers:
     present: dict[str, Quirk] = field(default_factory=dict)
     absent: dict[str, Quirk] = field(default_factory=dict)
+
+    def over(self, profile: Profile, settings: Sequence[str], *, where: str) -> Profile:
+        """The profile with these layers, and the settings on top, for its quirks."""
+        for text in settings:
+            self.lay(read_override(text))
+        for quirk in self.present.values():
+            try:
+                quirk.build()
+            except Exception as fault:
+                raise ConfigError(
+                    f"{where}: {quirk.name} refuses its settings: {type(fault).__name__}: {fault}",
+                    hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
+                ) from fault
+        return replace(profile, quirks=tuple(self.present.values()), absent=tuple(self.absent.values()))
 
     def lay_document(self, document: Document, above: tuple[Document, ...] = ()) -> None:
         """Lay what the document extends, then the document. `above` are those that extend it."""

@@ -216,7 +216,7 @@ class HttpExchange:
                 out += self._origin.send(event)
                 self._request_complete = True
                 buffer += client.trailing_data[0]
-        if self._switched and self._request_complete:
+        if self._switched:
             out += buffer
             buffer.clear()
         return bytes(out)

@@ -6,17 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.net.readiness import TaskReadiness
 from relay.testing import RunningRelay, serve_in_thread
-
-
-@pytest.fixture(params=["epoll", "tasks"])
-def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the relay waits for its sockets: this host's own way, and that of hosts without epoll."""
-    name: str = request.param
-    if name == "tasks":
-        monkeypatch.setattr("relay.net.engine.open_readiness", TaskReadiness)
-    return name
 
 
 @pytest.fixture

@@ -103,8 +103,9 @@ def count_packets(host: EpollHost, connect: Connect, ether_type: int, *, ignore_
         seen = []
         while packet := readable(packets):
             packets.recv(1)
-            seen.append(packet[12:24])
-    return seen.count(key.key)
+            if packet[12:24] == key.key:
+                seen.append(packet)
+    return seen.count(seen[0]) if seen else 0
 
 
 @pytest.mark.usefixtures("_may_see_packets")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,58 @@ import pytest
 from relay.observe.self_test import keepalive_self_test
 from relay.observe.tcp_info import SWEEP_S, TcpInfoProvider, probes_between, tcp_info
 from tests.observe.conftest import Connect, EpollHost, readable, reset
+
+
+def reading(**fields: int) -> bytes:
+    """Write down a struct tcp_info of an established connection that was silent for long."""
+    values = {"state": 1, "last_data_sent": 5000, "last_data_received": 5000, "segs_out": 7, "segs_in": 7} | fields
+    info = bytearray(160)
+    info[0] = values.pop("state")
+    for name, value in values.items():
+        struct.pack_into(FIELDS[name][0], info, FIELDS[name][1], value)
+    return bytes(info)
+
+
+FIELDS = {
+    "unacked": ("=I", 24),
+    "last_data_sent": ("=I", 44),
+    "last_data_received": ("=I", 52),
+    "bytes_acked": ("=Q", 120),
+    "bytes_received": ("=Q", 128),
+    "segs_out": ("=I", 136),
+    "segs_in": ("=I", 140),
+    "notsent": ("=I", 144),
+    "data_segs_in": ("=I", 152),
+    "data_segs_out": ("=I", 156),
+}
+ANSWERED = {"segs_in": 8, "segs_out": 8}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "probes"),
+    [
+        ({}, ANSWERED, 1),
+        ({}, {"segs_in": 10, "segs_out": 10}, 3),
+        ({"segs_in": 0xFFFFFFFF}, {"segs_in": 0, "segs_out": 8}, 1),
+        ({}, {"segs_in": 8}, 0),  # a window update from the peer
+        ({}, {"segs_out": 8}, 0),  # one of ours
+        ({}, {"segs_in": 9, "segs_out": 8}, 0),
+        ({}, {"state": 8} | ANSWERED, 0),
+        ({}, {"bytes_received": 1} | ANSWERED, 0),
+        ({}, {"bytes_acked": 1} | ANSWERED, 0),
+        ({}, {"data_segs_in": 1} | ANSWERED, 0),
+        ({}, {"data_segs_out": 1} | ANSWERED, 0),
+        ({"unacked": 1}, ANSWERED, 0),
+        ({}, {"unacked": 1} | ANSWERED, 0),
+        ({}, {"notsent": 1} | ANSWERED, 0),
+        ({}, {"last_data_sent": 899} | ANSWERED, 0),  # ACKs that were delayed past the last look
+        ({}, {"last_data_received": 899} | ANSWERED, 0),
+    ],
+)
+def test_only_empty_answered_segments_in_silence_are_probes(
+    before: dict[str, int], now: dict[str, int], probes: int
+) -> None:
+    assert probes_between(reading(**before), reading(**now)) == probes
 
 
 class Arrivals:
@@ -139,6 +192,27 @@ def test_a_closed_watch_and_a_closed_socket_report_nothing(
     host.run_for(1.6)
     assert probes.count == 0
     assert host.pending == 0
+
+
+def test_a_watch_closed_by_its_first_probe_reports_no_second(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect
+) -> None:
+    client, accepted = connect()
+    count = 0
+
+    def arrived() -> None:
+        nonlocal count
+        count += 1
+        assert watch is not None
+        watch.close()
+
+    watch = provider.attach(accepted, arrived)
+    before = tcp_info(accepted)
+    probe_every_second(client)
+    with contextlib.closing(EpollHost()) as elsewhere:  # so that nobody looks meanwhile
+        assert elsewhere.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2)
+    host.run_for(SWEEP_S + 0.1)
+    assert count == 1
 
 
 def test_the_self_test_passes_here(require: Callable[..., None]) -> None:

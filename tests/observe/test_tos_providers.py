@@ -346,16 +346,37 @@ def test_a_byte_that_is_set_and_set_back_is_reported_without_its_value_by_pollin
     assert watched.seen == [None]
 
 
+@pytest.mark.parametrize("side", ["accepted", "dialled"])
+@pytest.mark.parametrize(("syn", "mask", "tos"), [(0, PRECEDENCE, 0x48), (0x48, PRECEDENCE, 0x10), (0, 0xFC, 0x10)])
 def test_a_byte_that_is_set_and_set_back_is_seen_by_its_packet(
-    socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
+    socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect, *, syn: int, mask: int, tos: int, side: str
 ) -> None:
     client, accepted = connect()
-    watched = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
-    set_tos(client, 0x48)
-    client.send(b"x")
-    set_tos(client, 0)
+    known = Watched(socket_filter, host, accepted, 0, PRECEDENCE)  # what the program must be changed for comes second
+    client, accepted = connect(syn)
+    sender, receiver = (client, accepted) if side == "accepted" else (accepted, client)
+    set_tos(sender, syn)
+    receiver.setblocking(False)
+    watched = Watched(socket_filter, host, receiver, syn, mask)
+    host.run_for(QUIET_S)
+    set_tos(sender, tos)
+    sender.send(b"x")
+    set_tos(sender, syn)
     assert host.run_until(lambda: bool(watched.seen))
-    assert watched.seen == [0x48]
+    assert watched.seen == [tos]
+    assert known.seen == []
+
+
+def test_a_flow_hears_only_of_the_bits_of_its_own_mask(
+    socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
+) -> None:
+    (client, accepted), (_, other) = connect(), connect()
+    precedence = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
+    Watched(socket_filter, host, other, 0, 0xFC)
+    set_tos(client, 0x10)
+    client.send(b"x")
+    host.run_for(QUIET_S)
+    assert precedence.seen == []
 
 
 def test_more_marked_flows_than_the_program_holds_are_watched_all_the_same(
@@ -457,7 +478,8 @@ def test_a_remote_peer_that_was_early_is_remembered(
             early, _ = listener.accept()
             with early:
                 early.setblocking(False)
-                host.run_until(lambda: bool(readable(early)))
+                host.run_for(QUIET_S)
+                assert readable(early) == b"early"
                 watched = Watched(socket_filter, host, early, 0, PRECEDENCE)
                 assert host.run_until(lambda: bool(watched.seen))
                 assert watched.seen == [0x48]

@@ -337,6 +337,15 @@ def test_what_an_idle_origin_says_is_for_nobody() -> None:
     assert session.from_client(GET).origins == [("a.test:80", GET_SENT)] * 2
 
 
+def test_the_origin_before_has_no_say_in_the_next_request() -> None:
+    session = Session(GET).from_origin(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    assert session.codec.from_client(GET_B) == b""
+    assert session.codec.from_origin(b"late") == b""
+    assert session.codec.origin_eof() == b""
+    session.connect()
+    assert session.from_origin(OK).client == OK + OK
+
+
 def test_an_idle_origin_that_ends_is_not_used_again() -> None:
     session = Session(GET).from_origin(OK).origin_eof()
     assert not session.codec.wants_close

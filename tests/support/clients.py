@@ -13,6 +13,10 @@ FRONT_ENDS = ("forward", "socks4", "socks5", "http-connect")
 """The ways to an origin that carry bytes as they are."""
 
 
+USER, PASSWORD = "ann", "s3cret:with-colon%"
+"""Who may use a relay that asks."""
+
+
 class Refused(Exception):
     """The proxy said no, with this code, and over HTTP with this text."""
 
@@ -35,7 +39,7 @@ def connect(
     if front_end == "direct":
         address = (host, port)
     elif front_end == "forward":
-        forwarded = nat.forward(f"0:{f'[{host}]' if ':' in host else host}:{port}")
+        forwarded = nat.forward(host, port)
         address = (forwarded.host, forwarded.port)
     else:
         address = (nat.address.host, nat.address.port)
@@ -46,6 +50,17 @@ def connect(
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         sock.connect(address)
         ask(sock, front_end, host, port, early=early)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_by_port(proxy_port: int, host: str, port: int, *, front_end: str = "socks5") -> socket.socket:
+    """Connect to HOST:PORT through the proxy port, on loopback, of a relay of which no more is known."""
+    sock = socket.create_connection(("127.0.0.1", proxy_port), timeout=20)
+    try:
+        ask(sock, front_end, host, port)
     except BaseException:
         sock.close()
         raise
@@ -63,6 +78,16 @@ def ask(sock: socket.socket, front_end: str, host: str, port: int, *, early: byt
             _ask_http(sock, host, port, early)
         case _ if early:
             sock.sendall(early)
+
+
+def is_reset_by(sock: socket.socket, data: bytes) -> bool:
+    """Send something; whether the connection is reset for it, or was meanwhile."""
+    try:
+        sock.sendall(data)
+        sock.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
 
 
 def socks5_request(host: str, port: int, command: int = 1) -> bytes:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from support.capabilities import need_program, need_root
+from support.capabilities import missing, need_program, need_root
 
 RELAY = (str(Path(sys.executable).with_name("relay")),)
 """The installed command: `python -m relay` would find the source folder first."""
@@ -100,20 +100,35 @@ class ServedRelay:
     def stderr(self) -> str:
         return self.stderr_file.read_text()
 
+    def wait_for_stderr(self, text: str, *, timeout_s: float = 5.0) -> str:
+        """All that was said on stderr, once `text` is in it."""
+        deadline_s = time.monotonic() + timeout_s
+        while text not in self.stderr():
+            assert time.monotonic() < deadline_s, f"no {text!r} within {timeout_s:g} s in {self.stderr()}"
+            time.sleep(0.02)  # a file cannot be waited on
+        return self.stderr()
+
 
 @contextlib.contextmanager
 def serve(
-    directory: Path, *arguments: str, exit_code: int = 0, prefix: Sequence[str] = (), **env: str
+    directory: Path,
+    *arguments: str,
+    exit_code: int = 0,
+    prefix: Sequence[str] = (),
+    stdout: TextIO | None = None,
+    **env: str,
 ) -> Iterator[ServedRelay]:
     """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended.
 
     `prefix` is a command that runs it, such as `as_ordinary_user()`.
     """
+    if sys.platform == "win32":
+        missing("a process on Windows cannot be told to stop by a signal")
     port_file, events_file, stderr_file = (directory / name for name in ("ports", "events.jsonl", "stderr"))
     port_file.unlink(missing_ok=True)
     command = [*prefix, *RELAY, "serve", "--listen", "127.0.0.1:0", "--port-file", str(port_file), "--events", str(events_file)]
     with stderr_file.open("w") as stderr:
-        process = subprocess.Popen([*command, *arguments], stderr=stderr, text=True, env=clean_environment(**env))
+        process = subprocess.Popen([*command, *arguments], stdout=stdout, stderr=stderr, text=True, env=clean_environment(**env))
     try:
         deadline_s = time.monotonic() + _START_S
         while not port_file.exists():
@@ -145,7 +160,13 @@ class Sshd:
 
     def arguments(self, *options: str) -> list[str]:
         """What makes ssh use the key and nothing of the developer's own."""
-        always = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR")
+        always = (
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "BatchMode=yes",
+            "LogLevel=ERROR",
+            "KexAlgorithms=curve25519-sha256",  # the default one takes as much CPU time as all the rest
+        )
         spelt = [word for option in (*always, *options) for word in ("-o", option)]
         return ["-F", "/dev/null", "-i", str(self.key_file), *spelt]
 

@@ -33,7 +33,7 @@ def web(inspect: Inspect | None = None) -> Handler:
             if inspect is not None:
                 inspect(request)
             content = body if request.method in {b"POST", b"PUT"} else request.method + b" " + request.target
-            connection.sendall(_response(http, content))
+            connection.sendall(_response(http, content, with_body=request.method != b"HEAD"))
             if http.our_state is http.their_state is h11.DONE:
                 http.start_next_cycle()
 
@@ -58,9 +58,12 @@ def _read_request(http: h11.Connection, connection: socket.socket) -> tuple[h11.
                 return None, b""
 
 
-def _response(http: h11.Connection, content: bytes) -> bytes:
+def _response(http: h11.Connection, content: bytes, *, with_body: bool) -> bytes:
     head = h11.Response(status_code=200, headers=[("Content-Length", str(len(content))), ("X-Origin", "yes")])
-    return http.send(head) + http.send(h11.Data(data=content)) + http.send(h11.EndOfMessage())
+    sent = http.send(head)
+    if with_body:
+        sent += http.send(h11.Data(data=content))
+    return sent + http.send(h11.EndOfMessage())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""`relay profiles`, `relay explain` and `relay doctor`: nothing that is known is left out, and it fits a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.events import Fact
+from relay.fidelity import assess
+from relay.observe import Fidelity, Support, survey
+from relay.profiles import Profile, available, load_profile, profile_names
+from support.forks import relay_in_fork
+
+_WIDTH = 80
+PROFILES = [profile.name for profile in available()]
+
+
+def report(*arguments: str) -> str:
+    done = relay_in_fork(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
+
+
+def block_of(quirk: str, explained: str) -> str:
+    """The part of an explanation that is about one quirk."""
+    return next(block for block in explained.split("\n\n") if block.startswith((f"{quirk} ", f"{quirk}:")))
+
+
+def check_width(text: str) -> None:
+    assert [line for line in text.splitlines() if len(line) > _WIDTH and "://" not in line] == []
+
+
+def check_support(support: Support, text: str) -> None:
+    """Whether the text says what this host gives, through what, and the remedy if that is not all one may want."""
+    words = unwrapped(text)
+    assert f"{support.fidelity.value} here, through {support.provider} {unwrapped(support.how)}" in words
+    assert (f"remedy: {unwrapped(support.remedy)}" in words) is bool(support.remedy)
+
+
+def test_every_profile_is_listed_with_its_aliases_and_whose_nat_it_is() -> None:
+    listed = report("profiles")
+    check_width(listed)
+    lines = listed.splitlines()
+    for profile in available():
+        at = lines.index(", ".join((profile.name, *profile.aliases)))
+        assert profile.title in unwrapped(" ".join(lines[at + 1 : at + 3]))
+        assert profile.era in listed
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_name_and_alias_can_be_explained(name: str) -> None:
+    assert report("explain", name).startswith(f"{load_profile(name).name}: ")
+
+
+def check_explained(profile: Profile, explained: str) -> None:
+    for quirk in profile.quirks:
+        block = block_of(quirk.name, explained)
+        assert block.startswith(f"{quirk.name} ({quirk.status})\n")
+        assert unwrapped((quirk.kind.__doc__ or "").split("\n", maxsplit=1)[0]) in unwrapped(block)
+        for key, value in quirk.settings.items():
+            shown = f"0x{value:02x}" if key == "mask" else str(value)
+            assert f"  {key} = {shown}\n" in block
+    for quirk in profile.absent:
+        assert block_of(quirk.name, explained).startswith(f"{quirk.name}: not in this profile ({quirk.status})\n")
+    for quirk in (*profile.quirks, *profile.absent):
+        block = block_of(quirk.name, explained)
+        for evidence in quirk.evidence:
+            versions = f" [{evidence.versions}]" if evidence.versions else ""
+            assert f"evidence: {unwrapped(evidence.says + versions)} {unwrapped(evidence.source)}" in unwrapped(block)
+        assert block.count("evidence: ") == len(quirk.evidence)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_explanation_has_every_quirk_with_its_settings_and_evidence(name: str) -> None:
+    explained = report("explain", name)
+    check_width(explained)
+    check_explained(load_profile(name), explained)
+
+
+@pytest.mark.parametrize("observer", [None, "none"])
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_explanation_says_what_this_host_can_do_about_each_quirk(name: str, observer: str | None) -> None:
+    explained = report("explain", name, *(("--observer", observer) if observer is not None else ()))
+    check_width(explained)
+    for each in assess(load_profile(name), survey(observer)):
+        check_support(each.support, block_of(each.quirk.name, explained))
+
+
+def test_what_is_set_on_the_command_line_is_explained_as_such() -> None:
+    settings = ("tos-reset.mask=0xfc", "link-down-reset.enabled=false")
+    explained = report("explain", "vmware-fusion", *(word for text in settings for word in ("--set", text)))
+    check_explained(load_profile("vmware-fusion", settings), explained)
+    assert "mask = 0xfc" in explained
+    assert "set on the command line" in block_of("tos-reset", explained)
+    assert block_of("link-down-reset", explained).startswith("link-down-reset: not in this profile")
+
+
+def test_a_profile_of_ones_own_is_explained_by_its_path(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("own") / "mine.toml"
+    path.write_text('title = "Mine"\nextends = "vmware-fusion"\n')
+    explained = report("explain", str(path))
+    assert "Mine" in explained.split("\n\n", maxsplit=1)[0]
+    check_explained(load_profile(str(path)), explained)
+
+
+@pytest.mark.parametrize("observer", [None, "none"])
+def test_the_doctor_says_of_every_fact_what_this_host_gives(observer: str | None) -> None:
+    told = report("doctor", *(("--observer", observer) if observer is not None else ()))
+    check_width(told)
+    lines = told.splitlines()
+    heads = [lines.index(fact.value) for fact in Fact]
+    assert heads == sorted(heads)
+    given = survey(observer)
+    for fact, start, end in zip(Fact, heads, [*heads[1:], len(lines)], strict=True):
+        check_support(given.of(fact), "\n".join(lines[start + 1 : end]))
+
+
+def test_what_the_doctor_finds_impossible_comes_with_a_remedy() -> None:
+    given = survey("none")
+    impossible = [support for support in given.support.values() if support.fidelity is Fidelity.IMPOSSIBLE]
+    assert len(impossible) == 2
+    assert all(support.remedy for support in impossible)
+    assert report("doctor", "--observer", "none").count("remedy: ") >= len(impossible)

@@ -1,0 +1,190 @@
+"""Timers: on the heap, against a model; and on a running engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.net.timers import Timers
+from support.bench import DEADLINE_S, open_engine
+
+
+def names_due(timers: Timers, now_s: float, called: list[str]) -> list[str]:
+    """Call what is due, and return who that was."""
+    called.clear()
+    for callback in timers.due(now_s):
+        callback()
+    return list(called)
+
+
+def test_what_is_due_comes_in_order_and_once() -> None:
+    timers, called = Timers(), []
+    for name, due_s in {"b": 2.0, "a": 1.0, "d": 4.0, "c": 3.0}.items():
+        timers.add(due_s, lambda name=name: called.append(name))
+    assert timers.next_due_s == 1.0
+    assert names_due(timers, 0.9, called) == []
+    assert names_due(timers, 3.0, called) == ["a", "b", "c"]
+    assert names_due(timers, 3.0, called) == []
+    assert timers.next_due_s == 4.0
+    assert names_due(timers, 9.0, called) == ["d"]
+    assert timers.next_due_s is None
+
+
+def test_timers_of_one_moment_keep_the_order_they_were_started_in() -> None:
+    timers, called = Timers(), []
+    for name in "abcdef":
+        timers.add(1.0, lambda name=name: called.append(name))
+    assert names_due(timers, 1.0, called) == list("abcdef")
+
+
+def test_a_cancelled_timer_is_not_called_and_may_be_cancelled_again() -> None:
+    timers, called = Timers(), []
+    kept, cancelled = (timers.add(1.0, lambda name=name: called.append(name)) for name in ("kept", "cancelled"))
+    cancelled.cancel()
+    cancelled.cancel()
+    assert names_due(timers, 1.0, called) == ["kept"]
+    kept.cancel()
+    assert names_due(timers, 1.0, called) == []
+
+
+def test_a_callback_can_be_taken_once_and_is_not_called_then() -> None:
+    timers, called = Timers(), []
+    timer = timers.add(1.0, lambda: called.append("a"))
+    assert timer.take() is not None
+    assert timer.take() is None
+    assert names_due(timers, 1.0, called) == []
+
+
+def test_cancelled_timers_do_not_pile_up() -> None:
+    """A relay cancels nearly every timer it starts, each far from due."""
+    timers = Timers()
+    kept = timers.add(1e6, lambda: None)
+    for number in range(100_000):
+        timers.add(1e6 + number, lambda: None).cancel()
+    assert len(timers._heap) < 2000
+    assert timers.next_due_s == kept.due_s
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "cancel", "take", "due"]), st.integers(0, 30))))
+def test_any_sequence_agrees_with_a_plain_list(operations: list[tuple[str, int]]) -> None:
+    timers, called = Timers(), []
+    model: list[tuple[int, int]] = []  # when due, and number
+    handles = []
+    now_s = 0
+    for operation, value in operations:
+        if operation == "add":
+            number = len(handles)
+            handles.append(timers.add(now_s + value, lambda number=number: called.append(number)))
+            model.append((now_s + value, number))
+        elif operation == "due":
+            now_s += value
+            expected = sorted(entry for entry in model if entry[0] <= now_s)
+            model = [entry for entry in model if entry[0] > now_s]
+            called.clear()
+            for callback in timers.due(now_s):
+                callback()
+            assert called == [number for _, number in expected]
+        elif handles:
+            number = value % len(handles)
+            pending = any(entry[1] == number for entry in model)
+            if operation == "cancel":
+                handles[number].cancel()
+            else:
+                assert (handles[number].take() is not None) is pending
+            model = [entry for entry in model if entry[1] != number]
+
+
+# On an engine
+
+
+class Calls:
+    """Notes which callbacks were called, and when."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.at_s: list[float] = []
+        self._changed = anyio.Event()
+
+    def note(self, name: str) -> Callable[[], None]:
+        def call() -> None:
+            self.names.append(name)
+            self.at_s.append(time.monotonic())
+            self._changed.set()
+            self._changed = anyio.Event()
+
+        return call
+
+    async def until(self, *names: str) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while not set(names) <= set(self.names):
+                await self._changed.wait()
+
+
+@pytest.mark.anyio
+async def test_an_engine_calls_at_the_time_and_not_before(readiness: str) -> None:
+    calls = Calls()
+    async with open_engine() as (engine, _):
+        began_s = time.monotonic()
+        engine.call_later(0.05, calls.note("a"))
+        await calls.until("a")
+    assert 0.05 <= calls.at_s[0] - began_s < 0.5
+
+
+@pytest.mark.anyio
+async def test_a_sooner_timer_started_later_is_not_kept_waiting() -> None:
+    calls = Calls()
+    async with open_engine() as (engine, _):
+        engine.call_later(3600, calls.note("late"))
+        await anyio.lowlevel.checkpoint()
+        engine.call_later(0.01, calls.note("soon"))
+        await calls.until("soon")
+    assert calls.names == ["soon"]
+
+
+@pytest.mark.anyio
+async def test_a_callback_may_start_and_cancel_timers() -> None:
+    calls = Calls()
+    async with open_engine() as (engine, _):
+        doomed = engine.call_later(0.03, calls.note("doomed"))
+
+        def first() -> None:
+            doomed.cancel()
+            engine.call_later(0.05, calls.note("second"))
+
+        engine.call_later(0.01, first)
+        await calls.until("second")
+    assert calls.names == ["second"]
+
+
+@pytest.mark.anyio
+async def test_a_callback_that_raises_ends_no_other() -> None:
+    calls = Calls()
+    async with open_engine() as (engine, faults):
+        engine.call_later(0.01, lambda: 1 // 0)
+        engine.call_soon(lambda: [][0])
+        engine.call_soon(calls.note("soon"))
+        engine.call_later(0.02, calls.note("later"))
+        await calls.until("soon", "later")
+    assert sorted(type(fault).__name__ for fault in faults) == ["IndexError", "ZeroDivisionError"]
+
+
+@pytest.mark.anyio
+async def test_deferred_calls_come_in_order_and_do_not_keep_timers_from_their_turn() -> None:
+    calls = Calls()
+    async with open_engine() as (engine, _):
+
+        def again() -> None:
+            if "timer" not in calls.names:
+                engine.call_soon(again)
+
+        for name in ("a", "b", "c"):
+            engine.call_soon(calls.note(name))
+        engine.call_soon(again)
+        engine.call_later(0.02, calls.note("timer"))
+        await calls.until("timer")
+    assert calls.names == ["a", "b", "c", "timer"]

@@ -1,0 +1,162 @@
+"""The event log as a person reads it: every event has its sentence, and a line names time, flow and process."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from relay.eventlog import FIELDS, Record
+from relay.textlog import TextLines, describe
+
+SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "relay-started": [({"profile": "vmware-fusion-11"}, "relay started with profile vmware-fusion-11")],
+    "relay-draining": [
+        ({"flows": 2, "at_most_s": 2.5}, "stopping: 2 flows have 2.5 s; Ctrl-C again ends them now"),
+    ],
+    "relay-stopped": [({"flows_ended": 3}, "relay stopped; 3 flows were cut off")],
+    "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
+    "accept-resumed": [({}, "accepting connections again")],
+    "handshake-failed": [
+        (
+            {"client": "127.0.0.1:5", "reason": "no request within 10 s"},
+            "127.0.0.1:5 did not get as far as a request: no request within 10 s",
+        ),
+    ],
+    "flow-opened": [
+        (
+            {"via": "socks5", "client": "127.0.0.1:5", "destination": "a.test:80"},
+            "127.0.0.1:5 asks for a.test:80 via socks5",
+        ),
+    ],
+    "flow-connected": [({"address": "[::1]:80", "dial_s": 0.0125}, "connected to [::1]:80 in 12.5 ms")],
+    "dial-failed": [
+        (
+            {"failure": "refused", "detail": "127.0.0.1:1: ECONNREFUSED"},
+            "not connected: refused (127.0.0.1:1: ECONNREFUSED)",
+        ),
+    ],
+    "dial-abandoned": [({"because": "precomplete-handshake"}, "dial abandoned, by precomplete-handshake")],
+    "opener-vanished": [({}, "the app went away before it was connected")],
+    "tos-changed": [
+        (
+            {"side": "internal", "syn": 0, "old": 0x10, "new": 0x48, "syn_precedence": 0, "new_precedence": 2},
+            "TOS 0x10 -> 0x48 from the app, precedence 0 -> 2 (its SYN's was 0)",
+        ),
+        (
+            {"side": "internal", "syn": 0x48, "old": 0x48, "new": None, "syn_precedence": 2, "new_precedence": None},
+            "TOS differs from the SYN's 0x48, from the app",
+        ),
+    ],
+    "keepalive-probe": [({"side": "internal"}, "keepalive probe from the app")],
+    "fin-received": [({"side": "external"}, "FIN from the server")],
+    "rst-received": [
+        ({"side": "external", "unacked_bytes": 0}, "RST from the server"),
+        ({"side": "external", "unacked_bytes": 7}, "RST from the server (7 B never acknowledged)"),
+    ],
+    "timed-out": [
+        ({"side": "external", "unacked_bytes": 0}, "the server answers no more"),
+        ({"side": "external", "unacked_bytes": 7}, "the server answers no more (7 B never acknowledged)"),
+    ],
+    "link-down": [({}, "the link went down")],
+    "frozen": [({"side": "external"}, "the server is frozen")],
+    "thawed": [({"side": "external"}, "the server is thawed")],
+    "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
+    "chance-drawn": [({"value": 0.25, "because": "grumble"}, "grumble drew 0.250000")],
+    "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
+    "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],
+    "deafened": [
+        ({"side": "internal", "because": "close-mapping"}, "the app is not answered any more, by close-mapping"),
+    ],
+    "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
+    "note": [({"text": "still here?", "because": "grumble"}, "grumble: still here?")],
+    "flow-ended": [
+        (
+            {
+                "destination": "127.0.0.1:22",
+                "because": "tos-reset",
+                "internal": "rst",
+                "internal_because": "tos-reset",
+                "external": "fin",
+                "external_because": "tos-reset",
+                "bytes_out": 2642,
+                "bytes_in": 2138,
+                "bytes_lost": 0,
+                "duration_s": 2.3214,
+            },
+            "ended by tos-reset: 127.0.0.1:22, app rst by tos-reset, server fin by tos-reset, "
+            "2642 B out, 2138 B in, 2.321 s",
+        ),
+        (
+            {
+                "destination": "127.0.0.1:22",
+                "because": "internal-peer",
+                "internal": None,
+                "internal_because": None,
+                "external": None,
+                "external_because": None,
+                "bytes_out": 5,
+                "bytes_in": 0,
+                "bytes_lost": 5,
+                "duration_s": 0.5,
+            },
+            "ended by internal-peer: 127.0.0.1:22, never connected, 5 B out, 0 B in, 5 B lost, 0.500 s",
+        ),
+    ],
+    "fault": [({"error": "ValueError: no"}, "fault: ValueError: no")],
+}
+
+
+def record(event: str, *, flow: int | None = None, process: tuple[int, str] | None = None) -> Record:
+    return Record(event, 1.25, flow, process, SENTENCES[event][0][0])
+
+
+def lines_of(*records: Record, colour: bool) -> list[str]:
+    stream = io.StringIO()
+    started_at = datetime(2026, 1, 31, 12, 0, 0).astimezone().timestamp()
+    write = TextLines(stream, started_at, colour=colour)
+    for each in records:
+        write(each)
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "sentence"),
+    [(event, fields, sentence) for event, cases in SENTENCES.items() for fields, sentence in cases],
+)
+def test_each_event_is_told_in_one_sentence(event: str, fields: dict[str, Any], sentence: str) -> None:
+    assert describe(Record(event, 0.0, None, None, fields)) == sentence
+
+
+def test_no_event_is_without_a_sentence() -> None:
+    assert SENTENCES.keys() == FIELDS.keys()
+
+
+def test_a_line_tells_the_local_time_the_flow_and_the_process() -> None:
+    assert lines_of(
+        record("link-down"),
+        record("fin-received", flow=7),
+        record("fin-received", flow=7, process=(4121, "ssh")),
+        colour=False,
+    ) == [
+        "12:00:01.250  the link went down",
+        "12:00:01.250  #7  FIN from the server",
+        "12:00:01.250  #7  ssh[4121]  FIN from the server",
+    ]
+
+
+def test_loud_events_are_red_quiet_ones_dim_and_the_others_plain() -> None:
+    red, dim, plain = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+    assert lines_of(record("rst-sent"), record("fin-sent"), record("flow-opened"), colour=True) == [
+        f"{red}12:00:01.250  RST to the app, by tos-reset{plain}",
+        f"{dim}12:00:01.250  FIN to the server, by tos-reset{plain}",
+        "12:00:01.250  127.0.0.1:5 asks for a.test:80 via socks5",
+    ]
+
+
+def test_every_event_with_a_colour_exists() -> None:
+    coloured = {event for event in FIELDS if "\x1b" in lines_of(record(event), colour=True)[0]}
+    assert {"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "link-down"} <= coloured
+    assert all("\x1b" not in lines_of(record(event), colour=False)[0] for event in FIELDS)
