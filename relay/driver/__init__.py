@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -67,11 +68,13 @@ class Driver:
         except OSError:
             sock.close()  # it came and went: a port probe
             return
-        self._new_flow(conversation).start(sock)
+        if (flow := self._new_flow(conversation, refuse=sock.close)) is not None:
+            flow.start(sock)
 
     def go_on(self, leg: Leg, conversation: Conversation) -> None:
         """Serve the next request of an opener whose last flow is over."""
-        self._new_flow(conversation).inherit(leg)
+        if (flow := self._new_flow(conversation, refuse=leg.close)) is not None:
+            flow.inherit(leg)
 
     def forget(self, flow: Flow) -> None:
         """The flow is over."""
@@ -132,7 +135,13 @@ class Driver:
             self._lookups -= 1
             journal.name_process(found)
 
-    def _new_flow(self, conversation: Conversation) -> Flow:
-        flow = Flow(self, next(self._numbers), conversation)
+    def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
+        """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
+        try:
+            flow = Flow(self, next(self._numbers), conversation)
+        except Exception as fault:
+            refuse()
+            self.engine.on_fault(fault)
+            return None
         self.flows[flow.number] = flow
         return flow

@@ -35,17 +35,15 @@ class InternalFacts:
 
     __slots__ = ("_closed", "_journal", "_keepalive", "_owner", "_syn", "_tos", "_tos_watch")
 
-    def __init__(
-        self, owner: FactOwner, journal: Journal, observers: Observers, leg: Leg, *, syn: int, mask: int
-    ) -> None:
+    def __init__(self, owner: FactOwner, journal: Journal, observers: Observers, leg: Leg, mask: int) -> None:
         self._owner = owner
         self._journal = journal
-        self._syn = self._tos = syn
+        self._syn = self._tos = leg.syn_tos
         self._tos_watch: TosWatch | None = None
         self._keepalive: Watch | None = None
         self._closed = False
         if observers.tos is not None and mask:
-            self._tos_watch = observers.tos.attach(leg.sock, syn_tos=syn, mask=mask, changed=self._on_withheld)
+            self._tos_watch = observers.tos.attach(leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld)
             if self._tos_watch is not None and self._tos_watch.asks:
                 leg.ask_tos = self.ask
         if observers.keepalive is not None:

@@ -61,7 +61,6 @@ from relay.net.connect import Connecting
 from relay.net.leg import Leg
 from relay.net.pump import Outcome
 from relay.net.timers import Timer
-from relay.observe import syn_tos
 
 if TYPE_CHECKING:
     from relay.driver import Driver
@@ -152,7 +151,8 @@ class Flow:
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
-            self._watch(leg, syn_tos(sock) or 0)
+            leg.syn_tos = self._driver.observers.syn_tos(sock) or 0
+            self._watch(leg)
         if self._conversation.request is not None:
             self._request()
         else:
@@ -166,14 +166,12 @@ class Flow:
         self._legs[leg.side] = leg
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         self._driver.name_owner(self._journal, leg.sock)
-        self._watch(leg, syn_tos(leg.sock) or 0)
+        self._watch(leg)
         self._request()
 
-    def _watch(self, leg: Leg, syn: int) -> None:
+    def _watch(self, leg: Leg) -> None:
         driver = self._driver
-        self._facts = InternalFacts(
-            self, self._journal, driver.observers, leg, syn=syn, mask=driver.profile.withheld_tos_bits
-        )
+        self._facts = InternalFacts(self, self._journal, driver.observers, leg, driver.profile.withheld_tos_bits)
 
     # The sockets call
 
@@ -236,7 +234,8 @@ class Flow:
         leg = self._legs[side] = Leg(self._driver.engine, sock, side, self)
         if side is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
-            self._watch(leg, own_tos(sock))
+            leg.syn_tos = own_tos(sock)
+            self._watch(leg)
         if side in self._driver.frozen:
             self._freeze(leg)
         self.take(DialSucceeded(self.now_s()))

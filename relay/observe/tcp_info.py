@@ -11,8 +11,8 @@ A window update raises the segments in alone. A zero-window probe has the shape 
 by the window being closed. Not seen: a probe followed by data before the next look; one that carries a byte of garbage,
 as old stacks' do; and probes on a socket that sends keepalive probes itself, whose answers have the same shape.
 
-All sockets are looked at once in 0.5 s, a twentieth of them at a time; probes of a Linux peer are a second apart or more,
-so none is counted late. Measured, Linux 6.18: SWEEP_COST.
+All sockets are looked at once in 0.5 s, a twentieth of them at a time. Measured (Linux 6.18, a busy machine of two
+cores): 1,000 sockets cost 0.5 to 1.5 % of one core, 10,000 cost 8 to 10 %.
 """
 
 from __future__ import annotations

@@ -8,8 +8,10 @@ own, and hands up the headers of those that differ. It sees a packet just before
       else to a port we accept on, or from a port we dial: hand up if TOS & mask is not 0
 
 Most SYNs have no bit of the mask set, and for them the program never changes: a connection costs it nothing. Each of
-the others is an exception of its own, up to `MAX_EXCEPTIONS`. They change the program, which costs RELOAD: at once,
-but at most every 20 ms. An offence that such a flow commits before that is withheld, and seen when it is retransmitted.
+the others is an exception of its own, up to `MAX_EXCEPTIONS`. They change the program, which costs 0.1 to 0.8 ms: at
+once, but at most every 20 ms. An offence that such a flow commits before that is withheld, and seen when it is
+retransmitted.
+
 RFC 793 checks a reset before precedence, so an RST is never taken for an offence.
 
 Linux 6.18, measured: a socket bound to ETH_P_IP is never shown outgoing packets, so that a packet on loopback comes

@@ -163,7 +163,8 @@ def test_a_slow_server_holds_the_client_back(tmp_path: Path, backend: str, front
     with Origin(read_late) as origin:
         if front_end == "http":
             length = SLOW_BLOCKS * BLOCK_BYTES
-            request = f"PUT http://{origin.target}/ HTTP/1.1\r\nHost: {origin.target}\r\nContent-Length: {length}\r\n\r\n".encode()
+            head = f"PUT http://{origin.target}/ HTTP/1.1\r\nHost: {origin.target}\r\n"
+            request = f"{head}Content-Length: {length}\r\n\r\n".encode()
         with relayed(tmp_path, backend, front_end, origin, request) as (nat, client):
             before_bytes = peak_memory_bytes(nat)
             assert send_to_a_sluggard(client, stuck) < HELD_BACK_BYTES

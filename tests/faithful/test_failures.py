@@ -76,4 +76,3 @@ def test_each_protocol_tells_failures_apart_as_well_as_it_can(tmp_path: Path, ba
 
     expected = {failure: codes["http-connect" if front_end == "http" else front_end] for failure, codes in SAID.items()}
     assert in_own_network(said, f"unreachable {UNREACHABLE}") == expected
-

@@ -87,8 +87,10 @@ def test_wrong_basic_credentials_are_refused_also_after_good_ones(guarded: Runni
             (USER, PASSWORD, 200),
         ]:
             with caller(guarded) as client:
-                client.sendall(head + basic(user, password) + b"\r\n")
+                client.sendall(head + basic(user, password) + b"\r\n" + b"hello")
                 assert status_of(read_exactly(client, 12)) == status, (user, password)
+                client.shutdown(socket.SHUT_WR)
+                assert read_until_over(client)[0].endswith(b"hello") is (status == 200)
         assert origin.accepted == 2
 
 

@@ -53,8 +53,10 @@ def test_the_end_of_input_is_a_half_close_through_a_forward_too(nat: RunningRela
 
 @pytest.mark.parametrize("protocol", ["5", "connect"])
 def test_names_are_resolved_by_the_relay(backend: str, protocol: str) -> None:
-    with Origin(echo) as origin, serve_in_thread(backend=backend, resolve=[f"echo.test:{origin.port}:127.0.0.1"]) as nat:
-        said = nc(nat, protocol, "echo.test", origin.port)
+    with Origin(echo) as origin:
+        override = f"echo.test:{origin.port}:127.0.0.1"
+        with serve_in_thread(backend=backend, resolve=[override]) as nat:
+            said = nc(nat, protocol, "echo.test", origin.port)
     assert (said.stdout, said.returncode) == ("hello", 0), said.stderr
 
 

@@ -24,9 +24,7 @@ def chained(
     """curl under a chain of the relay alone."""
     need_program("curl")
     settings = directory / "proxychains.conf"
-    settings.write_text(
-        f"strict_chain\nproxy_dns\n[ProxyList]\n{kind} {nat.address.host} {nat.address.port} {user}\n"
-    )
+    settings.write_text(f"strict_chain\nproxy_dns\n[ProxyList]\n{kind} {nat.address.host} {nat.address.port} {user}\n")
     proxychains = (need_program("proxychains4"), "-q", "-f", str(settings))
     return run(*proxychains, "curl", "--silent", "--show-error", "--max-time", "20", *arguments)
 

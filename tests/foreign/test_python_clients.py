@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import ssl
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import httpx
 import pytest
 import python_socks
-import socks
+import socks  # type: ignore[import-untyped]  # it has no types
 from aiohttp import ClientSession
 from aiohttp_socks import ProxyConnector
 from python_socks.async_.asyncio import Proxy as AsyncioProxy
@@ -159,7 +159,7 @@ def test_httpx_gets_and_posts_http_and_https(
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_httpx_streams_an_upload_in_chunks(nat: RunningRelay, plain: Origin, library: str) -> None:
     async def upload() -> str:
-        async def chunks() -> object:
+        async def chunks() -> AsyncIterator[bytes]:
             for number in range(50):
                 yield f"chunk {number} ".encode()
 
@@ -205,7 +205,9 @@ def test_aiohttp_socks_gets_http_and_https(
     assert anyio.run(fetch, backend="asyncio") == ["GET /page", "GET /page"]
 
 
-def test_aiohttp_uses_the_relay_as_an_http_proxy(nat: RunningRelay, plain: Origin, secure: Origin, authority: Authority) -> None:
+def test_aiohttp_uses_the_relay_as_an_http_proxy(
+    nat: RunningRelay, plain: Origin, secure: Origin, authority: Authority
+) -> None:
     async def fetch() -> list[str]:
         async with ClientSession() as session:
             pages = []

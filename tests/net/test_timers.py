@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.net.timers import Timers
+from relay.net.timers import Timer, Timers
 from support.bench import DEADLINE_S, open_engine
 
 
@@ -23,9 +24,9 @@ def names_due(timers: Timers, now_s: float, called: list[str]) -> list[str]:
 
 
 def test_what_is_due_comes_in_order_and_once() -> None:
-    timers, called = Timers(), []
+    timers, called = Timers(), list[str]()
     for name, due_s in {"b": 2.0, "a": 1.0, "d": 4.0, "c": 3.0}.items():
-        timers.add(due_s, lambda name=name: called.append(name))
+        timers.add(due_s, partial(called.append, name))
     assert timers.next_due_s == 1.0
     assert names_due(timers, 0.9, called) == []
     assert names_due(timers, 3.0, called) == ["a", "b", "c"]
@@ -36,15 +37,15 @@ def test_what_is_due_comes_in_order_and_once() -> None:
 
 
 def test_timers_of_one_moment_keep_the_order_they_were_started_in() -> None:
-    timers, called = Timers(), []
+    timers, called = Timers(), list[str]()
     for name in "abcdef":
-        timers.add(1.0, lambda name=name: called.append(name))
+        timers.add(1.0, partial(called.append, name))
     assert names_due(timers, 1.0, called) == list("abcdef")
 
 
 def test_a_cancelled_timer_is_not_called_and_may_be_cancelled_again() -> None:
-    timers, called = Timers(), []
-    kept, cancelled = (timers.add(1.0, lambda name=name: called.append(name)) for name in ("kept", "cancelled"))
+    timers, called = Timers(), list[str]()
+    kept, cancelled = (timers.add(1.0, partial(called.append, name)) for name in ("kept", "cancelled"))
     cancelled.cancel()
     cancelled.cancel()
     assert names_due(timers, 1.0, called) == ["kept"]
@@ -53,7 +54,7 @@ def test_a_cancelled_timer_is_not_called_and_may_be_cancelled_again() -> None:
 
 
 def test_a_callback_can_be_taken_once_and_is_not_called_then() -> None:
-    timers, called = Timers(), []
+    timers, called = Timers(), list[str]()
     timer = timers.add(1.0, lambda: called.append("a"))
     assert timer.take() is not None
     assert timer.take() is None
@@ -72,14 +73,14 @@ def test_cancelled_timers_do_not_pile_up() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "cancel", "take", "due"]), st.integers(0, 30))))
 def test_any_sequence_agrees_with_a_plain_list(operations: list[tuple[str, int]]) -> None:
-    timers, called = Timers(), []
+    timers, called = Timers(), list[int]()
     model: list[tuple[int, int]] = []  # when due, and number
-    handles = []
+    handles: list[Timer] = []
     now_s = 0
     for operation, value in operations:
         if operation == "add":
             number = len(handles)
-            handles.append(timers.add(now_s + value, lambda number=number: called.append(number)))
+            handles.append(timers.add(now_s + value, partial(called.append, number)))
             model.append((now_s + value, number))
         elif operation == "due":
             now_s += value
@@ -161,16 +162,20 @@ async def test_a_callback_may_start_and_cancel_timers() -> None:
     assert calls.names == ["second"]
 
 
+def fail() -> None:
+    raise ValueError("by itself")
+
+
 @pytest.mark.anyio
 async def test_a_callback_that_raises_ends_no_other() -> None:
     calls = Calls()
     async with open_engine() as (engine, faults):
-        engine.call_later(0.01, lambda: 1 // 0)
-        engine.call_soon(lambda: [][0])
+        engine.call_later(0.01, fail)
+        engine.call_soon(fail)
         engine.call_soon(calls.note("soon"))
         engine.call_later(0.02, calls.note("later"))
         await calls.until("soon", "later")
-    assert sorted(type(fault).__name__ for fault in faults) == ["IndexError", "ZeroDivisionError"]
+    assert [str(fault) for fault in faults] == ["by itself"] * 2
 
 
 @pytest.mark.anyio

@@ -367,6 +367,20 @@ def test_a_byte_that_is_set_and_set_back_is_seen_by_its_packet(
     assert known.seen == []
 
 
+def test_a_poll_does_not_overtake_the_packet_that_tells_more(
+    socket_filter: SocketFilterProvider, connect: Connect
+) -> None:
+    client, accepted = connect()
+    seen: Seen = []
+    watch = socket_filter.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=seen.append)
+    assert watch is not None
+    set_tos(client, 0x48)
+    client.send(b"x")
+    set_tos(client, 0)
+    watch.dropped(certain=True)
+    assert seen == [0x48]
+
+
 def test_a_flow_hears_only_of_the_bits_of_its_own_mask(
     socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
 ) -> None:

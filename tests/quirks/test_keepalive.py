@@ -152,9 +152,9 @@ def test_a_frozen_server_stays_alive_for_ten_times_the_clients_own_limit(held: d
 
 def test_no_probe_reaches_the_server_and_each_is_in_the_event_log(held: dict[Case, Held]) -> None:
     for case, each in held.items():
-        assert each.logged == each.seen, case
         if case[0] != "transparent":
             assert each.seen >= HELD_S - IDLE_S - 2, case
+            assert each.logged == each.seen, case
             assert each.to_server == [], case
 
 

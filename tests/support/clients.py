@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterator
 
 from relay.testing import RunningRelay
 from support.origins import read_exactly, read_to_end
@@ -65,6 +67,13 @@ def connect_by_port(proxy_port: int, host: str, port: int, *, front_end: str = "
         sock.close()
         raise
     return sock
+
+
+@contextlib.contextmanager
+def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """So many connections to a port on loopback, by clients that say nothing."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(count)]
 
 
 def ask(sock: socket.socket, front_end: str, host: str, port: int, *, early: bytes = b"") -> None:

@@ -2,6 +2,8 @@
 
     GET /anything    ->  200, "GET /anything"
     POST or PUT      ->  200, the request's body
+
+Any other method is answered as GET is. A HEAD gets no body.
 """
 
 from __future__ import annotations
@@ -94,9 +96,11 @@ def secure_web(authority: Authority, host: str = "127.0.0.1") -> Iterator[Origin
     serve = web()
 
     def handle(connection: socket.socket) -> None:
-        with contextlib.suppress(ssl.SSLError, ConnectionError):  # a client that does not like us
-            with authority.server.wrap_socket(connection, server_side=True) as secured:
-                serve(secured)
+        with (
+            contextlib.suppress(ssl.SSLError),  # a client that does not trust us
+            authority.server.wrap_socket(connection, server_side=True) as secured,
+        ):
+            serve(secured)
 
     with Origin(handle, host) as origin:
         yield origin

@@ -1,0 +1,150 @@
+"""Provider `in-process`: the TOS byte of sockets that belong to this very Python process.
+
+A test and the relay that it uses often share a process. Then no kernel need be asked who set what: while `watching` is
+entered, `socket.socket.setsockopt` is wrapped, and sockets whose IP_TOS is set are remembered, weakly, with the byte
+their SYN carried. To ask for a peer is to look for the remembered socket with the same two ends, and at its byte.
+
+asyncio's transports, trio's and anyio's streams, `requests`, `ssl`: all set options through `socket.socket`, so all are
+seen. Not seen: C extensions that call setsockopt themselves, other processes, and sockets made from a descriptor that
+another object had marked before. Works on every OS, without privileges; where it can, the kernel is the better witness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from relay.errors import Unsupported
+from relay.observe._api import Host
+from relay.observe.ends import Ends, ends_of
+
+
+class _Marked:
+    """The sockets of this process whose TOS byte was set, and the bytes of their SYNs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._syn_bytes: weakref.WeakKeyDictionary[socket.socket, int] = weakref.WeakKeyDictionary()
+        self.watchers = 0
+
+    def set(self, sock: socket.socket, before: int, after: int) -> None:
+        with self._lock:
+            if _is_connected(sock):
+                self._syn_bytes.setdefault(sock, before)
+            else:
+                self._syn_bytes[sock] = after
+
+    def find(self, ends: Ends) -> tuple[int, int] | None:
+        """The peer's SYN's byte and the one in force, if the peer is a socket that was marked here."""
+        with self._lock:
+            candidates = list(self._syn_bytes.items())
+        for sock, syn_byte in candidates:
+            with contextlib.suppress(OSError):  # closed, or not connected
+                if (sock.getsockname()[:2], sock.getpeername()[:2]) == (ends.peer, ends.local):
+                    return syn_byte, sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS)
+        return None
+
+    def forget(self) -> None:
+        with self._lock:
+            self._syn_bytes.clear()
+
+
+_marked = _Marked()
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[None]:
+    """See what this process's sockets are marked with, for as long as the block lasts. Blocks may overlap."""
+    _marked.watchers += 1
+    if _marked.watchers == 1:
+        socket.socket.setsockopt = _setsockopt  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        _marked.watchers -= 1
+        if _marked.watchers == 0:
+            del socket.socket.setsockopt  # what it hid, the C type's own, is there again
+            _marked.forget()
+
+
+def is_watching() -> bool:
+    """Whether anybody is inside `watching`."""
+    return _marked.watchers > 0
+
+
+def _setsockopt(sock: socket.socket, *args: Any) -> None:
+    if args[:2] == (socket.IPPROTO_IP, socket.IP_TOS) and sock.type == socket.SOCK_STREAM:
+        before = sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS)
+        super(socket.socket, sock).setsockopt(*args)
+        _marked.set(sock, before, sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS))
+    else:
+        super(socket.socket, sock).setsockopt(*args)
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def in_process_syn_tos(accepted: socket.socket) -> int | None:
+    """The TOS byte of the SYN of an accepted connection, if its peer is a socket that was marked in this process."""
+    ends = ends_of(accepted)
+    found = _marked.find(ends) if ends is not None else None
+    return found[0] if found is not None else None
+
+
+class InProcessWatch:
+    """One peer that may be a socket of this process."""
+
+    asks = True
+
+    def __init__(self, ends: Ends, syn_tos: int) -> None:
+        self._ends = ends
+        self._syn_tos = syn_tos
+        self._told: int | None = None
+
+    def ask(self) -> int | None:
+        found = _marked.find(self._ends)
+        if found is None:
+            return None
+        syn_byte, now = found
+        if now == (self._told if self._told is not None else syn_byte):
+            return None
+        self._told = now
+        return now
+
+    def release(self) -> None:
+        """Nothing is withheld here: what changed is told before it is read."""
+
+    def close(self) -> None:
+        pass
+
+
+class InProcessProvider:
+    """TOS changes of this process's own sockets.
+
+    Raises:
+        Unsupported: nobody watches them.
+    """
+
+    name: ClassVar[str] = "in-process"
+
+    def __init__(self, host: Host) -> None:
+        if not is_watching():
+            raise Unsupported("this process's sockets are not watched", hint="use the pytest fixture, which does")
+
+    def attach(
+        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+    ) -> InProcessWatch | None:
+        ends = ends_of(sock)
+        return InProcessWatch(ends, syn_tos) if ends is not None and ends.is_ipv4 else None
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,279 @@
+"""The event log: every event that can happen is driven once, and carries just the fields that are documented."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from relay.actions import Note
+from relay.behaviours import Actions, Behaviour
+from relay.config import configure
+from relay.eventlog import COMMON_FIELDS, FIELDS, EventLog, JsonLines, Record
+from relay.events import DialSucceeded
+from relay.profiles import Profile, Quirk, load_profile
+from relay.server import open_relay
+from relay.testing import RunningRelay, serve_in_thread
+from support.capabilities import missing, need_program
+from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
+from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
+from support.programs import serve
+
+_README = Path(__file__).parents[1] / "README.md"
+_LINUX_ONLY = {
+    *("tos-changed", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
+    *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),
+}
+"""What takes a provider of Linux, or a way of Linux to bring it about."""
+
+
+@dataclass
+class Gambler(Behaviour):
+    """Leaves to chance when to break."""
+
+    draws = True
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        yield Note(f"drew {self.chance()}")
+        raise RuntimeError("lost")
+
+
+def gambling() -> Profile:
+    transparent = load_profile("transparent")
+    return replace(transparent, quirks=(*transparent.quirks, Quirk(Gambler, {}, "assumed", ())))
+
+
+def exchange(sock: socket.socket) -> None:
+    sock.sendall(b"x")
+    assert read_exactly(sock, 1) == b"x"
+
+
+@contextmanager
+def through(nat: RunningRelay, origin: Origin) -> Iterator[socket.socket]:
+    with connect_by_port(nat.address.port, "127.0.0.1", origin.port) as sock:
+        exchange(sock)
+        yield sock
+
+
+def deaf(connection: socket.socket) -> None:
+    """Take one byte and no more, then reset once the client's are in the air."""
+    connection.sendall(connection.recv(1))
+    connection.recv(1, socket.MSG_PEEK)
+    reset(connection)
+
+
+def send_until_reset(sock: socket.socket) -> None:
+    with suppress(ConnectionError):
+        while True:
+            sock.sendall(bytes(65536))
+
+
+def drive_a_nat(backend: str) -> list[Record]:
+    """The events of VMware's quirks, and of what clients and servers do."""
+    with Origin(echo) as origin, Origin(deaf) as resetting, serve_in_thread(backend=backend) as nat:
+        with socket.create_connection(("127.0.0.1", nat.address.port)) as stranger:
+            stranger.sendall(b"\x00\xff" * 8)
+            nat.wait_for("handshake-failed")
+        with refusing_port() as port, pytest.raises(Refused):
+            connect_by_port(nat.address.port, "127.0.0.1", port).close()
+        with through(nat, origin):
+            pass
+        nat.wait_for("flow-ended", because="internal-peer")
+        with through(nat, origin) as sock:
+            reset(sock)
+            nat.wait_for("rst-received", side="internal")
+        with through(nat, origin) as sock:
+            nat.link_down()
+            nat.wait_for("flow-ended", because="link-down-reset")
+        if sys.platform == "linux":
+            with through(nat, resetting) as sock:
+                send_until_reset(sock)
+            nat.wait_for("bytes-lost")
+            with through(nat, origin) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+                nat.wait_for("keepalive-probe")
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)
+                sock.sendall(b"x")
+                nat.wait_for("tos-changed")
+                nat.wait_for("flow-ended", because="tos-reset")
+        return nat.events
+
+
+def drive_the_control(backend: str) -> list[Record]:
+    """The events of a NAT that hides nothing: a server that is dead, a dial that is given up."""
+    settings = ["local-keepalive.server_probes=1"]
+    with Origin(echo) as origin, serve_in_thread("transparent", backend=backend, settings=settings) as nat:
+        nat.set(local_ack={"buffer_bytes": 65536})
+        if sys.platform == "linux":
+            with black_hole() as port, socket.create_connection(("127.0.0.1", nat.address.port)) as sock:
+                sock.sendall(b"\x05\x01\x00")
+                assert read_exactly(sock, 2) == b"\x05\x00"
+                sock.sendall(socks5_request("127.0.0.1", port))
+                nat.wait_for("flow-opened")
+                reset(sock)
+                nat.wait_for("dial-abandoned")
+            with through(nat, origin) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+                nat.freeze("external")
+                nat.wait_for("timed-out", timeout_s=15)
+        else:
+            nat.freeze("external")
+        nat.thaw("external")
+        return nat.events
+
+
+def drive_a_fault(backend: str) -> list[Record]:
+    with Origin(echo) as origin, serve_in_thread(gambling(), backend=backend) as nat:
+        with (
+            socket.create_connection(("127.0.0.1", nat.address.port)) as sock,
+            pytest.raises((OSError, AssertionError)),
+        ):
+            ask(sock, "socks5", "127.0.0.1", origin.port)
+        nat.wait_for("flow-ended")
+        return nat.events
+
+
+def drive_an_end(backend: str) -> list[Record]:
+    records: list[Record] = []
+
+    async def serve_and_drain() -> None:
+        log = EventLog()
+        log.subscribe(records.append)
+        async with open_relay(configure(listen="127.0.0.1:0"), log) as relay:
+            await relay.drain(0.1)
+
+    anyio.run(serve_and_drain, backend=backend)
+    return records
+
+
+def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
+    """The events of a relay that has no descriptors left, as its own file has them."""
+    prefix = (need_program("prlimit"), "--nofile=64:64")
+    with serve(directory, "--backend", backend, prefix=prefix) as served:
+        with crowd(served.port, 64):
+            served.wait_for("accept-paused")
+        served.wait_for("accept-resumed")
+    return served.events()
+
+
+def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
+    records = [*drive_a_nat(backend), *drive_the_control(backend), *drive_a_fault(backend), *drive_an_end(backend)]
+    lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
+    if sys.platform == "linux":
+        lines += drive_into_want(backend, tmp_path)
+    assert [line for line in lines if line.keys() != COMMON_FIELDS.keys() | FIELDS[line["event"]].keys()] == []
+    unseen = FIELDS.keys() - {line["event"] for line in lines}
+    if unseen and unseen <= _LINUX_ONLY:
+        missing(f"this host shows everything but {', '.join(sorted(unseen))}")
+    assert unseen == set()
+
+
+def test_every_record_of_a_flow_names_the_process_of_the_app(backend: str) -> None:
+    if sys.platform != "linux":
+        missing("processes are found by sock_diag")
+    script = (
+        "import socket, sys\n"
+        "s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "s.sendall(b'x'); s.recv(1); print('ready', flush=True); sys.stdin.read()\n"
+    )
+    with Origin(echo) as origin, serve_in_thread(backend=backend, forwards=[f"0:{origin.target}"]) as nat:
+        command = [sys.executable, "-c", script, str(nat.forward_addresses[0].port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as app:
+            assert app.stdout is not None
+            assert app.stdout.readline() == b"ready\n"
+            name = Path(f"/proc/{app.pid}/comm").read_text().rstrip("\n")
+            app.communicate(timeout=10)
+        nat.wait_for("flow-ended")
+        of_flow = [record for record in nat.events if record.flow == 1]
+        assert {record.process for record in of_flow} == {(app.pid, name)}
+        assert json.loads(of_flow[0].as_json(0.0))["process"] == {"pid": app.pid, "name": name}
+
+
+def test_of_an_inbound_flow_the_app_is_the_process_that_was_dialled(backend: str) -> None:
+    if sys.platform != "linux":
+        missing("processes are found by sock_diag")
+    script = (
+        "import socket, sys\n"
+        "l = socket.create_server(('127.0.0.1', 0)); print(l.getsockname()[1], flush=True)\n"
+        "c, _ = l.accept(); c.sendall(c.recv(1)); sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as app:
+        assert app.stdout is not None
+        port = int(app.stdout.readline())
+        with serve_in_thread(backend=backend, inbound=[f"0:127.0.0.1:{port}"]) as nat:
+            with socket.create_connection(("127.0.0.1", nat.inbound_addresses[0].port), timeout=10) as sock:
+                exchange(sock)
+                sock.shutdown(socket.SHUT_WR)
+                process = nat.wait_for("fin-received", side="external").process
+            app.communicate(timeout=10)
+    assert process is not None
+    assert process[0] == app.pid
+
+
+def test_the_readme_has_every_event_with_its_fields() -> None:
+    section = _README.read_text().partition("\n## Event log\n")[2].partition("\n## ")[0]
+    common = [f"* `{name}`: {meaning}" for name, meaning in COMMON_FIELDS.items()]
+    own = {
+        event: "<br>".join(f"`{name}`: {meaning}" for name, meaning in fields.items())
+        for event, fields in FIELDS.items()
+    }
+    events = [f"| `{event}` | {fields or 'none of its own'} |" for event, fields in own.items()]
+    assert [line for line in section.splitlines() if line.startswith(("* `", "| `"))] == [*common, *events]
+
+
+def test_a_field_that_is_not_documented_does_not_get_out() -> None:
+    log = EventLog()
+    log.subscribe(lambda record: None)
+    with pytest.raises(KeyError, match="link-down has no field colour"):
+        log.emit("link-down", colour="red")
+
+
+def test_a_listener_that_raises_is_dropped_and_the_others_are_told() -> None:
+    log = EventLog()
+    told: list[tuple[str, object]] = []
+
+    def broken(record: Record) -> None:
+        raise OSError(28, "No space left on device")
+
+    log.subscribe(broken)
+    log.subscribe(lambda record: told.append((record.event, record.fields.get("error"))))
+    log.emit("link-down")
+    log.emit("opener-vanished")
+    assert [event for event, _ in told] == ["fault", "link-down", "opener-vanished"]
+    assert "No space left on device" in str(told[0][1])
+
+
+def test_json_lines_tell_the_time_in_utc_and_since_the_start(tmp_path: Path) -> None:
+    log = EventLog()
+    path = tmp_path / "events"
+    with path.open("w") as stream:
+        JsonLines(stream, log)(Record("fin-received", 1.25, 7, (42, "ssh"), {"side": "internal"}))
+        log.started_at = 0.0
+        JsonLines(stream, log)(Record("link-down", 0.0000014, None, None, {}))
+        first, second = path.read_text().splitlines()
+    assert json.loads(first) | {"at": ""} == {
+        "at": "",
+        "at_s": 1.25,
+        "event": "fin-received",
+        "flow": 7,
+        "process": {"pid": 42, "name": "ssh"},
+        "side": "internal",
+    }
+    assert json.loads(second) == {
+        "at": "1970-01-01T00:00:00.000+00:00",
+        "at_s": 0.000001,
+        "event": "link-down",
+        "flow": None,
+        "process": None,
+    }
