@@ -1,4 +1,4 @@
-"""The command line: `relay serve`, `relay profiles`, `relay explain`, `relay doctor`.
+"""The command line: `relay serve`, `relay profiles`, `relay explain`, `relay doctor`, `relay demo`.
 
 Data goes to stdout, talk to stderr. A mistake is answered with one line that names it and a hint, and exit code 2; what
 this host cannot do with exit code 3. Every option can be set by an environment variable instead.
@@ -21,6 +21,7 @@ import typer
 from relay import report
 from relay.address import Endpoint
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
+from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
 from relay.eventlog import EventLog, JsonLines
 from relay.fidelity import assess
@@ -51,6 +52,9 @@ SetOption = Annotated[
 ObserverOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
+]
+BackendOption = Annotated[
+    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
 ]
 
 
@@ -122,9 +126,7 @@ def serve(
     allow_open: Annotated[
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
     ] = False,
-    backend: Annotated[
-        str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
-    ] = "asyncio",
+    backend: BackendOption = "asyncio",
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -166,8 +168,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    if backend not in BACKENDS:
-        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
+    _check_backend(backend)
     config = configure(
         profile,
         settings=settings or (),
@@ -215,6 +216,22 @@ def explain(
 def doctor(observer: ObserverOption = None) -> None:
     """Show what this host can see and do, and the remedy for what it cannot."""
     print(report.doctor(survey(observer), colour=_colour(sys.stdout)))  # noqa: T201
+
+
+@app.command()
+def demo(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end instead of text.")] = False,
+    backend: BackendOption = "asyncio",
+    observer: ObserverOption = None,
+) -> None:
+    """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
+    _check_backend(backend)
+    run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
 
 
 async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_endpoint, parse_forward, parse_resolve
 from relay.errors import ConfigError
-from relay.profiles import Profile, load_profile
+from relay.profiles import Profile, adjust_profile, load_profile
 from relay.protocols import Credentials
 
 DEFAULT_LISTEN = "127.0.0.1:1080"
@@ -96,7 +96,7 @@ def configure(
             raise ConfigError(f"{name}: {value:g} is out of range", hint="give seconds, more than 0 and up to 86400")
     check_time_scale(time_scale)
     return RelayConfig(
-        profile=load_profile(profile, tuple(settings)) if isinstance(profile, str) else profile,
+        profile=_profile(profile, tuple(settings)),
         listen=endpoint,
         forwards=specs["--forward"],
         inbound=specs["--inbound"],
@@ -123,6 +123,12 @@ def check_time_scale(value: float) -> None:
         raise ConfigError(
             f"--time-scale: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}"
         )
+
+
+def _profile(profile: str | Profile, settings: tuple[str, ...]) -> Profile:
+    if isinstance(profile, str):
+        return load_profile(profile, settings)
+    return adjust_profile(profile, settings) if settings else profile
 
 
 def _credentials(text: str | None) -> Credentials | None:

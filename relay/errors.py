@@ -18,6 +18,8 @@ class RelayError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # for those who meet it in a traceback
 
 
 class ConfigError(RelayError):

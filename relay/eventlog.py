@@ -13,7 +13,41 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, TextIO
+
+
+class EventType(StrEnum):
+    """What can happen, by name; `FIELDS` has what each one tells. A plain string does wherever a member does."""
+
+    RELAY_STARTED = "relay-started"
+    RELAY_DRAINING = "relay-draining"
+    RELAY_STOPPED = "relay-stopped"
+    ACCEPT_PAUSED = "accept-paused"
+    ACCEPT_RESUMED = "accept-resumed"
+    HANDSHAKE_FAILED = "handshake-failed"
+    FLOW_OPENED = "flow-opened"
+    FLOW_CONNECTED = "flow-connected"
+    DIAL_FAILED = "dial-failed"
+    DIAL_ABANDONED = "dial-abandoned"
+    OPENER_VANISHED = "opener-vanished"
+    TOS_CHANGED = "tos-changed"
+    KEEPALIVE_PROBE = "keepalive-probe"
+    FIN_RECEIVED = "fin-received"
+    RST_RECEIVED = "rst-received"
+    TIMED_OUT = "timed-out"
+    LINK_DOWN = "link-down"
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    SETTINGS_CHANGED = "settings-changed"
+    CHANCE_DRAWN = "chance-drawn"
+    FIN_SENT = "fin-sent"
+    RST_SENT = "rst-sent"
+    DEAFENED = "deafened"
+    BYTES_LOST = "bytes-lost"
+    NOTE = "note"
+    FLOW_ENDED = "flow-ended"
+    FAULT = "fault"
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "relay-started": {

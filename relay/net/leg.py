@@ -57,6 +57,7 @@ class Leg:
         "_ended",
         "_engine",
         "_finish_pending",
+        "_undelivered_bytes",
         "_winding_down",
         "accepted_bytes",
         "ask_tos",
@@ -93,6 +94,7 @@ class Leg:
         self.ask_tos: Callable[[], None] | None = None
         """Called before every read and after every write, where the TOS byte can only be had by asking."""
         self._ended = False
+        self._undelivered_bytes = 0  # written when it had broken
         self._finish_pending = False
         self._winding_down = False
         engine.watch(self)
@@ -139,13 +141,12 @@ class Leg:
     def write(self, data: bytes | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
         self.accepted_bytes += len(data)
-        if self.unsent or not self.writable or self.frozen:
-            if not self.broken:
-                self.unsent += data
-            return
-        sent = self._send(data)
-        if sent < len(data) and not self.broken:
-            self.unsent += data[sent:]
+        sent = 0 if self.unsent or not self.writable or self.frozen else self._send(data)
+        if sent < len(data):
+            if self.broken:
+                self._undelivered_bytes += len(data) - sent
+            else:
+                self.unsent += data[sent:]
         if self.ask_tos is not None:
             self.ask_tos()
 
@@ -157,6 +158,9 @@ class Leg:
             with memoryview(self.unsent) as view:
                 sent = self._send(view)
             del self.unsent[:sent]
+        if self.broken:
+            self._undelivered_bytes += len(self.unsent)
+            self.unsent.clear()
         if self._finish_pending and not self.unsent:
             self._shutdown()
         if self.ask_tos is not None and not self.closed:
@@ -176,7 +180,6 @@ class Leg:
             sent = 0
         except OSError as error:
             self.broken = error.errno or errno.ECONNRESET
-            self.unsent.clear()
             self.readable = True  # what it sent before it broke is still to be read
             return 0
         if sent < len(data):
@@ -224,7 +227,7 @@ class Leg:
 
     def unacked_bytes(self) -> int:
         """How many bytes written to this leg its peer has not acknowledged, as far as the host can tell."""
-        return len(self.unsent) + (unsent_bytes(self.sock) or 0)
+        return self._undelivered_bytes + len(self.unsent) + (unsent_bytes(self.sock) or 0)
 
     def unread_bytes(self) -> int:
         """How many bytes the peer has sent, and been acknowledged, that were not read."""

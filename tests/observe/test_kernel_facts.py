@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from observe.conftest import Connect, EpollHost, readable, set_tos
 from relay.observe.bpf import accept, drop, load_byte, program
 from relay.observe.drops import drops_of, segments_in
 from relay.observe.ends import ends_of
 from relay.observe.sock_diag import SockDiag, SocketInfo
 from relay.observe.socket_filter import deafen, withholding_program
 from relay.observe.tcp_info import tcp_info
-from tests.observe.conftest import Connect, EpollHost, readable, set_tos
 
 SO_ATTACH_FILTER = 26
 SO_DETACH_FILTER = 27

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from observe.conftest import Connect, Namespace, peer_process
 from relay.observe import Process, owner_of
 from relay.observe.owner import process_with_socket
-from tests.observe.conftest import Connect, Namespace, peer_process
 
 
 @pytest.fixture(autouse=True)

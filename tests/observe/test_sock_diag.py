@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from observe.conftest import REPOSITORY, Connect, set_tos
 from relay.observe.ends import ends_of
 from relay.observe.sock_diag import SockDiag
-from tests.observe.conftest import REPOSITORY, Connect, set_tos
 
 
 @pytest.fixture

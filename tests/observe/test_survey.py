@@ -10,13 +10,13 @@ from typing import ClassVar
 
 import pytest
 
+from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
 from relay.errors import ConfigError, Unsupported
 from relay.events import Fact
 from relay.observe import OBSERVERS, Fidelity, Host, TosWatch, survey
 from relay.observe.self_test import deafness_self_test, tos_self_test
 from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
-from tests.observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
 
 
 @pytest.fixture
@@ -212,6 +212,7 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
         "DEAFNESS approximate",
         "refused socket-filter",
         "refused sock-diag",
+        "refused in-process",
         "refused tcp-info",
     ]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from observe.conftest import Connect, set_tos
 from relay.observe import save_syn, syn_tos
-from tests.observe.conftest import Connect, set_tos
 
 
 @pytest.fixture(autouse=True)

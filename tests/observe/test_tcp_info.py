@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from observe.conftest import Connect, EpollHost, readable, reset
 from relay.observe.self_test import keepalive_self_test
 from relay.observe.tcp_info import SWEEP_S, TcpInfoProvider, probes_between, tcp_info
-from tests.observe.conftest import Connect, EpollHost, readable, reset
 
 
 def reading(**fields: int) -> bytes:

@@ -1,0 +1,100 @@
+"""A relay's options as Python programs give them.
+
+They are those of `relay.config.configure`, with a type, so that an editor can offer them. The command line spells the
+settings of behaviours as text, `tos-reset.mask=252`; here they may also be a mapping,
+
+    settings={"tos_reset": {"mask": 0xFC}}
+
+and what is wrong with one is told in that spelling. A behaviour with no settings at all, `{}`, is there with its
+defaults, also where the profile has it not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeAlias, TypedDict
+
+from relay.config import RelayConfig, configure
+from relay.errors import ConfigError
+from relay.profiles import Profile
+
+Settings: TypeAlias = Mapping[str, Mapping[str, object]]
+"""Behaviours' settings by behaviour and name: `{"tos_reset": {"mask": 0xFC}}`."""
+
+
+class RelayOptions(TypedDict, total=False):
+    """What `open_relay` and `serve_in_thread` take beside the profile and where to listen. Times are in seconds."""
+
+    settings: Iterable[str] | Settings
+    """What differs from the profile, for each behaviour; or `BEHAVIOUR.SETTING=VALUE`, as on the command line."""
+    forwards: Iterable[str]
+    """Port forwards, `[BIND:]PORT:HOST:PORT`; port 0 picks one."""
+    inbound: Iterable[str]
+    """Likewise, to servers of the guest's: what is dialled is then the app under test."""
+    auth: str | None
+    """USER:PASS that the proxy asks everybody for."""
+    allow_open: bool
+    """Serve everybody, also beyond loopback."""
+    observer: str | None
+    """The provider of facts to use, or `none`."""
+    strict: bool
+    """Do not start if a quirk is impossible on this host."""
+    resolve: Iterable[str]
+    """Names to answer ourselves, `NAME:PORT:ADDRESS`."""
+    source: str | None
+    """The address to dial from."""
+    handshake_timeout_s: float
+    """How long a client has to say what it wants."""
+    connect_timeout_s: float
+    """How long a destination has to answer."""
+    drain_timeout_s: float
+    """How long flows have to end by themselves, where somebody drains the relay."""
+    time_scale: float
+    """What behaviours' delays are divided by."""
+    seed: int | None
+    """What everything left to chance follows from; None picks one."""
+
+
+def configured(profile: str | Profile, listen: str | None, options: RelayOptions) -> RelayConfig:
+    """Check and put together what a relay is told to do.
+
+    Raises:
+        ConfigError: an option or a setting is wrong.
+    """
+    settings = options.get("settings", ())
+    with worded_for_python(settings if isinstance(settings, Mapping) else {}) as spelt:
+        told = options.copy()
+        told["settings"] = spelt if isinstance(settings, Mapping) else settings
+        return configure(profile, listen=listen, **told)
+
+
+@contextmanager
+def worded_for_python(settings: Settings) -> Iterator[list[str]]:
+    """Give the settings in the command line's spelling; what is wrong with one is told in Python's.
+
+    Raises:
+        ConfigError: as whatever is done with them does.
+    """
+    here = dict(_spellings(settings))
+    try:
+        yield list(here)
+    except ConfigError as error:
+        wrong = next((text for text in here if str(error).startswith(f"--set {text}:")), None)
+        if wrong is None:
+            raise
+        raise ConfigError(str(error).replace(f"--set {wrong}", here[wrong], 1), hint=error.hint) from None
+
+
+def _spellings(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, values in settings.items():
+        behaviour = name.replace("_", "-")
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{name}={values!r}: not a mapping of settings", hint=f"give them by name: {name}={{SETTING: VALUE}}"
+            )
+        if not values:
+            yield f"{behaviour}.enabled=true", f"{name}={{}}"
+        for key, value in values.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{behaviour}.{key}={text}", f"{name}={{{key!r}: {value!r}}}"

@@ -1,0 +1,200 @@
+"""A process that has less than Linux: run as `python -m support.poor_host PLATFORM BACKEND`, it prints how a relay fares.
+
+    bare      Linux without epoll, netlink, packet sockets and every socket option that not all systems have
+    darwin    the same, and it calls itself macOS
+    win32     the same, and it calls itself Windows: no fcntl, termios, resource and SIGUSR1 either
+
+The async libraries are imported before, for they are to go on as they are; relay is imported after. What is printed is
+JSON: each check's name, and `ok` or its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: F401 - before anything is taken away, here and below
+import contextlib
+import importlib
+import io
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio.from_thread
+import anyio.to_thread
+import trio
+import typer
+
+_EVERYWHERE = {
+    *("AF_UNSPEC", "AF_INET", "AF_INET6", "TCP_NODELAY", "SO_REUSEADDR", "SO_KEEPALIVE", "SO_LINGER", "SO_ERROR"),
+    *("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_TYPE", "SO_ACCEPTCONN"),
+}
+_NOT_ON_WINDOWS = ("fcntl", "termios", "resource", "pwd", "grp")
+
+
+def become(platform: str) -> None:
+    """Take away what the platform has not."""
+    anyio.run(anyio.sleep, 0, backend="asyncio")  # both libraries look at the platform when they first run
+    trio.run(trio.sleep, 0)
+    typer.main.get_command(typer.Typer(callback=lambda: None))
+    for name in dir(socket):
+        if name.startswith(("AF_", "SO_", "TCP_")) and name not in _EVERYWHERE:
+            delattr(socket, name)
+    for module, name in ((select, "epoll"), (os, "splice"), (os, "eventfd"), (os, "pidfd_open")):
+        if hasattr(module, name):
+            delattr(module, name)
+    if platform != "bare":
+        sys.platform = platform
+    if platform == "win32":
+        for name in _NOT_ON_WINDOWS:
+            sys.modules[name] = None  # type: ignore[assignment]
+        del signal.SIGUSR1
+
+
+def import_everything() -> None:
+    import relay  # noqa: PLC0415 - not before the platform is what it is to be
+
+    for module in pkgutil.walk_packages(relay.__path__, "relay."):
+        if module.name != "relay.__main__":  # which runs
+            importlib.import_module(module.name)
+
+
+def carry_bytes_and_a_half_close(backend: str) -> None:
+    from relay.testing import serve_in_thread  # noqa: PLC0415
+    from support.clients import connect_by_port  # noqa: PLC0415
+    from support.origins import Origin, read_to_end  # noqa: PLC0415
+
+    payload = os.urandom(3 << 20)
+
+    def answer_after_the_end(connection: socket.socket) -> None:
+        connection.sendall(read_to_end(connection)[::-1])
+
+    with Origin(answer_after_the_end) as origin, serve_in_thread("transparent", backend=backend) as nat:
+        for front_end in ("socks4", "socks5", "http-connect"):
+            with connect_by_port(nat.address.port, "127.0.0.1", origin.port, front_end=front_end) as sock:
+                sock.sendall(payload)
+                sock.shutdown(socket.SHUT_WR)
+                assert read_to_end(sock) == payload[::-1]
+        for number in (1, 2, 3):
+            ended = nat.wait_for("flow-ended", bytes_out=len(payload), because="internal-peer")
+            assert (ended.fields["internal"], ended.fields["external"]) == ("fin", "fin"), number
+
+
+def carry_a_reset(backend: str) -> None:
+    from relay.testing import serve_in_thread  # noqa: PLC0415
+    from support.clients import connect_by_port  # noqa: PLC0415
+    from support.origins import Origin, Recorder, read_exactly, read_until_over, reset  # noqa: PLC0415
+
+    def say_and_reset(connection: socket.socket) -> None:
+        connection.sendall(b"last words")
+        connection.recv(1)
+        reset(connection)
+
+    recorder = Recorder()
+    with serve_in_thread("transparent", backend=backend) as nat:
+        with Origin(say_and_reset) as origin, connect_by_port(nat.address.port, "127.0.0.1", origin.port) as sock:
+            assert read_exactly(sock, 10) == b"last words"
+            sock.sendall(b"x")
+            assert read_until_over(sock) == (b"", "rst")
+        with Origin(recorder) as origin, connect_by_port(nat.address.port, "127.0.0.1", origin.port) as sock:
+            sock.sendall(b"x")
+            assert read_exactly(sock, 1) == b"x"
+            reset(sock)
+            assert recorder.take()[0].how == "rst"
+
+
+def carry_20_flows_at_once(backend: str) -> None:
+    from relay.testing import serve_in_thread  # noqa: PLC0415
+    from support.clients import connect_by_port  # noqa: PLC0415
+    from support.origins import Origin, echo, read_to_end  # noqa: PLC0415
+
+    echoed: list[int] = []
+
+    def exchange(number: int) -> None:
+        payload = bytes([number]) * 200_000
+        with connect_by_port(nat.address.port, "127.0.0.1", origin.port) as sock:
+            sender = threading.Thread(target=lambda: (sock.sendall(payload), sock.shutdown(socket.SHUT_WR)))
+            sender.start()
+            assert read_to_end(sock) == payload
+            sender.join()
+        echoed.append(number)
+
+    with Origin(echo) as origin, serve_in_thread(backend=backend) as nat:
+        clients = [threading.Thread(target=exchange, args=(number,)) for number in range(20)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert sorted(echoed) == list(range(20))
+
+
+def label_what_is_missing(backend: str) -> None:
+    from relay.cli import run  # noqa: PLC0415
+    from relay.observe import Fidelity, survey  # noqa: PLC0415
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert run(["doctor"]) == 0
+        assert run(["explain", "vmware-fusion"]) == 0
+    for support in survey().support.values():
+        assert support.fidelity.value in said.getvalue()
+        assert support.remedy or support.fidelity is not Fidelity.IMPOSSIBLE
+    if sys.platform != "linux":
+        complaint = io.StringIO()
+        with contextlib.redirect_stderr(complaint):
+            assert run(["serve", "--backend", backend, "--strict", "--listen", "127.0.0.1:0"]) == 3
+        assert complaint.getvalue().startswith("relay: --strict: this host cannot show ")
+        assert "\nhint: " in complaint.getvalue()
+
+
+def serve_until_interrupted(backend: str) -> None:
+    from relay.cli import run  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as directory:
+        port_file = Path(directory, "ports")
+
+        def interrupt_when_ready() -> None:
+            while not port_file.exists():
+                time.sleep(0.01)  # a file cannot be waited on
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt_when_ready).start()
+        arguments = ["--backend", backend, "--listen", "127.0.0.1:0", "--port-file", str(port_file)]
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            assert run(["serve", *arguments]) == 0
+        assert "relay stopped" in said.getvalue()
+
+
+CHECKS: tuple[Callable[[str], None], ...] = (
+    carry_bytes_and_a_half_close,
+    carry_a_reset,
+    carry_20_flows_at_once,
+    label_what_is_missing,
+    serve_until_interrupted,
+)
+
+
+def main(platform: str, backend: str) -> None:
+    become(platform)
+    import_everything()
+    results = {}
+    for check in CHECKS:
+        try:
+            check(backend)
+        except BaseException:
+            results[check.__name__] = traceback.format_exc()
+        else:
+            results[check.__name__] = "ok"
+    print(json.dumps(results))  # noqa: T201 - read by the test
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
