@@ -220,7 +220,9 @@ def doctor(observer: ObserverOption = None) -> None:
 
 @app.command()
 def demo(
-    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end instead of text.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", envvar="RELAY_JSON", help="One JSON object at the end instead of text.")
+    ] = False,
     backend: BackendOption = "asyncio",
     observer: ObserverOption = None,
 ) -> None:

@@ -11,13 +11,17 @@ defaults, also where the profile has it not.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, cast
 
+from relay.behaviours import installed_behaviours
 from relay.config import RelayConfig, configure
 from relay.errors import ConfigError
 from relay.profiles import Profile
+
+__tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 
 Settings: TypeAlias = Mapping[str, Mapping[str, object]]
 """Behaviours' settings by behaviour and name: `{"tos_reset": {"mask": 0xFC}}`."""
@@ -69,6 +73,25 @@ def configured(profile: str | Profile, listen: str | None, options: RelayOptions
         return configure(profile, listen=listen, **told)
 
 
+def from_keywords(keywords: Mapping[str, object]) -> RelayOptions:
+    """Options, where every keyword whose value is a mapping holds settings of the behaviour of that name.
+
+    Raises:
+        ConfigError: some other keyword is no option.
+    """
+    known = RelayOptions.__annotations__.keys() - {"settings"}
+    settings = {name: value for name, value in keywords.items() if isinstance(value, Mapping)}
+    options = {name: value for name, value in keywords.items() if name not in settings}
+    for name, value in options.items():
+        if name.replace("_", "-") in installed_behaviours():
+            raise _not_a_mapping(name, value)
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"there is no option {name!r}", hint=f"{guess}the options: {', '.join(sorted(known))}")
+    return cast("RelayOptions", {**options, "settings": settings})
+
+
 @contextmanager
 def worded_for_python(settings: Settings) -> Iterator[list[str]]:
     """Give the settings in the command line's spelling; what is wrong with one is told in Python's.
@@ -90,11 +113,13 @@ def _spellings(settings: Settings) -> Iterator[tuple[str, str]]:
     for name, values in settings.items():
         behaviour = name.replace("_", "-")
         if not isinstance(values, Mapping):
-            raise ConfigError(
-                f"{name}={values!r}: not a mapping of settings", hint=f"give them by name: {name}={{SETTING: VALUE}}"
-            )
+            raise _not_a_mapping(name, values)
         if not values:
             yield f"{behaviour}.enabled=true", f"{name}={{}}"
         for key, value in values.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             yield f"{behaviour}.{key}={text}", f"{name}={{{key!r}: {value!r}}}"
+
+
+def _not_a_mapping(name: str, value: object) -> ConfigError:
+    return ConfigError(f"{name}={value!r}: no mapping of settings", hint=f"name them: {name}={{'SETTING': VALUE}}")

@@ -30,7 +30,7 @@ from relay.net.connect import Connector
 from relay.net.engine import Engine
 from relay.net.listen import Listener, open_listener
 from relay.observe import save_syn, survey
-from relay.profiles import adjust_profile
+from relay.profiles import Profile, adjust_profile
 
 
 class Relay:
@@ -54,6 +54,11 @@ class Relay:
     def flow_count(self) -> int:
         """How many flows are open."""
         return len(self._driver.flows)
+
+    @property
+    def profile(self) -> Profile:
+        """What flows are made with from now on: the profile it was started with, and what `adjust` made of it."""
+        return self._driver.profile
 
     def forward(self, spec: ForwardSpec, opener: Side = Side.INTERNAL) -> Endpoint:
         """Open one more port forward and return where it listens.
@@ -94,6 +99,20 @@ class Relay:
         check_time_scale(value)
         self._driver.limits = replace(self._driver.limits, time_scale=value)
 
+    @property
+    def seed(self) -> int:
+        """What is left to chance follows from this, and from the number of flows since it was set."""
+        return self._driver.seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._driver.reseed(value)
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether some flow's records are held back for a moment, until its process is known."""
+        return self._driver.holds_records
+
     def adjust(self, *settings: str) -> None:
         """Change settings, `BEHAVIOUR.SETTING=VALUE`, for flows that are opened from now on.
 
@@ -115,6 +134,7 @@ class Relay:
             await self._driver.wait_until_idle()
 
     def open_listeners(self) -> None:
+        """Begin to serve; `open_relay` does."""
         config = self.config
         if config.listen is not None:
             self.address = self._listen(config.listen, "--listen", lambda: ProxyConversation(config.auth))
@@ -171,7 +191,7 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
     assessed = assess(config.profile, surveyed, forwards=bool(config.forwards or config.inbound))
     if config.strict:
         demand_possible(assessed)
-    failure: Exception | None = None
+    failure: BaseException | None = None
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
@@ -186,8 +206,10 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
             relay.open_listeners()
             tasks.start_soon(engine.run)
             yield relay
-        except Exception as raised:
-            failure = raised
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as raised:
+            failure = raised  # Ctrl-C and a test's own skip too: a task group would wrap it
         finally:
             flows_ended = relay.stop()
             # Not before the last flow's own records, which may be held back until their process is known.

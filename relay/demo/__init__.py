@@ -48,6 +48,7 @@ def _judge(closed: list[StoryClosed]) -> None:
     if broken := [story for story in closed if story.broken]:
         told = "; ".join(f"{story.story.name}: {broken_promise(each)}" for story in broken for each in story.broken)
         raise RelayError(f"demo: {told}", hint="on a busy host try again; else please report it with --json")
-    for story in closed:
-        if story.obstacle is not None:
-            raise Unsupported(f"demo: {story.story.name} cannot be shown here: {story.obstacle}", hint=story.obstacle.hint)
+    if missing := {story.story.name: story.obstacle for story in closed if story.obstacle is not None}:
+        told = "; ".join(f"{name} is not shown: {obstacle}" for name, obstacle in missing.items())
+        remedies = dict.fromkeys(obstacle.hint for obstacle in missing.values())
+        raise Unsupported(f"demo: {told}", hint="; ".join(remedies))

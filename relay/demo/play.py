@@ -8,17 +8,19 @@ cannot show is not played; its `StoryClosed` comes at once, and says why and wha
 
 from __future__ import annotations
 
-import concurrent.futures
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TypeAlias
 
 from relay.demo.stories import STORIES, Beat, Outcome, Story
 from relay.errors import Unsupported
 from relay.fidelity import QuirkFidelity, assess
 from relay.observe import Fidelity, Support, survey
+from relay.observe.in_process import watching
 from relay.profiles import Profile, load_profile
 from relay.testing import RunningRelay, serve_in_thread
 
@@ -95,16 +97,17 @@ class StoryClosed:
 Item: TypeAlias = StoryOpened | Row | StoryClosed
 
 
-def play_stories(backend: str, observer: str | None, stories: Sequence[Story] = STORIES) -> Iterator[Item]:
+def play_stories(backend: str, observer: str | None, stories: Sequence[Story] = STORIES) -> Generator[Item, None, None]:
     """Start a relay for each profile and play the stories through them.
 
     Raises:
         ConfigError: there is no such observer.
         Unsupported: the observer does not work here.
     """
-    surveyed = survey(observer)
     profiles = [load_profile(name) for name in PROFILES]
     with ExitStack() as stack:
+        stack.enter_context(watching())  # the app is of this process: where the kernel tells nothing, its sockets do
+        surveyed = survey(observer)
         relays = [
             stack.enter_context(serve_in_thread(profile, backend=backend, observer=observer)) for profile in profiles
         ]
@@ -119,22 +122,23 @@ def play_stories(backend: str, observer: str | None, stories: Sequence[Story] = 
 
 def play_story(
     story: Story, relays: Sequence[RunningRelay], performances: tuple[Performance, ...]
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Play one story through these relays, one performance through each."""
     yield StoryOpened(story, performances)
     for each in performances:
         if each.support is not None and each.support.fidelity is Fidelity.IMPOSSIBLE:
-            obstacle = Unsupported(f"{story.quirk}: {each.support.how}", hint=each.support.remedy)
+            obstacle = Unsupported(f"{story.quirk} is impossible here: {each.support.how}", hint=each.support.remedy)
             yield StoryClosed(story, performances, obstacle)
             return
     with ExitStack() as stack:
-        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(len(relays), "demo"))
         actors = [_Actor(story, relay, each) for relay, each in zip(relays, performances, strict=True)]
         for actor in actors:
             stack.callback(actor.close)
+        # Left first, after Ctrl-C too: it waits for the actors, and one that still plays cannot be closed.
+        pool = stack.enter_context(ThreadPoolExecutor(len(relays), "demo"))
         somebody_ended: bool | None = None
         while not all(actor.over for actor in actors):
-            beats = _advance(pool, actors, somebody_ended)
+            beats = list(pool.map(_Actor.advance, actors, repeat(somebody_ended)))
             if any(beats):
                 yield Row(tuple(beats))
             somebody_ended = any(timed is None or timed.beat.final for timed in beats)
@@ -174,13 +178,3 @@ class _Actor:
 
     def close(self) -> None:
         self._script.close()
-
-
-def _advance(
-    pool: concurrent.futures.Executor, actors: Sequence[_Actor], somebody_ended: bool | None
-) -> list[TimedBeat | None]:
-    playing = [pool.submit(actor.advance, somebody_ended) for actor in actors]
-    try:
-        return [each.result() for each in playing]
-    finally:
-        concurrent.futures.wait(playing)  # interrupted: a script that still plays cannot be closed

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Any, TextIO
 
 from relay.demo.play import PROFILES, Item, Performance, Row, StoryClosed, StoryOpened
 from relay.observe import Fidelity
-from relay.profiles import Evidence
+from relay.profiles import Evidence, Quirk
 
 WIDTH = 80
 _TIME = 7  # columns: " 0.0 s "
@@ -32,6 +32,7 @@ JSON_KEYS: Mapping[str, str] = {
     "duration_s": "how long it all took, in seconds",
     "stories[].name": "tos-change, dead-server or abandoned-handshake",
     "stories[].title": "what it is about",
+    "stories[].moral": "what an app behind the NAT must expect",
     "stories[].quirk": "the behaviour that it shows",
     "stories[].verdict": "as-promised, broken or not-shown",
     "stories[].obstacle": "why this host cannot show it, or null",
@@ -63,6 +64,7 @@ class Screen:
         self._stream = stream
         self._colour = colour
         self._number = 0
+        self._heads_due = False
 
     def show(self, item: Item) -> None:
         match item:
@@ -77,26 +79,30 @@ class Screen:
     def conclude(self, closed: Iterable[StoryClosed], duration_s: float) -> None:
         """Say how it all went."""
         verdicts = [story.verdict for story in closed]
-        good = verdicts.count("as-promised")
-        said = f"{good} of {len(verdicts)} stories came out as the profiles promise, in {duration_s:.1f} s."
-        self._write([self._painted(said, _GREEN if good == len(verdicts) else _RED)])
-        if good:
-            self._write(["Now your own app: relay serve --profile vmware-fusion"])
+        good, missing = verdicts.count("as-promised"), verdicts.count("not-shown")
+        aside = f", {missing} not shown" if missing else ""
+        said = f"{good} of {len(verdicts)} stories came out as the profiles promise{aside}; {duration_s:.1f} s."
+        self._write(["", self._painted(said, _GREEN if good == len(verdicts) else _RED)])
+        self._write(["Now your own app: relay serve --profile vmware-fusion"])
 
     def introduce(self) -> None:
         """Say what is to be seen."""
         said = (
-            "One app and one server, through two relays at once: a plain NAT's stand-in, and VMware's. "
-            "A bar between the columns: here the two part."
+            "The same app and the same server, through two relays at once: on the left one as plain as a kernel NAT, "
+            "on the right one like VMware's. A bar between them: here the two part."
         )
         self._write(textwrap.wrap(said, WIDTH))
 
     def _opening(self, opened: StoryOpened) -> Iterator[str]:
         yield ""
         yield self._painted(f"{self._number}. {opened.story.name}: {opened.story.title}", _BOLD)
-        yield self._painted(" " * (_TIME + _WHO) + (" " * _BAR).join(f"{name:{_CELL}}" for name in PROFILES), _BOLD)
+        self._heads_due = True
 
     def _row(self, row: Row) -> Iterator[str]:
+        if self._heads_due:
+            heads = (" " * _BAR).join(f"{name:{_CELL}}" for name in PROFILES)
+            yield self._painted(f"{' ' * (_TIME + _WHO)}{heads}".rstrip(), _BOLD)
+            self._heads_due = False
         first = next(timed for timed in row.beats if timed is not None)
         at = f"{max(timed.at_s for timed in row.beats if timed is not None):4.1f} s "
         if not first.beat.who:
@@ -111,24 +117,30 @@ class Screen:
 
     def _closing(self, closed: StoryClosed) -> Iterator[str]:
         if closed.obstacle is not None:
-            yield from self._block(f"not shown: this host cannot: {closed.obstacle}", _YELLOW)
+            yield from self._block(f"not shown: {closed.obstacle}", _YELLOW)
             if closed.obstacle.hint:
                 yield from self._block(f"remedy: {closed.obstacle.hint}", _YELLOW)
             return
-        for each in closed.performances:
-            if each.support is not None and each.support.fidelity is Fidelity.APPROXIMATE:
-                yield from self._block(f"approximate here, in {each.name}: {each.support.how}", _YELLOW)
         for each in closed.broken:
             yield from self._block(f"NOT AS PROMISED: {broken_promise(each)}", _RED)
         if not closed.broken:
-            yield from self._block("as promised by both", _GREEN)
+            yield from self._block(f"As both profiles promise: {closed.story.moral}", _GREEN)
+        for each in closed.performances:
+            if each.support is not None and each.support.fidelity is Fidelity.APPROXIMATE:
+                yield from self._block(f"approximate here in {each.name}: {each.support.how}", _YELLOW)
         quirk = closed.performances[-1].quirk
         if quirk is not None:
-            for evidence in quirk.quirk.evidence[:_SENTENCES]:
-                yield from self._block(f"{quirk.quirk.status}: {evidence.says} ({evidence.source})", _DIM)
+            yield from self._evidence(quirk.quirk)
 
-    def _block(self, text: str, colour: str) -> Iterator[str]:
-        for line in _wrapped(text, " " * _TIME):
+    def _evidence(self, quirk: Quirk) -> Iterator[str]:
+        yield from self._block(f"evidence for {quirk.name}, {quirk.status}:", _DIM)
+        for source, told in groupby(quirk.evidence[:_SENTENCES], lambda evidence: evidence.source):
+            for evidence in told:
+                yield from self._block(evidence.says, _DIM, mark="- ")
+            yield from self._block(source, _DIM, mark="  ")
+
+    def _block(self, text: str, colour: str, *, mark: str = "") -> Iterator[str]:
+        for line in _wrapped(text, " " * _TIME + mark):
             yield self._painted(line, colour)
 
     def _painted(self, text: str, colour: str) -> str:
@@ -162,6 +174,7 @@ def _story(closed: StoryClosed) -> dict[str, Any]:
     return {
         "name": closed.story.name,
         "title": closed.story.title,
+        "moral": closed.story.moral,
         "quirk": closed.story.quirk,
         "verdict": closed.verdict,
         "obstacle": str(closed.obstacle) if closed.obstacle is not None else None,
@@ -195,5 +208,10 @@ def _evidence(evidence: Evidence) -> dict[str, str]:
 
 def _wrapped(text: str, head: str) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=head, subsequent_indent=" " * _TIME, break_long_words=False, break_on_hyphens=False
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
     )

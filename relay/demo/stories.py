@@ -55,6 +55,8 @@ class Story:
 
     name: str
     title: str
+    moral: str
+    """What an app behind the NAT must expect."""
     quirk: str
     play: Callable[[RunningRelay], Script]
     promise: Callable[[Settings | None], Outcome]
@@ -115,7 +117,7 @@ def dead_server(nat: RunningRelay) -> Script:
             yield Beat("", "The server falls silent: from now on nothing that it sends arrives.")
             fate = yield from _wait_for_the_end(sock, silent_at_s)
             segments = server.segments_in() - segments_before
-            yield Beat("server", f"{segments} segments since then" if segments else "not one segment since then")
+            yield Beat("server", f"hears {segments} segments without data" if segments else "hears not one segment")
         finally:
             nat.thaw("external")
         found_dead = fate in ("ETIMEDOUT", "ECONNRESET")  # a reset, where the relay cannot fall silent itself
@@ -169,8 +171,7 @@ def abandoned_handshake(nat: RunningRelay) -> Script:
         if visit is None:
             yield Beat("server", f"nobody calls within {_CALLS_WITHIN_S:g} s")
         else:
-            said = "" if visit.said else "no word, "
-            yield Beat("server", f"{visit.at_s - recovered_at_s:.1f} s later a call: {said}{visit}")
+            yield Beat("server", f"is called {visit.at_s - recovered_at_s:.1f} s later: {visit}")
         return Outcome(
             app="answered" if answered else "gave up", server=f"a call: {visit}" if visit is not None else "no call"
         )
@@ -185,6 +186,7 @@ STORIES = (
     Story(
         "tos-change",
         "the app marks its packets after connecting, as ssh and git do",
+        "behind VMware a session dies of a mark on its packets.",
         "tos-reset",
         tos_change,
         _promise_of_tos_change,
@@ -192,6 +194,7 @@ STORIES = (
     Story(
         "dead-server",
         "TCP keepalive, and a server that is gone",
+        "behind VMware keepalive finds no server dead; a heartbeat of the app's own would.",
         "local-keepalive",
         dead_server,
         _promise_of_dead_server,
@@ -199,6 +202,7 @@ STORIES = (
     Story(
         "abandoned-handshake",
         "the app gives up before it is connected",
+        "behind VMware a server gets calls from apps that are gone.",
         "precomplete-handshake",
         abandoned_handshake,
         _promise_of_abandoned_handshake,
