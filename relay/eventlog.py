@@ -49,6 +49,7 @@ class EventType(StrEnum):
     FLOW_ENDED = "flow-ended"
     FAULT = "fault"
 
+
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "relay-started": {
         "profile": "the profile's name",
@@ -135,6 +136,7 @@ class Record:
         return replace(self, process=process)
 
     def as_json(self, started_at: float) -> str:
+        """The record as one JSON object; `started_at` is the log's, on the wall clock."""
         at = datetime.fromtimestamp(started_at + self.at_s, UTC).isoformat(timespec="milliseconds")
         process = {"pid": self.process[0], "name": self.process[1]} if self.process else None
         head = {"at": at, "at_s": round(self.at_s, 6), "event": self.event, "flow": self.flow, "process": process}
@@ -170,10 +172,12 @@ class EventLog:
     def emit(
         self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any
     ) -> None:
+        """Make a record and hand it on; the fields are those of `FIELDS`."""
         if self._listeners:
             self.hand_on(self.record(event, flow=flow, process=process, **fields))
 
     def hand_on(self, record: Record) -> None:
+        """Tell every listener of a record."""
         for listener in list(self._listeners):
             try:
                 listener(record)

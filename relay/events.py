@@ -29,6 +29,7 @@ class Side(enum.Enum):
 
     @property
     def other(self) -> Side:
+        """The opposite end."""
         return Side.EXTERNAL if self is Side.INTERNAL else Side.INTERNAL
 
 

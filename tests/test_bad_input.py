@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,14 +76,12 @@ def test_nonsense_is_answered_where_its_protocol_has_words_and_the_log_says_why(
             assert bool(got) is bool(answer)
 
 
-def test_an_answer_to_nonsense_arrives_whole_however_much_was_sent(backend: str) -> None:
+def test_an_answer_to_nonsense_arrives_whole_even_if_all_was_sent_before_it_is_read(backend: str) -> None:
     with serving(backend) as nat, client(nat) as sock:
-        sender = threading.Thread(
-            target=_send_all, args=(sock, b"GET http://a.test/ HTTP/1.1\r\nX: " + b"a" * (4 << 20))
-        )
-        sender.start()
+        # Were the rest left unread, the close would be a RST, and that takes the answer back.
+        sock.sendall(b"GET http://a.test/ HTTP/1.1\r\nX: " + b"a" * (4 << 20))
+        sock.shutdown(socket.SHUT_WR)
         got, how = read_until_over(sock)
-        sender.join()
     head, _, body = got.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
     assert b"header fields are longer" in body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,10 +53,12 @@ class Driver:
         self.log = log
         self.limits = limits
         self.seed = seed
+        self.flows_before_seed = 0
+        """How many flows there were before the seed was set: they do not count for what follows from it."""
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
         self.flows: dict[int, Flow] = {}
-        self._numbers = itertools.count(1)
+        self._flow_count = 0
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -87,6 +88,16 @@ class Driver:
         self._idle = anyio.Event()
         if self.flows:
             await self._idle.wait()
+
+    def reseed(self, seed: int) -> None:
+        """Have what is left to chance follow from another seed, as if the next flow were the first."""
+        self.seed = seed
+        self.flows_before_seed = self._flow_count
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether some flow's records are held back, until its process is known."""
+        return self._lookups > 0
 
     def link_down(self) -> None:
         """Tell every flow that the host's link went down."""
@@ -137,8 +148,9 @@ class Driver:
 
     def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
         """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
+        self._flow_count += 1
         try:
-            flow = Flow(self, next(self._numbers), conversation)
+            flow = Flow(self, self._flow_count, conversation)
         except Exception as fault:
             refuse()
             self.engine.on_fault(fault)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 import errno
-import random
 import socket
 from collections.abc import Callable
 from functools import partial, wraps
@@ -22,23 +21,22 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from relay.actions import (
     AbandonDial,
-    Deafen,
+    Action,
     Dial,
     Grant,
-    LimitBuffer,
     Note,
     Refuse,
     ReportLoss,
-    SendFin,
     SendProbes,
     SendRst,
     StartTimer,
 )
 from relay.address import Endpoint
-from relay.behaviours import Behaviour
 from relay.driver.carrier import Carrier, ExchangeCarrier
+from relay.driver.chance import give_chance
 from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
+from relay.driver.legs import FlowLegs
 from relay.driver.opening import Opening
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import (
@@ -48,10 +46,8 @@ from relay.events import (
     DialSucceeded,
     Event,
     FinReceived,
-    LegTimedOut,
     LinkWentDown,
     OpenerVanished,
-    RstReceived,
     Side,
     TimerFired,
 )
@@ -117,29 +113,17 @@ class Flow:
         self._driver = driver
         self._conversation = conversation
         self._journal = Journal(driver.log, number, driver.engine.now_s())
-        self._machine = FlowMachine(self._make_behaviours(), conversation.opener)
+        behaviours = driver.profile.behaviours()
+        give_chance(behaviours, self._journal, driver.seed, number - driver.flows_before_seed)
+        self._machine = FlowMachine(behaviours, conversation.opener)
         self._phase = _Phase.TALKING
         self._opening: Opening
-        self._legs: dict[Side, Leg] = {}
+        self._legs = FlowLegs(driver.engine, driver.observers, self._journal, driver.limits.time_scale)
         self._facts: InternalFacts | None = None
         self._carrier: Carrier | None = None
         self._connecting: Connecting | None = None
         self._timers: dict[str, Timer] = {}
         self._scheduled = False
-
-    def _make_behaviours(self) -> list[Behaviour]:
-        behaviours = self._driver.profile.behaviours()
-        drawing = [behaviour for behaviour in behaviours if behaviour.draws]
-        if drawing:
-            generator = random.Random(f"{self._driver.seed}/{self.number}")  # noqa: S311 - meant to be repeatable
-            for behaviour in drawing:
-                behaviour.chance = partial(self._draw, generator, behaviour.name)
-        return behaviours
-
-    def _draw(self, generator: random.Random, because: str) -> float:
-        value = generator.random()
-        self._journal.write("chance-drawn", value=value, because=because)
-        return value
 
     # Beginning
 
@@ -147,7 +131,8 @@ class Flow:
     def start(self, sock: socket.socket) -> None:
         """Begin with a connection that was just accepted."""
         opener = self._conversation.opener
-        leg = self._legs[opener] = Leg(self._driver.engine, sock, opener, self)
+        leg = Leg(self._driver.engine, sock, opener, self)
+        self._legs.add(leg)
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
@@ -163,7 +148,7 @@ class Flow:
     def inherit(self, leg: Leg) -> None:
         """Begin with an opener that had another flow before, and has its request ready."""
         leg.owner = self
-        self._legs[leg.side] = leg
+        self._legs.add(leg)
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         self._driver.name_owner(self._journal, leg.sock)
         self._watch(leg)
@@ -231,13 +216,14 @@ class Flow:
         self._connecting = None
         side = self._conversation.opener.other
         self._journal.write("flow-connected", address=str(address), dial_s=round(self.now_s() - began_s, 6))
-        leg = self._legs[side] = Leg(self._driver.engine, sock, side, self)
+        leg = Leg(self._driver.engine, sock, side, self)
+        self._legs.add(leg)
         if side is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
             leg.syn_tos = own_tos(sock)
             self._watch(leg)
         if side in self._driver.frozen:
-            self._freeze(leg)
+            self._legs.freeze(side)
         self.take(DialSucceeded(self.now_s()))
         if self._phase is _Phase.DIALLING:
             self._begin_to_carry()
@@ -288,8 +274,7 @@ class Flow:
 
     def _hand_over(self) -> None:
         """The opener's next request is for another server: this flow ends in order, and another goes on."""
-        near = self._opener_leg
-        del self._legs[near.side]
+        near = self._legs.give_away(self._conversation.opener)
         self._finish("next-request")
         self._conversation.redirect()
         self._driver.go_on(near, self._conversation)
@@ -305,12 +290,7 @@ class Flow:
         self._advance()
 
     def _report_broken(self, leg: Leg) -> None:
-        unacked_bytes = leg.unacked_bytes()
-        other = self._legs[leg.side.other]
-        if not other.closed:
-            unacked_bytes += other.unread_bytes()
-        event = LegTimedOut if leg.timed_out else RstReceived
-        self.take(event(self.now_s(), leg.side, unacked_bytes))
+        self.take(self._legs.what_broke(leg, self.now_s()))
 
     def empty_internal(self) -> None:
         """Hand on, now, whatever the internal side has sent so far."""
@@ -320,22 +300,13 @@ class Flow:
     @_guarded
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side."""
-        if (leg := self._legs.get(side)) is not None:
-            self._freeze(leg)
+        self._legs.freeze(side)
 
     @_guarded
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
         self._stop_timer("probes-of-frozen")
-        if (leg := self._legs.get(side)) is not None:
-            if side is not Side.INTERNAL:  # that one's filter is its observer's
-                self._driver.observers.undeafen(leg.sock)
-            leg.thaw()
-
-    def _freeze(self, leg: Leg) -> None:
-        leg.freeze()
-        if leg.side is not Side.INTERNAL:
-            self._driver.observers.deafen(leg.sock)  # where it can be had, its kernel falls silent, too
+        self._legs.thaw(side)
 
     @_guarded
     def link_down(self) -> None:
@@ -361,31 +332,20 @@ class Flow:
                     self._opener_leg.write(self._conversation.grant(self._bound_address()))
                 case Refuse(failure=failure):
                     self._refuse(failure)
-                case SendFin(side=side):
-                    self._journal.write("fin-sent", side=side.value, because=because)
-                    self._legs[side].finish()
-                case SendRst(side=side, after_data=after_data):
-                    self._reset(self._legs[side], because, after_data=after_data)
-                case Deafen(side=side, at_most_s=at_most_s):
-                    self._deafen(self._legs[side], at_most_s, because)
-                case SendProbes():
-                    self._send_probes(action)
-                case LimitBuffer(side=side, size_bytes=size_bytes):
-                    self._legs[side].limit_buffer(size_bytes)
                 case ReportLoss(count_bytes=count_bytes):
                     self._journal.lost_bytes += count_bytes
                     self._journal.write("bytes-lost", bytes=count_bytes, because=because)
                 case StartTimer(key=key, after_s=after_s):
                     name = f"{because}/{key}"
-                    self._start_timer(name, after_s / self._time_scale, partial(self._on_timer, name))
+                    self._start_timer(name, after_s / self._legs.time_scale, partial(self._on_timer, name))
                 case Note(text=text):
                     self._journal.write("note", text=text, because=because)
                 case _:
-                    raise AssertionError(f"nobody performs {action}")
+                    self._perform_on_leg(action, because)
         self._drop_what_cannot_go()
         if self._machine.over:
             self._finish()
-        elif "linger" not in self._timers and any(self._waits_for_last_fin(side) for side in self._legs):
+        elif "linger" not in self._timers and any(self._waits_for_last_fin(leg.side) for leg in self._legs):
             self._start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
 
     def _waits_for_last_fin(self, side: Side) -> bool:
@@ -399,30 +359,14 @@ class Flow:
             self._opener_leg.write(words)
             self._opener_leg.finish()
 
-    def _reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
-        self._journal.write("rst-sent", side=leg.side.value, because=because)
-        if leg.side is Side.INTERNAL and self._facts is not None:
+    def _perform_on_leg(self, action: Action, because: str) -> None:
+        if isinstance(action, SendRst) and action.side is Side.INTERNAL and self._facts is not None:
             self._facts.close()
-        if after_data:
-            leg.reset_after_data()
-        else:
-            leg.reset()
-
-    def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
-        if self._driver.observers.deafen(leg.sock):
-            self._journal.write("deafened", side=leg.side.value, because=because)
-            self._driver.engine.call_later(at_most_s / self._time_scale, leg.reset)
-        else:
-            self._reset(leg, because, after_data=True)
-
-    def _send_probes(self, probes: SendProbes) -> None:
-        leg, scale = self._legs[probes.side], self._time_scale
-        idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (probes.idle_s, probes.interval_s))
-        leg.send_probes(idle_s, interval_s, probes.count)
-        if leg.frozen:
+        if not self._legs.perform(action, because):
+            raise AssertionError(f"nobody performs {action}")
+        if isinstance(action, SendProbes) and (leg := self._legs[action.side]).frozen:
             # The peer's kernel may answer for it still: that a frozen side does not is then ours to say.
-            silent_s = idle_s + interval_s * probes.count
-            self._start_timer("probes-of-frozen", silent_s, partial(self._time_out, leg))
+            self._start_timer("probes-of-frozen", self._legs.silence_s(action), partial(self._time_out, leg))
 
     @_guarded
     def _time_out(self, leg: Leg) -> None:
@@ -466,10 +410,7 @@ class Flow:
         if self._facts is not None:
             self._facts.close()
         self._abandon_dial()
-        for leg in self._legs.values():
-            ending = self._machine.endings.get(leg.side)
-            if ending is None or ending.how not in ("rst", "silence"):  # those end in their own time
-                leg.wind_down()
+        self._legs.wind_down(self._machine.endings)
         if asked or self._machine.endings:
             moved = {side: self._carrier.moved_bytes(side) for side in Side} if self._carrier is not None else {}
             self._journal.write_ending(
@@ -482,10 +423,6 @@ class Flow:
             self._connecting = None
 
     # Odds and ends
-
-    @property
-    def _time_scale(self) -> float:
-        return self._driver.limits.time_scale
 
     @property
     def _opener_leg(self) -> Leg:

@@ -36,6 +36,7 @@ _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
 WIND_DOWN_S = 5.0
 """How long a peer has for its own FIN when nothing more is expected of it."""
+_DROPS_AT_ONCE = 8  # reads of a peer that will not stop, before others have their turn
 _DRAIN_POLL_S = 0.002
 _DRAIN_POLL_MAX_S = 0.05
 _DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
@@ -56,6 +57,7 @@ class Leg:
     __slots__ = (
         "_ended",
         "_engine",
+        "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
         "_winding_down",
@@ -96,6 +98,7 @@ class Leg:
         self._ended = False
         self._undelivered_bytes = 0  # written when it had broken
         self._finish_pending = False
+        self._fin_sent = False
         self._winding_down = False
         engine.watch(self)
 
@@ -191,6 +194,7 @@ class Leg:
         self._finish_pending = False
         try:
             self.sock.shutdown(socket.SHUT_WR)
+            self._fin_sent = True
         except OSError as error:
             self.broken = self.broken or error.errno or errno.ENOTCONN
 
@@ -227,7 +231,7 @@ class Leg:
 
     def unacked_bytes(self) -> int:
         """How many bytes written to this leg its peer has not acknowledged, as far as the host can tell."""
-        return self._undelivered_bytes + len(self.unsent) + (unsent_bytes(self.sock) or 0)
+        return self._undelivered_bytes + len(self.unsent) + (unsent_bytes(self.sock, fin_sent=self._fin_sent) or 0)
 
     def unread_bytes(self) -> int:
         """How many bytes the peer has sent, and been acknowledged, that were not read."""
@@ -282,11 +286,14 @@ class Leg:
             self._engine.call_later(WIND_DOWN_S, self.close)
 
     def _drop_input(self) -> None:
-        while self.readable:
+        for _ in range(_DROPS_AT_ONCE):
+            if not self.readable:
+                return
             if self.receive_into(self._engine.buffer) in (0, BROKEN):
                 if not self.unsent or self.broken:
                     self.close()
                 return
+        self._engine.call_soon(self._drop_input)
 
     def close(self) -> None:
         """Give the socket back; harmless when repeated."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from relay.net.leg import BROKEN, WOULD_BLOCK, Leg
 
+TRANSLATED_BYTES = 64 * 1024  # h11 is twice as fast on these as on 256 KiB: its buffers stay in the cache
 BUDGET_BYTES = 2 * 1024 * 1024  # some 0.4 ms of one core
 
 
@@ -49,7 +50,8 @@ class Pump:
 
     def run(self) -> Outcome:
         """Move what can be moved now."""
-        source, buffer = self.source, self._buffer
+        source = self.source
+        buffer = self._buffer if self.translate is None else self._buffer[:TRANSLATED_BYTES]
         budget = BUDGET_BYTES
         while source.readable and not source.frozen:
             sink = self.sink

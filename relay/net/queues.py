@@ -14,11 +14,15 @@ if sys.platform != "win32":
     import termios
 
 
-def unsent_bytes(sock: socket.socket) -> int | None:
-    """Bytes in the kernel's hands that the peer has not acknowledged; None where the host cannot say."""
+def unsent_bytes(sock: socket.socket, *, fin_sent: bool = False) -> int | None:
+    """Bytes in the kernel's hands that the peer has not acknowledged; None where the host cannot say.
+
+    `fin_sent` says that a FIN is behind them: Linux counts it as a byte.
+    """
     try:
         if sys.platform == "linux":
-            return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))[0])
+            counted = int(struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))[0])
+            return counted - 1 if fin_sent and counted else counted
         if sys.platform == "darwin":
             return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
     except OSError:

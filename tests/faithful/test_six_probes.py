@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import pytest
 
-from relay.testing import RunningRelay
+from relay.testing import RunningRelay, serve_in_thread
 from support.clients import FRONT_ENDS, Refused, connect
 from support.origins import (
     Origin,
@@ -93,6 +93,29 @@ def rst_by_client(dial: Dial) -> object:
         return received.get(timeout=10)
 
 
+def rst_by_client_after_its_fin(dial: Dial) -> object:
+    """The client ends its half, and resets amid the answer."""
+    received: queue.Queue[tuple[bytes, str]] = queue.Queue()
+
+    def answer_for_ever(connection: socket.socket) -> None:
+        received.put((read_to_end(connection), "fin"))
+        poll = select.poll()
+        poll.register(connection, 0)
+        try:
+            while not poll.poll(5):  # in ms
+                connection.sendall(b"answer")
+        except ConnectionError:
+            pass  # the RST came before the poll
+        received.put((b"", "rst"))
+
+    with Origin(answer_for_ever) as origin, dial(origin.port) as client:
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        read_exactly(client, 6)
+        reset(client)
+        return received.get(timeout=10), received.get(timeout=10)
+
+
 def early_bytes(dial: Dial) -> object:
     """The client's first words are in the segment that asks for the connection."""
 
@@ -120,6 +143,7 @@ WITHOUT_RELAY: dict[Callable[[Dial], object], object] = {
     rst_by_server: (BEFORE_RST, "rst"),
     rst_by_server_before_the_client_reads: (BEFORE_LATE_READER, "rst"),
     rst_by_client: (BEFORE_RST, "rst"),
+    rst_by_client_after_its_fin: ((b"request", "fin"), (b"", "rst")),
     early_bytes: (b"early word", "fin"),
 }
 """What each probe finds on a direct connection; a test below sees to it that this is so."""
@@ -145,6 +169,24 @@ def test_a_probe_finds_through_the_relay_what_it_finds_without(
         return connect(transparent, front_end, "127.0.0.1", port, early=early)
 
     assert probe(dial) == WITHOUT_RELAY[probe]
+
+
+def test_a_rst_after_a_fin_reaches_a_server_that_is_silent(backend: str) -> None:
+    """Where there is no epoll it would not be noticed before the server's next word."""
+    ended: queue.Queue[bool] = queue.Queue()
+
+    def wait_for_rst(connection: socket.socket) -> None:
+        read_to_end(connection)
+        poll = select.poll()
+        poll.register(connection, 0)
+        ended.put(bool(poll.poll(RST_WITHIN_MS)))
+
+    with serve_in_thread("transparent", backend=backend) as nat, Origin(wait_for_rst) as origin:
+        with connect(nat, "socks5", "127.0.0.1", origin.port) as client:
+            client.shutdown(socket.SHUT_WR)
+            nat.wait_for("fin-sent", side="external")
+            reset(client)
+        assert ended.get(timeout=20)
 
 
 REFUSALS = {

@@ -145,9 +145,14 @@ def test_an_over_long_request_line_is_a_414(nat: RunningRelay) -> None:
 
 def test_the_answer_to_a_megabyte_of_headers_arrives(nat: RunningRelay) -> None:
     """The client is still sending when it is turned away; a close then would reset the answer out of its hands."""
-    headers = b"".join(b"X-%d: %s\r\n" % (number, b"h" * 1000) for number in range(1000))
-    head = b"GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n"
-    answer, how = answer_to(nat, head, headers, b"\r\n")
+    headers = [b"X-%d: %s\r\n" % (number, b"h" * 1000) for number in range(1000)]
+    with caller(nat) as client:
+        client.sendall(b"GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n" + b"".join(headers[:100]))
+        nat.wait_for("handshake-failed")
+        for header in headers[100:]:
+            client.sendall(header)
+        client.sendall(b"\r\n")
+        answer, how = read_until_over(client)
     assert (status_of(answer), how) == (431, "fin")
 
 

@@ -131,6 +131,8 @@ def test_pysocks_with_the_right_password_and_a_wrong_one(guarded: RunningRelay) 
                 )
                 if password == PASSWORD:
                     client.connect(("127.0.0.1", origin.port))
+                    client.sendall(b"hello")
+                    assert read_exactly(client, 5) == b"hello"
                 else:
                     with pytest.raises(socks.ProxyError, match="authentication failed"):
                         client.connect(("127.0.0.1", origin.port))

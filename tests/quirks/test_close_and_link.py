@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.net.queues import unsent_bytes
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import need_capture
 from support.capture import Capture
@@ -153,7 +155,10 @@ def test_sigusr1_takes_the_link_down(backend: str, profile: str, survives: bool,
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_what_was_acknowledged_and_never_taken_is_reported_to_the_byte(backend: str, front_end: str) -> None:
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_what_was_acknowledged_and_never_taken_is_reported_to_the_byte(
+    backend: str, front_end: str, half_closed: bool
+) -> None:
     need_capture()
     may_reset = threading.Event()
 
@@ -166,18 +171,63 @@ def test_what_was_acknowledged_and_never_taken_is_reported_to_the_byte(backend: 
     with Origin(read_nothing_and_reset) as origin, serve_in_thread("vmware-fusion", backend=backend) as nat:
         with Capture(origin.port) as external, connect(nat, front_end, origin.host, origin.port) as sock:
             sock.sendall(bytes(sent_bytes))
+            if half_closed:
+                sock.shutdown(socket.SHUT_WR)
             wait_until_acknowledged(sock)
+            if half_closed:
+                nat.wait_for("fin-sent", side="external")
             may_reset.set()
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
-        from_server = [packet for packet in external.packets if packet.source_port == origin.port]
-        last_ack = [packet.ack for packet in from_server if "R" not in packet.flags][-1]
-        taken_bytes = (last_ack - external.packets[0].seq - 1) % (1 << 32)
-        lost_bytes = sent_bytes - taken_bytes
-        assert taken_bytes > 0
-        assert lost_bytes > 0
+        lost_bytes = sent_bytes - taken_from(external, origin.port)
+        assert 0 < lost_bytes < sent_bytes
         nat.wait_for("bytes-lost", bytes=lost_bytes, because="local-ack")
         nat.wait_for("flow-ended", bytes_lost=lost_bytes, external="rst", external_because="peer")
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_a_server_that_resets_while_all_buffers_are_full_resets_the_app_and_the_bytes_are_counted(
+    backend: str, front_end: str
+) -> None:
+    need_capture()
+    may_reset = threading.Event()
+
+    def reset_on_cue(connection: socket.socket) -> None:
+        assert may_reset.wait(20)
+        reset(connection)
+
+    with Origin(reset_on_cue) as origin, serve_in_thread("vmware-fusion", backend=backend) as nat:
+        with (
+            Capture(origin.port) as external,
+            connect(nat, front_end, origin.host, origin.port) as sock,
+            Capture(sock.getpeername()[1]) as internal,
+        ):
+            acknowledged_bytes = fill(sock)
+            may_reset.set()
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+        first = next(packet for packet in internal.packets if packet.data_bytes)
+        answers = [packet for packet in internal.packets if packet.target_port == first.source_port]
+        last_ack_bytes = max((packet.ack - first.seq) % (1 << 32) for packet in answers if packet.at_s > first.at_s)
+        taken_bytes = taken_from(external, origin.port)
+        ended = nat.wait_for("flow-ended", because="external-peer")
+        # The kernel goes on acknowledging between the server's RST and ours.
+        assert acknowledged_bytes <= ended.fields["bytes_lost"] + taken_bytes <= last_ack_bytes
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until nothing more is taken; how many bytes the other kernel has acknowledged by then."""
+    sent_bytes = 0
+    while select.select([], [sock], [], 0.5)[1]:
+        sent_bytes += sock.send(bytes(65536), socket.MSG_DONTWAIT)
+    return sent_bytes - (unsent_bytes(sock) or 0)
+
+
+def taken_from(capture: Capture, port: int) -> int:
+    """How many bytes the server on this port acknowledged before its RST, whose own ACK no kernel heeds."""
+    syn = next(packet for packet in capture.packets if packet.flags == "S")
+    acks = [packet.ack for packet in capture.packets if packet.source_port == port and "R" not in packet.flags]
+    return max((ack - syn.seq - 1) % (1 << 32) for ack in acks)
 
 
 def test_a_server_that_takes_everything_loses_nothing(backend: str) -> None:

@@ -63,9 +63,9 @@ def dialling(port: int) -> bool:
     return any(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)  # tcp_states.h: SYN_SENT
 
 
-def answers(capture: Capture, port: int) -> list[Packet]:
-    """What the front end on this port said, the choice of a SOCKS5 method apart."""
-    said = [packet for packet in capture.packets if packet.source_port == port and packet.data_bytes]
+def answers(capture: Capture) -> list[Packet]:
+    """What the front end that is watched said, the choice of a SOCKS5 method apart."""
+    said = [packet for packet in capture.packets if packet.source_port in capture.ports and packet.data_bytes]
     return [packet for packet in said if packet.data_bytes != 2]
 
 
@@ -94,7 +94,7 @@ def test_the_reply_follows_the_servers_handshake_however_long_it_takes(backend: 
         server.recover()
         with server.accept(), connected.result(10):
             pass
-    [reply] = answers(internal, nat.address.port)
+    [reply] = answers(internal)
     assert reply.at_s > established_s(external, server.port)
     assert reply.at_s - external.packets[0].at_s >= SYN_RETRY_S
 
@@ -112,7 +112,7 @@ def test_a_refusal_follows_the_servers(backend: str, front_end: str) -> None:
         connect(nat, front_end, "127.0.0.1", port)
     assert refused.value.code == REFUSED[front_end]
     assert external.lines() == ["> S", "< RA"]
-    assert answers(internal, nat.address.port)[0].at_s > external.packets[1].at_s
+    assert answers(internal)[0].at_s > external.packets[1].at_s
 
 
 @pytest.mark.parametrize("front_end", WITH_A_REPLY)
@@ -128,8 +128,8 @@ def test_a_black_hole_is_not_answered_for_before_the_dial_is_given_up(backend: s
         connect(nat, front_end, "127.0.0.1", port)
     assert refused.value.code == TIMED_OUT[front_end]
     assert set(external.lines()) == {"> S"}
-    dialled = next(packet for packet in external.packets if packet.source_port != internal.packets[0].source_port)
-    assert answers(internal, nat.address.port)[0].at_s - dialled.at_s >= 0.99
+    asked = [packet for packet in internal.packets if packet.target_port in internal.ports and packet.data_bytes][-1]
+    assert answers(internal)[0].at_s - asked.at_s >= 1.0
 
 
 def test_a_forwards_client_is_reset_after_the_server_refused(backend: str) -> None:
@@ -138,13 +138,14 @@ def test_a_forwards_client_is_reset_after_the_server_refused(backend: str) -> No
         forwarded = nat.forward("127.0.0.1", port)
         with (
             Capture(forwarded.port) as internal,
+            pytest.raises(ConnectionResetError),  # by connect itself, if the RST is very quick
             socket.create_connection((forwarded.host, forwarded.port), 10) as sock,
-            pytest.raises(ConnectionResetError),
         ):
             sock.recv(1)
     assert external.lines() == ["> S", "< RA"]
-    assert internal.packets[-1].at_s > external.packets[1].at_s
-    assert "R" in internal.packets[-1].flags
+    last = next(packet for packet in internal.packets if "R" in packet.flags)
+    assert last.source_port in internal.ports
+    assert last.at_s > external.packets[1].at_s
 
 
 def ask_and_vanish(nat: RunningRelay, front_end: str, server: BusyServer, how: str) -> None:

@@ -51,12 +51,13 @@ class Capture:
     """Records the segments to and from some ports of loopback."""
 
     def __init__(self, *ports: int) -> None:
-        self._ports = frozenset(ports)
+        self.ports = frozenset(ports)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-        self._filter = _segments_of(self._ports)
+        self._filter = _segments_of(self.ports)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._filter.fprog)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        _wait_until_stamped_on_arrival()
         self._socket.bind(("lo", _ETH_P_IP))
         self._socket.settimeout(0.05)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -87,13 +88,13 @@ class Capture:
         with self._added:
             while True:
                 for packet in self.packets:
-                    if packet.flags == flags and (packet.target_port in self._ports) is toward:
+                    if packet.flags == flags and (packet.target_port in self.ports) is toward:
                         return packet
                 if not self._added.wait(deadline_s - time.monotonic()):
                     raise AssertionError(f"no {flags} within {timeout_s:g} s; there were {self.lines()}")
 
     def _line(self, packet: Packet) -> str:
-        words = [">" if packet.target_port in self._ports else "<", packet.flags]
+        words = [">" if packet.target_port in self.ports else "<", packet.flags]
         if packet.data_bytes:
             words.append(str(packet.data_bytes))
         if packet.tos:
@@ -102,21 +103,42 @@ class Capture:
 
     def _read(self) -> None:
         while True:
+            until_s = self._until_s  # before the wait: one that begins after the end and finds nothing has found all
             try:
                 data, notes, _, (_, _, kind, _, _) = self._socket.recvmsg(_HEADERS_BYTES, 64)
             except TimeoutError:
-                if time.time() > self._until_s:
+                if until_s < float("inf"):
                     return
                 continue
             if kind == _PACKET_OUTGOING:
                 continue
-            seconds, nanoseconds = _TIMESPEC.unpack(notes[0][2])
-            packet = _parse(data, seconds + nanoseconds / 1e9)
+            packet = _parse(data, _time_s(notes))
             if packet.at_s > self._until_s:
                 return
             with self._added:
                 self.packets.append(packet)
                 self._added.notify_all()
+
+
+def _wait_until_stamped_on_arrival() -> None:
+    """Wait for the kernel to note packets' times as they come.
+
+    It begins to a while after it was asked to, 250 ms on a busy host; until then a packet gets its time on being read.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.bind(("127.0.0.1", 0))
+        while True:
+            sock.sendto(b"?", sock.getsockname())
+            time.sleep(0.001)  # so that the two times are apart
+            read_s = time.time() - 0.0005
+            if _time_s(sock.recvmsg(1, 64)[1]) < read_s:
+                return
+
+
+def _time_s(notes: list[tuple[int, int, bytes]]) -> float:
+    seconds, nanoseconds = _TIMESPEC.unpack(notes[0][2])
+    return float(seconds + nanoseconds / 1e9)
 
 
 def _segments_of(ports: frozenset[int]) -> bpf.Program:

@@ -1,16 +1,16 @@
-"""A process that has less than Linux: run as `python -m support.poor_host PLATFORM BACKEND`, it prints how a relay fares.
+"""A process that has less than Linux: `python -m support.poor_host PLATFORM BACKEND` prints how a relay fares there.
 
     bare      Linux without epoll, netlink, packet sockets and every socket option that not all systems have
     darwin    the same, and it calls itself macOS
-    win32     the same, and it calls itself Windows: no fcntl, termios, resource and SIGUSR1 either
+    win32     the same, and it calls itself Windows: no fcntl, termios, resource, SIGUSR1 and signals in asyncio either
 
-The async libraries are imported before, for they are to go on as they are; relay is imported after. What is printed is
-JSON: each check's name, and `ok` or its traceback.
+What is imported before things are taken away, the async libraries above all, goes on as it is; relay is imported after.
+What is printed is JSON: each check's name, and `ok` or its traceback.
 """
 
 from __future__ import annotations
 
-import asyncio  # noqa: F401 - before anything is taken away, here and below
+import asyncio
 import contextlib
 import importlib
 import io
@@ -25,13 +25,14 @@ import tempfile
 import threading
 import time
 import traceback
+import types
+import zoneinfo  # noqa: F401 - typer wants it at its first run, by its real name for the platform
 from collections.abc import Callable
 from pathlib import Path
 
-import anyio.from_thread
-import anyio.to_thread
-import trio
-import typer
+import anyio.from_thread  # noqa: F401
+import trio  # noqa: F401
+import typer.main  # noqa: F401
 
 _EVERYWHERE = {
     *("AF_UNSPEC", "AF_INET", "AF_INET6", "TCP_NODELAY", "SO_REUSEADDR", "SO_KEEPALIVE", "SO_LINGER", "SO_ERROR"),
@@ -40,23 +41,38 @@ _EVERYWHERE = {
 _NOT_ON_WINDOWS = ("fcntl", "termios", "resource", "pwd", "grp")
 
 
+class Poorer(types.ModuleType):
+    """A module as it is, but for what is missing and what is otherwise."""
+
+    def __init__(self, real: types.ModuleType, *missing: str, **otherwise: str) -> None:
+        super().__init__(real.__name__)
+        self._real = real
+        self._missing = missing
+        self.__dict__.update(otherwise)
+
+    def __getattr__(self, name: str) -> object:
+        if name in self._missing:
+            raise AttributeError(f"{self._real.__name__} has no {name} on this host")
+        return getattr(self._real, name)
+
+
 def become(platform: str) -> None:
-    """Take away what the platform has not."""
-    anyio.run(anyio.sleep, 0, backend="asyncio")  # both libraries look at the platform when they first run
-    trio.run(trio.sleep, 0)
-    typer.main.get_command(typer.Typer(callback=lambda: None))
-    for name in dir(socket):
-        if name.startswith(("AF_", "SO_", "TCP_")) and name not in _EVERYWHERE:
-            delattr(socket, name)
-    for module, name in ((select, "epoll"), (os, "splice"), (os, "eventfd"), (os, "pidfd_open")):
-        if hasattr(module, name):
-            delattr(module, name)
+    """Take away what the platform has not, for all that is imported from now on."""
+    options = [name for name in dir(socket) if name.startswith(("AF_", "SO_", "TCP_")) and name not in _EVERYWHERE]
+    poorer = [Poorer(socket, *options), Poorer(select, "epoll"), Poorer(os, "splice", "eventfd")]
     if platform != "bare":
-        sys.platform = platform
+        poorer.append(Poorer(sys, platform=platform))
     if platform == "win32":
-        for name in _NOT_ON_WINDOWS:
-            sys.modules[name] = None  # type: ignore[assignment]
-        del signal.SIGUSR1
+        poorer.append(Poorer(signal, "SIGUSR1"))
+        asyncio.SelectorEventLoop.add_signal_handler = asyncio.AbstractEventLoop.add_signal_handler  # type: ignore[method-assign]
+        sys.modules.update(dict.fromkeys(_NOT_ON_WINDOWS, None))  # type: ignore[arg-type]
+    for module in poorer:
+        sys.modules[module.__name__] = module
+
+
+def platform() -> str:
+    """What relay takes this host for."""
+    return importlib.import_module("sys").platform  # type: ignore[no-any-return]
 
 
 def import_everything() -> None:
@@ -114,16 +130,16 @@ def carry_a_reset(backend: str) -> None:
 def carry_20_flows_at_once(backend: str) -> None:
     from relay.testing import serve_in_thread  # noqa: PLC0415
     from support.clients import connect_by_port  # noqa: PLC0415
-    from support.origins import Origin, echo, read_to_end  # noqa: PLC0415
+    from support.origins import Origin, echo, read_exactly  # noqa: PLC0415
 
     echoed: list[int] = []
 
     def exchange(number: int) -> None:
         payload = bytes([number]) * 200_000
         with connect_by_port(nat.address.port, "127.0.0.1", origin.port) as sock:
-            sender = threading.Thread(target=lambda: (sock.sendall(payload), sock.shutdown(socket.SHUT_WR)))
+            sender = threading.Thread(target=sock.sendall, args=(payload,))
             sender.start()
-            assert read_to_end(sock) == payload
+            assert read_exactly(sock, len(payload)) == payload
             sender.join()
         echoed.append(number)
 
@@ -147,7 +163,7 @@ def label_what_is_missing(backend: str) -> None:
     for support in survey().support.values():
         assert support.fidelity.value in said.getvalue()
         assert support.remedy or support.fidelity is not Fidelity.IMPOSSIBLE
-    if sys.platform != "linux":
+    if platform() != "linux":
         complaint = io.StringIO()
         with contextlib.redirect_stderr(complaint):
             assert run(["serve", "--backend", backend, "--strict", "--listen", "127.0.0.1:0"]) == 3
@@ -182,8 +198,8 @@ CHECKS: tuple[Callable[[str], None], ...] = (
 )
 
 
-def main(platform: str, backend: str) -> None:
-    become(platform)
+def main(name: str, backend: str) -> None:
+    become(name)
     import_everything()
     results = {}
     for check in CHECKS:

@@ -85,7 +85,8 @@ class ServedRelay:
 
     def events(self) -> list[dict[str, Any]]:
         """The JSON lines so far."""
-        return [json.loads(line) for line in self.events_file.read_text().splitlines()]
+        whole, _, _ = self.events_file.read_text().rpartition("\n")  # a line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def wait_for(self, event: str, *, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
         """The first event of this name with these fields, once it is written."""
@@ -126,9 +127,21 @@ def serve(
         missing("a process on Windows cannot be told to stop by a signal")
     port_file, events_file, stderr_file = (directory / name for name in ("ports", "events.jsonl", "stderr"))
     port_file.unlink(missing_ok=True)
-    command = [*prefix, *RELAY, "serve", "--listen", "127.0.0.1:0", "--port-file", str(port_file), "--events", str(events_file)]
+    command = [
+        *prefix,
+        *RELAY,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--port-file",
+        str(port_file),
+        "--events",
+        str(events_file),
+    ]
     with stderr_file.open("w") as stderr:
-        process = subprocess.Popen([*command, *arguments], stdout=stdout, stderr=stderr, text=True, env=clean_environment(**env))
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=stdout, stderr=stderr, text=True, env=clean_environment(**env)
+        )
     try:
         deadline_s = time.monotonic() + _START_S
         while not port_file.exists():
@@ -154,7 +167,9 @@ class Sshd:
     key_file: Path
     log_file: Path
 
-    def ssh(self, port: int, *options: str, command: Sequence[str] = ("echo", "it-lives"), timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+    def ssh(
+        self, port: int, *options: str, command: Sequence[str] = ("echo", "it-lives"), timeout_s: float = 20.0
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command through ssh to 127.0.0.1:PORT; each option is what follows a `-o`."""
         return run("ssh", *self.arguments(*options), "-p", str(port), "root@127.0.0.1", *command, timeout_s=timeout_s)
 

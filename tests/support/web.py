@@ -43,15 +43,16 @@ def web(inspect: Inspect | None = None) -> Handler:
 
 
 def _read_request(http: h11.Connection, connection: socket.socket) -> tuple[h11.Request | None, bytes]:
-    request, body = None, b""
+    request: h11.Request | None = None
+    body = b""
     while True:
         match http.next_event():
             case h11.NEED_DATA:
                 if http.they_are_waiting_for_100_continue:
                     connection.sendall(http.send(h11.InformationalResponse(status_code=100, headers=[])))
                 http.receive_data(connection.recv(65536))
-            case h11.Request() as request:
-                pass
+            case h11.Request() as head:
+                request = head
             case h11.Data(data=data):
                 body += data
             case h11.EndOfMessage():

@@ -1,0 +1,123 @@
+"""A flow's legs, and everything that behaviours and testers may have done to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, SendRst
+from relay.driver.journal import Journal
+from relay.events import Ending, LegTimedOut, RstReceived, Side
+from relay.net.engine import Engine
+from relay.net.leg import Leg
+from relay.observe import Observers
+
+
+class FlowLegs:
+    """The one or two legs of a flow, by side."""
+
+    __slots__ = ("_by_side", "_engine", "_journal", "_observers", "time_scale")
+
+    def __init__(self, engine: Engine, observers: Observers, journal: Journal, time_scale: float) -> None:
+        self._engine = engine
+        self._observers = observers
+        self._journal = journal
+        self._by_side: dict[Side, Leg] = {}
+        self.time_scale = time_scale
+        """What behaviours' delays are divided by."""
+
+    def __iter__(self) -> Iterator[Leg]:
+        return iter(self._by_side.values())
+
+    def __getitem__(self, side: Side) -> Leg:
+        return self._by_side[side]
+
+    def get(self, side: Side) -> Leg | None:
+        """The side's leg, if there is one yet."""
+        return self._by_side.get(side)
+
+    def add(self, leg: Leg) -> None:
+        """Take in a leg."""
+        self._by_side[leg.side] = leg
+
+    def give_away(self, side: Side) -> Leg:
+        """Take a leg out, for another flow to go on with."""
+        return self._by_side.pop(side)
+
+    # What behaviours wish
+
+    def perform(self, action: Action, because: str) -> bool:
+        """Do to a leg what a behaviour wishes; False if the action is not about a leg."""
+        match action:
+            case SendFin(side=side):
+                self._journal.write("fin-sent", side=side.value, because=because)
+                self._by_side[side].finish()
+            case SendRst(side=side, after_data=after_data):
+                self._reset(self._by_side[side], because, after_data=after_data)
+            case Deafen(side=side, at_most_s=at_most_s):
+                self._deafen(self._by_side[side], at_most_s / self.time_scale, because)
+            case SendProbes(side=side):
+                idle_s, interval_s = self._probe_times(action)
+                self._by_side[side].send_probes(idle_s, interval_s, action.count)
+            case LimitBuffer(side=side, size_bytes=size_bytes):
+                self._by_side[side].limit_buffer(size_bytes)
+            case _:
+                return False
+        return True
+
+    def silence_s(self, probes: SendProbes) -> float:
+        """How long a side that answers none of these probes is silent before it counts as dead."""
+        idle_s, interval_s = self._probe_times(probes)
+        return idle_s + interval_s * probes.count
+
+    def _probe_times(self, probes: SendProbes) -> tuple[int, int]:
+        idle_s, interval_s = (max(1, round(wait_s / self.time_scale)) for wait_s in (probes.idle_s, probes.interval_s))
+        return idle_s, interval_s
+
+    def _reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
+        self._journal.write("rst-sent", side=leg.side.value, because=because)
+        if after_data:
+            leg.reset_after_data()
+        else:
+            leg.reset()
+
+    def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
+        if self._observers.deafen(leg.sock):
+            self._journal.write("deafened", side=leg.side.value, because=because)
+            self._engine.call_later(at_most_s, leg.reset)
+        else:
+            self._reset(leg, because, after_data=True)
+
+    # What testers wish
+
+    def freeze(self, side: Side) -> None:
+        """Neither read nor write this side; where it can be had, its kernel falls silent, too."""
+        leg = self._by_side.get(side)
+        if leg is not None:
+            leg.freeze()
+            if side is not Side.INTERNAL:  # that one's socket may have its observer's filter
+                self._observers.deafen(leg.sock)
+
+    def thaw(self, side: Side) -> None:
+        """Go on where `freeze` stopped."""
+        leg = self._by_side.get(side)
+        if leg is not None:
+            if side is not Side.INTERNAL:
+                self._observers.undeafen(leg.sock)
+            leg.thaw()
+
+    # How they end
+
+    def what_broke(self, leg: Leg, now_s: float) -> RstReceived | LegTimedOut:
+        """The event that a broken leg is, with what was accepted for its side and never acknowledged by it."""
+        unacked_bytes = leg.unacked_bytes()
+        other = self._by_side.get(leg.side.other)
+        if other is not None and not other.closed:
+            unacked_bytes += other.unread_bytes()
+        return (LegTimedOut if leg.timed_out else RstReceived)(now_s, leg.side, unacked_bytes)
+
+    def wind_down(self, endings: Mapping[Side, Ending]) -> None:
+        """The flow is over: end in order what no behaviour has ended, or is ending, in its own way."""
+        for leg in self:
+            ending = endings.get(leg.side)
+            if ending is None or ending.how not in ("rst", "silence"):
+                leg.wind_down()
