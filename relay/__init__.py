@@ -1,0 +1,116 @@
+"""A relay that behaves like a hypervisor's user-space NAT.
+
+In an asyncio or trio program:
+
+    async with relay.open_relay("vmware-fusion", settings={"tos_reset": {"mask": 0xFC}}) as nat:
+        ...                       # nat.address is where the proxy listens, nat.log tells what happens
+
+In code without an event loop:
+
+    with relay.serve_in_thread("vmware-fusion") as nat:
+        ...                       # nat.socks_url, nat.http_url, nat.env, nat.wait_for(...)
+
+With pytest there is the fixture `nat_relay`. A quirk of your own is a class over `relay.events` and `relay.actions`;
+`relay.behaviours` tells how.
+
+`import relay` alone loads next to nothing, for every pytest run that finds the plugin imports it, whether it uses the
+relay or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from relay.address import Endpoint, ForwardSpec, ResolveOverride
+    from relay.config import RelayConfig
+    from relay.errors import ConfigError, RelayError, Unsupported
+    from relay.eventlog import EventLog, EventType, Record
+    from relay.events import Side
+    from relay.fidelity import QuirkFidelity
+    from relay.options import RelayOptions
+    from relay.profiles import Profile, load_profile
+    from relay.records import FlowStory
+    from relay.server import Relay
+    from relay.testing import RunningRelay, serve_in_thread
+
+__all__ = [
+    "ConfigError",
+    "Endpoint",
+    "EventLog",
+    "EventType",
+    "FlowStory",
+    "ForwardSpec",
+    "Profile",
+    "QuirkFidelity",
+    "Record",
+    "Relay",
+    "RelayConfig",
+    "RelayError",
+    "RelayOptions",
+    "ResolveOverride",
+    "RunningRelay",
+    "Side",
+    "Unsupported",
+    "load_profile",
+    "open_relay",
+    "serve_in_thread",
+]
+
+_HOME = {
+    name: module
+    for module, names in {
+        "relay.address": ("Endpoint", "ForwardSpec", "ResolveOverride"),
+        "relay.config": ("RelayConfig",),
+        "relay.errors": ("ConfigError", "RelayError", "Unsupported"),
+        "relay.eventlog": ("EventLog", "EventType", "Record"),
+        "relay.events": ("Side",),
+        "relay.fidelity": ("QuirkFidelity",),
+        "relay.options": ("RelayOptions",),
+        "relay.profiles": ("Profile", "load_profile"),
+        "relay.records": ("FlowStory",),
+        "relay.server": ("Relay",),
+        "relay.testing": ("RunningRelay", "serve_in_thread"),
+    }.items()
+    for name in names
+}
+
+
+@asynccontextmanager
+async def open_relay(
+    profile: str | Profile = "vmware-fusion",
+    *,
+    listen: str | None = "127.0.0.1:0",
+    **options: Unpack[RelayOptions],
+) -> AsyncIterator[Relay]:
+    """Serve for as long as the block lasts, inside the asyncio or trio program that enters it.
+
+    `profile` is a name, a TOML file's path or a loaded profile, `listen` the proxy's HOST:PORT (None: no proxy); for
+    the rest see `RelayOptions`. Leaving the block resets what is left of the flows; `Relay.drain` lets them end first.
+
+    Raises:
+        ConfigError: an option or a setting is wrong, or an address cannot be listened on.
+        Unsupported: this host lacks what was asked for.
+    """
+    from relay import options as _options  # noqa: PLC0415
+    from relay import server  # noqa: PLC0415
+
+    async with server.open_relay(_options.configured(profile, listen, options)) as nat:
+        yield nat
+
+
+if not TYPE_CHECKING:  # a type checker is to complain of names that do not exist
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,10 +1,11 @@
 """A relay for code that has no event loop: tests, scripts, a REPL.
 
-    with serve_in_thread("vmware-fusion") as nat:
+    with serve_in_thread("vmware-fusion", settings={"tos_reset": {"mask": 0xFC}}) as nat:
         requests.get(url, proxies={"http": nat.socks_url})
-        nat.wait_for("flow-ended", because="tos-reset")
+        nat.wait_for(EventType.FLOW_ENDED, because="tos-reset")
 
 The relay runs in a thread and an event loop of its own; everything offered here may be called from any other thread.
+With pytest, the fixture `nat_relay` gives the same object.
 """
 
 from __future__ import annotations
@@ -14,63 +15,64 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, Unpack
 from urllib.parse import quote
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
-from relay.config import configure
-from relay.eventlog import EventLog, Record
+from relay.config import DEFAULT_PROFILE, RelayConfig
+from relay.errors import ConfigError
+from relay.eventlog import EventLog, EventType, Record
 from relay.events import Side
+from relay.options import RelayOptions, configured, worded_for_python
 from relay.profiles import Profile
+from relay.records import FlowStory, Records, as_text
 from relay.server import Relay, open_relay
-from relay.textlog import describe
 
+__all__ = [
+    "Endpoint",
+    "EventType",
+    "FlowStory",
+    "Record",
+    "RelayOptions",
+    "RunningRelay",
+    "SideName",
+    "serve_in_thread",
+]
+
+__tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 SideName: TypeAlias = Literal["internal", "external"]
-
-
-@dataclass(frozen=True, slots=True)
-class FlowStory:
-    """One flow, as the event log tells it."""
-
-    number: int
-    records: tuple[Record, ...]
-
-    @property
-    def destination(self) -> str:
-        """What the opener asked for, HOST:PORT; empty if it never did."""
-        return str(self._find("flow-opened").get("destination", ""))
-
-    @property
-    def process(self) -> tuple[int, str] | None:
-        """Pid and name of the app's process, where the host can tell."""
-        return next((record.process for record in self.records if record.process is not None), None)
-
-    @property
-    def ending(self) -> Mapping[str, Any] | None:
-        """The fields of `flow-ended`, or None while the flow is open."""
-        return self._find("flow-ended") or None
-
-    def _find(self, event: str) -> Mapping[str, Any]:
-        return next((record.fields for record in self.records if record.event == event), {})
+_WORKER, _WORKER_ENDS_S = "AnyIO worker thread", 0.5
+_HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
+_ASKED_S = 1.0  # how long a client may already be done before its flow is on record
 
 
 class RunningRelay:
-    """A relay that serves in another thread."""
+    """A relay that serves in another thread.
+
+    When it has stopped, what happened can still be read; anything else is a RuntimeError that says so.
+    """
 
     def __init__(self, portal: BlockingPortal, relay: Relay, records: Records) -> None:
-        self._portal = portal
+        self._running = portal
         self._relay = relay
         self._records = records
+
+    @property
+    def _portal(self) -> BlockingPortal:
+        self._records.demand_more()
+        return self._running
 
     # Where it is
 
     @property
     def address(self) -> Endpoint:
         """Where the proxy listens."""
-        assert self._relay.address is not None, "started with listen=None"  # noqa: S101
+        self._records.demand_more()
+        if self._relay.address is None:
+            raise ConfigError("listen=None: this relay has no proxy", hint="connect to what its forward() returns")
         return self._relay.address
 
     @property
@@ -85,11 +87,12 @@ class RunningRelay:
 
     @property
     def socks_url(self) -> str:
-        """For clients that are to leave name resolution to the relay."""
+        """The proxy's URL for a client that speaks SOCKS5, and leaves the resolution of names to the relay."""
         return self.url("socks5h")
 
     @property
     def http_url(self) -> str:
+        """The proxy's URL for a client that speaks HTTP: CONNECT, or plain `http://` requests."""
         return self.url("http")
 
     def url(self, scheme: str) -> str:
@@ -105,6 +108,11 @@ class RunningRelay:
         urls = {"all_proxy": self.socks_url, "http_proxy": self.http_url, "https_proxy": self.http_url}
         return kept | urls | {name.upper(): url for name, url in urls.items()}
 
+    @property
+    def profile(self) -> Profile:
+        """What flows are made with from now on: the profile it was started with, and what `set` made of it."""
+        return self._relay.profile
+
     # What happens
 
     @property
@@ -115,37 +123,51 @@ class RunningRelay:
     @property
     def flows(self) -> list[FlowStory]:
         """Every flow so far, by number."""
-        stories: dict[int, list[Record]] = {}
-        for record in self.events:
-            if record.flow is not None:
-                stories.setdefault(record.flow, []).append(record)
-        return [FlowStory(number, tuple(records)) for number, records in sorted(stories.items())]
+        return self._records.flows()
 
     @property
     def flow_count(self) -> int:
         """How many flows are open now."""
         return self._relay.flow_count
 
-    def wait_for(self, event: str, *, timeout_s: float = 5.0, **fields: Any) -> Record:
-        """The first record of this event whose fields have these values, once there is one.
+    def wait_for(
+        self, event: EventType | str, *, timeout_s: float = 5.0, flow: int | None = None, **fields: Any
+    ) -> Record:
+        """The first record of this event (of this flow) whose fields have these values, once there is one.
+
+        It blocks its thread. In an async test whose own tasks have to go on meanwhile, call it in a thread:
+        `await asyncio.to_thread(nat.wait_for, ...)`, or `trio.to_thread.run_sync`.
 
         Raises:
+            ConfigError: there is no such event, or it has no such field.
             AssertionError: there was none in time; the message lists what did happen.
         """
-        return self._records.wait_for(event, timeout_s, fields)
+        return self._records.wait_for(event, fields, flow=flow, timeout_s=timeout_s)
 
     def assert_used(self) -> None:
         """Insist that some connection was asked for through the relay.
 
+        Go programs and browsers skip a proxy for loopback addresses without a word, however they are told of it: their
+        origin needs a name (`resolve`), or they are given a forward.
+
         Raises:
             AssertionError: none was; the message says what the usual reasons are.
         """
-        if not any(record.event == "flow-opened" for record in self.events):
+        try:
+            self._records.wait_for(EventType.FLOW_OPENED, {}, timeout_s=_ASKED_S)
+        except AssertionError:
             raise AssertionError(
-                f"nothing was asked of the relay at {self.address}; what happened:\n{self._records.told()}\n"
+                f"nothing was asked of the relay at {self._relay.address}; what happened:\n{as_text(self.events)}\n"
                 "Go programs, browsers and many others skip a proxy for loopback addresses without a word: give the "
                 "origin a name with nat.resolve(), or use nat.forward()"
-            )
+            ) from None
+
+    def log_text(self, since: int = 0) -> str:
+        """What happened, for people, one line per record; the first `since` records are left out."""
+        deadline_s = time.monotonic() + _HELD_BACK_S
+        while self._relay.holds_records and time.monotonic() < deadline_s:
+            time.sleep(0.002)  # that a look-up is over is told to nobody
+        return as_text(self.events[since:])
 
     # What it is told
 
@@ -188,7 +210,9 @@ class RunningRelay:
         Raises:
             ConfigError: a setting is wrong; none was changed.
         """
-        self._portal.call(self._relay.adjust, *spell_settings(behaviours))
+        portal = self._portal
+        with worded_for_python(behaviours) as settings:
+            portal.call(self._relay.adjust, *settings)
 
     @property
     def time_scale(self) -> float:
@@ -201,73 +225,61 @@ class RunningRelay:
 
     @property
     def seed(self) -> int:
-        """What everything left to chance follows from."""
-        return self._relay.config.seed
+        """What everything left to chance follows from; set anew, it holds for the flows to come, the next the first."""
+        return self._relay.seed
 
-
-class Records:
-    """The event log as a list that can be waited on."""
-
-    def __init__(self) -> None:
-        self._records: list[Record] = []
-        self._added = threading.Condition()
-
-    def __call__(self, record: Record) -> None:
-        with self._added:
-            self._records.append(record)
-            self._added.notify_all()
-
-    def snapshot(self) -> list[Record]:
-        with self._added:
-            return list(self._records)
-
-    def told(self) -> str:
-        """The log as text, one line per record."""
-        lines = (
-            f"  {record.at_s:8.3f} s  {f'#{record.flow}  ' if record.flow is not None else ''}{describe(record)}"
-            for record in self.snapshot()
-        )
-        return "\n".join(lines) or "  nothing"
-
-    def wait_for(self, event: str, timeout_s: float, fields: Mapping[str, Any]) -> Record:
-        deadline_s = time.monotonic() + timeout_s
-        with self._added:
-            while True:
-                for record in self._records:
-                    if record.event == event and fields.items() <= record.fields.items():
-                        return record
-                if not self._added.wait(deadline_s - time.monotonic()):
-                    break
-        wanted = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-        named = f"{event} ({wanted})" if wanted else event
-        raise AssertionError(f"no {named} within {timeout_s:g} s; what happened:\n{self.told()}")
-
-
-def spell_settings(behaviours: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Settings as Python spells them, `{"tos_reset": {"mask": 0xFC}}`, in the command line's spelling."""
-    return [
-        f"{behaviour.replace('_', '-')}.{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for behaviour, settings in behaviours.items()
-        for name, value in settings.items()
-    ]
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._portal.call(setattr, self._relay, "seed", value)
 
 
 @contextmanager
 def serve_in_thread(
-    profile: str | Profile = "vmware-fusion",
+    profile: str | Profile = DEFAULT_PROFILE,
     *,
     backend: str = "asyncio",
     listen: str | None = "127.0.0.1:0",
-    **options: Any,
+    **options: Unpack[RelayOptions],
 ) -> Iterator[RunningRelay]:
-    """Serve for as long as the block lasts; the options are those of `relay.config.configure`.
+    """Serve for as long as the block lasts.
+
+    `profile` is a name, a TOML file's path or a loaded profile, `backend` the async library that the relay runs on
+    (asyncio or trio), `listen` the proxy's HOST:PORT (None: no proxy); for the rest see `RelayOptions`.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: an option or a setting is wrong.
         Unsupported: this host lacks what was asked for.
     """
-    config = configure(profile, listen=listen, **options)
+    config = configured(profile, listen, options)
+    with run_in_thread(config, backend, over="the relay has stopped: its `with` block is over") as nat:
+        yield nat
+
+
+@contextmanager
+def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[RunningRelay]:
+    """The same for a configuration; `over` is what to say to those who use the relay when it has stopped."""
+    if backend not in anyio.get_all_backends():
+        choices = ", ".join(anyio.get_all_backends())
+        raise ConfigError(f"backend: there is no {backend!r}", hint=f"choose one of {choices}")
     log, records = EventLog(), Records()
     log.subscribe(records)
-    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(open_relay(config, log)) as relay:
-        yield RunningRelay(portal, relay, records)
+    try:
+        with start_blocking_portal(backend) as portal:
+            try:
+                with portal.wrap_async_context_manager(open_relay(config, log)) as relay:
+                    yield RunningRelay(portal, relay, records)
+            finally:
+                records.complete(over)
+    finally:
+        _join_workers()
+
+
+def _join_workers() -> None:
+    """Wait for the worker threads of event loops that are over: on asyncio, anyio tells them to end, and goes on.
+
+    On trio they are trio's own, which keeps them for ten seconds, and for whoever needs one next.
+    """
+    for thread in threading.enumerate():
+        loop = getattr(thread, "loop", None)
+        if thread.name == _WORKER and loop is not None and loop.is_closed():
+            thread.join(_WORKER_ENDS_S)

@@ -1,0 +1,103 @@
+"""A relay for a test comes and goes quickly and leaves nothing behind; the plugin alone costs next to nothing."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from plugin.conftest import Suite
+from support.programs import run
+
+pytest_plugins = "pytester"
+
+START_MS, STOP_MS = 30, 100
+
+
+def test_a_relay_starts_in_30_ms_and_stops_in_100(suite: Suite, backend: str) -> None:
+    source = f"""
+        @pytest.mark.nat_relay("vmware-fusion", backend={backend!r})
+        @pytest.mark.parametrize("number", range(40))
+        def test_one(nat_relay, number):
+            pass
+    """
+    conftest = """
+        def pytest_runtest_logreport(report):
+            print("TOOK", report.when, report.duration * 1000)
+    """
+    result = suite(source, "-s", conftest=conftest)
+    result.assert_outcomes(passed=40)
+    took = re.findall(r"TOOK (\w+) ([\d.]+)", result.stdout.str())
+    starts, stops = ([float(ms) for when, ms in took if when == phase] for phase in ("setup", "teardown"))
+    assert len(starts) == len(stops) == 40
+    assert statistics.median(starts) < START_MS  # 8 ms on a busy host with two cores
+    assert statistics.median(stops) < STOP_MS  # 17 ms, of which 12 are the kernel's, for an AF_PACKET socket
+
+
+def test_no_thread_socket_or_warning_is_left_behind(suite: Suite, backend: str) -> None:
+    source = f"""
+        import os, socket, threading
+
+        def threads():  # without those that trio keeps for a while, for whoever needs one next
+            return {{thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}}
+
+        def sockets():
+            links = [f"/proc/self/fd/{{number}}" for number in os.listdir("/proc/self/fd")]
+            return {{os.readlink(link) for link in links if os.path.islink(link)}}
+
+        def state():
+            return threads(), sockets(), "setsockopt" in vars(socket.socket)
+
+        @pytest.fixture(autouse=True)
+        def nothing_left():
+            before = state()
+            yield before
+            assert state() == before
+
+        @pytest.mark.nat_relay("vmware-fusion", backend={backend!r})
+        def test_passes(nothing_left, nat_relay):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                listener.settimeout(10)
+                with socket.create_connection(nat_relay.forward(*listener.getsockname())), listener.accept()[0]:
+                    assert state() != nothing_left
+
+        @pytest.mark.xfail(strict=True, raises=ZeroDivisionError)
+        @pytest.mark.nat_relay("vmware-fusion", backend={backend!r})
+        def test_fails(nat_relay):
+            1 / 0
+
+        @pytest.mark.xfail(strict=True)
+        @pytest.mark.nat_relay(backend={backend!r}, forwards=["0:127.0.0.1:9", "192.0.2.1:0:127.0.0.1:9"])
+        def test_does_not_start(nat_relay):
+            pass
+    """
+    suite(source).assert_outcomes(passed=1, xfailed=2)
+
+
+def test_a_run_that_does_not_use_it_loads_the_plugin_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n"
+        "def test_loaded():\n"
+        "    ours = {name for name in sys.modules if name.partition('.')[0] == 'relay'}\n"
+        "    assert ours == {'relay', 'relay.marker', 'relay.pytest_plugin'}\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", "-pno:hypothesispytest", "--rootdir", "."]
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_the_plugin_there_is_no_trace_of_it(suite: Suite) -> None:
+    result = suite("def test_one(pytestconfig): assert not hasattr(pytestconfig.option, 'nat_seed')", "-pno:nat_relay")
+    result.assert_outcomes(passed=1)
+
+
+def test_the_import_of_the_plugin_takes_milliseconds(tmp_path: Path) -> None:
+    script = (
+        "import time, pytest, dataclasses\n"
+        "began = time.process_time()\n"
+        "import relay.pytest_plugin\n"
+        "print((time.process_time() - began) * 1000)"
+    )
+    took = [float(run(sys.executable, "-c", script, cwd=tmp_path).stdout) for _ in range(5)]
+    assert min(took) < 25  # 4 ms, or 10 where there is no compiled file

@@ -1,0 +1,215 @@
+"""A failing test's report: the relay's event log, what was left to chance, and the command that repeats it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from plugin.conftest import Suite, outcomes
+
+pytest_plugins = "pytester"
+
+GAMBLING = """
+    import socket
+    from dataclasses import dataclass, replace
+
+    from relay.actions import Note
+    from relay.behaviours import Behaviour
+    from relay.profiles import Quirk, load_profile
+
+    @dataclass
+    class Gambler(Behaviour):
+        draws = True
+
+        def on_dial_succeeded(self, event):
+            yield Note(f"{self.chance()} {self.chance()}")
+
+    transparent = load_profile("transparent")
+    GAMBLING = replace(
+        transparent, name="gambling", quirks=(*transparent.quirks, Quirk(Gambler, {}, "assumed", ()))
+    )
+
+    def draw(nat):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(10)
+            address = nat.forward(*listener.getsockname())
+            with socket.create_connection(address) as client, listener.accept()[0]:
+                flow = nat.wait_for("flow-opened", client="%s:%s" % client.getsockname()).flow
+                return nat.wait_for("note", flow=flow).fields["text"]
+"""
+
+GAMBLE = """
+    from gambling import GAMBLING, draw
+
+    pytestmark = pytest.mark.nat_relay(GAMBLING)
+
+    @pytest.fixture(autouse=True)
+    def tell(request, capsys):
+        yield
+        with capsys.disabled():
+            print("DREW", request.node.nodeid, request.node.user_properties)
+
+    @pytest.mark.parametrize("path", ["a", "b/$c"])
+    def test_gamble(nat_relay, path, record_property):
+        record_property("drew", [draw(nat_relay), draw(nat_relay)])
+        assert path == "a"
+
+    def test_gamble_at_two_tables(nat_relay_factory, record_property):
+        nats = [nat_relay_factory(GAMBLING), nat_relay_factory(GAMBLING)]
+        record_property("drew", [draw(nat) for nat in reversed(nats)])
+
+    @pytest.mark.parametrize("run", [1, 2])
+    def test_session(nat_relay_session, record_property, run):
+        record_property("seed", nat_relay_session.seed)
+"""
+
+
+def drawn(result: pytest.RunResult) -> dict[str, str]:
+    """What each test drew."""
+    return dict(re.findall(r"DREW (\S+) (.*)", result.stdout.str()))
+
+
+def section(result: pytest.RunResult, kind: str = "nat_relay event log") -> list[str]:
+    """The lines of the only section of this kind."""
+    starts = [number for number, line in enumerate(result.outlines) if re.fullmatch(f"-+ {kind} -+", line)]
+    assert len(starts) == 1, result.outlines
+    lines = result.outlines[starts[0] + 1 :]
+    end = next(number for number, line in enumerate(lines) if re.match("[-=_]{4}", line))
+    return lines[:end]
+
+
+@pytest.fixture
+def gamble(suite: Suite, pytester: pytest.Pytester) -> Suite:
+    """Run tests that leave something to chance."""
+    pytester.makepyfile(gambling=GAMBLING)
+    return lambda *arguments: suite(GAMBLE, *arguments)
+
+
+def test_a_failing_test_shows_the_log_and_a_passing_one_does_not(suite: Suite) -> None:
+    result = suite(
+        """
+        import socket
+
+        def test_passes(nat_relay):
+            pass
+
+        def test_fails(nat_relay):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                listener.settimeout(10)
+                host, port = nat_relay.forward(*listener.getsockname())
+                with socket.create_connection((host, port)), listener.accept()[0]:
+                    assert host != "127.0.0.1"
+    """,
+        "-rP",
+    )
+    assert outcomes(result) == {"test_passes": "passed", "test_fails": "failed"}
+    head, *records, blank, repeat = section(result)
+    assert re.fullmatch(r"vmware-fusion-11, seed \d+:", head)
+    assert re.fullmatch(r"  +\d+\.\d{3} s  relay started with profile vmware-fusion-11", records[0])
+    assert re.fullmatch(r"  +\d+\.\d{3} s  #1  127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward", records[1])
+    assert blank == ""
+    assert re.fullmatch(r'repeat with: pytest "test_it.py::test_fails" --nat-seed \d+', repeat)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "headline"),
+    [
+        ("assert 0, nat_relay\n            yield", "* ERROR at setup of test_one *"),
+        ("yield\n            assert 0", "* ERROR at teardown of test_one *"),
+    ],
+    ids=["setup", "teardown"],
+)
+def test_a_fixture_that_fails_shows_it_too(suite: Suite, fixture: str, headline: str) -> None:
+    result = suite(f"""
+        @pytest.fixture
+        def server(nat_relay):
+            {fixture}
+
+        def test_one(server):
+            pass
+    """)
+    result.stdout.fnmatch_lines(
+        [headline, "* nat_relay event log *", "*relay started*", 'repeat with: pytest "test_it*']
+    )
+
+
+def test_a_test_without_a_relay_shows_none(suite: Suite) -> None:
+    result = suite("""
+        def test_with(nat_relay, nat_relay_session):
+            pass
+
+        def test_without():
+            assert 0
+    """)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*nat_relay event log*")
+    result.stdout.no_fnmatch_line("*nat-seed*")
+
+
+def test_every_relay_of_the_test_is_in_it_and_of_a_shared_one_only_what_belongs_to_the_test(suite: Suite) -> None:
+    result = suite(
+        """
+        def test_before(nat_relay_session):
+            nat_relay_session.link_down()
+
+        def test_fails(nat_relay_session, nat_relay, nat_relay_factory):
+            nat_relay_session.freeze("external")
+            nat_relay_factory("vmware-workstation-16")
+            assert 0
+        """,
+        "--nat-profile",
+        "transparent",
+    )
+    *log, blank, repeat = section(result)
+    assert [re.sub(r"\d+\.\d+ s|seed \d+", "*", line).strip() for line in log] == [
+        "transparent, *:",
+        "*  the server is frozen",
+        "",
+        "transparent, *:",
+        "*  relay started with profile transparent",
+        "",
+        "vmware-workstation-16, *:",
+        "*  relay started with profile vmware-workstation-16",
+    ]
+    assert (blank, repeat.partition(" --nat-profile ")[2]) == ("", "transparent")
+
+
+def test_of_a_long_log_the_end_is_shown(suite: Suite) -> None:
+    result = suite("""
+        def test_long(nat_relay):
+            for _ in range(300):
+                nat_relay.link_down()
+            nat_relay.freeze("internal")
+            assert 0
+    """)
+    _, left_out, *records, _, _ = section(result)
+    assert left_out == "  ... 102 earlier records; nat_relay.events has them"
+    assert len(records) == 200
+    assert records[-1].endswith("the app is frozen")
+
+
+def test_what_is_left_to_chance_follows_from_the_seed_and_the_tests_own_id(gamble: Suite) -> None:
+    first = drawn(gamble("--nat-seed", "7"))
+    assert len(set(first.values())) == len(first) == 5
+    assert drawn(gamble("--nat-seed", "7")) == first
+    assert drawn(gamble("--nat-seed", "7", "test_it.py::test_session[2]")) == {
+        "test_it.py::test_session[2]": first["test_it.py::test_session[2]"]
+    }
+    other = drawn(gamble("--nat-seed", "8"))
+    assert other.keys() == first.keys()
+    assert not other.items() & first.items()
+
+
+def test_without_a_seed_every_run_draws_anew_and_the_failing_test_tells_how_to_repeat_it(gamble: Suite) -> None:
+    result = gamble()
+    assert not drawn(result).items() & drawn(gamble()).items()
+    *log, _, repeat = section(result)
+    assert "b/$c" in repeat
+    name = "test_it.py::test_gamble[b/$c]"
+    for value in re.findall(r"0\.\d+", drawn(result)[name]):
+        assert any(line.endswith(f"gambler drew {float(value):.6f}") for line in log)
+    command, *arguments = shlex.split(repeat.removeprefix("repeat with: "))
+    assert command == "pytest"
+    assert drawn(gamble(*arguments)) == {name: drawn(result)[name]}
