@@ -1,0 +1,1 @@
+"""Measures the relay beside a direct connection; see README.md."""
