@@ -40,6 +40,8 @@ class Fact(enum.Enum):
     """Every segment's TOS byte is seen, and a segment that differs can be withheld."""
     KEEPALIVE = "keepalive probe"
     """Keepalive probes from the app are seen."""
+    PROBE_ANSWER = "answer to a keepalive probe"
+    """Keepalive probes from the app are answered on this side of the NAT, and told of."""
     HANDSHAKE = "handshake order"
     """The opener learns of its connection when a behaviour says so, not before."""
     CLOSE = "FIN and RST"

@@ -17,6 +17,9 @@ from support.clients import connect_by_port, crowd
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port
 
 
+_NO_KEEPALIVE = ["local-keepalive.enabled=false"]
+
+
 def exchange(sock: socket.socket) -> None:
     sock.sendall(b"x")
     assert read_exactly(sock, 1) == b"x"
@@ -88,7 +91,7 @@ def test_waiting_does_not_miss_what_happens_meanwhile_or_has_happened(backend: s
         ("vmware-fusion", {"listen": "192.0.2.1:1", "allow_open": True}, ConfigError, "192.0.2.1:1"),
         ("vmware-fusion", {"forwards": ["192.0.2.1:1:127.0.0.1:1"], "allow_open": True}, ConfigError, "192.0.2.1:1"),
         ("vmware-fusion", {"observer": "pcap"}, ConfigError, "pcap"),
-        ("vmware-fusion", {"observer": "none", "strict": True}, Unsupported, "local-keepalive"),
+        ("vmware-fusion", {"observer": "none", "strict": True, "settings": _NO_KEEPALIVE}, Unsupported, "tos-reset"),
     ],
     ids=str,
 )

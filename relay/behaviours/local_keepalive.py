@@ -36,7 +36,7 @@ class LocalKeepalive(Behaviour):
         self._probing = False
 
     def needs(self) -> AbstractSet[Fact]:
-        return super().needs() | ({Fact.DEAFNESS} if self.answered_by == "server" else set())
+        return super().needs() | {Fact.DEAFNESS} if self.answered_by == "server" else {Fact.PROBE_ANSWER}
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.external_interval_s:

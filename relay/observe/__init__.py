@@ -180,6 +180,7 @@ def survey(observer: str | None = None) -> Survey:
     support = {
         Fact.TOS: _tos_support(observer, tos),
         Fact.KEEPALIVE: _keepalive_support(observer, keepalive),
+        Fact.PROBE_ANSWER: _answer_support(_keepalive_support(observer, keepalive)),
         Fact.HANDSHAKE: Support(
             Fidelity.EXACT, _KERNEL, "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection"
         ),
@@ -258,6 +259,13 @@ def _keepalive_support(observer: str | None, provider: str | None) -> Support:
         return Support(Fidelity.IMPOSSIBLE, "none", "no provider is to be used", remedy=f"leave {_OPTION} none out")
     how = f"{TcpInfoProvider.name}: {_failure(TcpInfoProvider.name)}"
     return Support(Fidelity.IMPOSSIBLE, "none", how, remedy=_remedy(TcpInfoProvider.name))
+
+
+def _answer_support(seen: Support) -> Support:
+    if seen.fidelity is Fidelity.EXACT:
+        return Support(Fidelity.EXACT, seen.provider, "the relay's kernel answers each probe; " + seen.how)
+    how = "the relay's kernel answers each probe, but none is seen: the event log does not tell of them"
+    return Support(Fidelity.APPROXIMATE, _KERNEL, how, seen.remedy)
 
 
 def _close_support() -> Support:

@@ -67,7 +67,7 @@ def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, action
 
 
 @pytest.mark.parametrize(
-    ("answered_by", "needs"), [("nat", {Fact.KEEPALIVE}), ("server", {Fact.KEEPALIVE, Fact.DEAFNESS})]
+    ("answered_by", "needs"), [("nat", {Fact.PROBE_ANSWER}), ("server", {Fact.KEEPALIVE, Fact.DEAFNESS})]
 )
 def test_leaving_probes_unanswered_needs_a_host_that_can_be_deaf(answered_by: str, needs: set[Fact]) -> None:
     assert LocalKeepalive(answered_by=answered_by).needs() == needs

@@ -205,6 +205,7 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
     assert lines == [
         "TOS impossible",
         "KEEPALIVE impossible",
+        "PROBE_ANSWER approximate",
         "HANDSHAKE exact",
         "CLOSE approximate",
         "LOCAL_ACK exact",

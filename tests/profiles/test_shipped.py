@@ -129,8 +129,8 @@ def test_the_control_groups_settings() -> None:
     ("name", "needs"),
     [
         ("transparent", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.DEAFNESS, Fact.END_TO_END_ACK}),
-        ("vmware-fusion", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.LOCAL_ACK, Fact.TOS}),
-        ("vmware-workstation-16", {Fact.HANDSHAKE, Fact.CLOSE, Fact.KEEPALIVE, Fact.LOCAL_ACK}),
+        ("vmware-fusion", {Fact.HANDSHAKE, Fact.CLOSE, Fact.PROBE_ANSWER, Fact.LOCAL_ACK, Fact.TOS}),
+        ("vmware-workstation-16", {Fact.HANDSHAKE, Fact.CLOSE, Fact.PROBE_ANSWER, Fact.LOCAL_ACK}),
     ],
 )
 def test_what_a_host_must_be_able_to_do_follows_from_the_profile(name: str, needs: set[Fact]) -> None:
