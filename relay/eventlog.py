@@ -98,7 +98,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
     "flow-ended": {
         "destination": "what the flow was for",
-        "because": "what ended it first: a behaviour, `peer`, `shutdown`, `fault` or `next-request`",
+        "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
+        "`linger`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
         "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
         "internal_because": "who ended it: a behaviour's name, or `peer`",
         "external": "likewise, the external side",

@@ -16,7 +16,6 @@ from support.capabilities import missing
 from support.clients import connect_by_port, crowd
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port
 
-
 _NO_KEEPALIVE = ["local-keepalive.enabled=false"]
 
 

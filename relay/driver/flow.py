@@ -396,6 +396,7 @@ class Flow:
         self._journal.write("fault", error=str(fault) or type(fault).__name__)
         if not isinstance(fault, BehaviourError):
             self._driver.engine.on_fault(fault)
+        self._machine.cause = culprit  # whatever had begun to end it before
         self.give_up(culprit)
 
     def _finish(self, because: str = "") -> None:
