@@ -20,6 +20,7 @@ import typer
 
 from relay import report
 from relay.address import Endpoint
+from relay.backend import choose_backend
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
@@ -31,7 +32,6 @@ from relay.profiles import load_profile
 from relay.server import Relay, open_relay
 from relay.textlog import TextLines
 
-BACKENDS = ("asyncio", "trio")
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ ObserverOption = Annotated[
     typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
+    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio|uvloop", help="The async library.")
 ]
 
 
@@ -168,7 +168,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    _check_backend(backend)
+    library, library_options = choose_backend(backend, where="--backend")
     config = configure(
         profile,
         settings=settings or (),
@@ -192,7 +192,7 @@ def serve(
     with ExitStack() as stack:
         if events is not None:
             log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
-        anyio.run(_serve, config, log, port_file, quiet, backend=backend)
+        anyio.run(_serve, config, log, port_file, quiet, backend=library, backend_options=library_options)
 
 
 @app.command()
@@ -227,13 +227,8 @@ def demo(
     observer: ObserverOption = None,
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
-    _check_backend(backend)
+    choose_backend(backend, where="--backend")
     run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
 
 
 async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:

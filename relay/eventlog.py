@@ -58,6 +58,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "inbound": "the inbound forwards, as BIND -> TARGET",
         "seed": "what everything left to chance follows from",
         "time_scale": "by how much behaviours' delays are shortened",
+        "backend": "what it runs on: asyncio, trio or uvloop",
         "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
     },
     "relay-draining": {"flows": "how many are open", "at_most_s": "how long they have"},

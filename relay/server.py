@@ -18,6 +18,7 @@ from dataclasses import replace
 import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.backend import running_backend
 from relay.config import RelayConfig, check_time_scale
 from relay.driver import Driver, Limits
 from relay.eventlog import EventLog
@@ -150,6 +151,7 @@ class Relay:
             inbound=_described(self.inbound_addresses, config.inbound),
             seed=config.seed,
             time_scale=config.time_scale,
+            backend=running_backend(),
             fidelity={each.quirk.name: each.support.fidelity.value for each in self.fidelity},
         )
 

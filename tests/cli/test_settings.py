@@ -43,7 +43,7 @@ WRONG_OPTIONS = {
     "--auth me": ("--auth & USER:PASS", "neither part may be empty"),
     f"--auth me:{'x' * 256}": ("--auth & too long", "255 bytes"),
     "--source here": ("--source & 'here'", "one of this host's addresses"),
-    "--backend curio": ("--backend & 'curio'", "asyncio, trio"),
+    "--backend curio": ("--backend & 'curio'", "asyncio, trio, uvloop"),
     "--observer sock-dig": ("--observer & 'sock-dig'", "did you mean 'sock-diag'? & none"),
     "--handshake-timeout soon": ("--handshake-timeout", "relay serve --help"),
     "--handshake-timeout 0": ("--handshake-timeout & 0", "more than 0 and up to 86400"),
