@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional, TextIO
@@ -21,7 +21,7 @@ import typer
 from relay import report
 from relay.address import Endpoint
 from relay.backend import choose_backend
-from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
 from relay.eventlog import EventLog, JsonLines
@@ -29,8 +29,9 @@ from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
 from relay.profiles import load_profile
-from relay.server import Relay, open_relay
+from relay.server import Started, open_relay
 from relay.textlog import TextLines
+from relay.workers import check_workers, open_workers
 
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
@@ -127,6 +128,9 @@ def serve(
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
     ] = False,
     backend: BackendOption = "asyncio",
+    workers: Annotated[
+        int, typer.Option(envvar="RELAY_WORKERS", metavar="N", help="Processes that serve, for several cores (Linux).")
+    ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -187,12 +191,19 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
+    check_workers(workers)
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:
         if events is not None:
             log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
-        anyio.run(_serve, config, log, port_file, quiet, backend=library, backend_options=library_options)
+
+        def open_() -> AbstractAsyncContextManager[Started]:
+            if workers == 1:
+                return open_relay(config, log)
+            return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
+
+        anyio.run(_serve, open_, log, port_file, quiet, backend=library, backend_options=library_options)
 
 
 @app.command()
@@ -231,10 +242,12 @@ def demo(
     run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
 
 
-async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:
+async def _serve(
+    open_: Callable[[], AbstractAsyncContextManager[Started]], log: EventLog, port_file: Path | None, quiet: bool
+) -> None:
     # Signals first: whoever reads the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
-        async with open_relay(config, log) as relay:
+        async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
             print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
@@ -243,11 +256,11 @@ async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, qui
             await _until_told_to_stop(relay, received)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
-                await relay.drain(config.drain_timeout_s)
+                await relay.drain(relay.config.drain_timeout_s)
                 tasks.cancel_scope.cancel()
 
 
-async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signals]) -> None:
+async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals]) -> None:
     async for number in received:
         if number not in _LINK_DOWN:
             return
@@ -255,13 +268,13 @@ async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signa
 
 
 async def _cancel_when_told_again(
-    scope: anyio.CancelScope, relay: Relay, received: AsyncIterator[signal.Signals]
+    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals]
 ) -> None:
     await _until_told_to_stop(relay, received)
     scope.cancel()
 
 
-def _write_ports(path: Path, relay: Relay) -> None:
+def _write_ports(path: Path, relay: Started) -> None:
     addresses: list[Endpoint] = [*relay.forward_addresses, *relay.inbound_addresses]
     if relay.address is not None:
         addresses.insert(0, relay.address)

@@ -44,6 +44,9 @@ class Driver:
         log: EventLog,
         limits: Limits,
         seed: int = 0,
+        *,
+        first_flow: int = 1,
+        flow_step: int = 1,
     ) -> None:
         self.engine = engine
         self.connector = connector
@@ -58,7 +61,8 @@ class Driver:
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
         self.flows: dict[int, Flow] = {}
-        self._flow_count = 0
+        self._flow_step = flow_step
+        self._last_flow = first_flow - flow_step
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -92,7 +96,7 @@ class Driver:
     def reseed(self, seed: int) -> None:
         """Have what is left to chance follow from another seed, as if the next flow were the first."""
         self.seed = seed
-        self.flows_before_seed = self._flow_count
+        self.flows_before_seed = self._last_flow
 
     @property
     def holds_records(self) -> bool:
@@ -148,9 +152,9 @@ class Driver:
 
     def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
         """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
-        self._flow_count += 1
+        self._last_flow += self._flow_step
         try:
-            flow = Flow(self, self._flow_count, conversation)
+            flow = Flow(self, self._last_flow, conversation)
         except Exception as fault:
             refuse()
             self.engine.on_fault(fault)
