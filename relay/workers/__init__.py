@@ -118,7 +118,7 @@ class Workers:
             await self._hear_out(worker)
             status = await worker.ended()
             if status or not self._stopping:
-                self.log.emit("worker-died", worker=worker.number, pid=worker.pid, status=status or "exit code 0")
+                self._tell_death(worker, status or "exit code 0")
             if self._stopping:
                 return
             try:
@@ -134,10 +134,20 @@ class Workers:
         for worker in self._workers:
             worker.channel.close_sending()
 
+    def end_stragglers(self) -> None:
+        """Kill workers that were told to end and have not, and say so."""
+        for worker in self._workers:
+            if worker.is_running:
+                worker.kill()
+                self._tell_death(worker, "SIGKILL, for it did not stop")
+
     def kill(self) -> None:
         """Leave no worker behind."""
         for worker in self._workers:
             worker.kill()
+
+    def _tell_death(self, worker: WorkerProcess, status: str) -> None:
+        self.log.emit("worker-died", worker=worker.number, pid=worker.pid, status=status)
 
     def _spawn(self, number: int, first_flow: int) -> WorkerProcess:
         share = Share(first_flow=first_flow, of=self.count)
@@ -211,6 +221,7 @@ async def open_workers(
                 finally:
                     workers.stop()
                     tasks.cancel_scope.deadline = anyio.current_time() + _STOP_S
+            workers.end_stragglers()
         finally:
             workers.kill()
     log.emit("relay-stopped", flows_ended=workers.flows_ended)

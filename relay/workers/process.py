@@ -55,6 +55,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def tell(self, message: object) -> None:
         """Say something, if there is still somebody to hear it."""
         with suppress(OSError):
@@ -97,7 +101,7 @@ class WorkerProcess:
 
     def kill(self) -> int:
         """End it now, if it has not ended, and leave nothing of it behind; returns its status."""
-        if self._process.poll() is None:
+        if self.is_running:
             self._process.kill()
         self.channel.close()
         return self._process.wait()
