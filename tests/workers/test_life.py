@@ -45,36 +45,27 @@ def test_ctrl_c_lets_flows_of_every_worker_finish_while_no_other_is_accepted(bac
         assert served.events()[-1]["flows_ended"] == 0
 
 
-def test_a_second_signal_ends_every_worker_s_flows_at_once(backend: str, tmp_path: Path) -> None:
-    with (
-        Origin(echo) as origin,
-        serve(tmp_path, "--backend", backend, "--workers", "2", "--drain-timeout", "60") as served,
-        call_both_workers(served, origin.port) as calls,
-    ):
-        served.process.send_signal(signal.SIGTERM)
-        flows = served.wait_for("relay-draining")["flows"]
-        served.process.send_signal(signal.SIGTERM)
-        for each in calls.values():
-            with pytest.raises(ConnectionResetError):
-                each.sock.recv(1)
-        assert served.process.wait(5) == 0
+def test_the_link_goes_down_for_every_worker_s_flows_and_a_second_signal_ends_them_at_once(
+    backend: str, tmp_path: Path
+) -> None:
+    options = ("--backend", backend, "--workers", "2", "--drain-timeout", "60")
+    with Origin(echo) as origin, serve(tmp_path, *options, prefix=["setsid"]) as served:
+        with call_both_workers(served, origin.port) as calls:
+            os.killpg(served.process.pid, signal.SIGUSR1)  # as `pkill -USR1 -f relay` does
+            for each in calls.values():
+                with pytest.raises(ConnectionResetError):
+                    each.sock.recv(1)
+                assert served.wait_for("flow-ended", flow=each.flow)["because"] == "link-down-reset"
+            assert [event["event"] for event in served.events()].count("link-down") == 1
+        with call_both_workers(served, origin.port) as calls:
+            served.process.send_signal(signal.SIGTERM)
+            flows = served.wait_for("relay-draining")["flows"]
+            served.process.send_signal(signal.SIGTERM)
+            for each in calls.values():
+                with pytest.raises(ConnectionResetError):
+                    each.sock.recv(1)
+            assert served.process.wait(5) == 0
         assert served.wait_for("relay-stopped")["flows_ended"] == flows
-
-
-def test_the_link_goes_down_once_and_for_every_worker_s_flows(backend: str, tmp_path: Path) -> None:
-    with (
-        Origin(echo) as origin,
-        serve(tmp_path, "--backend", backend, "--workers", "2", prefix=["setsid"]) as served,
-        call_both_workers(served, origin.port) as calls,
-    ):
-        os.killpg(served.process.pid, signal.SIGUSR1)  # as `pkill -USR1 -f relay` does
-        for each in calls.values():
-            with pytest.raises(ConnectionResetError):
-                each.sock.recv(1)
-            assert served.wait_for("flow-ended", flow=each.flow)["because"] == "link-down-reset"
-        assert [event["event"] for event in served.events()].count("link-down") == 1
-        with call_both_workers(served, origin.port):
-            pass
 
 
 def test_workers_end_when_their_parent_is_killed(backend: str, tmp_path: Path) -> None:

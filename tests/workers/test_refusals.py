@@ -1,4 +1,4 @@
-"""What keeps several workers from starting: said in one line by their parent, and nothing of them stays behind."""
+"""What keeps several workers from starting: said in one line, by their parent."""
 
 from __future__ import annotations
 
