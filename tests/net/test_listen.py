@@ -13,6 +13,7 @@ from relay.address import Endpoint
 from relay.errors import ConfigError
 from relay.net.listen import open_listener, reserve_address
 from support.capabilities import missing
+from support.namespaces import in_own_network
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +96,14 @@ def test_connections_of_the_past_are_no_obstacle(shared: bool) -> None:
             connection.close()  # first, so that TIME_WAIT is on this side
             assert client.recv(1) == b""
     assert can_be_reserved(address)
+
+
+def test_a_reserved_ipv6_address_leaves_ipv4_alone() -> None:
+    def reserve_and_listen() -> None:
+        with (
+            reserve_address(Endpoint("::", 1080), where="--listen"),
+            open_listener(Endpoint("0.0.0.0", 1080), where="--listen"),
+        ):
+            pass
+
+    in_own_network(reserve_and_listen)  # elsewhere any connection of somebody's may have that port on IPv4
