@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from relay.address import Endpoint
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
-from relay.eventlog import EventLog, JsonLines
+from relay.eventlog import EventLog, JsonLines, Record
 from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
@@ -191,7 +191,8 @@ def serve(
     log = EventLog()
     with ExitStack() as stack:
         if events is not None:
-            log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
+            lines = JsonLines(stack.enter_context(_open_events(events)), log)
+            log.subscribe(_or_say_so(lines, events))
         anyio.run(_serve, config, log, port_file, quiet, backend=backend)
 
 
@@ -298,6 +299,20 @@ def _open_events(name: str) -> Iterator[TextIO]:
             except OSError:  # the log said so when it happened; what is left in the buffer can only fail again
                 with suppress(OSError):
                     stream.close()
+
+
+def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Record], None]:
+    """Have one line say that `--events` has failed: no event log on the terminal may be there, or not yet, to do it."""
+
+    def tell(record: Record) -> None:
+        try:
+            listener(record)
+        except OSError as error:
+            with suppress(OSError):  # stderr may be on the same full disk
+                _complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
+            raise
+
+    return tell
 
 
 def _complain(message: str, hint: str) -> None:
