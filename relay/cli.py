@@ -155,9 +155,17 @@ def serve(
     connect_timeout: Annotated[
         float, typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to answer.")
     ] = 30.0,
+    idle_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(envvar="RELAY_IDLE_TIMEOUT", help="Seconds a flow may carry no byte; without it, for ever."),
+    ] = None,
     drain_timeout: Annotated[
         float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
     ] = 5.0,
+    max_flows: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(envvar="RELAY_MAX_FLOWS", help="How many flows may be open; beyond it a caller is refused."),
+    ] = None,
     time_scale: Annotated[
         float, typer.Option(envvar="RELAY_TIME_SCALE", help="Divide behaviours' delays by this.")
     ] = 1.0,
@@ -183,7 +191,9 @@ def serve(
         source=source,
         handshake_timeout_s=handshake_timeout,
         connect_timeout_s=connect_timeout,
+        idle_timeout_s=idle_timeout,
         drain_timeout_s=drain_timeout,
+        max_flows=max_flows,
         time_scale=time_scale,
         seed=seed,
     )

@@ -25,6 +25,7 @@ class EventType(StrEnum):
     RELAY_STOPPED = "relay-stopped"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
+    FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
     FLOW_OPENED = "flow-opened"
     FLOW_CONNECTED = "flow-connected"
@@ -64,6 +65,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "relay-stopped": {"flows_ended": "how many the stop ended"},
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
+    "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
     "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
     "flow-opened": {
         "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
@@ -99,7 +101,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "flow-ended": {
         "destination": "what the flow was for",
         "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
-        "`linger`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
+        "`linger`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
         "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
         "internal_because": "who ended it: a behaviour's name, or `peer`",
         "external": "likewise, the external side",

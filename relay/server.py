@@ -199,7 +199,12 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
             engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
         )
         observers = surveyed.open(engine)
-        limits = Limits(handshake_timeout_s=config.handshake_timeout_s, time_scale=config.time_scale)
+        limits = Limits(
+            handshake_timeout_s=config.handshake_timeout_s,
+            idle_timeout_s=config.idle_timeout_s,
+            max_flows=config.max_flows,
+            time_scale=config.time_scale,
+        )
         driver = Driver(engine, connector, observers, config.profile, log, limits, config.seed)
         relay = Relay(config, log, driver, assessed)
         try:
