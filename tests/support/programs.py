@@ -117,11 +117,12 @@ def serve(
     exit_code: int = 0,
     prefix: Sequence[str] = (),
     stdout: TextIO | None = None,
+    log: bool = True,
     **env: str,
 ) -> Iterator[ServedRelay]:
     """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended.
 
-    `prefix` is a command that runs it, such as `as_ordinary_user()`.
+    `prefix` is a command that runs it, such as `as_ordinary_user()`. Without `log` it keeps no event log at all.
     """
     if sys.platform == "win32":
         missing("a process on Windows cannot be told to stop by a signal")
@@ -135,8 +136,7 @@ def serve(
         "127.0.0.1:0",
         "--port-file",
         str(port_file),
-        "--events",
-        str(events_file),
+        *(("--events", str(events_file)) if log else ("--quiet",)),
     ]
     with stderr_file.open("w") as stderr:
         process = subprocess.Popen(

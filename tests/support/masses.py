@@ -1,0 +1,158 @@
+"""Crowds of clients, origins for them, and what a relay holds: for tests of its limits.
+
+Each crowd and each origin is a process of its own (`mass_process.py`): it can be killed, it may have more descriptors
+than the tests, and its memory is not the relay's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.clients import connect_by_port
+from support.origins import read_exactly
+from support.programs import ServedRelay, clean_environment
+
+_PROGRAM = Path(__file__).with_name("mass_process.py")
+_ANSWERS_WITHIN_S = 60.0
+_RETURNS_WITHIN_S = 10.0  # more than the 5 s that a leg has to wind down
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class MassProcess:
+    """One process with very many connections."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(_PROGRAM), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
+        )
+        if sys.platform == "linux":
+            most = descriptor_limit()
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (most, most))
+
+    def hear(self) -> object:
+        """Its next answer."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the process has ended"
+        return json.loads(line)
+
+    def tell(self, command: str) -> None:
+        """Give it a command, and do not wait for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+
+    def do(self, command: str) -> object:
+        """Give it a command and wait until it is done."""
+        self.tell(command)
+        return self.hear()
+
+    def kill(self) -> None:
+        """End it as a crash does: with SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+@contextlib.contextmanager
+def mass_origin() -> Iterator[tuple[MassProcess, int]]:
+    """An origin that echoes, and its port."""
+    process = MassProcess("origin")
+    try:
+        port = process.hear()
+        assert isinstance(port, int)
+        yield process, port
+    finally:
+        process.kill()
+
+
+@contextlib.contextmanager
+def mass_clients(relay_port: int, target_port: int) -> Iterator[MassProcess]:
+    """Clients of a relay, which ask for a port of loopback; see `mass_process.py` for what they can be told to do."""
+    process = MassProcess(str(relay_port), str(target_port))
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def descriptor_limit() -> int:
+    """How many descriptors a process may have here, if it asks for all it can get; more takes CAP_SYS_RESOURCE."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def descriptor_count(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def check_serving(port: int, target_port: int) -> None:
+    """Whether one more flow is opened, and carries."""
+    with connect_by_port(port, "127.0.0.1", target_port) as sock:
+        sock.sendall(b"alive")
+        assert read_exactly(sock, 5) == b"alive"
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A relay that has to be after any ordeal what it was before."""
+
+    served: ServedRelay
+    target_port: int
+
+    def check(self, ordeal: Callable[[], object], *, may_grow_bytes: int = 1 << 20) -> None:
+        """Put the relay through it twice; each time it must serve after, and hold the descriptors that it held before.
+
+        The first time its memory may grow: allocators keep what they got. The second time it must do with that, up to
+        `may_grow_bytes`: 1 MiB is what a heap's layout changes from one round to the next.
+        """
+        pid = self.served.process.pid
+        check_serving(self.served.port, self.target_port)
+        before = settled(lambda: descriptor_count(pid))
+        sizes_bytes = []
+        for _ in range(2):
+            ordeal()
+            check_serving(self.served.port, self.target_port)
+            wait_until(lambda: descriptor_count(pid) <= before, f"more than {before} descriptors stay open")
+            sizes_bytes.append(resident_bytes(pid))
+        assert sizes_bytes[1] - sizes_bytes[0] < may_grow_bytes, sizes_bytes
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str, timeout_s: float = _RETURNS_WITHIN_S) -> None:
+    """Until something holds that cannot be waited on."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, otherwise
+        time.sleep(0.01)
+
+
+def settled(measure: Callable[[], int]) -> int:
+    """The value, once it was the same for a quarter of a second."""
+    value, since_s = measure(), time.monotonic()
+    while time.monotonic() < since_s + 0.25:
+        time.sleep(0.01)
+        if (now := measure()) != value:
+            value, since_s = now, time.monotonic()
+    return value
