@@ -194,7 +194,10 @@ class Clients:
         poll, by_descriptor = _watched(self._connections, select.EPOLLOUT)
         taken_bytes = 0
         while ready := poll.poll(_STALL_S):
-            taken_bytes += sum(by_descriptor[descriptor].send(_BLOCK) for descriptor, _ in ready)
+            for descriptor, events in ready:
+                taken_bytes += by_descriptor[descriptor].send(_BLOCK)
+                if events & select.EPOLLHUP:
+                    poll.unregister(descriptor)
         return {"bytes": taken_bytes}
 
     def do_end(self) -> dict[str, int]:

@@ -98,6 +98,10 @@ class ServedRelay:
             time.sleep(0.02)  # a file cannot be waited on
         raise AssertionError(f"no {event} {fields} within {timeout_s:g} s; there were {self.events()}")
 
+    def count(self, event: str, **fields: Any) -> int:
+        """How many events of this name, and with these fields, there are so far."""
+        return sum(record["event"] == event and fields.items() <= record.items() for record in self.events())
+
     def stderr(self) -> str:
         return self.stderr_file.read_text()
 
