@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.clients import connect_by_port, socks5_request
+from support.clients import socks5_request
 from support.masses import (
     Steady,
     check_serving,
@@ -24,14 +24,16 @@ from support.programs import serve
 
 _SILENT = 2000
 _PACE_S = 0.1
-_HOARDERS = 40
+_HOARDERS = 8  # the kernel's buffers take some 25 MiB of each before a sender has to stop
+_OTHERS = 4
 _UNSENT_BYTES = 256 * 1024  # one buffer of a pump's may wait in the relay, each way
+_ANY_LOAD_BYTES = 8 << 20  # by which it grows however it is used: code that is imported, threads' heaps
 
 
 def test_two_thousand_silent_clients_are_borne_and_then_dropped(backend: str, tmp_path: Path) -> None:
     with (
         mass_origin() as (_, port),
-        serve(tmp_path, "--backend", backend, "--handshake-timeout", "1.5", "--quiet") as served,
+        serve(tmp_path, "--backend", backend, "--handshake-timeout", "2.5", "--quiet") as served,
         mass_clients(served.port, port) as clients,
     ):
         dropped = 0
@@ -44,7 +46,7 @@ def test_two_thousand_silent_clients_are_borne_and_then_dropped(backend: str, tm
             assert served.count("handshake-failed") == dropped
             assert clients.do("ended") == {"fin": _SILENT}
             dropped += _SILENT
-            assert served.count("handshake-failed", reason="no request within 1.5 s") == dropped
+            assert served.count("handshake-failed", reason="no request within 2.5 s") == dropped
 
         Steady(served, port).check(be_silent)
 
@@ -92,29 +94,27 @@ def test_bytes_that_trickle_are_carried_as_they_come_and_keep_the_flow(backend: 
 def test_clients_that_never_read_cost_a_bounded_amount_and_no_other_flow(
     end: str, backend: str, tmp_path: Path
 ) -> None:
-    options = ("--idle-timeout", "2.5") if end == "idle-limit" else ()
+    options = ("--idle-timeout", "1.5") if end == "idle-limit" else ()
     with (
         mass_origin() as (_, port),
         serve(tmp_path, "--backend", backend, "--quiet", *options) as served,
-        mass_clients(served.port, port) as clients,
+        mass_clients(served.port, port) as hoarders,
+        mass_clients(served.port, port) as others,
     ):
-        began_bytes = resident_bytes(served.process.pid)
-        stuck = 0
+        pid = served.process.pid
+        began_bytes = resident_bytes(pid)
 
         def hoard() -> None:
-            nonlocal stuck
-            with connect_by_port(served.port, "127.0.0.1", port) as bystander:
-                assert clients.do(f"open {_HOARDERS}") == {"granted": _HOARDERS}
-                assert clients.do("hoard")["bytes"] > 10 * _UNSENT_BYTES * _HOARDERS
-                grown_bytes = resident_bytes(served.process.pid) - began_bytes
-                assert grown_bytes < 2 * _UNSENT_BYTES * _HOARDERS + (8 << 20)  # 8 MiB: as a relay grows under any load
-                bystander.sendall(b"still here")
-                assert read_exactly(bystander, 10) == b"still here"
-                if end == "idle-limit":
-                    assert clients.do("ended") == {"rst": _HOARDERS}
-                else:
-                    clients.do("reset")
-            stuck += _HOARDERS
-            wait_until(lambda: served.count("flow-ended", because=end) >= stuck, lambda: "they have not ended")
+            assert others.do(f"open {_OTHERS}") == {"granted": _OTHERS}
+            assert others.do("load") == {"echoed": _OTHERS}
+            assert hoarders.do(f"open {_HOARDERS}") == {"granted": _HOARDERS}
+            assert hoarders.do("hoard")["bytes"] > 10 * _UNSENT_BYTES * _HOARDERS
+            assert resident_bytes(pid) - began_bytes < 2 * _UNSENT_BYTES * (_HOARDERS + _OTHERS) + _ANY_LOAD_BYTES
+            ended = served.count("flow-ended", because=end)
+            assert hoarders.do("reset" if end == "internal-peer" else "ended") == {"rst": _HOARDERS}
+            wait_until(
+                lambda: served.count("flow-ended", because=end) == ended + _HOARDERS, lambda: "not all flows ended"
+            )
+            assert others.do("end") == {"whole": _OTHERS}
 
         Steady(served, port).check(hoard)

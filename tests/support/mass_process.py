@@ -216,7 +216,7 @@ class Clients:
     def do_reset(self) -> dict[str, int]:
         for connection in self._connections:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return {"reset": self._close()}
+        return {"rst": self._close()}
 
     def _close(self) -> int:
         count = len(self._connections)
