@@ -18,6 +18,7 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
+from relay.net.pipe import PipePool
 from relay.net.readiness import open_readiness
 from relay.net.timers import Timer, Timers
 from relay.net.waker import open_waker
@@ -31,6 +32,8 @@ class Engine:
     def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """Where every pump reads into: used within one callback, never across two."""
+        self.pipes = PipePool()
+        """What pumps splice through."""
         self._tasks = tasks
         self._waker = open_waker(self._turn)
         self._readiness = open_readiness(tasks, on_fault)
@@ -77,6 +80,7 @@ class Engine:
     def close(self) -> None:
         """Close every socket that is still watched."""
         self._readiness.close()
+        self.pipes.close()
 
     def _turn(self) -> None:
         self._in_turn = True
