@@ -30,6 +30,7 @@ _PROGRAM = Path(__file__).with_name("mass_process.py")
 _ANSWERS_WITHIN_S = 60.0
 _RETURNS_WITHIN_S = 10.0  # more than the 5 s that a leg has to wind down
 _ROUNDS = 4
+_MAX_PIPE_ENDS = 2 * 32 + 4  # of pumps that splice, and of the event loop's own
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -101,12 +102,16 @@ def descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1] if sys.platform != "win32" else 0
 
 
-def descriptors(pid: int) -> set[tuple[str, str]]:
-    """What a process has open, by number and kind."""
-    found = set()
+def descriptors(pid: int) -> set[str]:
+    """What a process has open, by number; the relay's pool of pipes aside, of which it keeps a bounded number."""
+    found, pipes = set(), 0
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found.add((name, os.readlink(f"/proc/{pid}/fd/{name}")))
+            if os.readlink(f"/proc/{pid}/fd/{name}").startswith("pipe:"):
+                pipes += 1
+            else:
+                found.add(name)
+    assert pipes <= _MAX_PIPE_ENDS, f"{pipes} ends of pipes"
     return found
 
 
