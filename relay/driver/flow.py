@@ -420,6 +420,7 @@ class Flow:
         self._timers.clear()
         if self._facts is not None:
             self._facts.close()
+            self._facts = None
         self._abandon_dial()
         self._legs.wind_down(self._machine.endings)
         if asked or self._machine.endings:

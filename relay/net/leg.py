@@ -53,6 +53,16 @@ class LegOwner(Protocol):
         """The leg can be read or written again."""
 
 
+class _Nobody:
+    """Owns the legs that are closed."""
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Leg:
     """One side's socket. Not thread-safe; only the engine's thread may touch it."""
 
@@ -350,6 +360,8 @@ class Leg:
         if not self.closed:
             self.closed = True
             self.readable = self.writable = False
+            # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
+            self.owner, self.ask_tos = _NOBODY, None
             if self._wind_down_timer is not None:
                 self._wind_down_timer.cancel()  # it would keep the leg, and all that its owner holds, until it is due
             self._engine.unwatch(self)

@@ -134,6 +134,7 @@ class SocketFilterWatch:
                 self._soon.cancel()
             if self.counted is not None:
                 self.counted.close()
+                self.counted = None  # it calls this watch, and this watch the flow: a ring that nobody holds
             self._provider.forget(self)
 
     def found(self, peer: SocketInfo | None) -> None:
