@@ -10,7 +10,9 @@ import anyio
 import anyio.to_thread
 
 from relay.driver.flow import Flow
+from relay.driver.idle import IdleLimit
 from relay.driver.journal import Journal, Process
+from relay.driver.surplus import Surplus
 from relay.eventlog import EventLog
 from relay.events import Side
 from relay.frontends import Conversation
@@ -25,9 +27,11 @@ _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long things may take, in seconds."""
+    """How long things may take, in seconds, and how many flows there may be; None is no limit."""
 
     handshake_timeout_s: float = 10.0
+    idle_timeout_s: float | None = None
+    max_flows: int | None = None
     time_scale: float = 1.0
     """What behaviours' delays are divided by."""
 
@@ -63,6 +67,9 @@ class Driver:
         self.flows: dict[int, Flow] = {}
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
+        self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
+        if limits.idle_timeout_s is not None:
+            IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -72,6 +79,9 @@ class Driver:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             sock.close()  # it came and went: a port probe
+            return
+        if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
+            self._surplus.turn_away(sock, conversation, self.limits.max_flows)
             return
         if (flow := self._new_flow(conversation, refuse=sock.close)) is not None:
             flow.start(sock)
