@@ -1,43 +1,42 @@
-"""The benchmark's loads do what they say, on a small scale."""
+"""The benchmark measures what it says: a quick run through real proxies."""
 
 from __future__ import annotations
 
-import importlib.util
-import multiprocessing
+import json
+import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
+from support.capabilities import need_program
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = Path(__file__).parents[1] / "bench" / "load.py"
-    spec = importlib.util.spec_from_file_location("bench_load", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_load", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "BULK_BYTES", 1 << 22)
-    monkeypatch.setattr(module, "_CONNECTS", 20)
-    monkeypatch.setattr(module, "_ROUND_TRIPS", 20)
-    return module
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, and its ends are epoll's")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a process is forked, so that it has the small scale, too")
-def test_every_load_runs_against_the_origin(load: ModuleType) -> None:
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=load.serve_origin, args=(sender,), daemon=True)
-    process.start()
-    try:
-        port = receiver.recv()
-        for measure in (load.bulk_up, load.bulk_down, load.connects, load.ping_pong):
-            assert measure(port) > 0
-    finally:
-        process.terminate()
-        process.join()
-        receiver.close()
-        sender.close()
+def bench(*arguments: str) -> str:
+    command = [sys.executable, "-m", "bench", "--quick", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_quick_run_has_every_figure_of_every_way(tmp_path: Path) -> None:
+    for program in ("cc", "haproxy", "microsocks"):
+        need_program(program)
+    result = tmp_path / "result.json"
+    said = bench(
+        *("--rounds", "1", "--json", str(result)),
+        *("--through", "direct", "HAProxy", "microsocks", "vmware-fusion, asyncio"),
+        *("--only", "bulk-up-1", "bulk-down-8", "forward-64", "socks5-1", "ping-pong", "idle-50"),
+    )
+    values: dict[str, Any] = json.loads(result.read_text())
+    assert values["failures"] == []
+    measured = {(value["quantity"], value["through"]) for value in values["values"]}
+    for through in ("direct", "HAProxy", "microsocks", "vmware-fusion, asyncio"):
+        for quantity in ("bulk-up-1", "bulk-down-8", "ping-pong", "idle-50"):
+            assert (quantity, through) in measured
+            assert f"| {through} |" in said
+    assert ("socks5-1", "microsocks") in measured
+    assert ("socks5-1", "HAProxy") not in measured
+    assert ("forward-64", "HAProxy") in measured
