@@ -47,8 +47,8 @@ _FRONT_END_WEIGHTS = (3, 3, 2, 2, 4, 3, 3)
 _STORY_WEIGHTS = (8, 4, 4, 4, 4, 5, 2, 2)
 _SYN_TOS = (0x00, 0x00, 0x00, 0x10, 0x48, 0xB8)
 _TOS = (0x00, 0x08, 0x10, 0x20, 0x48, 0x50, 0x68, 0xB8, 0xE0)  # none touches the ECN bits: those are the kernel's
-_SIZES = ((1, 1), (1, 100), (100, 1 << 16), (1 << 16, 1 << 20), (1 << 20, 4 << 20))
-_SIZE_WEIGHTS = (1, 3, 8, 4, 1)
+_SIZES = ((1, 1), (1, 100), (100, 1 << 16), (1 << 16, 1 << 20), (1 << 20, 4 << 20), (4 << 20, 12 << 20))
+_SIZE_WEIGHTS = (1, 3, 8, 4, 1, 1)  # the largest are what the relay splices
 _MAX_PAUSES = 24
 
 
