@@ -327,7 +327,7 @@ class Leg:
         """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
 
         Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-        lose the last words it was sent. After `WIND_DOWN_S`, and not before it is thawed, the socket is closed as it is.
+        lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
         """
         if self.closed or self._winding_down:
             return
