@@ -64,6 +64,7 @@ class Driver:
         """How many flows there were before the seed was set: they do not count for what follows from it."""
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
+        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may still owe its peer something
         self.flows: dict[int, Flow] = {}
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
@@ -94,6 +95,8 @@ class Driver:
     def forget(self, flow: Flow) -> None:
         """The flow is over."""
         self.flows.pop(flow.number, None)
+        if self.frozen:
+            self._to_be_thawed.append(flow)
         if not self.flows:
             self._idle.set()
 
@@ -132,8 +135,10 @@ class Driver:
         if side in self.frozen:
             self.frozen.discard(side)
             self.log.emit("thawed", side=side.value)
-            for flow in list(self.flows.values()):
+            for flow in [*self.flows.values(), *self._to_be_thawed]:
                 flow.thaw(side)
+            if not self.frozen:
+                self._to_be_thawed.clear()
 
     def end_all(self, because: str) -> int:
         """Reset every flow that is left; returns how many there were."""

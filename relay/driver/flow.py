@@ -138,6 +138,8 @@ class Flow:
             self._driver.name_owner(self._journal, sock)
             leg.syn_tos = self._driver.observers.syn_tos(sock) or 0
             self._watch(leg)
+        if opener in self._driver.frozen:
+            self._legs.freeze(opener)
         if self._conversation.request is not None:
             self._request()
         else:
