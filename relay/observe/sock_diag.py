@@ -15,6 +15,7 @@ TIME-WAIT is answered for without a TOS byte. Both count as not found.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -31,7 +32,6 @@ _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 _SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
-_ENOENT = 2
 _INET_DIAG_TOS = 5  # linux/inet_diag.h
 _NO_COOKIE = 0xFFFFFFFF
 _ALL_STATES = 0xFFFFFFFF
@@ -40,6 +40,7 @@ _TIMER_KEEPALIVE = 2
 _REPLY_BYTES = 4096
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_SHORTEST_BYTES = _HEADER.size + 4  # a refusal's errno behind it
 _REQUEST = struct.Struct("=BBBBI")  # struct inet_diag_req_v2 up to its id: family, protocol, extensions, pad, states
 _ID = struct.Struct("!HH16s16s")  # struct inet_diag_sockid: ports and addresses of the socket, then of its peer ...
 _ID_REST = struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)  # ... then interface and cookie, 48 bytes in all
@@ -126,13 +127,15 @@ class SockDiag:
 
     def _answer(self, prepared: bytes) -> _Reply | None:
         self._socket.send(prepared)
-        self._socket.recv_into(self._reply)
+        received = self._socket.recv_into(self._reply)
         reply: _Reply = _REPLY.unpack_from(self._reply)
+        if not _SHORTEST_BYTES <= reply[0] <= received:  # beyond it lies the answer before
+            raise OSError(errno.EBADMSG, f"sock_diag: {os.strerror(errno.EBADMSG)}")
         if reply[1] == _NLMSG_ERROR:
-            errno = -struct.unpack_from("=i", self._reply, _HEADER.size)[0]
-            if errno == _ENOENT:
+            number = -struct.unpack_from("=i", self._reply, _HEADER.size)[0]
+            if number == errno.ENOENT:
                 return None
-            raise OSError(errno, f"sock_diag: {os.strerror(errno)}")
+            raise OSError(number, f"sock_diag: {os.strerror(number)}")
         return reply
 
     def _tos(self, reply: _Reply, prepared: bytes) -> int | None:
