@@ -143,7 +143,7 @@ class FlowMachine:
 
     def _observe(self, event: Event) -> None:
         match event:
-            case DialSucceeded():
+            case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
                 self._dialling = False
                 self._sides[self.opener.other] |= _PRESENT
             case DialFailed():
