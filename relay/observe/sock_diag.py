@@ -48,10 +48,11 @@ _ATTRIBUTE = struct.Struct("=HH")
 # struct nlmsghdr (length, type), then struct inet_diag_msg: family, state, timer, retransmissions, id (48 bytes),
 # expires (ms), receive queue, write queue, uid, inode; then the attributes. Linux 6.18 puts one of 8 bytes, the
 # shutdown mask, before the TOS byte: taken at one go if it is there, looked for if not.
-_REPLY = struct.Struct("=IH11xBB1x36s12xI8xII10xHB")
+_REPLY = struct.Struct("=IH11xBB1x36s12xI8xIIH8xHB")
 _ATTRIBUTES_AT = 88
 _USUAL_TOS_END = 101
-_Reply: TypeAlias = tuple[int, int, int, int, bytes, int, int, int, int, int]
+_USUAL_FIRST_BYTES = 5
+_Reply: TypeAlias = tuple[int, int, int, int, bytes, int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class SockDiag:
         tos = self._tos(found, prepared) if found is not None else None
         if found is None or tos is None:
             return None
-        _, _, state, timer, _, expires_ms, uid, inode, _, _ = found
+        _, _, state, timer, _, expires_ms, uid, inode, _, _, _ = found
         probing = timer == _TIMER_KEEPALIVE and state in (_ESTABLISHED, _CLOSE_WAIT)
         return SocketInfo(tos, uid, inode, state, expires_ms / 1000 if probing else None)
 
@@ -139,10 +140,10 @@ class SockDiag:
         return reply
 
     def _tos(self, reply: _Reply, prepared: bytes) -> int | None:
-        length, _, state, _, ends, _, _, _, kind, tos = reply
+        length, _, state, _, ends, _, _, _, first_bytes, kind, tos = reply
         if state == _LISTEN or not (ends == prepared[24:60] or _is_mapped(ends, prepared[24:60])):
             return None
-        if kind == _INET_DIAG_TOS and length >= _USUAL_TOS_END:
+        if kind == _INET_DIAG_TOS and first_bytes == _USUAL_FIRST_BYTES and length >= _USUAL_TOS_END:
             return tos
         at = _ATTRIBUTES_AT
         while at + _ATTRIBUTE.size < length:
