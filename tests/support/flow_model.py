@@ -31,8 +31,6 @@ from relay.events import (
 )
 from relay.flow import PEER, FlowMachine, Step
 
-HOWS = frozenset({"fin", "rst", "refused", "abandoned", "timeout", "silence"})
-
 
 class FlowModel:
     """One flow's two sides, as its peers see them."""
@@ -47,7 +45,8 @@ class FlowModel:
         self.dead: set[Side] = set()
         self.fin_sent: set[Side] = set()
         self.fin_received: set[Side] = set()
-        self._settled: dict[Side, Ending] = {}
+        self.cause = ""
+        self.endings: dict[Side, Ending] = {}
         self._was_over = False
 
     def over(self, side: Side) -> bool:
@@ -61,11 +60,15 @@ class FlowModel:
                 self.up.add(self.opener.other)
             case DialFailed():
                 self.dialling = False
+                self.cause = self.cause or "destination"
             case OpenerVanished():
-                self.dead.add(self.opener)
-            case RstReceived(side=side) | LegTimedOut(side=side) if side in self.up:
-                self.dead.add(side)
+                self._kill(self.opener, "abandoned", PEER)
+            case RstReceived(side=side) if side in self.up:
+                self._kill(side, "rst", PEER)
+            case LegTimedOut(side=side) if side in self.up:
+                self._kill(side, "timeout", PEER)
             case FinReceived(side=side) if side in self.up:
+                self._begin_to_end(side, PEER)
                 self.fin_received.add(side)
             case _:
                 pass
@@ -80,10 +83,14 @@ class FlowModel:
                 case SendFin(side=side):
                     self._check_alive(side)
                     assert side not in self.fin_sent | resets
+                    self._begin_to_end(side, because)
                     self.fin_sent.add(side)
-                case SendRst(side=side) | Deafen(side=side):
+                case SendRst(side=side):
                     self._check_alive(side)
-                    self.dead.add(side)
+                    self._kill(side, "rst", because)
+                case Deafen(side=side):
+                    self._check_alive(side)
+                    self._kill(side, "silence", because)
                 case SendProbes(side=side) | LimitBuffer(side=side):
                     self._check_alive(side)
                 case Dial():
@@ -99,9 +106,21 @@ class FlowModel:
                     assert not self.over(self.opener)
                     self.answers += 1
                     if isinstance(action, Refuse):
-                        self.dead.add(self.opener)
+                        self._kill(self.opener, "refused", because)
                 case _:
                     pass
+
+    def _begin_to_end(self, side: Side, because: str) -> None:
+        """The first FIN, in either direction, is how a side ends, unless something kills it before the second."""
+        if not self.over(side):
+            self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
+            self.endings.setdefault(side, Ending(side, "fin", because))
+
+    def _kill(self, side: Side, how: str, because: str) -> None:
+        if not self.over(side):
+            self._begin_to_end(side, because)
+            self.endings[side] = Ending(side, how, because)
+            self.dead.add(side)
 
     def _check_alive(self, side: Side) -> None:
         assert side in self.up
@@ -119,18 +138,6 @@ class FlowModel:
             assert machine.is_over(side) is (not up or self.over(side))
             assert machine.can_send(side) is (up and side not in self.dead | self.fin_sent)
         assert machine.over is (not self.dialling and all(machine.is_over(side) for side in Side))
-        self._check_endings(machine, wishers)
-
-    def _check_endings(self, machine: FlowMachine, wishers: Collection[str]) -> None:
-        endings = machine.endings
-        assert set(endings) <= self.up
-        for side in self.up:
-            if self.over(side):
-                assert endings[side] == self._settled.setdefault(side, endings[side]), "one ending, for good"
-        for side, ending in endings.items():
-            assert ending.side is side
-            assert ending.how in HOWS
-            assert ending.because in {PEER, *wishers}
-        peers = {f"{side.value}-{PEER}" for side in Side}
-        assert machine.cause in {"", "destination", *peers, *wishers}
-        assert machine.cause or not endings
+        assert machine.endings == self.endings
+        assert machine.cause == self.cause
+        assert {ending.because for ending in self.endings.values()} <= {PEER, *wishers}

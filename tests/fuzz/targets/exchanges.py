@@ -248,6 +248,7 @@ class _Exchange:
     origin_ended: bool = False
     closing: bool = False
     done: bool = False
+    spoke_unasked: bool = False
 
     def play(self, steps: list[bytes]) -> str:
         for step in steps:
@@ -257,7 +258,7 @@ class _Exchange:
                     assert self.codec.refuse(_REFUSED) == b"" or self.codec.wants_close
                     assert self.codec.refuse(_REFUSED) == b"", "refused once"
                     return "refused"
-                self.origin_ended = False
+                self.origin_ended = self.spoke_unasked = False
                 self.take(to_origin=self.codec.start())
             self.step(what, data)
             assert len(self.codec._reader.buffer) <= _MOST_KEPT_BYTES + 8192 + len(data) + 2
@@ -268,7 +269,10 @@ class _Exchange:
             case b"C" if not self.client_ended and not self.codec.paused:
                 self.take(to_origin=self.codec.from_client(data))
             case b"O" if not self.origin_ended and data:
+                asked = self.codec._awaits_response or self.codec._switched
                 self.take(to_client=self.codec.from_origin(data))
+                left = self.codec._origin.our_state is h11.DONE and self.codec._origin.trailing_data[0] != b""
+                self.spoke_unasked = self.spoke_unasked or left or not asked
                 self.take(to_origin=self.codec.from_client(b""))
             case b"c" if not self.client_ended:
                 self.client_ended = True
@@ -281,5 +285,7 @@ class _Exchange:
     def take(self, *, to_client: bytes = b"", to_origin: bytes = b"") -> None:
         assert not (self.closing and to_client), "nothing for the client after its FIN"
         assert not (self.done and to_origin), "nothing for the origin after its FIN"
+        asked_again = to_origin and self.codec._pending and self.codec.next_destination is None
+        assert not (self.spoke_unasked and asked_again), "what it says next may be no answer"
         self.closing = self.closing or self.codec.wants_close
         self.done = self.codec.origin_done

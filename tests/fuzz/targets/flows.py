@@ -78,7 +78,7 @@ EVENTS: dict[str, Callable[[float, Side], Event]] = {
     "p": lambda at_s, opener: ProbeArrived(at_s, _IN),
     "P": lambda at_s, opener: ProbeArrived(at_s, _OUT),
     "L": lambda at_s, opener: LinkWentDown(at_s),
-    "?": lambda at_s, opener: TimerFired(at_s, "nobody/knows"),
+    "?": lambda at_s, opener: TimerFired(at_s, "tos-resetter/external-close"),
 }
 """By letter. There are also `.` and `,`, the timer that is due first and last, and `X`, the relay's own end of it."""
 
@@ -251,6 +251,7 @@ class _Driven:
             case Deafen(at_most_s=at_most_s):
                 assert at_most_s > 0
             case ReportLoss(count_bytes=count_bytes):
+                assert count_bytes > 0
                 assert count_bytes == getattr(event, "unacked_bytes", None)
             case Refuse(failure=failure):
                 assert failure is _FAILURE

@@ -62,6 +62,7 @@ def fuzz_address(data: bytes) -> str:
 def _check_endpoint(endpoint: Endpoint) -> None:
     assert 0 <= endpoint.port <= 0xFFFF
     assert endpoint.host
+    assert not set(endpoint.host) & set("[]"), "brackets are how it is written, not what it is"
     assert parse_endpoint(str(endpoint), where="--x") == endpoint
 
 
@@ -98,6 +99,7 @@ def fuzz_options(data: bytes) -> str:
             assert 0 < len(os.fsencode(config.auth.password)) < 256
             assert config.auth.match(os.fsencode(config.auth.username), os.fsencode(config.auth.password))
         told.append("taken")
+    assert "user or password is no text" not in told, "whatever a command line holds is text"
     return " ".join(told)
 
 
@@ -212,11 +214,17 @@ def fuzz_marker(data: bytes) -> str:
                 kwargs[behaviour][key] = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
             else:
                 kwargs[name] = value
-        marks.append((line[:1], pytest.Mark(MARKER, tuple(args), kwargs, _ispytest=True)))
+        marks.append((line[:1] if line[:1] in "fc" else "m", pytest.Mark(MARKER, tuple(args), kwargs, _ispytest=True)))
+    marks.sort(key=lambda marked: "fcm".find(marked[0]))
     try:
         wanted = read_markers(_Item(marks))  # type: ignore[arg-type]
     except ValueError as error:
         return str(error)
+    assert read_markers(_Item([mark for mark in marks for _ in "12"])) == wanted, "said twice, nothing changes"  # type: ignore[arg-type]
+    innermost = [mark for place, mark in marks if place == marks[0][0]]
+    if any(mark.args or "profile" in mark.kwargs for mark in innermost):
+        behaviours = {name for name, value in wanted.keywords.items() if isinstance(value, dict)}
+        assert behaviours <= {name for mark in innermost for name in mark.kwargs}, "settings of another profile"
     if not isinstance(wanted.profile, str) or wanted.profile not in profile_names():
         return "another profile"
     told: list[str] = []
