@@ -20,7 +20,7 @@ from bench.peers import PEERS
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
 from bench.relays import relays
 from bench.results import Results
-from bench.through import Running, Through
+from bench.through import NotUp, Running, Through
 
 _DESCRIPTORS = 65_536  # a relay needs two for each of 10,000 flows, a splicing one more while data is under way
 
@@ -55,32 +55,32 @@ def measure(
     with contextlib.ExitStack() as stack:
         up: dict[str, Running] = {}
         for through in throughs:
-            up[through.name] = stack.enter_context(_started(through, place, ends))
-            if note := up[through.name].notes:
-                notes[through.name] = note
+            try:
+                up[through.name] = stack.enter_context(_started(through, place, ends))
+            except NotUp as why:
+                print(f"* {through.name}: {why}")
+                continue
+            notes[through.name] = up[through.name].notes
+        pairs = [(quantity, through) for quantity in wanted for through in throughs if through.name in up]
         for number in range(rounds + 1):
-            for quantity in wanted:
-                for through in throughs:
-                    if (quantity.via and quantity.via not in through.vias) or (
-                        (quantity.name, through.name) in results.failures or (quantity.fresh and number == 0)
-                    ):
-                        continue
-                    _say(f"round {number} of {rounds}: {quantity.name} through {through.name}")
-                    try:
-                        with (
-                            _started(through, place, ends)
-                            if quantity.fresh
-                            else contextlib.nullcontext(up[through.name]) as running
-                        ):
-                            figures = quantity.measure(ends, running, pace)
-                    except LoadFailed as why:
-                        results.failures[quantity.name, through.name] = str(why)
-                        _say(f"{quantity.name} through {through.name}: {why}\n")
-                        continue
-                    if number > 0:
-                        results.add(number, quantity.name, through.name, figures)
+            for quantity, through in pairs:
+                if not quantity.counts_in(number) or not quantity.asked_of(through.vias, through.only):
+                    continue
+                if (quantity.name, through.name) in results.failures:
+                    continue
+                _say(f"round {number} of {rounds}: {quantity.name} through {through.name}")
+                lasting = contextlib.nullcontext(up[through.name])
+                try:
+                    with _started(through, place, ends) if quantity.fresh else lasting as running:
+                        figures = quantity.measure(ends, running, pace)
+                except (LoadFailed, NotUp) as why:
+                    results.failures[quantity.name, through.name] = str(why)
+                    _say(f"{quantity.name} through {through.name}: {why}\n")
+                    continue
+                if number > 0:
+                    results.add(number, quantity.name, through.name, figures)
     _say("")
-    return results, notes
+    return results, {name: note for name, note in notes.items() if note}
 
 
 @contextlib.contextmanager

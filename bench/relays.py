@@ -8,6 +8,7 @@ with `vmware-fusion` it must be reset, with `transparent` it must live. What run
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import socket
 import subprocess
@@ -18,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ends import Via
-from bench.through import Running, Through, spawned
+from bench.through import START_S, Running, Through, check_starting, spawned
 
 _RELAY = (sys.executable, "-P", "-m", "relay", "serve")
-_START_S = 20.0
 _REPLY_S = 5.0
 _OTHER_PRECEDENCE = 0x48  # AF21, as ssh marks its packets: precedence 2
 
@@ -42,6 +42,11 @@ class Relay:
     def vias(self) -> Sequence[Via]:
         return ("forward", "socks5", "connect")
 
+    @property
+    def only(self) -> Sequence[str]:
+        """Workers are for load that comes in parallel; the rest would be measured twice."""
+        return ("bulk-up-8", "bulk-down-8", "forward-64", "socks5-64") if self.workers > 1 else ()
+
     def missing(self) -> str | None:
         """Whether this relay has the option, and this Python the library, by asking the relay."""
         options = subprocess.run(
@@ -49,6 +54,8 @@ class Relay:
         ).stdout
         if self.backend not in options:
             return f"{self.name}: this relay has no --backend {self.backend}"
+        if importlib.util.find_spec(self.backend) is None:
+            return f"{self.name}: pip install {self.backend}"
         if self.workers > 1 and "--workers" not in options:
             return f"{self.name}: this relay has no --workers"
         return None
@@ -81,11 +88,9 @@ def relays() -> Sequence[Through]:
 
 
 def _wait_for(ports: Path, process: subprocess.Popen[bytes], place: Path) -> None:
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + START_S
     while not ports.exists():
-        assert process.poll() is None, f"the relay did not start: {Path(place, 'output').read_text()}"
-        assert time.monotonic() < deadline_s, "the relay is not up"
-        time.sleep(0.02)
+        check_starting(process, deadline_s, place)
 
 
 def _is_reset_by_another_precedence(port: int) -> bool:
