@@ -74,12 +74,12 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
 class FlowMachine:
     """Feed it events in order with `handle`; perform the steps it returns, in order, before the next event."""
 
-    __slots__ = ("_answered", "_behaviours", "_dialling", "_plan", "_sides", "cause", "endings", "opener")
+    __slots__ = ("_answered", "_behaviours", "_bits", "_dialling", "_plan", "cause", "endings", "opener")
 
     def __init__(self, behaviours: Sequence[Behaviour], opener: Side = Side.INTERNAL) -> None:
         self._behaviours = behaviours
         self._plan = _plan_for(tuple(type(behaviour) for behaviour in behaviours))
-        self._sides = {opener: _PRESENT, opener.other: 0}
+        self._bits = [_PRESENT, 0] if opener is Side.INTERNAL else [0, _PRESENT]  # by `side is Side.EXTERNAL`
         self._dialling = False
         self._answered = False
         self.opener = opener
@@ -125,12 +125,12 @@ class FlowMachine:
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
-        bits = self._sides[side]
+        bits = self._bits[side is Side.EXTERNAL]
         return not bits & _PRESENT or bool(bits & _DEAD) or bits & _FINISHED == _FINISHED
 
     def can_send(self, side: Side) -> bool:
         """Whether bytes for this side can still be delivered."""
-        return self._sides[side] & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
+        return self._bits[side is Side.EXTERNAL] & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
 
     @property
     def answered(self) -> bool:
@@ -145,7 +145,7 @@ class FlowMachine:
         match event:
             case DialSucceeded():
                 self._dialling = False
-                self._sides[self.opener.other] |= _PRESENT
+                self._bits[self.opener is Side.INTERNAL] |= _PRESENT
             case DialFailed():
                 self._dialling = False
                 self.cause = self.cause or "destination"
@@ -167,7 +167,7 @@ class FlowMachine:
         self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
         if bit == _DEAD or side not in self.endings:
             self.endings[side] = Ending(side, how, because)
-        self._sides[side] |= bit
+        self._bits[side is Side.EXTERNAL] |= bit
 
     def _possible(self, steps: list[Step]) -> list[Step]:
         return [step for step in steps if self._apply(step)]
@@ -193,7 +193,7 @@ class FlowMachine:
                     return False
                 self._answered = True
             case Dial():
-                if self._dialling or self._sides[self.opener.other] or self.is_over(self.opener):
+                if self._dialling or self._bits[self.opener is Side.INTERNAL] or self.is_over(self.opener):
                     return False
                 self._dialling = True
             case AbandonDial():

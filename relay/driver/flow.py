@@ -239,8 +239,8 @@ class Flow:
     def _begin_to_carry(self) -> None:
         self._phase = _Phase.CARRYING
         near, far = self._opener_leg, self._legs[self._conversation.opener.other]
-        buffer, codec = self._driver.engine.buffer, self._conversation.codec
-        self._carrier = Carrier(buffer, near, far) if codec is None else ExchangeCarrier(buffer, near, far, codec)
+        engine, codec = self._driver.engine, self._conversation.codec
+        self._carrier = Carrier(engine, near, far) if codec is None else ExchangeCarrier(engine, near, far, codec)
         self._drop_what_cannot_go()
         if self._opening.early:
             self._carrier.from_near.hand_on(bytes(self._opening.early))

@@ -26,6 +26,7 @@ from typing import Protocol
 
 from relay.events import Side
 from relay.net.engine import Engine
+from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
 
 WOULD_BLOCK = -1
@@ -61,7 +62,6 @@ class Leg:
         "_finish_pending",
         "_undelivered_bytes",
         "_winding_down",
-        "accepted_bytes",
         "ask_tos",
         "broken",
         "closed",
@@ -82,10 +82,8 @@ class Leg:
         self.owner = owner
         self.readable = False
         self.writable = True  # a fresh connection takes bytes; the first edge may come later
-        self.unsent = bytearray()
-        """Written to the leg, not taken by the kernel yet."""
-        self.accepted_bytes = 0
-        """How many bytes were written to the leg in all."""
+        self.unsent: bytes | bytearray | Pipe = b""
+        """Written to the leg, not taken by the kernel yet. What was spliced is in a pipe still."""
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
@@ -127,13 +125,33 @@ class Leg:
             self._rest()
             return WOULD_BLOCK
         except OSError as error:
-            self.broken = self.broken or error.errno or errno.ECONNRESET
-            return BROKEN
+            return self._break(error)
         if count == 0:
-            return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+            return self._at_end()
         if count < len(buffer) and not self._ended:
             self._rest()  # a short read has emptied the queue: the next edge will tell, no need to be told EAGAIN
         return count
+
+    def splice_into(self, pipe: Pipe) -> int:
+        """`receive_into`, for an empty pipe."""
+        if self.ask_tos is not None:
+            self.ask_tos()
+            if self.closed:
+                return WOULD_BLOCK
+        try:
+            return pipe.fill(self.sock) or self._at_end()
+        except BlockingIOError:
+            self._rest()
+            return WOULD_BLOCK
+        except OSError as error:
+            return self._break(error)
+
+    def _at_end(self) -> int:
+        return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+
+    def _break(self, error: OSError) -> int:
+        self.broken = self.broken or error.errno or errno.ECONNRESET
+        return BROKEN
 
     def _rest(self) -> None:
         self.readable = False
@@ -143,27 +161,38 @@ class Leg:
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
-        self.accepted_bytes += len(data)
         sent = 0 if self.unsent or not self.writable or self.frozen else self._send(data)
         if sent < len(data):
             if self.broken:
                 self._undelivered_bytes += len(data) - sent
             else:
-                self.unsent += data[sent:]
+                self._keep(data[sent:])
         if self.ask_tos is not None:
             self.ask_tos()
+
+    def write_from(self, pipe: Pipe) -> None:
+        """`write` what the pipe holds, and give it back. Only while nothing is unsent."""
+        self.unsent = pipe
+        self.flush()
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        if isinstance(self.unsent, Pipe):
+            pipe, self.unsent = self.unsent, self.unsent.read()
+            pipe.give_back()
+        if self.unsent:
+            self.unsent += data
+        else:
+            self.unsent = bytearray(data)
 
     def flush(self) -> None:
         """Go on with what is unsent, and with a FIN that waits behind it."""
         if self.frozen:
             return
-        while self.unsent and self.writable and not self.broken:
-            with memoryview(self.unsent) as view:
-                sent = self._send(view)
-            del self.unsent[:sent]
+        if self.unsent and self.writable and not self.broken:
+            self._send_unsent()
         if self.broken:
             self._undelivered_bytes += len(self.unsent)
-            self.unsent.clear()
+            self._drop_unsent()
         if self._finish_pending and not self.unsent:
             self._shutdown()
         if self.ask_tos is not None and not self.closed:
@@ -176,16 +205,34 @@ class Leg:
         else:
             self._shutdown()
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
+    def _send_unsent(self) -> None:
+        unsent = self.unsent
+        while unsent and self.writable and not self.broken:
+            if isinstance(unsent, bytearray):
+                with memoryview(unsent) as view:
+                    sent = self._send(view)
+                del unsent[:sent]
+            else:
+                self._send(unsent)
+        if not unsent:
+            self._drop_unsent()
+
+    def _drop_unsent(self) -> None:
+        if isinstance(self.unsent, Pipe):
+            self.unsent.give_back()
+        self.unsent = b""
+
+    def _send(self, data: bytes | memoryview | Pipe) -> int:
+        wanted = 1 if isinstance(data, Pipe) else len(data)  # a pipe may be emptied by halves without the kernel being full
         try:
-            sent = self.sock.send(data)
+            sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.broken = error.errno or errno.ECONNRESET
             self.readable = True  # what it sent before it broke is still to be read
             return 0
-        if sent < len(data):
+        if sent < wanted:
             self.writable = False
             self._engine.rearm_write(self)
         return sent
@@ -301,4 +348,5 @@ class Leg:
             self.closed = True
             self.readable = self.writable = False
             self._engine.unwatch(self)
+            self._drop_unsent()
             self.sock.close()
