@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import table
+from bench.aims import aims_table
 from bench.ends import Ends, LoadFailed, open_ends
 from bench.peers import PEERS
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _parse(arguments)
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
+    host = _host()
+    print(f"* {', '.join(f'{name} {value}' for name, value in host.items())}")
     wanted = _chosen(options.only, quantities(scale))
     throughs = _present(_chosen(options.through, [*PEERS, *relays()]))
     with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
@@ -42,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [through.name for through in throughs]
     for quantity in wanted:
         print("\n".join(table.quantity_table(quantity, names, results)))
+    print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
-        whole = {"host": platform.uname()._asdict(), "cpus": os.cpu_count(), "notes": notes, **results.as_json()}
+        whole = {"host": host, "notes": notes, **results.as_json()}
         Path(options.json).write_text(json.dumps(whole, indent=1) + "\n")
 
 
@@ -101,6 +105,17 @@ def _present(throughs: Sequence[Through]) -> list[Through]:
         else:
             present.append(through)
     return present
+
+
+def _host() -> dict[str, str]:
+    """What figures depend on; ratios less so."""
+    congestion_control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    return {
+        "kernel": platform.release(),
+        "cpus": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "congestion control": congestion_control,
+    }
 
 
 def _raise_descriptor_limit() -> int:
