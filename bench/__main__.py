@@ -115,6 +115,7 @@ def _host() -> dict[str, str]:
         "cpus": str(os.cpu_count()),
         "python": platform.python_version(),
         "congestion control": congestion_control,
+        "load average before": f"{os.getloadavg()[0]:.2f}",
     }
 
 
