@@ -223,7 +223,9 @@ class Leg:
         self.unsent = b""
 
     def _send(self, data: bytes | memoryview | Pipe) -> int:
-        wanted = 1 if isinstance(data, Pipe) else len(data)  # a pipe may be emptied by halves without the kernel being full
+        wanted = (
+            1 if isinstance(data, Pipe) else len(data)
+        )  # a pipe may be emptied by halves without the kernel being full
         try:
             sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
         except BlockingIOError:

@@ -11,7 +11,7 @@ import pytest
 
 from observe.conftest import Connect, EpollHost, readable, reset
 from relay.observe.self_test import keepalive_self_test
-from relay.observe.tcp_info import SWEEP_S, TcpInfoProvider, probes_between, tcp_info
+from relay.observe.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, probes_between, tcp_info
 
 
 def reading(**fields: int) -> bytes:
@@ -107,6 +107,31 @@ def test_probes_that_came_between_two_looks_are_all_counted(host: EpollHost, con
     probe_every_second(client)
     before = tcp_info(accepted)
     assert host.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2, 4)
+
+
+def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are_reported_still(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.observe.tcp_info._SILENT_AFTER_LOOKS", 3)
+    client, accepted = connect()
+    probes, looks = Arrivals(), Arrivals()
+    watch = provider.attach(accepted, probes)
+    assert watch is not None
+
+    def count_looks(sock: socket.socket, size_bytes: int = 160) -> bytes:
+        looks()
+        return tcp_info(sock, size_bytes)
+
+    monkeypatch.setattr("relay.observe.tcp_info.tcp_info", count_looks)
+    host.run_for(4 * SWEEP_S)
+    looks.count = 0
+    host.run_for(SILENT_SWEEP_S)
+    assert looks.count <= 2, "once in a sweep of the silent, and perhaps at either end of the time"
+    probe_every_second(client)
+    assert host.run_until(lambda: probes.count == 3)
+    looks.count = 0
+    host.run_for(3 * SWEEP_S)
+    assert looks.count >= 2, "one that has spoken is looked at often again"
 
 
 def test_traffic_is_not_taken_for_probes(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
