@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -49,8 +50,9 @@ class Relay:
 
     def missing(self) -> str | None:
         """Whether this relay has the option, and this Python the library, by asking the relay."""
+        command = [*_RELAY, "--help"]
         options = subprocess.run(
-            [*_RELAY, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "200"}
+            command, capture_output=True, text=True, check=True, env=_environment(COLUMNS="200")
         ).stdout
         if self.backend not in options:
             return f"{self.name}: this relay has no --backend {self.backend}"
@@ -63,20 +65,25 @@ class Relay:
     @contextlib.contextmanager
     def start(self, place: Path, origin_port: int) -> Iterator[Running]:
         ports, events = place / "ports", place / "events"
-        options = ["--backend", self.backend, "--profile", self.profile]
-        options += ["--workers", str(self.workers)] if self.workers > 1 else []
-        options += ["--listen", "127.0.0.1:0", "--forward", f"0:127.0.0.1:{origin_port}"]
-        command = [*_RELAY, "--quiet", *options, "--port-file"]
-        with spawned([*command, str(place / "asked"), "--events", str(events)], place) as process:
+        command = [*_RELAY, "--quiet", "--backend", self.backend, "--profile", self.profile, "--listen", "127.0.0.1:0"]
+        asked = [*command, "--events", str(events), "--port-file", str(place / "asked")]
+        with spawned(asked, place, _environment()) as process:
             _wait_for(place / "asked", process, place)
             fidelity = json.loads(events.read_text().splitlines()[0])["fidelity"].get("tos-reset")
-        with spawned([*command, str(ports)], place) as process:
+        command += ["--forward", f"0:127.0.0.1:{origin_port}", "--port-file", str(ports)]
+        command += ["--workers", str(self.workers)] if self.workers > 1 else []
+        with spawned(command, place, _environment()) as process:
             _wait_for(ports, process, place)
             proxy, forward = (int(port) for port in ports.read_text().split())
             reset = _is_reset_by_another_precedence(forward)
             assert reset == (fidelity in {"exact", "approximate"}), f"tos-reset: {fidelity}, yet reset is {reset}"
             notes = f"tos-reset {fidelity or 'off'}; a change of precedence {'resets' if reset else 'does nothing'}"
             yield Running({"forward": forward, "socks5": proxy, "connect": proxy}, process.pid, notes)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Ours, without the options of relays that are run by hand."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")} | more
 
 
 def relays() -> Sequence[Through]:

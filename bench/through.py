@@ -78,11 +78,13 @@ class Direct:
 
 
 @contextlib.contextmanager
-def spawned(command: Sequence[str], place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def spawned(
+    command: Sequence[str], place: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own, so that its end is that of its children, too."""
     with Path(place, "output").open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=environment
         )
     try:
         yield process
