@@ -85,7 +85,7 @@ def _attach(sock: socket.socket, filter_program: Program) -> bool:
     return True
 
 
-class SocketFilterWatch:
+class SocketFilterWatch(Counted):
     """One socket with its filter."""
 
     __slots__ = (
@@ -95,12 +95,10 @@ class SocketFilterWatch:
         "_open",
         "_provider",
         "_released",
-        "_sock",
         "_soon",
         "_syn_tos",
         "_told",
         "asks",
-        "counted",
         "key",
     )
 
@@ -114,11 +112,10 @@ class SocketFilterWatch:
         bits: int,
         changed: Callable[[int | None], None],
     ) -> None:
+        super().__init__(sock)
         self.asks = False
-        self.counted: Counted | None = None
         self.key = key
         self._provider = provider
-        self._sock = sock
         self._syn_tos = syn_tos
         self._bits = bits
         self._changed = changed
@@ -129,9 +126,9 @@ class SocketFilterWatch:
         self._soon: Timer | None = None
 
     def ask(self) -> int | None:
-        if self.counted is not None:
-            self.counted.touch()  # something is being read or written
-        found = self._provider.query(ends_of(self._sock)) if self._is_local else None
+        if self.poller is not None:
+            self.poller.touch(self)  # something is being read or written
+        found = self._provider.query(ends_of(self.sock)) if self._is_local else None
         if found is None or found.tos == self._told:
             return None
         self._told = found.tos
@@ -139,16 +136,16 @@ class SocketFilterWatch:
 
     def release(self) -> None:
         self._released = True
-        if self._open and self._sock.fileno() >= 0:
-            self._sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        if self._open and self.sock.fileno() >= 0:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def close(self) -> None:
         if self._open:
             self._open = False
             if self._soon is not None:
                 self._soon.cancel()
-            if self.counted is not None:
-                self.counted.close()
+            if self.poller is not None:
+                self.poller.discard(self)
             self._provider.forget(self)
 
     def found(self, peer: SocketInfo | None) -> None:
@@ -165,12 +162,11 @@ class SocketFilterWatch:
         if tos is not None and self._differs(tos):
             self._soon = host.call_later(0, lambda: self.saw(tos))
 
-    def dropped(self, certain: bool) -> None:
-        """The drop counter rose; `certain` if by something that the filter withheld."""
+    def rose(self, certain: bool) -> None:
         self._provider.read_packets()
         if not self._open or self._released or self._told is None or self._differs(self._told):
             return
-        found = self._provider.query(ends_of(self._sock))
+        found = self._provider.query(ends_of(self.sock))
         if found is not None and self._differs(found.tos):
             self.saw(found.tos)
         elif certain:
@@ -215,7 +211,7 @@ class SocketFilterProvider:
         self._flows[watch.key] = watch
         seen_before, woken = self._cover(watch, ends, syn_tos, mask)
         try:
-            watch.counted = (self._guard if woken else self._drops).add(sock, watch.dropped)
+            (self._guard if woken else self._drops).add(watch)
         except OSError:
             self.forget(watch)
             return None
