@@ -24,7 +24,7 @@ from relay.backend import choose_backend
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
-from relay.eventlog import EventLog, JsonLines
+from relay.eventlog import EventLog, JsonLines, Record
 from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
@@ -159,9 +159,17 @@ def serve(
     connect_timeout: Annotated[
         float, typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to answer.")
     ] = 30.0,
+    idle_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(envvar="RELAY_IDLE_TIMEOUT", help="Seconds a flow may carry no byte; without it, for ever."),
+    ] = None,
     drain_timeout: Annotated[
         float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
     ] = 5.0,
+    max_flows: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(envvar="RELAY_MAX_FLOWS", help="How many flows may be open; beyond it a caller is refused."),
+    ] = None,
     time_scale: Annotated[
         float, typer.Option(envvar="RELAY_TIME_SCALE", help="Divide behaviours' delays by this.")
     ] = 1.0,
@@ -187,16 +195,19 @@ def serve(
         source=source,
         handshake_timeout_s=handshake_timeout,
         connect_timeout_s=connect_timeout,
+        idle_timeout_s=idle_timeout,
         drain_timeout_s=drain_timeout,
+        max_flows=max_flows,
         time_scale=time_scale,
         seed=seed,
     )
-    check_workers(workers)
+    check_workers(workers, config)
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:
         if events is not None:
-            log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
+            lines = JsonLines(stack.enter_context(_open_events(events)), log)
+            log.subscribe(_or_say_so(lines, events))
 
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
@@ -306,6 +317,20 @@ def _open_events(name: str) -> Iterator[TextIO]:
             except OSError:  # the log said so when it happened; what is left in the buffer can only fail again
                 with suppress(OSError):
                     stream.close()
+
+
+def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Record], None]:
+    """Have one line say that `--events` has failed: no event log on the terminal may be there, or not yet, to do it."""
+
+    def tell(record: Record) -> None:
+        try:
+            listener(record)
+        except OSError as error:
+            with suppress(OSError):  # stderr may be on the same full disk
+                _complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
+            raise
+
+    return tell
 
 
 def _complain(message: str, hint: str) -> None:

@@ -27,6 +27,7 @@ class EventType(StrEnum):
     WORKER_DIED = "worker-died"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
+    FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
     FLOW_OPENED = "flow-opened"
     FLOW_CONNECTED = "flow-connected"
@@ -74,6 +75,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
+    "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
     "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
     "flow-opened": {
         "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
@@ -109,7 +111,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "flow-ended": {
         "destination": "what the flow was for",
         "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
-        "`linger`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
+        "`linger`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
         "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
         "internal_because": "who ended it: a behaviour's name, or `peer`",
         "external": "likewise, the external side",

@@ -212,7 +212,12 @@ async def open_relay(
             engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
         )
         observers = surveyed.open(engine)
-        limits = Limits(handshake_timeout_s=config.handshake_timeout_s, time_scale=config.time_scale)
+        limits = Limits(
+            handshake_timeout_s=config.handshake_timeout_s,
+            idle_timeout_s=config.idle_timeout_s,
+            max_flows=config.max_flows,
+            time_scale=config.time_scale,
+        )
         first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
         driver = Driver(
             engine,

@@ -161,9 +161,9 @@ def drive_an_end(backend: str) -> list[Record]:
 
 
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
-    """The events of a relay that has no descriptors left, as its own file has them."""
+    """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
     prefix = (need_program("prlimit"), "--nofile=64:64")
-    with serve(directory, "--backend", backend, prefix=prefix) as served:
+    with serve(directory, "--backend", backend, "--max-flows", "20", prefix=prefix) as served:
         with crowd(served.port, 64):
             served.wait_for("accept-paused")
         served.wait_for("accept-resumed")

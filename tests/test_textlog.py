@@ -154,6 +154,14 @@ def test_a_line_tells_the_local_time_the_flow_and_the_process() -> None:
     ]
 
 
+def test_a_process_may_call_itself_anything_and_the_line_stays_one() -> None:
+    name = "\x1b[2J\nss\u2028h"
+    assert lines_of(record("link-down", flow=7, process=(4121, name)), colour=False) == [
+        "12:00:01.250  #7  \\x1b[2J\\nss\\u2028h[4121]  the link went down",
+    ]
+    assert describe(Record("fault", 0.0, None, None, {"error": "a\r\nb"})) == "fault: a\\r\\nb"
+
+
 def test_loud_events_are_red_quiet_ones_dim_and_the_others_plain() -> None:
     red, dim, plain = "\x1b[31m", "\x1b[2m", "\x1b[0m"
     assert lines_of(record("rst-sent"), record("fin-sent"), record("flow-opened"), colour=True) == [

@@ -105,6 +105,10 @@ class ServedRelay:
             assert time.monotonic() < deadline_s, f"{found} of {count} {event} within {timeout_s:g} s"
             time.sleep(0.02)  # a file cannot be waited on
 
+    def count(self, event: str, **fields: Any) -> int:
+        """How many events of this name, and with these fields, there are so far."""
+        return sum(record["event"] == event and fields.items() <= record.items() for record in self.events())
+
     def stderr(self) -> str:
         return self.stderr_file.read_text()
 
@@ -124,11 +128,12 @@ def serve(
     exit_code: int = 0,
     prefix: Sequence[str] = (),
     stdout: TextIO | None = None,
+    log: bool = True,
     **env: str,
 ) -> Iterator[ServedRelay]:
     """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended.
 
-    `prefix` is a command that runs it, such as `as_ordinary_user()`.
+    `prefix` is a command that runs it, such as `as_ordinary_user()`. Without `log` it keeps no event log at all.
     """
     if sys.platform == "win32":
         missing("a process on Windows cannot be told to stop by a signal")
@@ -142,8 +147,7 @@ def serve(
         "127.0.0.1:0",
         "--port-file",
         str(port_file),
-        "--events",
-        str(events_file),
+        *(("--events", str(events_file)) if log else ("--quiet",)),
     ]
     with stderr_file.open("w") as stderr:
         process = subprocess.Popen(
