@@ -221,6 +221,7 @@ def fuzz_marker(data: bytes) -> str:
     except ValueError as error:
         return str(error)
     assert read_markers(_Item([mark for mark in marks for _ in "12"])) == wanted, "said twice, nothing changes"  # type: ignore[arg-type]
+    assert all(len(mark.args) + ("profile" in mark.kwargs) <= 1 for _, mark in marks), "one of two profiles was taken"
     innermost = [mark for place, mark in marks if place == marks[0][0]]
     if any(mark.args or "profile" in mark.kwargs for mark in innermost):
         behaviours = {name for name, value in wanted.keywords.items() if isinstance(value, dict)}
