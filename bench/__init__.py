@@ -1,1 +1,1 @@
-"""Measures the relay beside a direct connection; see README.md."""
+"""Measures the relay beside other proxies and a direct connection; see README.md."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.events import Side
+from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.net.pump import Outcome, Pump
 from relay.protocols import HttpExchange
@@ -25,9 +26,9 @@ class Carrier:
 
     __slots__ = ("_finished", "from_far", "from_near")
 
-    def __init__(self, buffer: memoryview, near: Leg, far: Leg) -> None:
-        self.from_near = Pump(buffer, near, far)
-        self.from_far = Pump(buffer, far, near)
+    def __init__(self, engine: Engine, near: Leg, far: Leg) -> None:
+        self.from_near = Pump(engine, near, far)
+        self.from_far = Pump(engine, far, near)
         self._finished: tuple[Pump, ...] = ()
 
     def run(self) -> Iterator[tuple[Leg, Outcome]]:
@@ -72,8 +73,8 @@ class ExchangeCarrier(Carrier):
 
     __slots__ = ("_client_ended", "_codec", "_origin_ended", "_was_paused")
 
-    def __init__(self, buffer: memoryview, near: Leg, far: Leg, codec: HttpExchange) -> None:
-        super().__init__(buffer, near, far)
+    def __init__(self, engine: Engine, near: Leg, far: Leg, codec: HttpExchange) -> None:
+        super().__init__(engine, near, far)
         self.from_near.translate = codec.from_client
         self.from_far.translate = codec.from_origin
         self._codec = codec
@@ -101,6 +102,8 @@ class ExchangeCarrier(Carrier):
     def _run_from_origin(self) -> Outcome:
         moved_bytes = self.from_far.moved_bytes
         outcome = self.from_far.run()
+        if self.from_far.sink is None:
+            return outcome  # the client is gone: nobody is owed what the codec would make of the response's end
         if outcome is Outcome.FINISHED and not self._origin_ended:
             self._origin_ended = True
             self._write(self.from_far, self._codec.origin_eof())

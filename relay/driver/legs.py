@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, SendRst
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
+from relay.flow import PEER
 from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.observe import Observers
@@ -15,33 +16,45 @@ from relay.observe import Observers
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_by_side", "_engine", "_journal", "_observers", "time_scale")
+    __slots__ = ("_engine", "_external", "_internal", "_journal", "_observers", "time_scale")
 
     def __init__(self, engine: Engine, observers: Observers, journal: Journal, time_scale: float) -> None:
         self._engine = engine
         self._observers = observers
         self._journal = journal
-        self._by_side: dict[Side, Leg] = {}
+        self._internal: Leg | None = None
+        self._external: Leg | None = None
         self.time_scale = time_scale
         """What behaviours' delays are divided by."""
 
     def __iter__(self) -> Iterator[Leg]:
-        return iter(self._by_side.values())
+        return (leg for leg in (self._internal, self._external) if leg is not None)
 
     def __getitem__(self, side: Side) -> Leg:
-        return self._by_side[side]
+        leg = self.get(side)
+        if leg is None:
+            raise KeyError(side)
+        return leg
 
     def get(self, side: Side) -> Leg | None:
         """The side's leg, if there is one yet."""
-        return self._by_side.get(side)
+        return self._internal if side is Side.INTERNAL else self._external
 
     def add(self, leg: Leg) -> None:
         """Take in a leg."""
-        self._by_side[leg.side] = leg
+        if leg.side is Side.INTERNAL:
+            self._internal = leg
+        else:
+            self._external = leg
 
     def give_away(self, side: Side) -> Leg:
         """Take a leg out, for another flow to go on with."""
-        return self._by_side.pop(side)
+        leg = self[side]
+        if side is Side.INTERNAL:
+            self._internal = None
+        else:
+            self._external = None
+        return leg
 
     # What behaviours wish
 
@@ -50,16 +63,16 @@ class FlowLegs:
         match action:
             case SendFin(side=side):
                 self._journal.write("fin-sent", side=side.value, because=because)
-                self._by_side[side].finish()
+                self[side].finish()
             case SendRst(side=side, after_data=after_data):
-                self._reset(self._by_side[side], because, after_data=after_data)
+                self._reset(self[side], because, after_data=after_data)
             case Deafen(side=side, at_most_s=at_most_s):
-                self._deafen(self._by_side[side], at_most_s / self.time_scale, because)
+                self._deafen(self[side], at_most_s / self.time_scale, because)
             case SendProbes(side=side):
                 idle_s, interval_s = self._probe_times(action)
-                self._by_side[side].send_probes(idle_s, interval_s, action.count)
+                self[side].send_probes(idle_s, interval_s, action.count)
             case LimitBuffer(side=side, size_bytes=size_bytes):
-                self._by_side[side].limit_buffer(size_bytes)
+                self[side].limit_buffer(size_bytes)
             case _:
                 return False
         return True
@@ -91,7 +104,7 @@ class FlowLegs:
 
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side; where it can be had, its kernel falls silent, too."""
-        leg = self._by_side.get(side)
+        leg = self.get(side)
         if leg is not None:
             leg.freeze()
             if side is not Side.INTERNAL:  # that one's socket may have its observer's filter
@@ -99,7 +112,7 @@ class FlowLegs:
 
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
-        leg = self._by_side.get(side)
+        leg = self.get(side)
         if leg is not None:
             if side is not Side.INTERNAL:
                 self._observers.undeafen(leg.sock)
@@ -110,7 +123,7 @@ class FlowLegs:
     def what_broke(self, leg: Leg, now_s: float) -> RstReceived | LegTimedOut:
         """The event that a broken leg is, with what was accepted for its side and never acknowledged by it."""
         unacked_bytes = leg.unacked_bytes()
-        other = self._by_side.get(leg.side.other)
+        other = self.get(leg.side.other)
         if other is not None and not other.closed:
             unacked_bytes += other.unread_bytes()
         return (LegTimedOut if leg.timed_out else RstReceived)(now_s, leg.side, unacked_bytes)
@@ -119,5 +132,7 @@ class FlowLegs:
         """The flow is over: end in order what no behaviour has ended, or is ending, in its own way."""
         for leg in self:
             ending = endings.get(leg.side)
-            if ending is None or ending.how not in ("rst", "silence"):
+            if ending is not None and (ending.how, ending.because) == ("rst", PEER):
+                leg.close()  # nothing can pass any more, and nobody else holds it
+            elif ending is None or ending.how not in ("rst", "silence"):
                 leg.wind_down()

@@ -1,6 +1,7 @@
 """The one loop that everything with a socket hangs on.
 
-    wait for readiness --> tell the watchers --> run what was put off --> run the timers that are due --> ...
+A turn of it: tell the watchers of what is ready, run what was put off, run the timers that are due. Between turns the
+host's own loop runs; `relay.net.waker` has it call the next one.
 
 Watchers, timers and deferred calls are plain synchronous callbacks, so a flow needs no task of its own. What can only
 be awaited (a name's resolution) goes to `spawn`. A callback that raises ends nobody but itself: its owner is given the
@@ -15,11 +16,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 from anyio.abc import TaskGroup
 
+from relay.net.pipe import PipePool
 from relay.net.readiness import open_readiness
 from relay.net.timers import Timer, Timers
+from relay.net.waker import open_waker
 
 BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
 
@@ -30,17 +32,18 @@ class Engine:
     def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """Where every pump reads into: used within one callback, never across two."""
+        self.pipes = PipePool()
+        """What pumps splice through."""
         self._tasks = tasks
+        self._waker = open_waker(self._turn)
         self._readiness = open_readiness(tasks, on_fault)
         self.rearm_read = self._readiness.rearm_read
         self.rearm_write = self._readiness.rearm_write
         self.watch = self._readiness.watch
         self.unwatch = self._readiness.unwatch
         self._timers = Timers()
-        self._timer_added = anyio.Event()
-        self._awaited_due_s: float | None = None
         self._deferred: deque[Callable[[], None]] = deque()
-        self._deferred_added = anyio.Event()
+        self._in_turn = False
         self.on_fault = on_fault
 
     @staticmethod
@@ -50,14 +53,15 @@ class Engine:
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `delay_s` seconds, unless the timer is cancelled."""
         timer = self._timers.add(time.monotonic() + delay_s, callback)
-        if self._awaited_due_s is None or timer.due_s < self._awaited_due_s:
-            self._timer_added.set()
+        if not self._in_turn:
+            self._await_timer()
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call `callback` after what is ready now has had its turn."""
         self._deferred.append(callback)
-        self._deferred_added.set()
+        if not self._in_turn:
+            self._waker.soon()
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: object) -> None:
         """Run an async function beside the loop."""
@@ -71,36 +75,29 @@ class Engine:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        async with anyio.create_task_group() as loops:
-            loops.start_soon(self._run_timers)
-            loops.start_soon(self._run_deferred)
-            await self._run_readiness()
+        await self._waker.run(self._readiness)
 
     def close(self) -> None:
         """Close every socket that is still watched."""
         self._readiness.close()
+        self.pipes.close()
 
-    async def _run_readiness(self) -> None:
-        while True:
-            await self._readiness.wait()
-            self._readiness.deliver()
+    def _turn(self) -> None:
+        self._in_turn = True
+        self._readiness.deliver()
+        for _ in range(len(self._deferred)):
+            self._call(self._deferred.popleft())
+        for callback in self._timers.due(time.monotonic()):
+            self._call(callback)
+        self._in_turn = False
+        if self._deferred:
+            self._waker.soon()
+        self._await_timer()
 
-    async def _run_deferred(self) -> None:
-        while True:
-            await self._deferred_added.wait()
-            self._deferred_added = anyio.Event()
-            for _ in range(len(self._deferred)):
-                self._call(self._deferred.popleft())
-            await anyio.lowlevel.checkpoint()
-
-    async def _run_timers(self) -> None:
-        while True:
-            for callback in self._timers.due(time.monotonic()):
-                self._call(callback)
-            self._awaited_due_s = due_s = self._timers.next_due_s
-            self._timer_added = anyio.Event()
-            with anyio.move_on_after(None if due_s is None else max(0.0, due_s - time.monotonic())):
-                await self._timer_added.wait()
+    def _await_timer(self) -> None:
+        due_s = self._timers.next_due_s
+        if due_s is not None and due_s < self._waker.due_s:
+            self._waker.at(due_s)
 
     async def _run_spawned(self, function: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> None:
         try:

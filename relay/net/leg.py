@@ -26,7 +26,9 @@ from typing import Protocol
 
 from relay.events import Side
 from relay.net.engine import Engine
+from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
+from relay.net.timers import Timer
 
 WOULD_BLOCK = -1
 BROKEN = -2
@@ -51,6 +53,16 @@ class LegOwner(Protocol):
         """The leg can be read or written again."""
 
 
+class _Nobody:
+    """Owns the legs that are closed."""
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Leg:
     """One side's socket. Not thread-safe; only the engine's thread may touch it."""
 
@@ -60,8 +72,8 @@ class Leg:
         "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
+        "_wind_down_timer",
         "_winding_down",
-        "accepted_bytes",
         "ask_tos",
         "broken",
         "closed",
@@ -82,10 +94,8 @@ class Leg:
         self.owner = owner
         self.readable = False
         self.writable = True  # a fresh connection takes bytes; the first edge may come later
-        self.unsent = bytearray()
-        """Written to the leg, not taken by the kernel yet."""
-        self.accepted_bytes = 0
-        """How many bytes were written to the leg in all."""
+        self.unsent: bytes | bytearray | Pipe = b""
+        """Written to the leg, not taken by the kernel yet. What was spliced is in a pipe still."""
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
@@ -100,6 +110,7 @@ class Leg:
         self._finish_pending = False
         self._fin_sent = False
         self._winding_down = False
+        self._wind_down_timer: Timer | None = None
         engine.watch(self)
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
@@ -127,13 +138,33 @@ class Leg:
             self._rest()
             return WOULD_BLOCK
         except OSError as error:
-            self.broken = self.broken or error.errno or errno.ECONNRESET
-            return BROKEN
+            return self._break(error)
         if count == 0:
-            return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+            return self._at_end()
         if count < len(buffer) and not self._ended:
             self._rest()  # a short read has emptied the queue: the next edge will tell, no need to be told EAGAIN
         return count
+
+    def splice_into(self, pipe: Pipe) -> int:
+        """`receive_into`, for an empty pipe."""
+        if self.ask_tos is not None:
+            self.ask_tos()
+            if self.closed:
+                return WOULD_BLOCK
+        try:
+            return pipe.fill(self.sock) or self._at_end()
+        except BlockingIOError:
+            self._rest()
+            return WOULD_BLOCK
+        except OSError as error:
+            return self._break(error)
+
+    def _at_end(self) -> int:
+        return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+
+    def _break(self, error: OSError) -> int:
+        self.broken = self.broken or error.errno or errno.ECONNRESET
+        return BROKEN
 
     def _rest(self) -> None:
         self.readable = False
@@ -143,27 +174,38 @@ class Leg:
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
-        self.accepted_bytes += len(data)
         sent = 0 if self.unsent or not self.writable or self.frozen else self._send(data)
         if sent < len(data):
             if self.broken:
                 self._undelivered_bytes += len(data) - sent
             else:
-                self.unsent += data[sent:]
+                self._keep(data[sent:])
         if self.ask_tos is not None:
             self.ask_tos()
+
+    def write_from(self, pipe: Pipe) -> None:
+        """`write` what the pipe holds, and give it back. Only while nothing is unsent."""
+        self.unsent = pipe
+        self.flush()
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        if isinstance(self.unsent, Pipe):
+            pipe, self.unsent = self.unsent, self.unsent.read()
+            pipe.give_back()
+        if self.unsent:
+            self.unsent += data
+        else:
+            self.unsent = bytearray(data)
 
     def flush(self) -> None:
         """Go on with what is unsent, and with a FIN that waits behind it."""
         if self.frozen:
             return
-        while self.unsent and self.writable and not self.broken:
-            with memoryview(self.unsent) as view:
-                sent = self._send(view)
-            del self.unsent[:sent]
+        if self.unsent and self.writable and not self.broken:
+            self._send_unsent()
         if self.broken:
             self._undelivered_bytes += len(self.unsent)
-            self.unsent.clear()
+            self._drop_unsent()
         if self._finish_pending and not self.unsent:
             self._shutdown()
         if self.ask_tos is not None and not self.closed:
@@ -176,16 +218,36 @@ class Leg:
         else:
             self._shutdown()
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
+    def _send_unsent(self) -> None:
+        unsent = self.unsent
+        while unsent and self.writable and not self.broken:
+            if isinstance(unsent, bytearray):
+                with memoryview(unsent) as view:
+                    sent = self._send(view)
+                del unsent[:sent]
+            else:
+                self._send(unsent)
+        if not unsent:
+            self._drop_unsent()
+
+    def _drop_unsent(self) -> None:
+        if isinstance(self.unsent, Pipe):
+            self.unsent.give_back()
+        self.unsent = b""
+
+    def _send(self, data: bytes | memoryview | Pipe) -> int:
+        wanted = (
+            1 if isinstance(data, Pipe) else len(data)
+        )  # a pipe may be emptied by halves without the kernel being full
         try:
-            sent = self.sock.send(data)
+            sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.broken = error.errno or errno.ECONNRESET
             self.readable = True  # what it sent before it broke is still to be read
             return 0
-        if sent < len(data):
+        if sent < wanted:
             self.writable = False
             self._engine.rearm_write(self)
         return sent
@@ -218,8 +280,12 @@ class Leg:
     def thaw(self) -> None:
         """Go on where `freeze` stopped."""
         self.frozen = False
-        if not self.closed:
-            self.flush()
+        if self.closed:
+            return
+        self.flush()
+        if self._winding_down:
+            self._wait_for_last_fin()
+        else:
             self.owner.on_leg_ready(self)
 
     # Ending
@@ -274,20 +340,28 @@ class Leg:
         """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
 
         Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-        lose the last words it was sent. After `WIND_DOWN_S` the socket is closed as it is.
+        lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
         """
         if self.closed or self._winding_down:
             return
         self._winding_down = True
         self.ask_tos = None
         self.finish()
+        if not self.frozen:
+            self._wait_for_last_fin()
+
+    def _wait_for_last_fin(self) -> None:
         self._drop_input()
         if not self.closed:
-            self._engine.call_later(WIND_DOWN_S, self.close)
+            self._wind_down_timer = self._engine.call_later(WIND_DOWN_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if not self.frozen:
+            self.close()
 
     def _drop_input(self) -> None:
         for _ in range(_DROPS_AT_ONCE):
-            if not self.readable:
+            if not self.readable or self.frozen:
                 return
             if self.receive_into(self._engine.buffer) in (0, BROKEN):
                 if not self.unsent or self.broken:
@@ -300,5 +374,10 @@ class Leg:
         if not self.closed:
             self.closed = True
             self.readable = self.writable = False
+            # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
+            self.owner, self.ask_tos = _NOBODY, None
+            if self._wind_down_timer is not None:
+                self._wind_down_timer.cancel()  # it would keep the leg, and all that its owner holds, until it is due
             self._engine.unwatch(self)
+            self._drop_unsent()
             self.sock.close()
