@@ -15,8 +15,10 @@ from typing import Any, TextIO
 from relay.eventlog import Record
 
 _WHO = {"internal": "the app", "external": "the server"}
-_LOUD = frozenset({"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "link-down"})
-_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped"})
+_LOUD = frozenset(
+    {"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down", "worker-died"}
+)
+_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
 _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -78,8 +80,11 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-started": lambda f: f"relay started with profile {f['profile']}",
     "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s; Ctrl-C again ends them now",
     "relay-stopped": lambda f: f"relay stopped; {f['flows_ended']} flows were cut off",
+    "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
+    "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
+    "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
     "handshake-failed": lambda f: f"{f['client']} did not get as far as a request: {f['reason']}",
     "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",

@@ -17,6 +17,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"flows": 2, "at_most_s": 2.5}, "stopping: 2 flows have 2.5 s; Ctrl-C again ends them now"),
     ],
     "relay-stopped": [({"flows_ended": 3}, "relay stopped; 3 flows were cut off")],
+    "worker-started": [({"worker": 2, "pid": 4121}, "worker 2 serves, process 4121")],
+    "worker-died": [
+        (
+            {"worker": 2, "pid": 4121, "status": "SIGKILL"},
+            "worker 2, process 4121, died with its flows: SIGKILL",
+        ),
+    ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
     "handshake-failed": [
