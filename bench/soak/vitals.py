@@ -1,8 +1,8 @@
 """What the relay's process has: flows, tasks, descriptors, objects, memory; and whether it is flat.
 
 Flows, tasks and descriptors must be, at every lull, what they were before any traffic; the pipes that the relay keeps
-for another time do not count. The rest is judged where the relay has been idle for longer than it keeps anything that is
-over: at the first lull, when all caches are warm, and at the last.
+for another time do not count. The rest is judged where the relay has been idle for longer than it keeps anything that
+is over: at the first lull, when all caches are warm, and at the last.
 
 * `held` are the flows and legs that exist as objects, whoever holds them.
 * Memory is RssAnon of proc(5), after a garbage collection and malloc_trim(3): file-backed pages, which come and go as
