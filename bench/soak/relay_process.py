@@ -77,7 +77,7 @@ def _count(relay: Relay) -> dict[str, int]:
         "tasks": len(anyio.get_running_tasks()),
         "held": sum(isinstance(each, Flow | Leg) for each in objects),
         "pipes": sum(isinstance(each, Pipe) for each in objects),
-        "objects": len(objects),
+        "blocks": sys.getallocatedblocks(),
     }
 
 

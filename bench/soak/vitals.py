@@ -1,10 +1,12 @@
-"""What the relay's process has: flows, tasks, descriptors, objects, memory; and whether it is flat.
+"""What the relay's process has: flows, tasks, descriptors, blocks, memory; and whether it is flat.
 
 Flows, tasks and descriptors must be, at every lull, what they were before any traffic; the pipes that the relay keeps
 for another time do not count. The rest is judged where the relay has been idle for longer than it keeps anything that
 is over: at the first lull, when all caches are warm, and at the last.
 
 * `held` are the flows and legs that exist as objects, whoever holds them.
+* `blocks` are what the interpreter has allocated of small memory: a count that knows no fragmentation, so that a string
+  or an integer kept for each flow is seen.
 * Memory is RssAnon of proc(5), after a garbage collection and malloc_trim(3): file-backed pages, which come and go as
   code is run for the first time, do not count. The allocator takes longer to warm up than the caches, so memory is that
   of the last lull against that of the one half-way.
@@ -25,8 +27,8 @@ IDLE_S = WIND_DOWN_S + 1.0
 _SETTLE_S = 15.0  # a leg winds down for 5 s, and one that is to be reset after its data may stall for 5 s before
 _POLL_S = 0.05
 MAX_HELD = 6  # the last flow or two, with their legs: in a frame that waits, a thread that looks up, an exception
-MAX_GROWTH_OBJECTS = 3000  # up to 512 timers that are cancelled, with what they hold, and the relay's bounded caches
-MAX_GROWTH_BYTES = 2 << 20  # arenas that a few objects keep; a leak of 200 bytes a flow is more in five minutes
+MAX_GROWTH_BLOCKS = 10_000  # up to 1024 offences that came early and 512 cancelled timers, with what they hold
+MAX_GROWTH_BYTES = 4 << 20  # the interpreter's arenas are of 1 MiB, and one object keeps a whole one
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Vitals:
     descriptors: int
     pipes: int
     held: int
-    objects: int
+    blocks: int
     memory_bytes: int
 
     @property
@@ -89,8 +91,8 @@ def growth(lulls: Sequence[Vitals]) -> list[str]:
     grown = []
     if last.held > MAX_HELD:
         grown.append(f"flows and legs that exist: {last.held}; {MAX_HELD} may")
-    if (objects := last.objects - warm.objects) > MAX_GROWTH_OBJECTS:
-        grown.append(f"objects: {objects} more than when warm; {MAX_GROWTH_OBJECTS} may be")
+    if (blocks := last.blocks - warm.blocks) > MAX_GROWTH_BLOCKS:
+        grown.append(f"blocks: {blocks} more than when warm; {MAX_GROWTH_BLOCKS} may be")
     if (memory_bytes := last.memory_bytes - half_way.memory_bytes) > MAX_GROWTH_BYTES:
         grown.append(f"memory: {memory_bytes >> 10} KiB more than half-way; {MAX_GROWTH_BYTES >> 10} may be")
     return grown
