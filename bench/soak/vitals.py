@@ -87,7 +87,7 @@ def leaks(before: Vitals, now: Vitals) -> list[str]:
 
 def growth(lulls: Sequence[Vitals]) -> list[str]:
     """What has grown more than it may."""
-    warm, half_way, last = lulls[0], lulls[len(lulls) // 2], lulls[-1]
+    warm, half_way, last = lulls[0], lulls[(len(lulls) - 1) // 2], lulls[-1]
     grown = []
     if last.held > MAX_HELD:
         grown.append(f"flows and legs that exist: {last.held}; {MAX_HELD} may")
