@@ -34,11 +34,11 @@ def _print(order: Order, report: Report) -> None:
         f"\n{report.flows.total()} flows, {report.carried_bytes / 2**20:.1f} MiB arrived and checked, "
         f"{report.freezes} freezes, {report.changes} changes of settings, {report.events['rst-sent']} RSTs sent\n"
     )
-    print(f"| at, s | flows | tasks | descriptors | of pipes | held | objects | memory, KiB |\n|{' --- |' * 8}")
+    print(f"| at, s | flows | tasks | descriptors | pipes | held | blocks | memory, KiB |\n|{' --- |' * 8}")
     began_s = report.before.at_s if report.before is not None else 0.0
     for now in [report.before, *report.lulls]:
         if now is not None:
-            kept = f"{now.flows} | {now.tasks} | {now.descriptors} | {now.pipe_ends} | {now.held} | {now.objects}"
+            kept = f"{now.flows} | {now.tasks} | {now.descriptors_in_use} | {now.pipes} | {now.held} | {now.blocks}"
             print(f"| {now.at_s - began_s:.1f} | {kept} | {now.memory_bytes >> 10} |")
 
 

@@ -22,6 +22,7 @@ from relay.driver.flow import Flow
 from relay.eventlog import EventLog, Record
 from relay.events import Side
 from relay.net.leg import Leg
+from relay.net.pipe import Pipe
 from relay.server import Relay, open_relay
 
 _READ_BYTES = 1 << 16
@@ -75,7 +76,8 @@ def _count(relay: Relay) -> dict[str, int]:
         "flows": relay.flow_count,
         "tasks": len(anyio.get_running_tasks()),
         "held": sum(isinstance(each, Flow | Leg) for each in objects),
-        "objects": len(objects),
+        "pipes": sum(isinstance(each, Pipe) for each in objects),
+        "blocks": sys.getallocatedblocks(),
     }
 
 

@@ -22,6 +22,10 @@ _LD_W_IND, _LD_B_IND, _LD_H_IND = 0x40, 0x50, 0x48
 _LDX_MSH, _AND_K, _JEQ_K, _JSET_K, _RET_K = 0xB1, 0x54, 0x15, 0x45, 0x06
 
 
+# One format for all: the struct module keeps each that it is given, and one as long as a program is 10 KB.
+_pack = struct.Struct("=HBBI").pack  # struct sock_filter, linux/filter.h
+
+
 class Program:
     """A program in the form in which the kernel takes it: `fprog`, a struct sock_fprog.
 
@@ -30,8 +34,7 @@ class Program:
 
     def __init__(self, instructions: list[Instruction]) -> None:
         self.instructions = tuple(instructions)
-        fields = (field & 0xFFFFFFFF for instruction in instructions for field in instruction)
-        packed = struct.pack("=" + "HBBI" * len(instructions), *fields)
+        packed = b"".join(_pack(code, then, otherwise, k & 0xFFFFFFFF) for code, then, otherwise, k in instructions)
         self._memory = ctypes.create_string_buffer(packed, len(packed))
         self.fprog = struct.pack("@HP", len(instructions), ctypes.addressof(self._memory))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -56,3 +58,16 @@ def test_with_too_many_ports_every_port_is_looked_at() -> None:
     many = wake_program(0xE0, set(range(1, 66)), set())
     assert len(many.instructions) < len(few.instructions)
     assert many.instructions[-1] == accept(64)
+
+
+def test_programs_of_many_lengths_leave_nothing_behind() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for length in range(1, 300):
+            program(*[drop()] * length)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
