@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ _Named = TypeVar("_Named", Quantity, Through)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
     host = _host()
     print(f"* {', '.join(f'{name} {value}' for name, value in host.items())}")
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [through.name for through in throughs]
     for quantity in wanted:
         print("\n".join(table.quantity_table(quantity, names, results)))
+    if any(quantity.name.startswith("idle") for quantity in wanted):
+        print("\n".join(table.growth_table(scale.idle_flows, names, results)))
     print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
         whole = {"host": host, "notes": notes, **results.as_json()}
