@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional, TextIO
@@ -20,18 +20,19 @@ import typer
 
 from relay import report
 from relay.address import Endpoint
-from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
+from relay.backend import choose_backend
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
-from relay.eventlog import EventLog, JsonLines
+from relay.eventlog import EventLog, JsonLines, Record
 from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
 from relay.profiles import load_profile
-from relay.server import Relay, open_relay
+from relay.server import Started, open_relay
 from relay.textlog import TextLines
+from relay.workers import check_workers, open_workers
 
-BACKENDS = ("asyncio", "trio")
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ ObserverOption = Annotated[
     typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
+    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio|uvloop", help="The async library.")
 ]
 
 
@@ -127,6 +128,9 @@ def serve(
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
     ] = False,
     backend: BackendOption = "asyncio",
+    workers: Annotated[
+        int, typer.Option(envvar="RELAY_WORKERS", metavar="N", help="Processes that serve, for several cores (Linux).")
+    ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -155,9 +159,17 @@ def serve(
     connect_timeout: Annotated[
         float, typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to answer.")
     ] = 30.0,
+    idle_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(envvar="RELAY_IDLE_TIMEOUT", help="Seconds a flow may carry no byte; without it, for ever."),
+    ] = None,
     drain_timeout: Annotated[
         float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
     ] = 5.0,
+    max_flows: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(envvar="RELAY_MAX_FLOWS", help="How many flows may be open; beyond it a caller is refused."),
+    ] = None,
     time_scale: Annotated[
         float, typer.Option(envvar="RELAY_TIME_SCALE", help="Divide behaviours' delays by this.")
     ] = 1.0,
@@ -168,7 +180,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    _check_backend(backend)
+    library, library_options = choose_backend(backend, where="--backend")
     config = configure(
         profile,
         settings=settings or (),
@@ -183,16 +195,26 @@ def serve(
         source=source,
         handshake_timeout_s=handshake_timeout,
         connect_timeout_s=connect_timeout,
+        idle_timeout_s=idle_timeout,
         drain_timeout_s=drain_timeout,
+        max_flows=max_flows,
         time_scale=time_scale,
         seed=seed,
     )
+    check_workers(workers)
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:
         if events is not None:
-            log.subscribe(JsonLines(stack.enter_context(_open_events(events)), log))
-        anyio.run(_serve, config, log, port_file, quiet, backend=backend)
+            lines = JsonLines(stack.enter_context(_open_events(events)), log)
+            log.subscribe(_or_say_so(lines, events))
+
+        def open_() -> AbstractAsyncContextManager[Started]:
+            if workers == 1:
+                return open_relay(config, log)
+            return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
+
+        anyio.run(_serve, open_, log, port_file, quiet, backend=library, backend_options=library_options)
 
 
 @app.command()
@@ -227,19 +249,16 @@ def demo(
     observer: ObserverOption = None,
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
-    _check_backend(backend)
+    choose_backend(backend, where="--backend")
     run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
 
 
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
-
-
-async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:
+async def _serve(
+    open_: Callable[[], AbstractAsyncContextManager[Started]], log: EventLog, port_file: Path | None, quiet: bool
+) -> None:
     # Signals first: whoever reads the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
-        async with open_relay(config, log) as relay:
+        async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
             print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
@@ -248,11 +267,11 @@ async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, qui
             await _until_told_to_stop(relay, received)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
-                await relay.drain(config.drain_timeout_s)
+                await relay.drain(relay.config.drain_timeout_s)
                 tasks.cancel_scope.cancel()
 
 
-async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signals]) -> None:
+async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals]) -> None:
     async for number in received:
         if number not in _LINK_DOWN:
             return
@@ -260,13 +279,13 @@ async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signa
 
 
 async def _cancel_when_told_again(
-    scope: anyio.CancelScope, relay: Relay, received: AsyncIterator[signal.Signals]
+    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals]
 ) -> None:
     await _until_told_to_stop(relay, received)
     scope.cancel()
 
 
-def _write_ports(path: Path, relay: Relay) -> None:
+def _write_ports(path: Path, relay: Started) -> None:
     addresses: list[Endpoint] = [*relay.forward_addresses, *relay.inbound_addresses]
     if relay.address is not None:
         addresses.insert(0, relay.address)
@@ -298,6 +317,20 @@ def _open_events(name: str) -> Iterator[TextIO]:
             except OSError:  # the log said so when it happened; what is left in the buffer can only fail again
                 with suppress(OSError):
                     stream.close()
+
+
+def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Record], None]:
+    """Have one line say that `--events` has failed: no event log on the terminal may be there, or not yet, to do it."""
+
+    def tell(record: Record) -> None:
+        try:
+            listener(record)
+        except OSError as error:
+            with suppress(OSError):  # stderr may be on the same full disk
+                _complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
+            raise
+
+    return tell
 
 
 def _complain(message: str, hint: str) -> None:

@@ -35,7 +35,9 @@ class RelayConfig:
     source: str | None
     handshake_timeout_s: float
     connect_timeout_s: float
+    idle_timeout_s: float | None
     drain_timeout_s: float
+    max_flows: int | None
     time_scale: float
     seed: int
 
@@ -55,7 +57,9 @@ def configure(
     source: str | None = None,
     handshake_timeout_s: float = 10.0,
     connect_timeout_s: float = 30.0,
+    idle_timeout_s: float | None = None,
     drain_timeout_s: float = 5.0,
+    max_flows: int | None = None,
     time_scale: float = 1.0,
     seed: int | None = None,
 ) -> RelayConfig:
@@ -63,8 +67,9 @@ def configure(
 
     `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `listen` is
     the proxy's HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS,
-    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from. Behaviours' delays are divided by
-    `time_scale`. What is left to chance follows from `seed`; None picks one.
+    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows`
+    of None are no limit. Behaviours' delays are divided by `time_scale`. What is left to chance follows from `seed`;
+    None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -90,10 +95,15 @@ def configure(
     for name, value in (
         ("--handshake-timeout", handshake_timeout_s),
         ("--connect-timeout", connect_timeout_s),
+        ("--idle-timeout", idle_timeout_s),
         ("--drain-timeout", drain_timeout_s),
     ):
-        if not 0 < value <= 86_400:
+        if value is not None and not 0 < value <= 86_400:
             raise ConfigError(f"{name}: {value:g} is out of range", hint="give seconds, more than 0 and up to 86400")
+    if max_flows is not None and max_flows < 1:
+        raise ConfigError(
+            f"--max-flows: {max_flows} is out of range", hint="give 1 or more; without it there is no limit"
+        )
     check_time_scale(time_scale)
     return RelayConfig(
         profile=_profile(profile, tuple(settings)),
@@ -107,7 +117,9 @@ def configure(
         source=source,
         handshake_timeout_s=handshake_timeout_s,
         connect_timeout_s=connect_timeout_s,
+        idle_timeout_s=idle_timeout_s,
         drain_timeout_s=drain_timeout_s,
+        max_flows=max_flows,
         time_scale=time_scale,
         seed=seed if seed is not None else secrets.randbits(32),
     )
@@ -138,7 +150,11 @@ def _credentials(text: str | None) -> Credentials | None:
     if not user or not colon or not password:
         raise ConfigError("--auth: not of the form USER:PASS", hint="neither part may be empty")
     for part in (user, password):
-        if len(part.encode()) > 255:  # RFC 1929: one length byte each
+        try:
+            size_bytes = len(part.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            raise ConfigError("--auth: user or password is no text", hint="give UTF-8, or any other bytes") from None
+        if size_bytes > 255:  # RFC 1929: one length byte each
             raise ConfigError("--auth: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
     return Credentials(user, password)
 

@@ -23,8 +23,11 @@ class EventType(StrEnum):
     RELAY_STARTED = "relay-started"
     RELAY_DRAINING = "relay-draining"
     RELAY_STOPPED = "relay-stopped"
+    WORKER_STARTED = "worker-started"
+    WORKER_DIED = "worker-died"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
+    FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
     FLOW_OPENED = "flow-opened"
     FLOW_CONNECTED = "flow-connected"
@@ -58,12 +61,21 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "inbound": "the inbound forwards, as BIND -> TARGET",
         "seed": "what everything left to chance follows from",
         "time_scale": "by how much behaviours' delays are shortened",
+        "backend": "what it runs on: asyncio, trio or uvloop",
+        "workers": "how many processes serve",
         "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
     },
     "relay-draining": {"flows": "how many are open", "at_most_s": "how long they have"},
     "relay-stopped": {"flows_ended": "how many the stop ended"},
+    "worker-started": {"worker": "its number, from 1; only where there are several", "pid": "its process"},
+    "worker-died": {
+        "worker": "its number; its flows are gone, without another event",
+        "pid": "its process",
+        "status": "the signal that killed it, or its exit code",
+    },
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
+    "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
     "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
     "flow-opened": {
         "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
@@ -99,7 +111,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "flow-ended": {
         "destination": "what the flow was for",
         "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
-        "`linger`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
+        "`linger`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
         "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
         "internal_because": "who ended it: a behaviour's name, or `peer`",
         "external": "likewise, the external side",
@@ -147,10 +159,15 @@ class Record:
 class EventLog:
     """Hands records to its listeners as they come. A listener that raises is dropped, and the others told."""
 
-    def __init__(self) -> None:
-        self.started_at = time.time()
-        self._started_s = time.monotonic()
+    def __init__(self, clock: tuple[float, float] | None = None) -> None:
+        """With the `clock` of another log, of this process or not, the times of both can be compared."""
+        self.started_at, self._started_s = clock or (time.time(), time.monotonic())
         self._listeners: list[Callable[[Record], None]] = []
+
+    @property
+    def clock(self) -> tuple[float, float]:
+        """When it was started, on the wall clock and on the host's monotonic one."""
+        return self.started_at, self._started_s
 
     @property
     def wanted(self) -> bool:

@@ -172,7 +172,7 @@ class FlowMachine:
 
     def _observe(self, event: Event) -> None:
         match event:
-            case DialSucceeded():
+            case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
             case DialFailed():

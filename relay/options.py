@@ -52,8 +52,12 @@ class RelayOptions(TypedDict, total=False):
     """How long a client has to say what it wants."""
     connect_timeout_s: float
     """How long a destination has to answer."""
+    idle_timeout_s: float | None
+    """How long a flow may carry no byte before it is reset; None: for ever."""
     drain_timeout_s: float
     """How long flows have to end by themselves, where somebody drains the relay."""
+    max_flows: int | None
+    """How many flows may be open at once; a connection beyond it is refused. None: as many as there are descriptors."""
     time_scale: float
     """What behaviours' delays are divided by."""
     seed: int | None

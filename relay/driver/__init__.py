@@ -10,7 +10,9 @@ import anyio
 import anyio.to_thread
 
 from relay.driver.flow import Flow
+from relay.driver.idle import IdleLimit
 from relay.driver.journal import Journal, Process
+from relay.driver.surplus import Surplus
 from relay.eventlog import EventLog
 from relay.events import Side
 from relay.frontends import Conversation
@@ -25,9 +27,11 @@ _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long things may take, in seconds."""
+    """How long things may take, in seconds, and how many flows there may be; None is no limit."""
 
     handshake_timeout_s: float = 10.0
+    idle_timeout_s: float | None = None
+    max_flows: int | None = None
     time_scale: float = 1.0
     """What behaviours' delays are divided by."""
 
@@ -44,6 +48,9 @@ class Driver:
         log: EventLog,
         limits: Limits,
         seed: int = 0,
+        *,
+        first_flow: int = 1,
+        flow_step: int = 1,
     ) -> None:
         self.engine = engine
         self.connector = connector
@@ -57,8 +64,13 @@ class Driver:
         """How many flows there were before the seed was set: they do not count for what follows from it."""
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
+        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may still owe its peer something
         self.flows: dict[int, Flow] = {}
-        self._flow_count = 0
+        self._flow_step = flow_step
+        self._last_flow = first_flow - flow_step
+        self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
+        if limits.idle_timeout_s is not None:
+            IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -68,6 +80,9 @@ class Driver:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             sock.close()  # it came and went: a port probe
+            return
+        if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
+            self._surplus.turn_away(sock, conversation, self.limits.max_flows)
             return
         if (flow := self._new_flow(conversation, refuse=sock.close)) is not None:
             flow.start(sock)
@@ -80,6 +95,8 @@ class Driver:
     def forget(self, flow: Flow) -> None:
         """The flow is over."""
         self.flows.pop(flow.number, None)
+        if self.frozen:
+            self._to_be_thawed.append(flow)
         if not self.flows:
             self._idle.set()
 
@@ -92,7 +109,7 @@ class Driver:
     def reseed(self, seed: int) -> None:
         """Have what is left to chance follow from another seed, as if the next flow were the first."""
         self.seed = seed
-        self.flows_before_seed = self._flow_count
+        self.flows_before_seed = self._last_flow
 
     @property
     def holds_records(self) -> bool:
@@ -118,8 +135,10 @@ class Driver:
         if side in self.frozen:
             self.frozen.discard(side)
             self.log.emit("thawed", side=side.value)
-            for flow in list(self.flows.values()):
+            for flow in [*self.flows.values(), *self._to_be_thawed]:
                 flow.thaw(side)
+            if not self.frozen:
+                self._to_be_thawed.clear()
 
     def end_all(self, because: str) -> int:
         """Reset every flow that is left; returns how many there were."""
@@ -148,9 +167,9 @@ class Driver:
 
     def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
         """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
-        self._flow_count += 1
+        self._last_flow += self._flow_step
         try:
-            flow = Flow(self, self._flow_count, conversation)
+            flow = Flow(self, self._last_flow, conversation)
         except Exception as fault:
             refuse()
             self.engine.on_fault(fault)

@@ -138,6 +138,8 @@ class Flow:
             self._driver.name_owner(self._journal, sock)
             leg.syn_tos = self._driver.observers.syn_tos(sock) or 0
             self._watch(leg)
+        if opener in self._driver.frozen:
+            self._legs.freeze(opener)
         if self._conversation.request is not None:
             self._request()
         else:
@@ -299,6 +301,16 @@ class Flow:
         if self._carrier is not None:
             self._carrier.empty(Side.INTERNAL)
 
+    @property
+    def moved_bytes(self) -> int | None:
+        """How many bytes it has carried, either way; None while, or if, it carries nothing."""
+        return sum(map(self._carrier.moved_bytes, Side)) if self._carrier is not None else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many of them are on their way still: neither side's peer has acknowledged them."""
+        return sum(leg.unacked_bytes() for leg in self._legs if not leg.closed)
+
     @_guarded
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side."""
@@ -412,6 +424,7 @@ class Flow:
         self._timers = None
         if self._facts is not None:
             self._facts.close()
+            self._facts = None
         self._abandon_dial()
         self._legs.wind_down(self._machine.endings)
         if asked or self._machine.endings:

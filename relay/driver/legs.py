@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, SendRst
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
+from relay.flow import PEER
 from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.observe import Observers
@@ -131,5 +132,7 @@ class FlowLegs:
         """The flow is over: end in order what no behaviour has ended, or is ending, in its own way."""
         for leg in self:
             ending = endings.get(leg.side)
-            if ending is None or ending.how not in ("rst", "silence"):
+            if ending is not None and (ending.how, ending.because) == ("rst", PEER):
+                leg.close()  # nothing can pass any more, and nobody else holds it
+            elif ending is None or ending.how not in ("rst", "silence"):
                 leg.wind_down()

@@ -28,6 +28,7 @@ from relay.events import Side
 from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
+from relay.net.timers import Timer
 
 WOULD_BLOCK = -1
 BROKEN = -2
@@ -52,6 +53,16 @@ class LegOwner(Protocol):
         """The leg can be read or written again."""
 
 
+class _Nobody:
+    """Owns the legs that are closed."""
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Leg:
     """One side's socket. Not thread-safe; only the engine's thread may touch it."""
 
@@ -61,6 +72,7 @@ class Leg:
         "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
+        "_wind_down_timer",
         "_winding_down",
         "ask_tos",
         "broken",
@@ -98,6 +110,7 @@ class Leg:
         self._finish_pending = False
         self._fin_sent = False
         self._winding_down = False
+        self._wind_down_timer: Timer | None = None
         engine.watch(self)
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
@@ -267,8 +280,12 @@ class Leg:
     def thaw(self) -> None:
         """Go on where `freeze` stopped."""
         self.frozen = False
-        if not self.closed:
-            self.flush()
+        if self.closed:
+            return
+        self.flush()
+        if self._winding_down:
+            self._wait_for_last_fin()
+        else:
             self.owner.on_leg_ready(self)
 
     # Ending
@@ -323,20 +340,28 @@ class Leg:
         """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
 
         Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-        lose the last words it was sent. After `WIND_DOWN_S` the socket is closed as it is.
+        lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
         """
         if self.closed or self._winding_down:
             return
         self._winding_down = True
         self.ask_tos = None
         self.finish()
+        if not self.frozen:
+            self._wait_for_last_fin()
+
+    def _wait_for_last_fin(self) -> None:
         self._drop_input()
         if not self.closed:
-            self._engine.call_later(WIND_DOWN_S, self.close)
+            self._wind_down_timer = self._engine.call_later(WIND_DOWN_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if not self.frozen:
+            self.close()
 
     def _drop_input(self) -> None:
         for _ in range(_DROPS_AT_ONCE):
-            if not self.readable:
+            if not self.readable or self.frozen:
                 return
             if self.receive_into(self._engine.buffer) in (0, BROKEN):
                 if not self.unsent or self.broken:
@@ -349,6 +374,10 @@ class Leg:
         if not self.closed:
             self.closed = True
             self.readable = self.writable = False
+            # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
+            self.owner, self.ask_tos = _NOBODY, None
+            if self._wind_down_timer is not None:
+                self._wind_down_timer.cancel()  # it would keep the leg, and all that its owner holds, until it is due
             self._engine.unwatch(self)
             self._drop_unsent()
             self.sock.close()

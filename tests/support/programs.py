@@ -98,6 +98,17 @@ class ServedRelay:
             time.sleep(0.02)  # a file cannot be waited on
         raise AssertionError(f"no {event} {fields} within {timeout_s:g} s; there were {self.events()}")
 
+    def wait_for_count(self, event: str, count: int, *, timeout_s: float = 10.0) -> None:
+        """Wait until so many events of this name are written."""
+        deadline_s = time.monotonic() + timeout_s
+        while (found := sum(record["event"] == event for record in self.events())) < count:
+            assert time.monotonic() < deadline_s, f"{found} of {count} {event} within {timeout_s:g} s"
+            time.sleep(0.02)  # a file cannot be waited on
+
+    def count(self, event: str, **fields: Any) -> int:
+        """How many events of this name, and with these fields, there are so far."""
+        return sum(record["event"] == event and fields.items() <= record.items() for record in self.events())
+
     def stderr(self) -> str:
         return self.stderr_file.read_text()
 
@@ -117,11 +128,12 @@ def serve(
     exit_code: int = 0,
     prefix: Sequence[str] = (),
     stdout: TextIO | None = None,
+    log: bool = True,
     **env: str,
 ) -> Iterator[ServedRelay]:
     """Run `relay serve` with these arguments until the block ends, then stop it with SIGTERM and check how it ended.
 
-    `prefix` is a command that runs it, such as `as_ordinary_user()`.
+    `prefix` is a command that runs it, such as `as_ordinary_user()`. Without `log` it keeps no event log at all.
     """
     if sys.platform == "win32":
         missing("a process on Windows cannot be told to stop by a signal")
@@ -135,8 +147,7 @@ def serve(
         "127.0.0.1:0",
         "--port-file",
         str(port_file),
-        "--events",
-        str(events_file),
+        *(("--events", str(events_file)) if log else ("--quiet",)),
     ]
     with stderr_file.open("w") as stderr:
         process = subprocess.Popen(

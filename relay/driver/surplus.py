@@ -1,0 +1,73 @@
+"""Connections beyond `--max-flows`: each is told so in its own protocol, and closed.
+
+A client can be refused in words only once it has asked, so a surplus connection is heard out like any other: up to its
+request, within the same limit of time. It is no flow: no behaviour hears of it and nothing is dialled. Where there are
+no words (a port forward) it is reset at once, and so is whoever comes while `_MAX_HEARD` others are being heard: what
+callers can make the relay hold is bounded, whether they speak or not.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from relay.address import Endpoint
+from relay.driver.opening import Opening
+from relay.eventlog import EventLog
+from relay.events import DialFailure, FailureKind
+from relay.frontends import Conversation
+from relay.net.engine import Engine
+from relay.net.leg import Leg
+from relay.net.timers import Timer
+
+_MAX_HEARD = 64  # at once, those included that have their answer and have not closed yet
+
+
+class Surplus:
+    """Turns away the connections for which there is no room."""
+
+    def __init__(self, engine: Engine, log: EventLog, handshake_timeout_s: float) -> None:
+        self._engine = engine
+        self._log = log
+        self._handshake_timeout_s = handshake_timeout_s
+        self._heard: list[Leg] = []
+
+    def turn_away(self, sock: socket.socket, conversation: Conversation, max_flows: int) -> None:
+        """Refuse a connection that was just accepted, and say so in the event log."""
+        reason = f"{max_flows} flows are open, as many as --max-flows allows"
+        self._log.emit("flow-refused", client=_name_of(sock), reason=reason)
+        failure = DialFailure(FailureKind.EXHAUSTED, reason)
+        hearing = _Hearing(self._engine, conversation, failure)
+        leg = Leg(self._engine, sock, conversation.opener, hearing)
+        if len(self._heard) >= _MAX_HEARD:
+            self._heard = [each for each in self._heard if not each.closed]
+        if conversation.request is not None or len(self._heard) >= _MAX_HEARD:
+            leg.reset()
+            return
+        self._heard.append(leg)
+        hearing.timer = self._engine.call_later(self._handshake_timeout_s, leg.wind_down)
+
+
+class _Hearing:
+    """One surplus connection: listens until the request is there, or never will be."""
+
+    def __init__(self, engine: Engine, conversation: Conversation, failure: DialFailure) -> None:
+        self._buffer = engine.buffer
+        self._conversation = conversation
+        self._failure = failure
+        self.timer: Timer
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        unheard = Opening(self._buffer, leg, self._conversation).talk()
+        if self._conversation.request is not None:
+            leg.write(self._conversation.refuse(self._failure) or b"")
+        elif unheard is None:
+            return
+        self.timer.cancel()
+        leg.wind_down()
+
+
+def _name_of(sock: socket.socket) -> str:
+    try:
+        return str(Endpoint(*sock.getpeername()[:2]))
+    except OSError:
+        return "a client that is gone"

@@ -1,0 +1,120 @@
+"""Clients that take their time: they open and never speak, send a byte now and then, or never read."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from support.clients import socks5_request
+from support.masses import (
+    Steady,
+    check_serving,
+    descriptor_count,
+    mass_clients,
+    mass_origin,
+    resident_bytes,
+    wait_until,
+)
+from support.origins import read_exactly, read_to_end
+from support.programs import serve
+
+_SILENT = 2000
+_PACE_S = 0.1
+_HOARDERS = 8  # the kernel's buffers take some 25 MiB of each before a sender has to stop
+_OTHERS = 4
+_UNSENT_BYTES = 256 * 1024  # one buffer of a pump's may wait in the relay, each way
+_ANY_LOAD_BYTES = 8 << 20  # by which it grows however it is used: code that is imported, threads' heaps
+
+
+def test_two_thousand_silent_clients_are_borne_and_then_dropped(backend: str, tmp_path: Path) -> None:
+    with (
+        mass_origin() as (_, port),
+        serve(tmp_path, "--backend", backend, "--handshake-timeout", "2.5", "--quiet") as served,
+        mass_clients(served.port, port) as clients,
+    ):
+        dropped = 0
+
+        def be_silent() -> None:
+            nonlocal dropped
+            assert clients.do(f"call {_SILENT}") == {"called": _SILENT}
+            wait_until(lambda: descriptor_count(served.process.pid) > _SILENT, lambda: "not all were accepted")
+            check_serving(served.port, port)
+            assert served.count("handshake-failed") == dropped
+            assert clients.do("ended") == {"fin": _SILENT}
+            dropped += _SILENT
+            assert served.count("handshake-failed", reason="no request within 2.5 s") == dropped
+
+        Steady(served, port).check(be_silent)
+
+
+def trickle(sock: socket.socket, data: bytes) -> None:
+    for byte in data:
+        sock.sendall(bytes([byte]))
+        time.sleep(_PACE_S)  # the pace is the point
+
+
+def test_bytes_that_trickle_in_do_not_prolong_the_time_for_a_request(backend: str, tmp_path: Path) -> None:
+    with mass_origin() as (_, port), serve(tmp_path, "--backend", backend, "--handshake-timeout", "0.6") as served:
+
+        def dawdle() -> None:
+            began_s = time.monotonic()
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+                with suppress(ConnectionError):
+                    trickle(sock, b"\x05\x01\x00" + socks5_request("127.0.0.1", port))
+                with suppress(ConnectionError):
+                    assert read_to_end(sock) in {b"\x05\x00", b""}
+            assert 0.5 < time.monotonic() - began_s < 5
+            assert served.count("flow-opened") == served.count("flow-ended")
+
+        Steady(served, port).check(dawdle)
+        assert served.wait_for("handshake-failed")["reason"] == "no request within 0.6 s"
+
+
+def test_bytes_that_trickle_are_carried_as_they_come_and_keep_the_flow(backend: str, tmp_path: Path) -> None:
+    options = ("--handshake-timeout", "5", "--idle-timeout", "0.5")
+    with mass_origin() as (_, port), serve(tmp_path, "--backend", backend, *options) as served:
+
+        def take_time() -> None:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+                trickle(sock, b"\x05\x01\x00" + socks5_request("127.0.0.1", port))
+                assert read_exactly(sock, 12)[3] == 0
+                for _ in range(10):
+                    trickle(sock, b"x")
+                    assert read_exactly(sock, 1) == b"x"
+
+        Steady(served, port).check(take_time)
+        assert served.count("flow-ended") == served.count("flow-ended", because="internal-peer")
+
+
+@pytest.mark.parametrize("end", ["idle-limit", "internal-peer"])
+def test_clients_that_never_read_cost_a_bounded_amount_and_no_other_flow(
+    end: str, backend: str, tmp_path: Path
+) -> None:
+    options = ("--idle-timeout", "1.5") if end == "idle-limit" else ()
+    with (
+        mass_origin() as (_, port),
+        serve(tmp_path, "--backend", backend, "--quiet", *options) as served,
+        mass_clients(served.port, port) as hoarders,
+        mass_clients(served.port, port) as others,
+    ):
+        pid = served.process.pid
+        began_bytes = resident_bytes(pid)
+
+        def hoard() -> None:
+            assert others.do(f"open {_OTHERS}") == {"granted": _OTHERS}
+            assert others.do("load") == {"echoed": _OTHERS}
+            assert hoarders.do(f"open {_HOARDERS}") == {"granted": _HOARDERS}
+            assert hoarders.do("hoard")["bytes"] > 10 * _UNSENT_BYTES * _HOARDERS
+            assert resident_bytes(pid) - began_bytes < 2 * _UNSENT_BYTES * (_HOARDERS + _OTHERS) + _ANY_LOAD_BYTES
+            ended = served.count("flow-ended", because=end)
+            assert hoarders.do("reset" if end == "internal-peer" else "ended") == {"rst": _HOARDERS}
+            wait_until(
+                lambda: served.count("flow-ended", because=end) == ended + _HOARDERS, lambda: "not all flows ended"
+            )
+            assert others.do("end") == {"whole": _OTHERS}
+
+        Steady(served, port).check(hoard)
