@@ -141,14 +141,22 @@ def _say(text: str) -> None:
 
 
 def _chosen(names: Sequence[str] | None, all_: Sequence[_Named]) -> list[_Named]:
-    return [one for one in all_ if not names or any(name in one.name for name in names)]
+    """Those that are named, in their own order: in full, or else by a part that several may have."""
+    whole = {one.name for one in all_}
+    return [
+        one
+        for one in all_
+        if not names or any(one.name == name or (name not in whole and name in one.name) for name in names)
+    ]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
-    parser.add_argument("--only", nargs="+", metavar="QUANTITY", help="quantities whose names contain one of these")
-    parser.add_argument("--through", nargs="+", metavar="NAME", help="ways whose names contain one of these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="QUANTITY", help="quantities of these names, or whose names contain one"
+    )
+    parser.add_argument("--through", nargs="+", metavar="NAME", help="ways likewise")
     parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--quick", action="store_true", help="small measurements, to see that all of it works")
     return parser.parse_args(arguments)

@@ -336,8 +336,8 @@ static void connects(int at_a_time, int total)
     }
     double took_s = now_s() - began_s;
     qsort(times_us, (size_t)total, sizeof *times_us, by_value);
-    printf("{\"per_s\": %.2f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"took_s\": %.4f, \"load_cpu_s\": %.3f}\n",
-           total / took_s, times_us[total / 2], times_us[total * 99L / 100], took_s, own_cpu_s());
+    printf("{\"per_s\": %.2f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"count\": %d, \"took_s\": %.4f, \"load_cpu_s\": %.3f}\n",
+           total / took_s, times_us[total / 2], times_us[total * 99L / 100], total, took_s, own_cpu_s());
 }
 
 static void idle(int at_a_time, int total)

@@ -27,15 +27,15 @@ def rows(cells: Iterable[Sequence[str]]) -> Iterator[str]:
 def quantity_table(quantity: Quantity, throughs: Sequence[str], results: Results) -> Iterator[str]:
     """Medians with their spread, and the ratio to the peer that the quantity names."""
     measured = {
-        name: figure
-        for name, figure in quantity.figures.items()
+        name: title
+        for name, title in quantity.figures.items()
         if any(results.of(quantity.name, name, through) for through in throughs)
     }
     yield f"### {quantity.title}"
     yield ""
     head = ["through"]
-    for figure in measured.values():
-        head += [figure.title, f"x {quantity.beside}"]
+    for title in measured.values():
+        head += [title, f"x {quantity.beside}"]
     body = []
     for through in throughs:
         row = [through]
