@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ _Named = TypeVar("_Named", Quantity, Through)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
     host = _host()
     print(f"* {', '.join(f'{name} {value}' for name, value in host.items())}")
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [through.name for through in throughs]
     for quantity in wanted:
         print("\n".join(table.quantity_table(quantity, names, results)))
+    if any(quantity.name.startswith("idle") for quantity in wanted):
+        print("\n".join(table.growth_table(scale.idle_flows, names, results)))
     print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
         whole = {"host": host, "notes": notes, **results.as_json()}
@@ -137,14 +141,22 @@ def _say(text: str) -> None:
 
 
 def _chosen(names: Sequence[str] | None, all_: Sequence[_Named]) -> list[_Named]:
-    return [one for one in all_ if not names or any(name in one.name for name in names)]
+    """Those that are named, in their own order: in full, or else by a part that several may have."""
+    whole = {one.name for one in all_}
+    return [
+        one
+        for one in all_
+        if not names or any(one.name == name or (name not in whole and name in one.name) for name in names)
+    ]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
-    parser.add_argument("--only", nargs="+", metavar="QUANTITY", help="quantities whose names contain one of these")
-    parser.add_argument("--through", nargs="+", metavar="NAME", help="ways whose names contain one of these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="QUANTITY", help="quantities of these names, or whose names contain one"
+    )
+    parser.add_argument("--through", nargs="+", metavar="NAME", help="ways likewise")
     parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--quick", action="store_true", help="small measurements, to see that all of it works")
     return parser.parse_args(arguments)

@@ -155,9 +155,11 @@ def _pproxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: in
 
 
 def _proxy_py(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    """It lowers its own limit of descriptors to 1024 unless it is told not to."""
+    most = str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     command = [program, "-P", "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(ports["connect"])]
     command += ["--num-acceptors", "1", "--num-workers", "1", "--log-level", "ERROR", "--timeout", "3600"]
-    return [*command, "--backlog", "4096", "--data-dir", str(place)]
+    return [*command, "--open-file-limit", most, "--backlog", "4096", "--data-dir", str(place)]
 
 
 _TINY_PROXY = """

@@ -65,20 +65,13 @@ Measure: TypeAlias = Callable[[int], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number of a measurement, as the table names it."""
-
-    title: str
-    more_is_better: bool = True
-
-
-@dataclass(frozen=True)
 class Quantity:
     """One thing to measure; its name is what `--only` takes."""
 
     name: str
     title: str
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, str]
+    """By name in the results, title in the table."""
     measure: Callable[[Ends, Running, Pace], dict[str, float]]
     via: Via | None = None
     """What a proxy must speak to be asked; None: anything."""
@@ -111,18 +104,24 @@ def _bulk(direction: str, flows: int) -> Quantity:
         return result
 
     title = f"bulk {direction}, " + ("1 flow" if flows == 1 else f"{flows} flows")
-    figures = {"gib_per_s": Figure("GiB/s"), "cpu_s_per_gib": Figure("proxy's CPU s/GiB", more_is_better=False)}
+    figures = {"gib_per_s": "GiB/s", "cpu_s_per_gib": "proxy's CPU s/GiB"}
     return Quantity(f"bulk-{direction}-{flows}", title, figures, measure)
 
 
 def _connects(via: Via, at_a_time: int, beside: str) -> Quantity:
     def measure(ends: Ends, running: Running, pace: Pace) -> dict[str, float]:
-        return connect_rate(ends, via, running.ports[via], at_a_time, pace)
+        before_s = process.cpu_s(running.pid) if running.pid else 0.0
+        result = connect_rate(ends, via, running.ports[via], at_a_time, pace)
+        count = result.pop("count")
+        if running.pid:
+            result["cpu_us"] = (process.cpu_s(running.pid) - before_s) * 1e6 / count
+        return result
 
     figures = {
-        "per_s": Figure("connections/s"),
-        "p50_us": Figure("to the first byte, p50 us", more_is_better=False),
-        "p99_us": Figure("p99 us", more_is_better=False),
+        "per_s": "connections/s",
+        "p50_us": "to the first byte, p50 us",
+        "p99_us": "p99 us",
+        "cpu_us": "proxy's CPU us/connection",
     }
     names = {"forward": "forward", "socks5": "SOCKS5", "connect": "HTTP CONNECT"}
     title = f"{names[via]}: connect, a byte each way, close; {at_a_time} at a time"
@@ -130,13 +129,13 @@ def _connects(via: Via, at_a_time: int, beside: str) -> Quantity:
 
 
 def connect_rate(ends: Ends, via: Via, port: int, at_a_time: int, pace: Pace) -> dict[str, float]:
-    """Connections a second, and the time from connecting to the origin's byte."""
+    """Connections a second, the time from connecting to the origin's byte, and how many it were."""
 
     def run(amount: int) -> dict[str, float]:
         return ends.measure(via, port, "connects", at_a_time, amount)
 
     figures = pace.run(f"connects {via}", port, at_a_time, (2 * at_a_time + 50, 100_000), run)
-    return {name: figures[name] for name in ("per_s", "p50_us", "p99_us")}
+    return {name: figures[name] for name in ("per_s", "p50_us", "p99_us", "count")}
 
 
 def round_trips(ends: Ends, running: Running, pace: Pace) -> dict[str, float]:
@@ -151,8 +150,8 @@ def round_trips(ends: Ends, running: Running, pace: Pace) -> dict[str, float]:
 
 
 _ROUND_TRIP = {
-    "p50_us": Figure("p50 us", more_is_better=False),
-    "p99_us": Figure("p99 us", more_is_better=False),
+    "p50_us": "p50 us",
+    "p99_us": "p99 us",
 }
 
 
@@ -175,11 +174,11 @@ def _idle(count: int) -> Quantity:
         return result | {"per_s": rate["per_s"]} | trips
 
     figures = {
-        "kib_per_flow": Figure("KiB/flow", more_is_better=False),
-        "cpu_percent": Figure("CPU, % of a core", more_is_better=False),
-        "per_s": Figure("connections/s meanwhile, 64 at a time"),
-        "p50_us": Figure("ping-pong meanwhile, p50 us", more_is_better=False),
-        "p99_us": Figure("p99 us", more_is_better=False),
+        "kib_per_flow": "KiB/flow",
+        "cpu_percent": "CPU, % of a core",
+        "per_s": "connections/s meanwhile, 64 at a time",
+        "p50_us": "ping-pong meanwhile, p50 us",
+        "p99_us": "p99 us",
     }
     return Quantity(f"idle-{count}", f"{count} idle flows", figures, measure, fresh=True)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.ends import Via
+from bench.ends import VIAS, Via
 
 START_S = 20.0
 _STOP_S = 10.0
@@ -38,7 +38,7 @@ class Running:
     @property
     def carrier(self) -> tuple[Via, int]:
         """The way that costs least before the first byte, for quantities in which that does not count."""
-        return next((via, self.ports[via]) for via in ("forward", "socks5", "connect") if via in self.ports)
+        return next((via, self.ports[via]) for via in VIAS if via in self.ports)
 
 
 class Through(Protocol):

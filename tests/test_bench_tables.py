@@ -14,7 +14,7 @@ import_bench()
 from bench.aims import Aim, aims_table  # noqa: E402
 from bench.quantities import FULL, Pace, Scale, quantities, within_descriptors  # noqa: E402
 from bench.results import Results  # noqa: E402
-from bench.table import number, quantity_table  # noqa: E402
+from bench.table import growth_table, number, quantity_table  # noqa: E402
 
 PING_PONG = next(quantity for quantity in quantities(FULL) if quantity.name == "ping-pong")
 ASYNCIO, TRIO = "vmware-fusion, asyncio", "vmware-fusion, trio"
@@ -59,6 +59,19 @@ def test_a_table_has_medians_spread_ratio_and_why_there_is_no_figure() -> None:
         "| dante | failed: the echo ended | - |\n"
         f"| {ASYNCIO} | 60.0 | 3.00 |\n"
     )
+
+
+def test_growth_is_told_from_no_idle_flows_to_the_most() -> None:
+    measured = Results()
+    measured.add(1, "socks5-64", "microsocks", {"per_s": 4000})
+    measured.add(1, "ping-pong", "microsocks", {"p50_us": 40})
+    measured.add(1, "idle-100", "microsocks", {"kib_per_flow": 12, "cpu_percent": 1, "per_s": 3000, "p50_us": 50})
+    measured.add(1, "idle-200", "microsocks", {"kib_per_flow": 11, "cpu_percent": 2, "per_s": 2000, "p50_us": 60})
+    lines = list(growth_table([100, 200], ["microsocks", "direct"], measured))
+    told = ["12.0", "11.0", "1.00", "2.00", "4000", "3000", "2000", "40.0", "50.0", "60.0"]
+    assert f"| microsocks | {' | '.join(told)} |" in lines
+    assert f"| direct | {' | '.join('-' for _ in told)} |" in lines
+    assert lines[2].count("|") == lines[4].count("|")
 
 
 def _row(measured: Results, title: str, aim: str) -> str:
