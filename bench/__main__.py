@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import table
+from bench.aims import aims_table
 from bench.ends import Ends, LoadFailed, open_ends
 from bench.peers import PEERS
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
 from bench.relays import relays
 from bench.results import Results
-from bench.through import Running, Through
+from bench.through import NotUp, Running, Through
 
 _DESCRIPTORS = 65_536  # a relay needs two for each of 10,000 flows, a splicing one more while data is under way
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _parse(arguments)
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
+    host = _host()
+    print(f"* {', '.join(f'{name} {value}' for name, value in host.items())}")
     wanted = _chosen(options.only, quantities(scale))
     throughs = _present(_chosen(options.through, [*PEERS, *relays()]))
     with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
@@ -42,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [through.name for through in throughs]
     for quantity in wanted:
         print("\n".join(table.quantity_table(quantity, names, results)))
+    print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
-        whole = {"host": platform.uname()._asdict(), "cpus": os.cpu_count(), "notes": notes, **results.as_json()}
+        whole = {"host": host, "notes": notes, **results.as_json()}
         Path(options.json).write_text(json.dumps(whole, indent=1) + "\n")
 
 
@@ -55,32 +59,32 @@ def measure(
     with contextlib.ExitStack() as stack:
         up: dict[str, Running] = {}
         for through in throughs:
-            up[through.name] = stack.enter_context(_started(through, place, ends))
-            if note := up[through.name].notes:
-                notes[through.name] = note
+            try:
+                up[through.name] = stack.enter_context(_started(through, place, ends))
+            except NotUp as why:
+                print(f"* {through.name}: {why}")
+                continue
+            notes[through.name] = up[through.name].notes
+        pairs = [(quantity, through) for quantity in wanted for through in throughs if through.name in up]
         for number in range(rounds + 1):
-            for quantity in wanted:
-                for through in throughs:
-                    if (quantity.via and quantity.via not in through.vias) or (
-                        (quantity.name, through.name) in results.failures or (quantity.fresh and number == 0)
-                    ):
-                        continue
-                    _say(f"round {number} of {rounds}: {quantity.name} through {through.name}")
-                    try:
-                        with (
-                            _started(through, place, ends)
-                            if quantity.fresh
-                            else contextlib.nullcontext(up[through.name]) as running
-                        ):
-                            figures = quantity.measure(ends, running, pace)
-                    except LoadFailed as why:
-                        results.failures[quantity.name, through.name] = str(why)
-                        _say(f"{quantity.name} through {through.name}: {why}\n")
-                        continue
-                    if number > 0:
-                        results.add(number, quantity.name, through.name, figures)
+            for quantity, through in pairs:
+                if not quantity.counts_in(number) or not quantity.asked_of(through.vias, through.only):
+                    continue
+                if (quantity.name, through.name) in results.failures:
+                    continue
+                _say(f"round {number} of {rounds}: {quantity.name} through {through.name}")
+                lasting = contextlib.nullcontext(up[through.name])
+                try:
+                    with _started(through, place, ends) if quantity.fresh else lasting as running:
+                        figures = quantity.measure(ends, running, pace)
+                except (LoadFailed, NotUp) as why:
+                    results.failures[quantity.name, through.name] = str(why)
+                    _say(f"{quantity.name} through {through.name}: {why}\n")
+                    continue
+                if number > 0:
+                    results.add(number, quantity.name, through.name, figures)
     _say("")
-    return results, notes
+    return results, {name: note for name, note in notes.items() if note}
 
 
 @contextlib.contextmanager
@@ -101,6 +105,18 @@ def _present(throughs: Sequence[Through]) -> list[Through]:
         else:
             present.append(through)
     return present
+
+
+def _host() -> dict[str, str]:
+    """What figures depend on; ratios less so."""
+    congestion_control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    return {
+        "kernel": platform.release(),
+        "cpus": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "congestion control": congestion_control,
+        "load average before": f"{os.getloadavg()[0]:.2f}",
+    }
 
 
 def _raise_descriptor_limit() -> int:

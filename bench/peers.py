@@ -35,6 +35,7 @@ class Peer:
     get: str
     command: Callable[[str, Path, Mapping[Via, int], int], list[str]]
     """From the program, a directory of its own, its ports, and the origin's, the command to run."""
+    only: Sequence[str] = ()
 
     def missing(self) -> str | None:
         return None if self._find() else f"{self.name} is not here: {self.get.format(self.package)}"
@@ -86,8 +87,103 @@ def _microsocks(program: str, place: Path, ports: Mapping[Via, int], origin_port
     return ["sh", "-c", 'exec "$0" "$@" 2>/dev/null', program, "-i", "127.0.0.1", "-p", str(ports["socks5"])]
 
 
+def _dante(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    place.joinpath("danted.conf").write_text(
+        f"""
+errorlog: stderr
+internal: 127.0.0.1 port = {ports["socks5"]}
+external: 127.0.0.1
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+client pass {{ from: 0/0 to: 0/0 }}
+socks pass {{ from: 0/0 to: 0/0 command: connect }}
+"""
+    )
+    return [program, "-f", str(place / "danted.conf"), "-p", str(place / "danted.pid")]
+
+
+def _tinyproxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    place.joinpath("tinyproxy.conf").write_text(
+        f"""
+Listen 127.0.0.1
+Port {ports["connect"]}
+MaxClients 12000
+Timeout 3600
+LogLevel Critical
+DisableViaHeader Yes
+"""
+    )
+    return [program, "-d", "-c", str(place / "tinyproxy.conf")]
+
+
+def _3proxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    place.joinpath("3proxy.cfg").write_text(
+        f"""
+maxconn 12000
+auth none
+internal 127.0.0.1
+socks -p{ports["socks5"]}
+proxy -p{ports["connect"]}
+tcppm {ports["forward"]} 127.0.0.1 {origin_port}
+"""
+    )
+    return [program, str(place / "3proxy.cfg")]
+
+
+# pproxy 2.7.9 asks for a current event loop, which neither uvloop 0.22 nor Python 3.14 makes up any more.
+_PPROXY = """
+import asyncio
+from pproxy.server import main
+try:
+    import uvloop
+except ImportError:
+    asyncio.set_event_loop(asyncio.new_event_loop())
+else:
+    asyncio.set_event_loop(uvloop.new_event_loop())
+    uvloop.install = lambda: None
+main()
+"""
+
+
+def _pproxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    """On uvloop where that is installed, as it would itself."""
+    listen = [f"socks5://127.0.0.1:{ports['socks5']}", f"http://127.0.0.1:{ports['connect']}"]
+    listen.append(f"tunnel{{127.0.0.1:{origin_port}}}://127.0.0.1:{ports['forward']}")
+    return [program, "-P", "-c", _PPROXY, *(word for uri in listen for word in ("-l", uri))]
+
+
+def _proxy_py(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    command = [program, "-P", "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(ports["connect"])]
+    command += ["--num-acceptors", "1", "--num-workers", "1", "--log-level", "ERROR", "--timeout", "3600"]
+    return [*command, "--backlog", "4096", "--data-dir", str(place)]
+
+
+_TINY_PROXY = """
+import sys, anyio, tiny_proxy
+async def main():
+    async with anyio.create_task_group() as tasks:
+        for handler, port in (tiny_proxy.Socks5ProxyHandler, sys.argv[1]), (tiny_proxy.HttpProxyHandler, sys.argv[2]):
+            listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=int(port), backlog=4096)
+            tasks.start_soon(listener.serve, handler().handle)
+anyio.run(main)
+"""
+
+
+def _tiny_proxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    """It is a library; this is its README's way to serve."""
+    return [program, "-P", "-c", _TINY_PROXY, str(ports["socks5"]), str(ports["connect"])]
+
+
 PEERS: Sequence[Through] = (
     Direct(),
     Peer("HAProxy", ("forward",), "haproxy", "haproxy", _DEBIAN, _haproxy),
     Peer("microsocks", ("socks5",), "microsocks", "microsocks", _DEBIAN, _microsocks),
+    Peer("dante", ("socks5",), "dante-server", "danted", _DEBIAN, _dante),
+    Peer("tinyproxy", ("connect",), "tinyproxy", "tinyproxy", _DEBIAN, _tinyproxy),
+    Peer("3proxy", ("forward", "socks5", "connect"), "3proxy", "3proxy", _NOT_IN_DEBIAN, _3proxy),
+    Peer("pproxy", ("forward", "socks5", "connect"), "pproxy", "pproxy", _PYPI, _pproxy),
+    Peer("proxy.py", ("connect",), "proxy.py", "proxy", _PYPI, _proxy_py),
+    Peer("tiny-proxy", ("socks5", "connect"), "tiny-proxy", "tiny_proxy", _PYPI, _tiny_proxy),
 )

@@ -18,6 +18,7 @@ from bench.through import Running
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _MESSAGE_BYTES = 64  # a keystroke, a small request
+_FRESH_ROUNDS = 3  # opening 10,000 flows takes seconds for each of a dozen proxies
 _SPARE_DESCRIPTORS = 400  # 64 busy flows, some just closed, a proxy's pipes, listeners, libraries
 _SETTLE_CONNECTS = 200  # what is made once and kept (pools, caches, lazy imports) is not growth
 
@@ -84,7 +85,15 @@ class Quantity:
     beside: str = "HAProxy"
     """Whose figures the table sets the others' in ratio to."""
     fresh: bool = False
-    """Measured in a process that has done nothing else yet."""
+    """Measured in a process that has done nothing else yet; in no warm-up then, and in three rounds at most."""
+
+    def asked_of(self, vias: Sequence[Via], only: Sequence[str]) -> bool:
+        """Whether a way that speaks `vias`, and is there for `only`, is measured."""
+        return (self.via is None or self.via in vias) and (not only or self.name in only)
+
+    def counts_in(self, number: int) -> bool:
+        """Whether round `number` measures it; 0 is the warm-up."""
+        return not self.fresh or 0 < number <= _FRESH_ROUNDS
 
 
 def _bulk(direction: str, flows: int) -> Quantity:

@@ -8,7 +8,9 @@ with `vmware-fusion` it must be reset, with `transparent` it must live. What run
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ends import Via
-from bench.through import Running, Through, spawned
+from bench.through import START_S, Running, Through, check_starting, spawned
 
 _RELAY = (sys.executable, "-P", "-m", "relay", "serve")
-_START_S = 20.0
 _REPLY_S = 5.0
 _OTHER_PRECEDENCE = 0x48  # AF21, as ssh marks its packets: precedence 2
 
@@ -42,13 +43,21 @@ class Relay:
     def vias(self) -> Sequence[Via]:
         return ("forward", "socks5", "connect")
 
+    @property
+    def only(self) -> Sequence[str]:
+        """Workers are for load that comes in parallel; the rest would be measured twice."""
+        return ("bulk-up-8", "bulk-down-8", "forward-64", "socks5-64") if self.workers > 1 else ()
+
     def missing(self) -> str | None:
         """Whether this relay has the option, and this Python the library, by asking the relay."""
+        command = [*_RELAY, "--help"]
         options = subprocess.run(
-            [*_RELAY, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "200"}
+            command, capture_output=True, text=True, check=True, env=_environment(COLUMNS="200")
         ).stdout
         if self.backend not in options:
             return f"{self.name}: this relay has no --backend {self.backend}"
+        if importlib.util.find_spec(self.backend) is None:
+            return f"{self.name}: pip install {self.backend}"
         if self.workers > 1 and "--workers" not in options:
             return f"{self.name}: this relay has no --workers"
         return None
@@ -56,20 +65,25 @@ class Relay:
     @contextlib.contextmanager
     def start(self, place: Path, origin_port: int) -> Iterator[Running]:
         ports, events = place / "ports", place / "events"
-        options = ["--backend", self.backend, "--profile", self.profile]
-        options += ["--workers", str(self.workers)] if self.workers > 1 else []
-        options += ["--listen", "127.0.0.1:0", "--forward", f"0:127.0.0.1:{origin_port}"]
-        command = [*_RELAY, "--quiet", *options, "--port-file"]
-        with spawned([*command, str(place / "asked"), "--events", str(events)], place) as process:
+        command = [*_RELAY, "--quiet", "--backend", self.backend, "--profile", self.profile, "--listen", "127.0.0.1:0"]
+        asked = [*command, "--events", str(events), "--port-file", str(place / "asked")]
+        with spawned(asked, place, _environment()) as process:
             _wait_for(place / "asked", process, place)
             fidelity = json.loads(events.read_text().splitlines()[0])["fidelity"].get("tos-reset")
-        with spawned([*command, str(ports)], place) as process:
+        command += ["--forward", f"0:127.0.0.1:{origin_port}", "--port-file", str(ports)]
+        command += ["--workers", str(self.workers)] if self.workers > 1 else []
+        with spawned(command, place, _environment()) as process:
             _wait_for(ports, process, place)
             proxy, forward = (int(port) for port in ports.read_text().split())
             reset = _is_reset_by_another_precedence(forward)
             assert reset == (fidelity in {"exact", "approximate"}), f"tos-reset: {fidelity}, yet reset is {reset}"
             notes = f"tos-reset {fidelity or 'off'}; a change of precedence {'resets' if reset else 'does nothing'}"
             yield Running({"forward": forward, "socks5": proxy, "connect": proxy}, process.pid, notes)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Ours, without the options of relays that are run by hand."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")} | more
 
 
 def relays() -> Sequence[Through]:
@@ -81,11 +95,9 @@ def relays() -> Sequence[Through]:
 
 
 def _wait_for(ports: Path, process: subprocess.Popen[bytes], place: Path) -> None:
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + START_S
     while not ports.exists():
-        assert process.poll() is None, f"the relay did not start: {Path(place, 'output').read_text()}"
-        assert time.monotonic() < deadline_s, "the relay is not up"
-        time.sleep(0.02)
+        check_starting(process, deadline_s, place)
 
 
 def _is_reset_by_another_precedence(port: int) -> bool:

@@ -18,8 +18,12 @@ from typing import Protocol
 
 from bench.ends import Via
 
-_START_S = 20.0
+START_S = 20.0
 _STOP_S = 10.0
+
+
+class NotUp(Exception):
+    """A proxy did not start; its text is what it said."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Through(Protocol):
     @property
     def vias(self) -> Sequence[Via]: ...
 
+    @property
+    def only(self) -> Sequence[str]:
+        """The quantities that it is for; empty: all that it speaks."""
+
     def missing(self) -> str | None:
         """What is not there and how to get it; None if all is."""
 
@@ -59,6 +67,7 @@ class Direct:
 
     name: str = "direct"
     vias: Sequence[Via] = ("forward",)
+    only: Sequence[str] = ()
 
     def missing(self) -> str | None:
         return None
@@ -69,11 +78,13 @@ class Direct:
 
 
 @contextlib.contextmanager
-def spawned(command: Sequence[str], place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def spawned(
+    command: Sequence[str], place: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own, so that its end is that of its children, too."""
     with Path(place, "output").open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=environment
         )
     try:
         yield process
@@ -96,12 +107,19 @@ def free_ports(count: int) -> list[int]:
 
 def wait_until_up(process: subprocess.Popen[bytes], ports: Sequence[int], place: Path) -> None:
     """Wait until something accepts on each port."""
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + START_S
     for port in ports:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
-            said = Path(place, "output").read_text(errors="replace")
-            assert process.poll() is None, f"{process.args!r} ended: {said}"
-            assert time.monotonic() < deadline_s, f"{process.args!r} is not up after {_START_S} s: {said}"
-            time.sleep(0.02)
+            check_starting(process, deadline_s, place)
+
+
+def check_starting(process: subprocess.Popen[bytes], deadline_s: float, place: Path) -> None:
+    """Give it a moment more; not if it has ended, or its time is up."""
+    said = Path(place, "output").read_text(errors="replace").strip()[-300:]
+    if process.poll() is not None:
+        raise NotUp(f"it ended at its start: {said}")
+    if time.monotonic() > deadline_s:
+        raise NotUp(f"it is not up after {START_S:.0f} s: {said}")
+    time.sleep(0.02)

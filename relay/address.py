@@ -112,6 +112,7 @@ def _host(text: str, where: str) -> str:
 
 
 def _port(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
+    # Few enough digits first: int() raises where there are thousands.
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PORT)) and int(text) <= MAX_PORT):
         raise ConfigError(f"{where}: {text!r} is not a port", hint=f"a port is a number from 0 to {MAX_PORT}")
     return int(text)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional, TextIO
@@ -20,7 +20,8 @@ import typer
 
 from relay import report
 from relay.address import Endpoint
-from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, RelayConfig, configure
+from relay.backend import choose_backend
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
 from relay.eventlog import EventLog, JsonLines, Record
@@ -28,10 +29,10 @@ from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
 from relay.profiles import load_profile
-from relay.server import Relay, open_relay
+from relay.server import Started, open_relay
 from relay.textlog import TextLines
+from relay.workers import check_workers, open_workers
 
-BACKENDS = ("asyncio", "trio")
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ ObserverOption = Annotated[
     typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio", help="The async library.")
+    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio|uvloop", help="The async library.")
 ]
 
 
@@ -127,6 +128,9 @@ def serve(
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
     ] = False,
     backend: BackendOption = "asyncio",
+    workers: Annotated[
+        int, typer.Option(envvar="RELAY_WORKERS", metavar="N", help="Processes that serve, for several cores (Linux).")
+    ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -176,7 +180,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    _check_backend(backend)
+    library, library_options = choose_backend(backend, where="--backend")
     config = configure(
         profile,
         settings=settings or (),
@@ -197,13 +201,20 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
+    check_workers(workers)
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:
         if events is not None:
             lines = JsonLines(stack.enter_context(_open_events(events)), log)
             log.subscribe(_or_say_so(lines, events))
-        anyio.run(_serve, config, log, port_file, quiet, backend=backend)
+
+        def open_() -> AbstractAsyncContextManager[Started]:
+            if workers == 1:
+                return open_relay(config, log)
+            return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
+
+        anyio.run(_serve, open_, log, port_file, quiet, backend=library, backend_options=library_options)
 
 
 @app.command()
@@ -238,19 +249,16 @@ def demo(
     observer: ObserverOption = None,
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
-    _check_backend(backend)
+    choose_backend(backend, where="--backend")
     run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
 
 
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise ConfigError(f"--backend: there is no {backend!r}", hint=f"choose one of {', '.join(BACKENDS)}")
-
-
-async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, quiet: bool) -> None:
+async def _serve(
+    open_: Callable[[], AbstractAsyncContextManager[Started]], log: EventLog, port_file: Path | None, quiet: bool
+) -> None:
     # Signals first: whoever reads the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
-        async with open_relay(config, log) as relay:
+        async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
             print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
@@ -259,11 +267,11 @@ async def _serve(config: RelayConfig, log: EventLog, port_file: Path | None, qui
             await _until_told_to_stop(relay, received)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
-                await relay.drain(config.drain_timeout_s)
+                await relay.drain(relay.config.drain_timeout_s)
                 tasks.cancel_scope.cancel()
 
 
-async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signals]) -> None:
+async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals]) -> None:
     async for number in received:
         if number not in _LINK_DOWN:
             return
@@ -271,13 +279,13 @@ async def _until_told_to_stop(relay: Relay, received: AsyncIterator[signal.Signa
 
 
 async def _cancel_when_told_again(
-    scope: anyio.CancelScope, relay: Relay, received: AsyncIterator[signal.Signals]
+    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals]
 ) -> None:
     await _until_told_to_stop(relay, received)
     scope.cancel()
 
 
-def _write_ports(path: Path, relay: Relay) -> None:
+def _write_ports(path: Path, relay: Started) -> None:
     addresses: list[Endpoint] = [*relay.forward_addresses, *relay.inbound_addresses]
     if relay.address is not None:
         addresses.insert(0, relay.address)

@@ -150,7 +150,11 @@ def _credentials(text: str | None) -> Credentials | None:
     if not user or not colon or not password:
         raise ConfigError("--auth: not of the form USER:PASS", hint="neither part may be empty")
     for part in (user, password):
-        if len(part.encode()) > 255:  # RFC 1929: one length byte each
+        try:
+            size_bytes = len(part.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            raise ConfigError("--auth: user or password is no text", hint="give UTF-8, or any other bytes") from None
+        if size_bytes > 255:  # RFC 1929: one length byte each
             raise ConfigError("--auth: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
     return Credentials(user, password)
 

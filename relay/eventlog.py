@@ -23,6 +23,8 @@ class EventType(StrEnum):
     RELAY_STARTED = "relay-started"
     RELAY_DRAINING = "relay-draining"
     RELAY_STOPPED = "relay-stopped"
+    WORKER_STARTED = "worker-started"
+    WORKER_DIED = "worker-died"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
     FLOW_REFUSED = "flow-refused"
@@ -59,10 +61,18 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "inbound": "the inbound forwards, as BIND -> TARGET",
         "seed": "what everything left to chance follows from",
         "time_scale": "by how much behaviours' delays are shortened",
+        "backend": "what it runs on: asyncio, trio or uvloop",
+        "workers": "how many processes serve",
         "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
     },
     "relay-draining": {"flows": "how many are open", "at_most_s": "how long they have"},
     "relay-stopped": {"flows_ended": "how many the stop ended"},
+    "worker-started": {"worker": "its number, from 1; only where there are several", "pid": "its process"},
+    "worker-died": {
+        "worker": "its number; its flows are gone, without another event",
+        "pid": "its process",
+        "status": "the signal that killed it, or its exit code",
+    },
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
     "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
@@ -149,10 +159,15 @@ class Record:
 class EventLog:
     """Hands records to its listeners as they come. A listener that raises is dropped, and the others told."""
 
-    def __init__(self) -> None:
-        self.started_at = time.time()
-        self._started_s = time.monotonic()
+    def __init__(self, clock: tuple[float, float] | None = None) -> None:
+        """With the `clock` of another log, of this process or not, the times of both can be compared."""
+        self.started_at, self._started_s = clock or (time.time(), time.monotonic())
         self._listeners: list[Callable[[Record], None]] = []
+
+    @property
+    def clock(self) -> tuple[float, float]:
+        """When it was started, on the wall clock and on the host's monotonic one."""
+        return self.started_at, self._started_s
 
     @property
     def wanted(self) -> bool:

@@ -15,8 +15,8 @@ sides are.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from relay.actions import (
@@ -31,7 +31,7 @@ from relay.actions import (
     SendProbes,
     SendRst,
 )
-from relay.behaviours import Behaviour
+from relay.behaviours import Behaviour, Lineup
 from relay.errors import BehaviourError
 from relay.events import (
     DialFailed,
@@ -71,21 +71,42 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
 )
 
 
+_NO_ENDINGS: Mapping[Side, Ending] = MappingProxyType({})
+
+
 class FlowMachine:
     """Feed it events in order with `handle`; perform the steps it returns, in order, before the next event."""
 
-    __slots__ = ("_answered", "_behaviours", "_bits", "_dialling", "_plan", "cause", "endings", "opener")
+    __slots__ = (
+        "_answered",
+        "_behaviours",
+        "_dialling",
+        "_lineup",
+        "_opener_bits",
+        "_prepare",
+        "_target_bits",
+        "cause",
+        "endings",
+        "opener",
+    )
 
-    def __init__(self, behaviours: Sequence[Behaviour], opener: Side = Side.INTERNAL) -> None:
-        self._behaviours = behaviours
-        self._plan = _plan_for(tuple(type(behaviour) for behaviour in behaviours))
-        self._bits = [_PRESENT, 0] if opener is Side.INTERNAL else [0, _PRESENT]  # by `side is Side.EXTERNAL`
+    def __init__(
+        self,
+        behaviours: Lineup | Sequence[Behaviour],
+        opener: Side = Side.INTERNAL,
+        prepare: Callable[[Behaviour], None] | None = None,
+    ) -> None:
+        """`prepare` is called with each behaviour that is made from the lineup, before it is asked anything."""
+        self._lineup = behaviours if isinstance(behaviours, Lineup) else Lineup.of(behaviours)
+        self._behaviours: list[Behaviour | None] = [None] * len(self._lineup.kinds)
+        self._prepare = prepare
+        self._opener_bits, self._target_bits = _PRESENT, 0
         self._dialling = False
         self._answered = False
         self.opener = opener
         self.cause = ""
         """What began the flow's end: a behaviour's name, `internal-peer`, `external-peer` or `destination`."""
-        self.endings: dict[Side, Ending] = {}
+        self.endings: Mapping[Side, Ending] = _NO_ENDINGS
         """How each side ended, or began to end."""
 
     def handle(self, event: Event) -> list[Step]:
@@ -97,18 +118,18 @@ class FlowMachine:
         opener_was_over = self.is_over(self.opener)
         self._observe(event)
         steps: list[Step] = []
-        for index, handler in self._plan.get(type(event), ()):
-            behaviour = self._behaviours[index]
-            if isinstance(event, TimerFired) and not event.key.startswith(f"{behaviour.name}/"):
+        for index, handler in self._lineup.handlers.get(type(event), ()):
+            name = self._lineup.kinds[index].name
+            if isinstance(event, TimerFired) and not event.key.startswith(f"{name}/"):
                 continue
             seen = TimerFired(event.at_s, event.key.partition("/")[2]) if isinstance(event, TimerFired) else event
             try:
-                for action in getattr(behaviour, handler)(seen):
+                for action in getattr(self._behaviours[index] or self._make(index), handler)(seen):
                     if not isinstance(action, Action):
                         raise TypeError(f"{action!r} is not an action")
-                    steps.append(Step(action, behaviour.name))
+                    steps.append(Step(action, name))
             except Exception as fault:
-                raise BehaviourError(behaviour.name, event, fault) from fault
+                raise BehaviourError(name, event, fault) from fault
         steps = self._possible(_merged(steps))
         opener_ended = self.is_over(self.opener) and not opener_was_over
         if self._dialling and opener_ended and not isinstance(event, OpenerVanished):
@@ -125,12 +146,12 @@ class FlowMachine:
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
-        bits = self._bits[side is Side.EXTERNAL]
+        bits = self._bits_of(side)
         return not bits & _PRESENT or bool(bits & _DEAD) or bits & _FINISHED == _FINISHED
 
     def can_send(self, side: Side) -> bool:
         """Whether bytes for this side can still be delivered."""
-        return self._bits[side is Side.EXTERNAL] & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
+        return self._bits_of(side) & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
 
     @property
     def answered(self) -> bool:
@@ -141,11 +162,19 @@ class FlowMachine:
     def over(self) -> bool:
         return not self._dialling and self.is_over(Side.INTERNAL) and self.is_over(Side.EXTERNAL)
 
+    def _make(self, index: int) -> Behaviour:
+        behaviour = self._behaviours[index]
+        if behaviour is None:
+            behaviour = self._behaviours[index] = self._lineup.makers[index]()
+            if self._prepare is not None:
+                self._prepare(behaviour)
+        return behaviour
+
     def _observe(self, event: Event) -> None:
         match event:
-            case DialSucceeded():
+            case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
                 self._dialling = False
-                self._bits[self.opener is Side.INTERNAL] |= _PRESENT
+                self._target_bits |= _PRESENT
             case DialFailed():
                 self._dialling = False
                 self.cause = self.cause or "destination"
@@ -166,8 +195,14 @@ class FlowMachine:
             return
         self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
         if bit == _DEAD or side not in self.endings:
-            self.endings[side] = Ending(side, how, because)
-        self._bits[side is Side.EXTERNAL] |= bit
+            self.endings = {**self.endings, side: Ending(side, how, because)}
+        if side is self.opener:
+            self._opener_bits |= bit
+        else:
+            self._target_bits |= bit
+
+    def _bits_of(self, side: Side) -> int:
+        return self._opener_bits if side is self.opener else self._target_bits
 
     def _possible(self, steps: list[Step]) -> list[Step]:
         return [step for step in steps if self._apply(step)]
@@ -193,7 +228,7 @@ class FlowMachine:
                     return False
                 self._answered = True
             case Dial():
-                if self._dialling or self._bits[self.opener is Side.INTERNAL] or self.is_over(self.opener):
+                if self._dialling or self._target_bits or self.is_over(self.opener):
                     return False
                 self._dialling = True
             case AbandonDial():
@@ -213,13 +248,3 @@ def _merged(steps: list[Step]) -> list[Step]:
     if not reset:
         return steps
     return [step for step in steps if not (isinstance(step.action, SendFin) and step.action.side in reset)]
-
-
-@cache
-def _plan_for(kinds: tuple[type[Behaviour], ...]) -> dict[type[Event], tuple[tuple[int, str], ...]]:
-    """Which of these behaviours handle which event, by index and handler."""
-    plan: dict[type[Event], list[tuple[int, str]]] = {}
-    for index, kind in enumerate(kinds):
-        for event, handler in kind.handled.items():
-            plan.setdefault(event, []).append((index, handler))
-    return {event: tuple(handlers) for event, handlers in plan.items()}

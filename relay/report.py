@@ -11,7 +11,8 @@ from relay.events import Fact
 from relay.fidelity import QuirkFidelity
 from relay.observe import Fidelity, Support, Survey
 from relay.profiles import Profile, Quirk, available
-from relay.server import Relay
+from relay.server import Started
+from relay.workers import Workers
 
 WIDTH = 80
 _COLOURS = {Fidelity.EXACT: "\x1b[32m", Fidelity.APPROXIMATE: "\x1b[33m", Fidelity.IMPOSSIBLE: "\x1b[31m"}
@@ -51,7 +52,7 @@ def doctor(survey: Survey, *, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def banner(relay: Relay, *, colour: bool) -> str:
+def banner(relay: Started, *, colour: bool) -> str:
     """What somebody who has just started a relay needs to know."""
     profile = relay.config.profile
     lines = [f"profile {profile.name}: {profile.title}"]
@@ -66,6 +67,8 @@ def banner(relay: Relay, *, colour: bool) -> str:
         ("inbound", relay.inbound_addresses, relay.config.inbound),
     ):
         lines += [f"{kind} {address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]
+    if isinstance(relay, Workers):
+        lines.append(f"workers {relay.count} processes, among which the kernel spreads connections by their addresses")
     for each in relay.fidelity:
         support = each.support
         line = f"  {_painted(support.fidelity, colour=colour)} {each.quirk.name}"

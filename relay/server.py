@@ -13,11 +13,13 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.backend import running_backend
 from relay.config import RelayConfig, check_time_scale
 from relay.driver import Driver, Limits
 from relay.eventlog import EventLog
@@ -33,10 +35,27 @@ from relay.observe import save_syn, survey
 from relay.profiles import Profile, adjust_profile
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one of several relays has that serve on the same addresses, each in a process of its own."""
+
+    first_flow: int
+    """The number of its first flow."""
+    of: int
+    """How many relays there are; its flows are numbered in steps of as many."""
+
+
 class Relay:
     """A relay that is serving; made by `open_relay`. Its methods are for the thread that it runs in."""
 
-    def __init__(self, config: RelayConfig, log: EventLog, driver: Driver, fidelity: list[QuirkFidelity]) -> None:
+    def __init__(
+        self,
+        config: RelayConfig,
+        log: EventLog,
+        driver: Driver,
+        fidelity: list[QuirkFidelity],
+        share: Share | None = None,
+    ) -> None:
         self.config = config
         self.log = log
         self.fidelity = fidelity
@@ -48,6 +67,7 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
+        self._shares_addresses = share is not None
         self._listeners: list[Listener] = []
 
     @property
@@ -142,16 +162,7 @@ class Relay:
             self.forward(spec)
         for spec in config.inbound:
             self.forward(spec, Side.EXTERNAL)
-        self.log.emit(
-            "relay-started",
-            profile=config.profile.name,
-            listen=str(self.address) if self.address is not None else None,
-            forwards=_described(self.forward_addresses, config.forwards),
-            inbound=_described(self.inbound_addresses, config.inbound),
-            seed=config.seed,
-            time_scale=config.time_scale,
-            fidelity={each.quirk.name: each.support.fidelity.value for each in self.fidelity},
-        )
+        emit_started(self)
 
     def stop(self) -> int:
         """End everything now; returns how many flows that ended."""
@@ -159,7 +170,7 @@ class Relay:
         return self._driver.end_all("shutdown")
 
     def _listen(self, bind: Endpoint, where: str, converse: Callable[[], Conversation]) -> Endpoint:
-        sock = open_listener(bind, where=where)
+        sock = open_listener(bind, where=where, shared=self._shares_addresses)
         save_syn(sock)
         listener = Listener(
             self._driver.engine,
@@ -179,8 +190,10 @@ class Relay:
 
 
 @asynccontextmanager
-async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncIterator[Relay]:
-    """Serve for as long as the block lasts.
+async def open_relay(
+    config: RelayConfig, log: EventLog | None = None, *, share: Share | None = None
+) -> AsyncIterator[Relay]:
+    """Serve for as long as the block lasts; with a `share`, on addresses that others serve on as well.
 
     Raises:
         ConfigError: an address cannot be listened on, or the observer is unknown.
@@ -205,8 +218,19 @@ async def open_relay(config: RelayConfig, log: EventLog | None = None) -> AsyncI
             max_flows=config.max_flows,
             time_scale=config.time_scale,
         )
-        driver = Driver(engine, connector, observers, config.profile, log, limits, config.seed)
-        relay = Relay(config, log, driver, assessed)
+        first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
+        driver = Driver(
+            engine,
+            connector,
+            observers,
+            config.profile,
+            log,
+            limits,
+            config.seed,
+            first_flow=first_flow,
+            flow_step=flow_step,
+        )
+        relay = Relay(config, log, driver, assessed, share)
         try:
             relay.open_listeners()
             tasks.start_soon(engine.run)
@@ -229,6 +253,37 @@ def _report(log: EventLog, fault: Exception) -> None:
     log.emit("fault", error=f"{type(fault).__name__}: {fault}")
     if os.environ.get("RELAY_DEBUG"):
         traceback.print_exception(fault, file=sys.stderr)
+
+
+class Started(Protocol):
+    """A relay that has begun to serve, in this process or in several."""
+
+    config: RelayConfig
+    log: EventLog
+    fidelity: list[QuirkFidelity]
+    address: Endpoint | None
+    forward_addresses: list[Endpoint]
+    inbound_addresses: list[Endpoint]
+
+    def link_down(self) -> None: ...
+    async def drain(self, at_most_s: float) -> None: ...
+
+
+def emit_started(relay: Started, workers: int = 1) -> None:
+    """Tell the relay's event log that it has begun to serve."""
+    config = relay.config
+    relay.log.emit(
+        "relay-started",
+        profile=config.profile.name,
+        listen=str(relay.address) if relay.address is not None else None,
+        forwards=_described(relay.forward_addresses, config.forwards),
+        inbound=_described(relay.inbound_addresses, config.inbound),
+        seed=config.seed,
+        time_scale=config.time_scale,
+        backend=running_backend(),
+        workers=workers,
+        fidelity={each.quirk.name: each.support.fidelity.value for each in relay.fidelity},
+    )
 
 
 def _described(addresses: list[Endpoint], specs: tuple[ForwardSpec, ...]) -> list[str]:

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, Unpack
 from urllib.parse import quote
 
-import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
+from relay.backend import choose_backend
 from relay.config import DEFAULT_PROFILE, RelayConfig
 from relay.errors import ConfigError
 from relay.eventlog import EventLog, EventType, Record
@@ -244,7 +244,7 @@ def serve_in_thread(
     """Serve for as long as the block lasts.
 
     `profile` is a name, a TOML file's path or a loaded profile, `backend` the async library that the relay runs on
-    (asyncio or trio), `listen` the proxy's HOST:PORT (None: no proxy); for the rest see `RelayOptions`.
+    (asyncio, trio or uvloop), `listen` the proxy's HOST:PORT (None: no proxy); for the rest see `RelayOptions`.
 
     Raises:
         ConfigError: an option or a setting is wrong.
@@ -258,13 +258,11 @@ def serve_in_thread(
 @contextmanager
 def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[RunningRelay]:
     """The same for a configuration; `over` is what to say to those who use the relay when it has stopped."""
-    if backend not in anyio.get_all_backends():
-        choices = ", ".join(anyio.get_all_backends())
-        raise ConfigError(f"backend: there is no {backend!r}", hint=f"choose one of {choices}")
+    library, library_options = choose_backend(backend)
     log, records = EventLog(), Records()
     log.subscribe(records)
     try:
-        with start_blocking_portal(backend) as portal:
+        with start_blocking_portal(library, library_options) as portal:
             try:
                 with portal.wrap_async_context_manager(open_relay(config, log)) as relay:
                     yield RunningRelay(portal, relay, records)

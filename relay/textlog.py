@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TextIO
@@ -15,14 +16,17 @@ from typing import Any, TextIO
 from relay.eventlog import Record
 
 _WHO = {"internal": "the app", "external": "the server"}
-_LOUD = frozenset({"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down"})
-_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped"})
+_LOUD = frozenset(
+    {"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down", "worker-died"}
+)
+_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
 def describe(record: Record) -> str:
     """What happened, in one line without time or flow."""
-    return _SENTENCES[record.event](record.fields)
+    return _on_one_line(_SENTENCES[record.event](record.fields))
 
 
 class TextLines:
@@ -40,12 +44,17 @@ class TextLines:
             parts.append(f"#{record.flow}")
         if record.process is not None:
             pid, name = record.process
-            parts.append(f"{name}[{pid}]")
+            parts.append(f"{_on_one_line(name)}[{pid}]")
         line = "  ".join([*parts, describe(record)])
         if self._colour and record.event in _LOUD | _QUIET:
             line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def _on_one_line(text: str) -> str:
+    """Escape what ends a line, or makes a terminal do something: a process may call itself anything."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def _tos_changed(fields: Mapping[str, Any]) -> str:
@@ -78,6 +87,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-started": lambda f: f"relay started with profile {f['profile']}",
     "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s; Ctrl-C again ends them now",
     "relay-stopped": lambda f: f"relay stopped; {f['flows_ended']} flows were cut off",
+    "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
+    "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",

@@ -87,6 +87,7 @@ LONGEST = "a" * 255
         (parse_endpoint, "host:", "--x: '' is not a port", "a port is a number from 0 to 65535"),
         (parse_endpoint, "host:http", "--x: 'http' is not a port", "a port is a number from 0 to 65535"),
         (parse_endpoint, "host:65536", "--x: '65536' is not a port", "a port is a number from 0 to 65535"),
+        (parse_endpoint, "host:000080", "--x: '000080' is not a port", "a port is a number from 0 to 65535"),
         (parse_endpoint, "host:-1", "--x: '-1' is not a port", "a port is a number from 0 to 65535"),
         (parse_endpoint, "host:٣", "--x: '٣' is not a port", "a port is a number from 0 to 65535"),
         (parse_forward, "8022:22", "--x: cannot read '8022:22'", "the form is [BIND:]PORT:HOST:PORT"),

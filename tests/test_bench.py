@@ -1,42 +1,156 @@
-"""The benchmark measures what it says: a quick run through real proxies."""
+"""The benchmark measures what it says, and gives no figure where it cannot."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.bench_package import BENCH, import_bench
 from support.capabilities import need_program
 
-ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, and its ends are epoll's")
+if sys.platform != "linux":
+    pytest.skip("it reads /proc, and its ends are epoll's", allow_module_level=True)
+import_bench()
+from bench import process  # noqa: E402
+from bench.ends import Ends, LoadFailed, open_ends  # noqa: E402
+from bench.peers import PEERS  # noqa: E402
+from bench.through import NotUp, free_ports, spawned, wait_until_up  # noqa: E402
+
+_DEADLINE_S = 10.0
 
 
-def bench(*arguments: str) -> str:
-    command = [sys.executable, "-m", "bench", "--quick", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
+    need_program("cc")
+    with open_ends(tmp_path_factory.mktemp("ends")) as ends:
+        yield ends
+
+
+@contextlib.contextmanager
+def server(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+    """The port of something that answers one connection as it likes."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            connection.settimeout(_DEADLINE_S)
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(_DEADLINE_S)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(_DEADLINE_S)
 
 
 def test_a_quick_run_has_every_figure_of_every_way(tmp_path: Path) -> None:
     for program in ("cc", "haproxy", "microsocks"):
         need_program(program)
-    result = tmp_path / "result.json"
-    said = bench(
-        *("--rounds", "1", "--json", str(result)),
-        *("--through", "direct", "HAProxy", "microsocks", "vmware-fusion, asyncio"),
-        *("--only", "bulk-up-1", "bulk-down-8", "forward-64", "socks5-1", "ping-pong", "idle-50"),
-    )
-    values: dict[str, Any] = json.loads(result.read_text())
+    ways = ("direct", "HAProxy", "microsocks", "vmware-fusion, asyncio")
+    command = [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--json", str(tmp_path / "result.json")]
+    command += ["--through", *ways]
+    command += ["--only", "bulk-up-1", "bulk-down-8", "forward-64", "socks5-1", "ping-pong", "idle-50"]
+    said = subprocess.run(command, cwd=BENCH.parent, capture_output=True, text=True, check=True, timeout=60).stdout
+    values: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
     assert values["failures"] == []
     measured = {(value["quantity"], value["through"]) for value in values["values"]}
-    for through in ("direct", "HAProxy", "microsocks", "vmware-fusion, asyncio"):
-        for quantity in ("bulk-up-1", "bulk-down-8", "ping-pong", "idle-50"):
-            assert (quantity, through) in measured
-            assert f"| {through} |" in said
-    assert ("socks5-1", "microsocks") in measured
-    assert ("socks5-1", "HAProxy") not in measured
-    assert ("forward-64", "HAProxy") in measured
+    everywhere = {(quantity, way) for quantity in ("bulk-up-1", "bulk-down-8", "ping-pong", "idle-50") for way in ways}
+    assert everywhere <= measured
+    forwards = {(quantity, way) for quantity, way in measured if quantity == "forward-64"}
+    assert forwards == {("forward-64", way) for way in ("direct", "HAProxy", "vmware-fusion, asyncio")}
+    assert {way for quantity, way in measured if quantity == "socks5-1"} == {"microsocks", "vmware-fusion, asyncio"}
+    assert all(min(value["rounds"]) > 0 for value in values["values"] if value["figure"] in {"gib_per_s", "per_s"})
+    assert "vmware-fusion, asyncio: tos-reset" in said
+    assert "### Aims" in said
+
+
+@pytest.mark.parametrize(
+    ("quantity", "first", "second"),
+    [("bulk-up", 3, 1_000_001), ("bulk-down", 3, 1_000_001), ("connects", 4, 30), ("ping-pong", 64, 30)],
+)
+def test_every_load_runs_against_the_origin(ends: Ends, quantity: str, first: int, second: int) -> None:
+    figures = ends.measure("forward", ends.origin_port, quantity, first, second)
+    assert figures["took_s"] > 0
+    assert figures.get("bytes", 999_999) == 999_999  # split evenly among three flows
+
+
+def test_idle_flows_are_all_there_until_they_are_ended(ends: Ends) -> None:
+    open_before = len(os.listdir(f"/proc/{ends.origin_pid}/fd"))
+    with ends.idle_flows("forward", ends.origin_port, 100):
+        assert len(os.listdir(f"/proc/{ends.origin_pid}/fd")) == open_before + 100
+
+
+def _says(*replies: bytes) -> Callable[[socket.socket], object]:
+    def answer(connection: socket.socket) -> None:
+        for reply in replies:
+            connection.recv(4096)
+            connection.sendall(reply)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("via", "quantity", "replies", "complaint"),
+    [
+        ("forward", "connects", [b"o"], "another byte came back"),
+        ("forward", "connects", [b"OO"], "more came back"),
+        ("forward", "bulk-down", [bytes(999)], "bytes are missing"),
+        ("forward", "bulk-down", [bytes(1001)], "too many bytes came"),
+        ("forward", "bulk-up", [(999).to_bytes(8, "little")], "the origin got another number of bytes"),
+        ("socks5", "connects", [b"\5\xff"], "the SOCKS method was refused"),
+        ("socks5", "connects", [b"\5\0", b"\5\5\0\1\0\0\0\0\0\0"], "the SOCKS request was refused"),
+        ("connect", "ping-pong", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n"], "CONNECT was refused"),
+        ("connect", "ping-pong", [b"HTTP/1.1 200 OK\r\n"], "ended in the handshake"),
+    ],
+)
+def test_what_is_not_as_it_should_be_gives_no_figure(
+    ends: Ends, via: Any, quantity: str, replies: list[bytes], complaint: str
+) -> None:
+    second = 1000 if quantity.startswith("bulk") else 1
+    with server(_says(*replies)) as port, pytest.raises(LoadFailed, match=complaint):
+        ends.measure(via, port, quantity, 1, second)
+
+
+def test_cpu_time_counts_children_that_are_gone_and_memory_those_that_live(tmp_path: Path) -> None:
+    busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+    large = "import sys; kept = b'x' * 30_000_000; print('ready', flush=True); sys.stdin.read()"
+    script = f"sh -c '{busy}'; sleep 60 | {sys.executable} -c \"{large}\"; wait"
+    with spawned(["sh", "-c", script], tmp_path) as shell:
+        deadline = threading.Event()
+        for _ in range(1000):
+            if "ready" in (tmp_path / "output").read_text():
+                break
+            deadline.wait(0.01)
+        own, *children = process.family(shell.pid)
+        assert own == shell.pid
+        assert process.cpu_s(shell.pid) - sum(process.cpu_s(child) for child in children) >= 0.02
+        assert process.resident_kib(shell.pid) > 30_000
+
+
+def test_a_proxy_that_ends_at_its_start_is_told_with_what_it_said(tmp_path: Path) -> None:
+    script = ["sh", "-c", "echo wrong option; exit 1"]
+    with spawned(script, tmp_path) as shell, pytest.raises(NotUp, match="it ended at its start: wrong option"):
+        wait_until_up(shell, free_ports(1), tmp_path)
+
+
+def test_a_missing_peer_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("bench.peers._ADMIN_PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    told = [peer.missing() for peer in PEERS]
+    assert told[0] is None  # the direct way
+    assert "HAProxy is not here: apt-get install haproxy" in told
+    assert "dante is not here: apt-get install dante-server" in told
+    assert any(text and text.startswith("3proxy is not here: not in Debian 12") for text in told)
+    assert "proxy.py is not here: pip install proxy.py, or '.[bench]' for all of them" in told

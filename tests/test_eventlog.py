@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +34,7 @@ _README = Path(__file__).parents[1] / "README.md"
 _LINUX_ONLY = {
     *("tos-changed", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),
+    *("worker-started", "worker-died"),
 }
 """What takes a provider of Linux, or a way of Linux to bring it about."""
 
@@ -158,12 +161,20 @@ def drive_an_end(backend: str) -> list[Record]:
 
 
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
-    """The events of a relay that has no descriptors left, as its own file has them."""
+    """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
     prefix = (need_program("prlimit"), "--nofile=64:64")
-    with serve(directory, "--backend", backend, prefix=prefix) as served:
+    with serve(directory, "--backend", backend, "--max-flows", "20", prefix=prefix) as served:
         with crowd(served.port, 64):
             served.wait_for("accept-paused")
         served.wait_for("accept-resumed")
+    return served.events()
+
+
+def drive_a_worker_to_its_death(backend: str, directory: Path) -> list[dict[str, Any]]:
+    """The events of a relay that several processes serve."""
+    with serve(directory, "--backend", backend, "--workers", "2") as served:
+        os.kill(served.wait_for("worker-started")["pid"], signal.SIGKILL)
+        served.wait_for("worker-died")
     return served.events()
 
 
@@ -172,6 +183,8 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":
         lines += drive_into_want(backend, tmp_path)
+        (tmp_path / "workers").mkdir()
+        lines += drive_a_worker_to_its_death(backend, tmp_path / "workers")
     assert [line for line in lines if line.keys() != COMMON_FIELDS.keys() | FIELDS[line["event"]].keys()] == []
     unseen = FIELDS.keys() - {line["event"] for line in lines}
     if unseen and unseen <= _LINUX_ONLY:

@@ -188,12 +188,15 @@ def test_one_that_cannot_even_be_made_ends_the_connection(backend: str) -> None:
 
     @dataclass
     class Stillborn(Behaviour):
-        """Raise from the third instance on: loading a profile and serving one flow take the first ones."""
+        """Raise once it is spoilt: loading a profile and serving one flow make instances before."""
 
         def __post_init__(self) -> None:
             made.append(self)
             if spoilt:
                 raise ZeroDivisionError("on purpose")
+
+        def on_connect_requested(self, event: ConnectRequested) -> Actions:
+            return ()
 
     spoilt = False
     with Origin(echo) as origin, serve_in_thread(profile_with(Stillborn), backend=backend) as nat:
@@ -203,6 +206,7 @@ def test_one_that_cannot_even_be_made_ends_the_connection(backend: str) -> None:
             with pytest.raises((ConnectionResetError, AssertionError)):
                 connect(nat, origin.port).close()
             assert "ZeroDivisionError" in nat.wait_for("fault").fields["error"]
+            assert nat.wait_for("flow-ended").fields["because"] == "fault:stillborn"
             check_exchange(sock)
             spoilt = False
         with connect(nat, origin.port) as sock:

@@ -17,6 +17,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"flows": 2, "at_most_s": 2.5}, "stopping: 2 flows have 2.5 s; Ctrl-C again ends them now"),
     ],
     "relay-stopped": [({"flows_ended": 3}, "relay stopped; 3 flows were cut off")],
+    "worker-started": [({"worker": 2, "pid": 4121}, "worker 2 serves, process 4121")],
+    "worker-died": [
+        (
+            {"worker": 2, "pid": 4121, "status": "SIGKILL"},
+            "worker 2, process 4121, died with its flows: SIGKILL",
+        ),
+    ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
     "handshake-failed": [
@@ -145,6 +152,14 @@ def test_a_line_tells_the_local_time_the_flow_and_the_process() -> None:
         "12:00:01.250  #7  FIN from the server",
         "12:00:01.250  #7  ssh[4121]  FIN from the server",
     ]
+
+
+def test_a_process_may_call_itself_anything_and_the_line_stays_one() -> None:
+    name = "\x1b[2J\nss\u2028h"
+    assert lines_of(record("link-down", flow=7, process=(4121, name)), colour=False) == [
+        "12:00:01.250  #7  \\x1b[2J\\nss\\u2028h[4121]  the link went down",
+    ]
+    assert describe(Record("fault", 0.0, None, None, {"error": "a\r\nb"})) == "fault: a\\r\\nb"
 
 
 def test_loud_events_are_red_quiet_ones_dim_and_the_others_plain() -> None:

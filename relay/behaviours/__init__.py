@@ -15,9 +15,10 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._lineup import Lineup
 from relay.errors import ConfigError
 
-__all__ = ["Actions", "Behaviour", "installed_behaviours", "setting"]
+__all__ = ["Actions", "Behaviour", "Lineup", "installed_behaviours", "setting"]
 
 ENTRY_POINT_GROUP = "relay.behaviours"
 

@@ -48,6 +48,9 @@ class Driver:
         log: EventLog,
         limits: Limits,
         seed: int = 0,
+        *,
+        first_flow: int = 1,
+        flow_step: int = 1,
     ) -> None:
         self.engine = engine
         self.connector = connector
@@ -61,11 +64,13 @@ class Driver:
         """How many flows there were before the seed was set: they do not count for what follows from it."""
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
+        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may still owe its peer something
         self.flows: dict[int, Flow] = {}
+        self._flow_step = flow_step
+        self._last_flow = first_flow - flow_step
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
         if limits.idle_timeout_s is not None:
             IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
-        self._flow_count = 0
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -90,6 +95,8 @@ class Driver:
     def forget(self, flow: Flow) -> None:
         """The flow is over."""
         self.flows.pop(flow.number, None)
+        if self.frozen:
+            self._to_be_thawed.append(flow)
         if not self.flows:
             self._idle.set()
 
@@ -102,7 +109,7 @@ class Driver:
     def reseed(self, seed: int) -> None:
         """Have what is left to chance follow from another seed, as if the next flow were the first."""
         self.seed = seed
-        self.flows_before_seed = self._flow_count
+        self.flows_before_seed = self._last_flow
 
     @property
     def holds_records(self) -> bool:
@@ -128,8 +135,10 @@ class Driver:
         if side in self.frozen:
             self.frozen.discard(side)
             self.log.emit("thawed", side=side.value)
-            for flow in list(self.flows.values()):
+            for flow in [*self.flows.values(), *self._to_be_thawed]:
                 flow.thaw(side)
+            if not self.frozen:
+                self._to_be_thawed.clear()
 
     def end_all(self, because: str) -> int:
         """Reset every flow that is left; returns how many there were."""
@@ -158,9 +167,9 @@ class Driver:
 
     def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
         """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
-        self._flow_count += 1
+        self._last_flow += self._flow_step
         try:
-            flow = Flow(self, self._flow_count, conversation)
+            flow = Flow(self, self._last_flow, conversation)
         except Exception as fault:
             refuse()
             self.engine.on_fault(fault)

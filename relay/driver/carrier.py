@@ -102,6 +102,8 @@ class ExchangeCarrier(Carrier):
     def _run_from_origin(self) -> Outcome:
         moved_bytes = self.from_far.moved_bytes
         outcome = self.from_far.run()
+        if self.from_far.sink is None:
+            return outcome  # the client is gone: nobody is owed what the codec would make of the response's end
         if outcome is Outcome.FINISHED and not self._origin_ended:
             self._origin_ended = True
             self._write(self.from_far, self._codec.origin_eof())

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from functools import partial
 
 from relay.behaviours import Behaviour
 from relay.driver.journal import Journal
 
 
-def give_chance(behaviours: Iterable[Behaviour], journal: Journal, seed: int, number: int) -> None:
-    """Let the behaviours of one flow that draw, draw; each draw is recorded."""
-    drawing = [behaviour for behaviour in behaviours if behaviour.draws]
-    if drawing:
-        generator = random.Random(f"{seed}/{number}")  # noqa: S311 - meant to be repeatable
-        for behaviour in drawing:
-            behaviour.chance = partial(_draw, generator, journal, behaviour.name)
+class Chance:
+    """One flow's share of it, for those of its behaviours that draw."""
 
+    __slots__ = ("_generator", "_journal")
 
-def _draw(generator: random.Random, journal: Journal, because: str) -> float:
-    value = generator.random()
-    journal.write("chance-drawn", value=value, because=because)
-    return value
+    def __init__(self, journal: Journal, seed: int, number: int) -> None:
+        self._journal = journal
+        self._generator = random.Random(f"{seed}/{number}")  # noqa: S311 - meant to be repeatable
+
+    def give_to(self, behaviour: Behaviour) -> None:
+        """Let a behaviour draw; each draw is recorded."""
+        behaviour.chance = partial(self._draw, behaviour.name)
+
+    def _draw(self, because: str) -> float:
+        value = self._generator.random()
+        self._journal.write("chance-drawn", value=value, because=because)
+        return value

@@ -33,7 +33,7 @@ from relay.actions import (
 )
 from relay.address import Endpoint
 from relay.driver.carrier import Carrier, ExchangeCarrier
-from relay.driver.chance import give_chance
+from relay.driver.chance import Chance
 from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
@@ -113,16 +113,16 @@ class Flow:
         self._driver = driver
         self._conversation = conversation
         self._journal = Journal(driver.log, number, driver.engine.now_s())
-        behaviours = driver.profile.behaviours()
-        give_chance(behaviours, self._journal, driver.seed, number - driver.flows_before_seed)
-        self._machine = FlowMachine(behaviours, conversation.opener)
+        lineup = driver.profile.lineup
+        chance = Chance(self._journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
+        self._machine = FlowMachine(lineup, conversation.opener, chance.give_to if chance is not None else None)
         self._phase = _Phase.TALKING
         self._opening: Opening
         self._legs = FlowLegs(driver.engine, driver.observers, self._journal, driver.limits.time_scale)
         self._facts: InternalFacts | None = None
         self._carrier: Carrier | None = None
         self._connecting: Connecting | None = None
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[str, Timer] | None = None  # most idle flows have none
         self._scheduled = False
 
     # Beginning
@@ -138,6 +138,8 @@ class Flow:
             self._driver.name_owner(self._journal, sock)
             leg.syn_tos = self._driver.observers.syn_tos(sock) or 0
             self._watch(leg)
+        if opener in self._driver.frozen:
+            self._legs.freeze(opener)
         if self._conversation.request is not None:
             self._request()
         else:
@@ -244,7 +246,9 @@ class Flow:
         self._drop_what_cannot_go()
         if self._opening.early:
             self._carrier.from_near.hand_on(bytes(self._opening.early))
-            self._opening.early.clear()
+        del self._opening  # of no more use: an idle flow is to be small
+        if self._machine.answered and codec is None:
+            self._conversation.forget_words()
         self._carry()
 
     def _carry(self) -> None:
@@ -355,7 +359,7 @@ class Flow:
         self._drop_what_cannot_go()
         if self._machine.over:
             self._finish()
-        elif "linger" not in self._timers and any(self._waits_for_last_fin(leg.side) for leg in self._legs):
+        elif "linger" not in (self._timers or ()) and any(self._waits_for_last_fin(leg.side) for leg in self._legs):
             self._start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
 
     def _waits_for_last_fin(self, side: Side) -> bool:
@@ -415,9 +419,9 @@ class Flow:
         asked = self._phase is not _Phase.TALKING
         self._phase = _Phase.OVER
         self._driver.forget(self)
-        for timer in self._timers.values():
+        for timer in (self._timers or {}).values():
             timer.cancel()
-        self._timers.clear()
+        self._timers = None
         if self._facts is not None:
             self._facts.close()
             self._facts = None
@@ -461,8 +465,11 @@ class Flow:
 
     def _start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
         self._stop_timer(key)
+        if self._timers is None:
+            self._timers = {}
         self._timers[key] = self._driver.engine.call_later(after_s, callback)
 
     def _stop_timer(self, key: str) -> None:
-        if (timer := self._timers.pop(key, None)) is not None:
+        if self._timers is not None and (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
+            self._timers = self._timers or None

@@ -25,7 +25,7 @@ class Opening:
     def talk(self) -> str | None:
         """Let the conversation go on, until it has its request; returns why it never will, if so."""
         leg, conversation = self._leg, self._conversation
-        while leg.readable and conversation.request is None:
+        while leg.readable and not leg.frozen and conversation.request is None:
             count = leg.receive_into(self._buffer)
             if count > 0:
                 try:
@@ -42,7 +42,7 @@ class Opening:
     def keep_early_data(self) -> bool:
         """Take in what comes while the destination is dialled; False if the opener has gone away."""
         leg = self._leg
-        while leg.readable and len(self.early) < EARLY_BYTES:
+        while leg.readable and not leg.frozen and len(self.early) < EARLY_BYTES:
             count = leg.receive_into(self._buffer[: EARLY_BYTES - len(self.early)])
             if count > 0:
                 self.early += self._buffer[:count]

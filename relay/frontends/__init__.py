@@ -53,5 +53,8 @@ class Conversation(Protocol):
     def refuse(self, failure: DialFailure) -> bytes | None:
         """The words for: not connected, and why. None where only a RST can say so."""
 
+    def forget_words(self) -> None:
+        """The request was answered, and no codec is at work: let go of what it took to understand it."""
+
     def redirect(self) -> None:
         """Make the codec's next destination the request."""

@@ -35,5 +35,8 @@ class ForwardConversation:
     def refuse(self, failure: DialFailure) -> bytes | None:
         return None
 
+    def forget_words(self) -> None:
+        pass
+
     def redirect(self) -> None:
         raise AssertionError("a forward has one destination")

@@ -61,6 +61,9 @@ class ProxyConversation:
     def refuse(self, failure: DialFailure) -> bytes | None:
         return self._known.refuse(failure)
 
+    def forget_words(self) -> None:
+        self._handshake = None
+
     def redirect(self) -> None:
         codec = self.codec
         if codec is not None:

@@ -236,7 +236,9 @@ class Leg:
         self.unsent = b""
 
     def _send(self, data: bytes | memoryview | Pipe) -> int:
-        wanted = 1 if isinstance(data, Pipe) else len(data)  # a pipe may be emptied by halves without the kernel being full
+        wanted = (
+            1 if isinstance(data, Pipe) else len(data)
+        )  # a pipe may be emptied by halves without the kernel being full
         try:
             sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
         except BlockingIOError:
@@ -278,8 +280,12 @@ class Leg:
     def thaw(self) -> None:
         """Go on where `freeze` stopped."""
         self.frozen = False
-        if not self.closed:
-            self.flush()
+        if self.closed:
+            return
+        self.flush()
+        if self._winding_down:
+            self._wait_for_last_fin()
+        else:
             self.owner.on_leg_ready(self)
 
     # Ending
@@ -334,20 +340,28 @@ class Leg:
         """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
 
         Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-        lose the last words it was sent. After `WIND_DOWN_S` the socket is closed as it is.
+        lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
         """
         if self.closed or self._winding_down:
             return
         self._winding_down = True
         self.ask_tos = None
         self.finish()
+        if not self.frozen:
+            self._wait_for_last_fin()
+
+    def _wait_for_last_fin(self) -> None:
         self._drop_input()
         if not self.closed:
-            self._wind_down_timer = self._engine.call_later(WIND_DOWN_S, self.close)
+            self._wind_down_timer = self._engine.call_later(WIND_DOWN_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if not self.frozen:
+            self.close()
 
     def _drop_input(self) -> None:
         for _ in range(_DROPS_AT_ONCE):
-            if not self.readable:
+            if not self.readable or self.frozen:
                 return
             if self.receive_into(self._engine.buffer) in (0, BROKEN):
                 if not self.unsent or self.broken:

@@ -3,6 +3,11 @@
 When the process or the host has no descriptor left, accept fails for a connection that stays in the backlog. The
 listener then rests, says so, and tries again; the kernel keeps the callers waiting meanwhile. It has resumed when none
 of them waits any more: one descriptor that comes free, for a moment perhaps, ends no want.
+
+Several processes may share an address (SO_REUSEPORT): the kernel then gives each connection to one of their listeners,
+by a hash of both addresses and ports. That would let in a stranger of the same user's as well, so whoever starts such
+processes reserves the address first, for as long as they live. Linux 6.18: a socket that is bound and does not listen
+is given no connection, and keeps the port.
 """
 
 from __future__ import annotations
@@ -10,7 +15,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from relay.address import Endpoint
 from relay.errors import ConfigError
@@ -22,21 +28,60 @@ _REST_S = 0.1
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def open_listener(bind: Endpoint, *, where: str) -> socket.socket:
-    """A non-blocking listening socket.
+def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket.socket:
+    """A non-blocking listening socket; `shared`, one of several on an address that was reserved.
 
     Raises:
         ConfigError: the address cannot be listened on; the message names `where` it was asked for.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{where}: cannot listen on {bind}: {_reason(error)}", hint=_hint(error)) from None
+    with _worded(bind, where):
+        family, address = _resolved(bind)
+        listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
     listener.setblocking(False)
     return listener
+
+
+def reserve_address(bind: Endpoint, *, where: str) -> socket.socket:
+    """Hold an address for listeners of ours to share, and keep everybody else's out until the socket is closed.
+
+    SO_REUSEPORT keeps out neither another relay that shares its address, nor a listener that did so before. So the
+    address is first listened on alone, which fails if anybody listens there; and the socket that holds it has its
+    SO_REUSEADDR taken back meanwhile, which makes it fail for all who come later. Of two that reserve it at the same
+    time at most one succeeds.
+
+    Raises:
+        ConfigError: the address cannot be listened on; the message names `where` it was asked for.
+    """
+    with _worded(bind, where):
+        family, address = _resolved(bind)
+        holder = socket.socket(family)
+        try:
+            if family == socket.AF_INET6:
+                holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as create_server does
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT are no obstacle
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(address)
+            with socket.create_server(holder.getsockname()[:2], family=family, backlog=1):
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except BaseException:
+            holder.close()
+            raise
+    return holder
+
+
+@contextmanager
+def _worded(bind: Endpoint, where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{where}: cannot listen on {bind}: {_reason(error)}", hint=_hint(error)) from None
+
+
+def _resolved(bind: Endpoint) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    family, _, _, _, (host, port, *_) = socket.getaddrinfo(
+        bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return family, (str(host), int(port))
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,11 @@
 """Pipes that bytes pass through from one socket to another, without ever being in this process's memory (splice(2)).
 
-A pipe is borrowed from the pool, filled from a socket and emptied into another. What the second does not take stays in
-the pipe, with its leg. Linux alone has splice; and an unprivileged user's pipes shrink to 8 KiB once they have 64 MiB of
-them (pipe(7), pipe-user-pages-soft): the pool keeps few, and has none to lend where they come out too small. Then
-whoever asked copies.
+A pipe is borrowed from the pool, filled from a socket and emptied into another. What the second does not take stays
+in the pipe, with its leg.
+
+Linux alone has splice; and an unprivileged user's pipes shrink to 8 KiB once they have 64 MiB of them (pipe(7),
+pipe-user-pages-soft): the pool keeps few, and has none to lend where they come out too small. Then whoever asked
+copies.
 """
 
 from __future__ import annotations

@@ -253,7 +253,9 @@ def _tos_support(observer: str | None, provider: str | None) -> Support:
 def _keepalive_support(observer: str | None, provider: str | None) -> Support:
     if provider is not None:
         return Support(
-            Fidelity.EXACT, provider, "each probe raises the socket's segment counters; looked at every 0.5 s"
+            Fidelity.EXACT,
+            provider,
+            "each probe raises the socket's segment counters; looked at every 0.5 s, or 2 s after 5 s of silence",
         )
     if observer == NO_OBSERVER:
         return Support(Fidelity.IMPOSSIBLE, "none", "no provider is to be used", remedy=f"leave {_OPTION} none out")

@@ -23,7 +23,6 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 from relay.observe._api import Host, Timer
 
@@ -36,6 +35,7 @@ _SEGS_IN_AT = 140  # struct tcp_info, linux/tcp.h
 _BUSY_FOR_S = 1.0
 _U32 = struct.Struct("=I")
 _WRAP = 0xFFFFFFFF
+_NO_DROPS = bytes(_U32.size)
 
 
 def drops_of(sock: socket.socket) -> int:
@@ -51,32 +51,27 @@ def segments_in(sock: socket.socket) -> int:
 
 
 class Counted:
-    """A socket whose drops are counted; `rose(certain)` is called when they rose. Closing it ends that."""
+    """A socket whose drops are counted; subclass it to hear when they rose."""
 
-    __slots__ = ("busy_until_s", "drops", "meminfo", "poller", "rose", "segments", "slot", "sock")
+    __slots__ = ("busy_until_s", "meminfo", "poller", "segments", "slot", "sock")
 
-    def __init__(self, poller: DropPoller, sock: socket.socket, rose: Callable[[bool], None], slot: int) -> None:
-        self.poller = poller
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.rose = rose
-        self.slot = slot
+        self.poller: DropPoller | None = None
+        self.slot = 0
         self.busy_until_s = 0.0
         # 0 costs no system call, and errs on the safe side: everything that came in so far counts against certainty.
         self.segments = 0
-        self.drops = 0
-        self.meminfo = bytes(_U32.size)  # the drops as the kernel wrote them
+        self.meminfo = _NO_DROPS
+
+    def rose(self, certain: bool) -> None:
+        """The drops rose; `certain` if by something that the filter withheld."""
+        raise NotImplementedError
 
     def start(self) -> None:
         """Take what was counted so far for the beginning."""
         self.segments = segments_in(self.sock)
-        self._take(drops_of(self.sock))
-
-    def touch(self) -> None:
-        """Something is going on: look often for a while."""
-        self.poller.touch(self)
-
-    def close(self) -> None:
-        self.poller.discard(self)
+        self.meminfo = _U32.pack(drops_of(self.sock))
 
     def look(self) -> bool:
         """Compare the counters with those of the last look; return whether something has come.
@@ -86,18 +81,13 @@ class Counted:
         """
         before, drops = segments_in(self.sock), drops_of(self.sock)
         came = before != self.segments
-        new_drops = (drops - self.drops) & _WRAP
+        new_drops = (drops - _U32.unpack(self.meminfo)[0]) & _WRAP
         let_in = (segments_in(self.sock) - self.segments) & _WRAP if new_drops else 0
         self.segments = before
-        self._take(drops)
         if new_drops:
+            self.meminfo = _U32.pack(drops)
             self.rose(new_drops > let_in)
         return came or new_drops > 0
-
-    def _take(self, drops: int) -> None:
-        if drops != self.drops:
-            self.drops = drops
-            self.meminfo = _U32.pack(drops)
 
 
 class DropPoller:
@@ -118,28 +108,30 @@ class DropPoller:
         self._slot = 0
         self._timer: Timer | None = None
 
-    def add(self, sock: socket.socket, rose: Callable[[bool], None]) -> Counted:
+    def add(self, counted: Counted) -> None:
         """Count the drops of a connected socket from now on.
 
         Raises:
             OSError: the socket is closed.
         """
         self._next_slot = (self._next_slot + 1) % len(self._idle)
-        counted = Counted(self, sock, rose, self._next_slot)
         if self._follows_busy:
             counted.start()
+        counted.poller = self
+        counted.slot = self._next_slot
         self._idle[counted.slot].add(counted)
         self._count += 1
         self.touch(counted)
         if self._timer is None:
             self._timer = self._host.call_later(self._tick_s, self._tick)
-        return counted
 
     def touch(self, counted: Counted) -> None:
+        """Something is going on there: look often for a while."""
         self._now_s = time.monotonic()
         self._place(counted, came=True)
 
     def discard(self, counted: Counted) -> None:
+        """Count no more; harmless when repeated."""
         of_slot = self._idle[counted.slot]
         if counted in of_slot or counted in self._busy:
             self._count -= 1

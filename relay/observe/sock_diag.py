@@ -15,6 +15,7 @@ TIME-WAIT is answered for without a TOS byte. Both count as not found.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -31,7 +32,6 @@ _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 _SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
-_ENOENT = 2
 _INET_DIAG_TOS = 5  # linux/inet_diag.h
 _NO_COOKIE = 0xFFFFFFFF
 _ALL_STATES = 0xFFFFFFFF
@@ -40,6 +40,7 @@ _TIMER_KEEPALIVE = 2
 _REPLY_BYTES = 4096
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_SHORTEST_BYTES = _HEADER.size + 4  # a refusal's errno behind it
 _REQUEST = struct.Struct("=BBBBI")  # struct inet_diag_req_v2 up to its id: family, protocol, extensions, pad, states
 _ID = struct.Struct("!HH16s16s")  # struct inet_diag_sockid: ports and addresses of the socket, then of its peer ...
 _ID_REST = struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)  # ... then interface and cookie, 48 bytes in all
@@ -47,10 +48,11 @@ _ATTRIBUTE = struct.Struct("=HH")
 # struct nlmsghdr (length, type), then struct inet_diag_msg: family, state, timer, retransmissions, id (48 bytes),
 # expires (ms), receive queue, write queue, uid, inode; then the attributes. Linux 6.18 puts one of 8 bytes, the
 # shutdown mask, before the TOS byte: taken at one go if it is there, looked for if not.
-_REPLY = struct.Struct("=IH11xBB1x36s12xI8xII10xHB")
+_REPLY = struct.Struct("=IH11xBB1x36s12xI8xIIH8xHB")
 _ATTRIBUTES_AT = 88
 _USUAL_TOS_END = 101
-_Reply: TypeAlias = tuple[int, int, int, int, bytes, int, int, int, int, int]
+_USUAL_FIRST_BYTES = 5
+_Reply: TypeAlias = tuple[int, int, int, int, bytes, int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class SockDiag:
         tos = self._tos(found, prepared) if found is not None else None
         if found is None or tos is None:
             return None
-        _, _, state, timer, _, expires_ms, uid, inode, _, _ = found
+        _, _, state, timer, _, expires_ms, uid, inode, _, _, _ = found
         probing = timer == _TIMER_KEEPALIVE and state in (_ESTABLISHED, _CLOSE_WAIT)
         return SocketInfo(tos, uid, inode, state, expires_ms / 1000 if probing else None)
 
@@ -126,20 +128,22 @@ class SockDiag:
 
     def _answer(self, prepared: bytes) -> _Reply | None:
         self._socket.send(prepared)
-        self._socket.recv_into(self._reply)
+        received = self._socket.recv_into(self._reply)
         reply: _Reply = _REPLY.unpack_from(self._reply)
+        if not _SHORTEST_BYTES <= reply[0] <= received:  # beyond it lies the answer before
+            raise OSError(errno.EBADMSG, f"sock_diag: {os.strerror(errno.EBADMSG)}")
         if reply[1] == _NLMSG_ERROR:
-            errno = -struct.unpack_from("=i", self._reply, _HEADER.size)[0]
-            if errno == _ENOENT:
+            number = -struct.unpack_from("=i", self._reply, _HEADER.size)[0]
+            if number == errno.ENOENT:
                 return None
-            raise OSError(errno, f"sock_diag: {os.strerror(errno)}")
+            raise OSError(number, f"sock_diag: {os.strerror(number)}")
         return reply
 
     def _tos(self, reply: _Reply, prepared: bytes) -> int | None:
-        length, _, state, _, ends, _, _, _, kind, tos = reply
+        length, _, state, _, ends, _, _, _, first_bytes, kind, tos = reply
         if state == _LISTEN or not (ends == prepared[24:60] or _is_mapped(ends, prepared[24:60])):
             return None
-        if kind == _INET_DIAG_TOS and length >= _USUAL_TOS_END:
+        if kind == _INET_DIAG_TOS and first_bytes == _USUAL_FIRST_BYTES and length >= _USUAL_TOS_END:
             return tos
         at = _ATTRIBUTES_AT
         while at + _ATTRIBUTE.size < length:

@@ -10,8 +10,8 @@ How we learn of a drop, best first:
     wake        an AF_PACKET socket is shown the same segment (`wake.py`); it knows the byte
     drops       the socket's drop counter, polled (`drops.py`), where CAP_NET_RAW is missing or there are too many flows
                 whose SYN was marked; the byte is then asked for (`sock_diag.py`), or not known
-    guard       the same counter, once a second, behind `wake`: a packet whose addresses a firewall rule rewrites before
-                TCP sees it is not found by the addresses it came with
+    guard       the same counter, every two seconds, behind `wake`: a packet whose addresses a firewall rule rewrites
+                before TCP sees it is not found by the addresses it came with
 
 A segment that comes between the handshake and `attach` is in the stream already. It is reported all the same: the
 AF_PACKET socket has seen it, unless the flow was the first on its port; then, and without AF_PACKET, a peer on this
@@ -85,25 +85,37 @@ def _attach(sock: socket.socket, filter_program: Program) -> bool:
     return True
 
 
-class SocketFilterWatch:
+class SocketFilterWatch(Counted):
     """One socket with its filter."""
+
+    __slots__ = (
+        "_bits",
+        "_changed",
+        "_is_local",
+        "_open",
+        "_provider",
+        "_released",
+        "_soon",
+        "_syn_tos",
+        "_told",
+        "asks",
+        "key",
+    )
 
     def __init__(
         self,
         provider: SocketFilterProvider,
         sock: socket.socket,
-        ends: Ends,
+        key: bytes,
         *,
         syn_tos: int,
         bits: int,
         changed: Callable[[int | None], None],
     ) -> None:
+        super().__init__(sock)
         self.asks = False
-        self.counted: Counted | None = None
-        self.key = ends.key
-        self.ends = ends
+        self.key = key
         self._provider = provider
-        self._sock = sock
         self._syn_tos = syn_tos
         self._bits = bits
         self._changed = changed
@@ -114,9 +126,9 @@ class SocketFilterWatch:
         self._soon: Timer | None = None
 
     def ask(self) -> int | None:
-        if self.counted is not None:
-            self.counted.touch()  # something is being read or written
-        found = self._provider.query(self.ends) if self._is_local else None
+        if self.poller is not None:
+            self.poller.touch(self)  # something is being read or written
+        found = self._provider.query(ends_of(self.sock)) if self._is_local else None
         if found is None or found.tos == self._told:
             return None
         self._told = found.tos
@@ -124,17 +136,16 @@ class SocketFilterWatch:
 
     def release(self) -> None:
         self._released = True
-        if self._open and self._sock.fileno() >= 0:
-            self._sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        if self._open and self.sock.fileno() >= 0:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def close(self) -> None:
         if self._open:
             self._open = False
             if self._soon is not None:
                 self._soon.cancel()
-            if self.counted is not None:
-                self.counted.close()
-                self.counted = None  # it calls this watch, and this watch the flow: a ring that nobody holds
+            if self.poller is not None:
+                self.poller.discard(self)
             self._provider.forget(self)
 
     def found(self, peer: SocketInfo | None) -> None:
@@ -151,12 +162,11 @@ class SocketFilterWatch:
         if tos is not None and self._differs(tos):
             self._soon = host.call_later(0, lambda: self.saw(tos))
 
-    def dropped(self, certain: bool) -> None:
-        """The drop counter rose; `certain` if by something that the filter withheld."""
+    def rose(self, certain: bool) -> None:
         self._provider.read_packets()
         if not self._open or self._released or self._told is None or self._differs(self._told):
             return
-        found = self._provider.query(self.ends)
+        found = self._provider.query(ends_of(self.sock))
         if found is not None and self._differs(found.tos):
             self.saw(found.tos)
         elif certain:
@@ -184,7 +194,7 @@ class SocketFilterProvider:
         self._wake = self._open_wake() if use_packets else None
         self._diag = self._open_diag()
         self._drops = DropPoller(host, tick_s=0.005, slots=20)
-        self._guard = DropPoller(host, tick_s=0.05, slots=20, follows_busy=False)
+        self._guard = DropPoller(host, tick_s=0.1, slots=20, follows_busy=False)
 
     @property
     def polls(self) -> bool:
@@ -197,11 +207,11 @@ class SocketFilterProvider:
         ends = ends_of(sock)
         if ends is None or not ends.is_ipv4:
             return None
-        watch = SocketFilterWatch(self, sock, ends, syn_tos=syn_tos, bits=mask, changed=changed)
+        watch = SocketFilterWatch(self, sock, ends.key, syn_tos=syn_tos, bits=mask, changed=changed)
         self._flows[watch.key] = watch
-        seen_before, woken = self._cover(watch, syn_tos, mask)
+        seen_before, woken = self._cover(watch, ends, syn_tos, mask)
         try:
-            watch.counted = (self._guard if woken else self._drops).add(sock, watch.dropped)
+            (self._guard if woken else self._drops).add(watch)
         except OSError:
             self.forget(watch)
             return None
@@ -217,10 +227,10 @@ class SocketFilterProvider:
         watch.saw_soon(self._host, early)
         return watch
 
-    def query(self, ends: Ends) -> SocketInfo | None:
-        """Ask for the peer's own socket; None if it is not on this host."""
+    def query(self, ends: Ends | None) -> SocketInfo | None:
+        """Ask for the peer's own socket; None if it is not on this host, or its end of the connection is over."""
         try:
-            return self._diag.query(ends.peer, ends.local) if self._diag is not None else None
+            return self._diag.query(ends.peer, ends.local) if self._diag is not None and ends is not None else None
         except OSError:
             return None
 
@@ -245,12 +255,12 @@ class SocketFilterProvider:
         if self._diag is not None:
             self._diag.close()
 
-    def _cover(self, watch: SocketFilterWatch, syn_tos: int, bits: int) -> tuple[bool, bool]:
+    def _cover(self, watch: SocketFilterWatch, ends: Ends, syn_tos: int, bits: int) -> tuple[bool, bool]:
         """Have packets looked at; return whether they were already, and whether we shall be woken by them."""
         if self._wake is None:
             return False, False
-        (_, local_port), (_, peer_port) = watch.ends
-        seen_before = self._wake.cover(local_port, peer_port, bits, lambda: self._is_accepting(watch.ends))
+        (_, local_port), (_, peer_port) = ends
+        seen_before = self._wake.cover(local_port, peer_port, bits, lambda: self._is_accepting(ends))
         if not syn_tos & bits:
             return seen_before, True
         return False, self._wake.add_exception(watch.key, syn_tos, bits)

@@ -36,6 +36,11 @@ def syn_tos(accepted: socket.socket) -> int | None:
         headers = accepted.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, _HEADERS_BYTES)
     except OSError:
         return None
+    return tos_of_syn(headers)
+
+
+def tos_of_syn(headers: bytes) -> int | None:
+    """Return the TOS byte (IPv6: the traffic class) in these headers; None if they are cut off before it."""
     if len(headers) < 2:
         return None
     version = headers[0] >> 4

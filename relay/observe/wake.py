@@ -58,6 +58,7 @@ _SO_RCVBUFFORCE = 33
 _ETH_P_IP = 0x0800
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
+_KEY_BYTES = 12
 _HEADERS_BYTES = 64  # the longest IPv4 header, and the ports behind it
 # A packet in the queue is charged with the whole of its memory, up to 64 KB and more on loopback: 3 of them filled the
 # default 208 KB.
@@ -156,8 +157,10 @@ class Wake:
                 return
             except OSError:  # ENETDOWN is reported once when an interface goes away
                 continue
-            ports_at = (packet[0] & 0x0F) * 4
+            ports_at = (packet[0] & 0x0F) * 4 if packet else 0
             key = packet[12:20] + packet[ports_at : ports_at + 4]
+            if len(key) < _KEY_BYTES:  # it came in before the first program, which lets no such packet pass
+                continue
             if not self._offended(key, packet[1]):
                 self._early[key] = (time.monotonic(), packet[1])
                 self._early.move_to_end(key)

@@ -7,7 +7,7 @@ relative to the current directory, or to the file whose `extends` it is.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,9 @@ from relay.profiles._suggest import nearest
 
 ROOT = "transparent"
 """What a profile extends that does not say."""
+
+_MAX_DEPTH = 50
+_MAX_INTEGER_BITS = 63  # and the sign
 
 _HEAD = ("title", "era", "aliases", "extends")
 
@@ -80,13 +83,12 @@ def _text(path: Traversable, where: str) -> str:
         ) from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{where}: not UTF-8: {fault.reason} at byte {fault.start}", hint="TOML is UTF-8") from None
+    except ValueError as fault:  # a NUL in it, or what no file system can spell
+        raise ConfigError(f"{where!r}: {fault}", hint="give a shipped profile's name, or the path of a file") from None
 
 
 def _document(text: str, *, name: str, identity: object, where: str, directory: Path | None) -> Document:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise ConfigError(f"{where}: not TOML: {fault}", hint="its syntax is at https://toml.io") from None
+    table = _read(text, where)
     known = (*_HEAD, *installed_behaviours())
     for key in table:
         if key not in known:
@@ -102,6 +104,32 @@ def _document(text: str, *, name: str, identity: object, where: str, directory: 
         extends=_string(table, "extends", ROOT, where),
         tables={key: value for key, value in table.items() if key not in _HEAD},
     )
+
+
+def _read(text: str, where: str) -> dict[str, object]:
+    """Read TOML whose values can be shown: tomllib takes integers and depths at which repr() gives up."""
+    try:
+        table = tomllib.loads(text)
+        level: list[object] = [table]
+        for _ in range(_MAX_DEPTH):
+            if any(isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS for value in level):
+                raise ValueError("an integer has more than 64 bits")
+            level = [inner for value in level for inner in _inside(value)]
+        if level:
+            raise RecursionError
+    except ValueError as fault:
+        raise ConfigError(f"{where}: not TOML: {fault}", hint="its syntax is at https://toml.io") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{where}: tables or arrays in more than {_MAX_DEPTH} others", hint="a profile needs three"
+        ) from None
+    return table
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _title(table: Mapping[str, object], where: str) -> str:

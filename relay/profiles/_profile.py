@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import cast
 
-from relay.behaviours import Behaviour
+from relay.behaviours import Behaviour, Lineup
 
 STATUSES = ("observed", "documented", "reported", "assumed")
 """How a quirk is known, best first: seen in a trace or a controlled test; stated by the vendor, a standard or readable
@@ -64,6 +64,11 @@ class Profile:
     def behaviours(self) -> list[Behaviour]:
         """New instances of all behaviours, for one flow."""
         return [quirk.build() for quirk in self.quirks]
+
+    @cached_property
+    def lineup(self) -> Lineup:
+        """What each flow's behaviours are made from."""
+        return Lineup((quirk.kind for quirk in self.quirks), (quirk.build for quirk in self.quirks))
 
     @cached_property
     def withheld_tos_bits(self) -> int:

@@ -46,8 +46,7 @@ def check_value(kind: type[Behaviour], key: str, value: object, *, where: str) -
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted or not _in_range(field, value):
-        shown = repr(value).lower() if isinstance(value, bool) else repr(value)
-        raise ConfigError(f"{where}: {shown} is not {_accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
+        raise ConfigError(f"{where}: {_shown(value)} is not {_accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
     return value
 
 
@@ -81,6 +80,13 @@ def _in_range(field: dataclasses.Field[Any], value: Any) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return repr(value).lower()
+    # Thousands of digits can be had in hexadecimal only: repr() raises.
+    return hex(value) if isinstance(value, int) and value.bit_length() > 64 else repr(value)
 
 
 def _accepted(field: dataclasses.Field[Any]) -> str:

@@ -164,7 +164,11 @@ def read_host(raw: bytes) -> str:
         return text
     literal = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
     try:
-        return str(ipaddress.IPv6Address(literal))
+        address = ipaddress.IPv6Address(literal)
+        # It takes anything for a zone, line ends and brackets too; an interface's name is what getaddrinfo will take.
+        if address.scope_id is not None and not _NAME.fullmatch(address.scope_id):
+            raise ValueError
+        return str(address)
     except ValueError:
         raise ValueError(
             f"{raw[:MAX_NAME_BYTES]!r} is neither a name nor an address (names of other scripts come as xn--...)"

@@ -77,7 +77,7 @@ class RequestReader:
         try:
             request = self.connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise bad_request(str(error), status=error.error_status_hint) from None
+            raise bad_request(str(error), status=error.error_status_hint, method=_method(head)) from None
         assert isinstance(request, h11.Request)  # noqa: S101 - the head is whole, so h11 gives it or raises
         self._authenticate(request)
         return _understood(request)
@@ -94,7 +94,8 @@ class RequestReader:
         blank = _END_OF_HEAD.search(self.buffer, max(line_end, self._searched))
         head_end = len(self.buffer) if blank is None else blank.end()
         if head_end - line_end > MAX_HEADER_BYTES:
-            raise bad_request(f"the header fields are longer than {MAX_HEADER_BYTES} bytes", status=431)
+            why = f"the header fields are longer than {MAX_HEADER_BYTES} bytes"
+            raise bad_request(why, status=431, method=_method(self.buffer))
         if blank is None:
             self._searched = len(self.buffer) - 2
             return None
@@ -124,6 +125,10 @@ class RequestReader:
 def bad_request(why: str, *, status: int = 400, method: bytes = b"") -> ProtocolError:
     """The error for a request that cannot be served as it is written."""
     return ProtocolError(f"http: {why}", reply=reply(status, why, error="http_request_error", method=method))
+
+
+def _method(head: bytes | bytearray) -> bytes:
+    return bytes(head[: head.find(b" ")])
 
 
 def _basic(credentials: Credentials, value: bytes) -> bool:

@@ -218,6 +218,12 @@ class TestABehaviourFails:
 
 
 class TestGivingUp:
+    def test_a_connection_that_nobody_dialled_brings_nothing_back_to_life(self) -> None:
+        machine = wishing()
+        machine.end("shutdown")
+        assert machine.handle(CONNECTED) == []
+        assert machine.over
+
     def test_before_the_dial_only_the_opener_is_there_to_be_reset(self) -> None:
         machine = FlowMachine(lockstep())
         assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown")]

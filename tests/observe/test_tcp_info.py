@@ -11,7 +11,7 @@ import pytest
 
 from observe.conftest import Connect, EpollHost, readable, reset
 from relay.observe.self_test import keepalive_self_test
-from relay.observe.tcp_info import SWEEP_S, TcpInfoProvider, probes_between, tcp_info
+from relay.observe.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, counters_of, probes_between, tcp_info
 
 
 def reading(**fields: int) -> bytes:
@@ -63,7 +63,7 @@ ANSWERED = {"segs_in": 8, "segs_out": 8}
 def test_only_empty_answered_segments_in_silence_are_probes(
     before: dict[str, int], now: dict[str, int], probes: int
 ) -> None:
-    assert probes_between(reading(**before), reading(**now)) == probes
+    assert probes_between(counters_of(reading(**before)), reading(**now)) == probes
 
 
 class Arrivals:
@@ -105,8 +105,33 @@ def test_every_probe_is_reported_once_and_only_for_its_own_connection(
 def test_probes_that_came_between_two_looks_are_all_counted(host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     probe_every_second(client)
-    before = tcp_info(accepted)
+    before = counters_of(tcp_info(accepted))
     assert host.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2, 4)
+
+
+def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are_reported_still(
+    provider: TcpInfoProvider, host: EpollHost, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.observe.tcp_info._SILENT_AFTER_LOOKS", 3)
+    client, accepted = connect()
+    probes, looks = Arrivals(), Arrivals()
+    watch = provider.attach(accepted, probes)
+    assert watch is not None
+
+    def count_looks(sock: socket.socket, size_bytes: int = 160) -> bytes:
+        looks()
+        return tcp_info(sock, size_bytes)
+
+    monkeypatch.setattr("relay.observe.tcp_info.tcp_info", count_looks)
+    host.run_for(4 * SWEEP_S)
+    looks.count = 0
+    host.run_for(SILENT_SWEEP_S)
+    assert looks.count <= 2, "once in a sweep of the silent, and perhaps at either end of the time"
+    probe_every_second(client)
+    assert host.run_until(lambda: probes.count == 3)
+    looks.count = 0
+    host.run_for(3 * SWEEP_S)
+    assert looks.count >= 2, "one that has spoken is looked at often again"
 
 
 def test_traffic_is_not_taken_for_probes(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
@@ -150,7 +175,7 @@ def test_zero_window_probes_are_not_taken_for_keepalive(
         while client.send(bytes(1 << 20)):
             pass
     provider.attach(accepted, probes)
-    before = tcp_info(accepted)
+    before = counters_of(tcp_info(accepted))
     host.run_for(3.0)  # the peer probes the closed window ever more seldom: at 0.2, 0.6, 1.4, 3.0 s
     assert tcp_info(accepted)[136:144] != before[136:144]
     assert probes.count == 0
@@ -207,7 +232,7 @@ def test_a_watch_closed_by_its_first_probe_reports_no_second(
         watch.close()
 
     watch = provider.attach(accepted, arrived)
-    before = tcp_info(accepted)
+    before = counters_of(tcp_info(accepted))
     probe_every_second(client)
     with contextlib.closing(EpollHost()) as elsewhere:  # so that nobody looks meanwhile
         assert elsewhere.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2)

@@ -377,7 +377,7 @@ def test_a_poll_does_not_overtake_the_packet_that_tells_more(
     set_tos(client, 0x48)
     client.send(b"x")
     set_tos(client, 0)
-    watch.dropped(certain=True)
+    watch.rose(certain=True)
     assert seen == [0x48]
 
 

@@ -118,6 +118,7 @@ FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
         ("grumble.after_s=-inf", "-inf is not a number", "after_s: how long to wait"),
         ("grumble.loud=1", "'1' is not true or false", "loud: whether to shout"),
         ("grumble.loud=True", "'True' is not true or false", "loud: whether to shout"),
+        (f"grumble.times=-{2**64:#x}", f"-{2**64:#x} is not an integer of at least 1", "times: how often"),
         ("grumble.times=0", "0 is not an integer of at least 1", "times: how often"),
     ],
 )

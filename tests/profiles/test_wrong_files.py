@@ -171,6 +171,21 @@ WRONG = {
         "plain.x: plain has no setting 'x'",
         "its settings: none",
     ),
+    "too large for a number": (
+        f"title = 'x'\n[grumble]\nafter_s = {2**2000:#x}",
+        "not TOML: an integer has more than 64 bits",
+        "its syntax",
+    ),
+    "arrays in thousands of arrays": (
+        "title = " + "[" * 5000,
+        "tables or arrays in more than 50 others",
+        "a profile needs three",
+    ),
+    "table in thousands of tables": (
+        "title" + ".a" * 5000 + " = 1",
+        "tables or arrays in more than 50 others",
+        "a profile needs three",
+    ),
     "refused by the behaviour itself": (
         "title = 'x'\n[grumble]\nwords = 'please'",
         "grumble refuses its settings: ValueError: that is no grumbling",
@@ -221,6 +236,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
         load_profile(name)
     assert str(caught.value) == f"{Path(name)}: No such file or directory"
     assert caught.value.hint == "give a shipped profile's name, or the path of a file"
+
+
+def test_what_no_file_can_be_called_is_shown(write: Write) -> None:
+    path = write('extends = "\\u0000/"')
+    with pytest.raises(ConfigError) as caught:
+        load_profile(path)
+    assert str(caught.value).endswith(": embedded null byte")
+    assert "\0" not in str(caught.value)
 
 
 def test_a_folder_is_no_profile(tmp_path: Path) -> None:

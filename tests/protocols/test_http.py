@@ -191,6 +191,13 @@ def test_the_answer_to_a_head_has_no_body(converse: OutcomeOf) -> None:
     assert b"Content-Length: 46\r\n" in reply
 
 
+@pytest.mark.parametrize("rest", [b"\r\n", b"a: b\r\n" * 20_000], ids=["no Host", "too many fields"])
+def test_nor_has_the_answer_to_a_head_that_cannot_be_read(rest: bytes, converse: OutcomeOf) -> None:
+    reply = converse([b"HEAD http://a.test/ HTTP/1.1\r\n" + rest]).reply
+    assert reply.startswith(b"HTTP/1.1 4")
+    assert reply.endswith(b"\r\nConnection: close\r\n\r\n")
+
+
 @pytest.mark.parametrize("bound", [None, Endpoint("192.0.2.7", 1)])
 def test_a_tunnel_is_granted_without_a_length(bound: Endpoint | None) -> None:
     handshake = open_handshake(b"CONNECT a.test:443 HTTP/1.0\r\n\r\n", None)

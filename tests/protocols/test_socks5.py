@@ -59,6 +59,8 @@ def test_a_request_names_its_destination(request_bytes: bytes, destination: str,
         (b"\x05\x01\x00\x03\x05caf\xc3\xa9\x00\x50", 1),  # UTF-8: not an A-label
         (b"\x05\x01\x00\x03\x03a\x00b\x00\x50", 1),
         (b"\x05\x01\x00\x03\x05[::1\x00\x00\x50", 1),
+        (b"\x05\x01\x00\x03\x0afe80::1%\r\n\x00\x50", 1),
+        (b"\x05\x01\x00\x03\x09fe80::1%\xff\x00\x50", 1),
     ],
 )
 def test_what_is_not_served_has_its_code(request_bytes: bytes, code: int, outcome_of: OutcomeOf) -> None:

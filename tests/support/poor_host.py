@@ -171,6 +171,18 @@ def label_what_is_missing(backend: str) -> None:
         assert "\nhint: " in complaint.getvalue()
 
 
+def refuse_several_workers(backend: str) -> None:
+    from relay.cli import run  # noqa: PLC0415
+
+    complaint = io.StringIO()
+    with contextlib.redirect_stderr(complaint):
+        assert run(["serve", "--backend", backend, "--workers", "2", "--listen", "127.0.0.1:0"]) == 3
+    assert complaint.getvalue().splitlines() == [
+        "relay: --workers: this system does not spread connections over 2 listeners",
+        "hint: leave --workers out, or use relay on Linux",
+    ]
+
+
 def serve_until_interrupted(backend: str) -> None:
     from relay.cli import run  # noqa: PLC0415
 
@@ -194,6 +206,7 @@ CHECKS: tuple[Callable[[str], None], ...] = (
     carry_a_reset,
     carry_20_flows_at_once,
     label_what_is_missing,
+    refuse_several_workers,
     serve_until_interrupted,
 )
 

@@ -98,6 +98,13 @@ class ServedRelay:
             time.sleep(0.02)  # a file cannot be waited on
         raise AssertionError(f"no {event} {fields} within {timeout_s:g} s; there were {self.events()}")
 
+    def wait_for_count(self, event: str, count: int, *, timeout_s: float = 10.0) -> None:
+        """Wait until so many events of this name are written."""
+        deadline_s = time.monotonic() + timeout_s
+        while (found := sum(record["event"] == event for record in self.events())) < count:
+            assert time.monotonic() < deadline_s, f"{found} of {count} {event} within {timeout_s:g} s"
+            time.sleep(0.02)  # a file cannot be waited on
+
     def count(self, event: str, **fields: Any) -> int:
         """How many events of this name, and with these fields, there are so far."""
         return sum(record["event"] == event and fields.items() <= record.items() for record in self.events())

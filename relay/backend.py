@@ -1,0 +1,50 @@
+"""The async libraries that a relay runs on: asyncio, trio, and asyncio with uvloop as its event loop.
+
+anyio knows the first two as backends and the third as an option of the first. uvloop is nothing that a relay needs, so
+it is not installed with it, and there is none for Windows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from relay.errors import ConfigError, Unsupported
+
+BACKENDS = ("asyncio", "trio", "uvloop")
+
+
+class Backend(NamedTuple):
+    """What anyio is to be told."""
+
+    library: str
+    options: dict[str, Any]
+
+
+def choose_backend(name: str, *, where: str = "backend") -> Backend:
+    """How to run on the backend of this name; `where` is what the user calls the choice.
+
+    Raises:
+        ConfigError: there is no such backend.
+        Unsupported: it cannot be had here.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(f"{where}: there is no {name!r}", hint=f"choose one of {', '.join(BACKENDS)}")
+    if name != "uvloop":
+        return Backend(name, {})
+    if sys.platform == "win32":
+        raise Unsupported(f"{where}: there is no uvloop for Windows", hint="choose asyncio or trio")
+    if find_spec("uvloop") is None:
+        raise Unsupported(f"{where}: uvloop is not installed", hint="pip install 'vmnat-relay[uvloop]'")
+    return Backend("asyncio", {"use_uvloop": True})
+
+
+def running_backend() -> str:
+    """What the calling task does run on, whoever started it."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return "trio"
+    loop = asyncio.get_running_loop()
+    return "uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio"

@@ -1,0 +1,248 @@
+"""One relay in several processes, for more than one core: `relay serve --workers N`.
+
+    parent     reserves the addresses, serves nothing, has the event log; hears signals and hands them on
+    worker k   its own listeners on the same addresses, its own engine, providers and flows k, k + N, k + 2N, ...
+
+Which worker a connection goes to is the kernel's choice, by a hash of both addresses and ports: even on the average,
+uneven for a handful of connections, and blind to how busy a worker is. A flow stays where it is. What is left to chance
+still follows from the seed and the flow's number, but which connection gets which number differs from run to run.
+
+A worker that dies takes its flows with it; the kernel closes them. It is replaced, and the others notice nothing, up to
+`MAX_DEATHS` times within `DEATHS_WITHIN_S`: beyond that the relay ends with an error. When the parent dies, however it
+does, the workers end at once.
+
+Linux alone spreads connections over listeners. Elsewhere SO_REUSEPORT means something else or does not exist, and one
+process serves.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+
+import anyio
+
+from relay.address import Endpoint, ForwardSpec
+from relay.config import RelayConfig
+from relay.errors import ConfigError, RelayError, Unsupported
+from relay.eventlog import EventLog, Record
+from relay.fidelity import QuirkFidelity
+from relay.net.listen import reserve_address
+from relay.server import Share, emit_started
+from relay.workers.channel import Drain, Draining, LinkDown, Start
+from relay.workers.process import WorkerProcess
+
+MAX_WORKERS = 64
+MAX_DEATHS = 3
+DEATHS_WITHIN_S = 60.0
+_STOP_S = 5.0  # for workers to reset their flows and say so
+
+
+def check_workers(count: int) -> None:
+    """Insist that so many processes can serve here.
+
+    Raises:
+        ConfigError: nobody wants so many, or so few.
+        Unsupported: this host does not spread connections.
+    """
+    if not 1 <= count <= MAX_WORKERS:
+        raise ConfigError(f"--workers: {count} is out of range", hint=f"give 1 to {MAX_WORKERS}, one for each core")
+    if count > 1 and not (sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")):
+        raise Unsupported(
+            f"--workers: this system does not spread connections over {count} listeners",
+            hint="leave --workers out, or use relay on Linux",
+        )
+
+
+class Workers:
+    """A relay that several processes serve; made by `open_workers`."""
+
+    def __init__(self, config: RelayConfig, log: EventLog, count: int, backend: str, *, tell: bool) -> None:
+        self.config = config
+        self.log = log
+        self.fidelity: list[QuirkFidelity] = []
+        self.address = config.listen
+        self.forward_addresses = [spec.bind for spec in config.forwards]
+        self.inbound_addresses = [spec.bind for spec in config.inbound]
+        self.count = count
+        self.failure: RelayError | None = None
+        """What ended the relay, if that was not somebody's wish."""
+        self.body = anyio.CancelScope()
+        """What is cancelled then."""
+        self.flows_ended = 0
+        """How many flows the stop has ended."""
+        self._backend = backend
+        self._tell = tell
+        self._workers: list[WorkerProcess] = []
+        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+        self._stopping = False
+
+    def link_down(self) -> None:
+        """Tell every flow that the host's network link went down."""
+        self.log.emit("link-down")
+        for worker in self._workers:
+            worker.tell(LinkDown())
+
+    async def drain(self, at_most_s: float) -> None:
+        """Accept nothing more, and wait until the last flow has ended, for a bounded time."""
+        self._stopping = True
+        for worker in self._workers:
+            worker.tell(Drain(at_most_s))
+        with anyio.move_on_after(at_most_s):
+            for worker in self._workers:
+                await worker.draining.wait()
+            flows = sum(worker.flows for worker in self._workers)
+            self.log.emit("relay-draining", flows=flows, at_most_s=at_most_s)
+            for worker in self._workers:
+                await worker.gone.wait()
+
+    async def start(self) -> None:
+        """Have all workers serve, or raise what keeps one of them from it; `open_workers` does."""
+        for number in range(1, self.count + 1):
+            self._workers.append(self._spawn(number, first_flow=number))
+        for worker in self._workers:
+            self.fidelity = await worker.ready()
+        emit_started(self, workers=self.count)
+        for worker in self._workers:
+            self.log.emit("worker-started", worker=worker.number, pid=worker.pid)
+
+    async def attend(self, place: int) -> None:
+        """Listen to one worker, and to those that replace it, until they are to stop."""
+        worker = self._workers[place]
+        while True:
+            await self._hear_out(worker)
+            status = await worker.ended()
+            if status or not self._stopping:
+                self._tell_death(worker, status or "exit code 0")
+            if self._stopping:
+                return
+            try:
+                worker = self._workers[place] = await self._replace(worker, status)
+            except RelayError as error:
+                self.failure = error
+                self.body.cancel()
+                return
+
+    def stop(self) -> None:
+        """Tell all workers to end now."""
+        self._stopping = True
+        for worker in self._workers:
+            worker.channel.close_sending()
+
+    def end_stragglers(self) -> None:
+        """Kill workers that were told to end and have not, and say so."""
+        for worker in self._workers:
+            if worker.is_running:
+                worker.kill()
+                self._tell_death(worker, "SIGKILL, for it did not stop")
+
+    def kill(self) -> None:
+        """Leave no worker behind."""
+        for worker in self._workers:
+            worker.kill()
+
+    def _tell_death(self, worker: WorkerProcess, status: str) -> None:
+        self.log.emit("worker-died", worker=worker.number, pid=worker.pid, status=status)
+
+    def _spawn(self, number: int, first_flow: int) -> WorkerProcess:
+        share = Share(first_flow=first_flow, of=self.count)
+        return WorkerProcess(number, Start(self.config, share, self.log.clock, self._tell), self._backend)
+
+    async def _replace(self, dead: WorkerProcess, status: str) -> WorkerProcess:
+        now_s = time.monotonic()
+        if len(self._deaths) == MAX_DEATHS and now_s - self._deaths[0] < DEATHS_WITHIN_S:
+            raise RelayError(
+                f"--workers: {MAX_DEATHS + 1} of them died within {DEATHS_WITHIN_S:g} s, the last of {status}",
+                hint="is this host out of memory? without --workers one process serves",
+            )
+        self._deaths.append(now_s)
+        worker = self._spawn(dead.number, dead.next_flow)
+        try:
+            await worker.ready()
+        except BaseException:
+            worker.kill()
+            raise
+        self.log.emit("worker-started", worker=worker.number, pid=worker.pid)
+        if self._stopping:  # meanwhile
+            worker.channel.close_sending()
+        return worker
+
+    async def _hear_out(self, worker: WorkerProcess) -> None:
+        while True:
+            try:
+                message = await worker.channel.receive()
+            except EOFError:
+                return
+            match message:
+                case Draining(flows):
+                    worker.flows = flows
+                    worker.draining.set()
+                case Record(event="relay-stopped"):
+                    self.flows_ended += message.fields["flows_ended"]
+                case Record(event="relay-draining" | "link-down"):
+                    pass  # said once, for all of them
+                case Record():
+                    if message.flow is not None:
+                        worker.next_flow = max(worker.next_flow, message.flow + self.count)
+                    self.log.hand_on(message)
+
+
+@asynccontextmanager
+async def open_workers(
+    config: RelayConfig, log: EventLog, *, count: int, backend: str, tell: bool = True
+) -> AsyncIterator[Workers]:
+    """Serve in so many processes for as long as the block lasts; without `tell` the log hears nothing of flows.
+
+    Raises:
+        ConfigError: an address cannot be listened on, or the observer is unknown.
+        Unsupported: the observer cannot work here, or `strict` was asked for and a quirk is impossible.
+        RelayError: workers keep dying, at the beginning or later.
+    """
+    failure: BaseException | None = None
+    with _reserved(config) as reserved:
+        workers = Workers(reserved, log, count, backend, tell=tell)
+        try:
+            await workers.start()
+            async with anyio.create_task_group() as tasks:
+                for place in range(count):
+                    tasks.start_soon(workers.attend, place)
+                try:
+                    with workers.body:
+                        yield workers
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as raised:
+                    failure = raised
+                finally:
+                    workers.stop()
+                    tasks.cancel_scope.deadline = anyio.current_time() + _STOP_S
+            workers.end_stragglers()
+        finally:
+            workers.kill()
+    log.emit("relay-stopped", flows_ended=workers.flows_ended)
+    if (failed := failure or workers.failure) is not None:
+        raise failed
+
+
+@contextmanager
+def _reserved(config: RelayConfig) -> Iterator[RelayConfig]:
+    """Hold every address that is to be listened on; the configuration has the ports that were picked."""
+    with ExitStack() as held:
+
+        def reserve(bind: Endpoint, where: str) -> Endpoint:
+            return Endpoint(*held.enter_context(reserve_address(bind, where=where)).getsockname()[:2])
+
+        def reserve_all(specs: tuple[ForwardSpec, ...], where: str) -> tuple[ForwardSpec, ...]:
+            return tuple(ForwardSpec(reserve(spec.bind, where), spec.target) for spec in specs)
+
+        yield replace(
+            config,
+            listen=reserve(config.listen, "--listen") if config.listen is not None else None,
+            forwards=reserve_all(config.forwards, "--forward"),
+            inbound=reserve_all(config.inbound, "--inbound"),
+        )

@@ -1,0 +1,127 @@
+"""What a worker and the process that started it say to each other: objects, over a pair of connected sockets.
+
+    parent --> worker    Start, then any of Drain and LinkDown
+    worker --> parent    Ready or an error, then the event log's records, and Draining
+
+Each object is pickled, with its length before it. That the parent closes its half means "end now", whether it meant to
+or was killed: the kernel closes it all the same.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+
+from relay.config import RelayConfig
+from relay.fidelity import QuirkFidelity
+from relay.server import Share
+
+_LENGTH = struct.Struct("!I")
+_CHUNK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a worker is to do."""
+
+    config: RelayConfig
+    share: Share
+    clock: tuple[float, float]
+    """The parent's event log's."""
+    tell: bool
+    """Whether anybody wants the records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker serves; how well each quirk shows there."""
+
+    fidelity: list[QuirkFidelity]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Accept nothing more, and end when the last flow has, or after so long."""
+
+    at_most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The worker accepts nothing more; how many flows it has."""
+
+    flows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """Tell every flow that the host's network link went down."""
+
+
+class Channel:
+    """One end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._received = bytearray()
+
+    def send(self, message: object) -> None:
+        """Say something; blocks while the other end is far behind.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        body = pickle.dumps(message)
+        self._sock.sendall(_LENGTH.pack(len(body)) + body)
+
+    async def receive(self) -> object:
+        """What the other end says next.
+
+        Raises:
+            EOFError: it says nothing more; what it had only begun to say is lost.
+        """
+        while (message := self._next()) is None:
+            await anyio.wait_readable(self._sock)
+            try:
+                data = self._sock.recv(_CHUNK_BYTES)
+            except ConnectionResetError:  # it was gone before it had heard everything
+                data = b""
+            if not data:
+                raise EOFError
+            self._received += data
+        return message
+
+    def close_sending(self) -> None:
+        """Say nothing more."""
+        with suppress(OSError):  # the other end is gone
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _next(self) -> object | None:
+        if len(self._received) < _LENGTH.size:
+            return None
+        end = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
+        if len(self._received) < end:
+            return None
+        body = bytes(self._received[_LENGTH.size : end])
+        del self._received[:end]
+        message: object = pickle.loads(body)  # noqa: S301 - nobody else has the other end
+        return message
+
+
+def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(items)
+
+
+# A profile's settings are such mappings, which pickle does not know by itself.
+copyreg.pickle(MappingProxyType, lambda mapping: (_read_only, (dict(mapping),)))

@@ -1,0 +1,127 @@
+"""A worker as its parent has it: a process, and the channel to it.
+
+It is a fresh interpreter, not a fork: an event loop, its threads and its epoll do not survive one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from relay.errors import RelayBug, RelayError
+from relay.fidelity import QuirkFidelity
+from relay.workers.channel import Channel, Ready, Start
+
+_ENDS_S = 5.0  # an interpreter that has closed its channel has little left to do
+
+
+class WorkerProcess:
+    """One worker; made by its start.
+
+    Raises:
+        RelayError: this host has no room for a process more.
+    """
+
+    def __init__(self, number: int, start: Start, backend: str) -> None:
+        self.number = number
+        self.next_flow = start.share.first_flow
+        """What is at least the number of the next flow that it tells of."""
+        self.flows = 0
+        """How many flows it had when it began to drain."""
+        self.draining = anyio.Event()
+        self.gone = anyio.Event()
+        ours, its = socket.socketpair()
+        with its:
+            try:
+                self._process = _spawn(its, backend)
+            except OSError as error:
+                ours.close()
+                raise RelayError(
+                    f"--workers: cannot start a process: {error.strerror}", hint="start fewer of them"
+                ) from None
+        self.channel = Channel(ours)
+        self.tell(start)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def tell(self, message: object) -> None:
+        """Say something, if there is still somebody to hear it."""
+        with suppress(OSError):
+            self.channel.send(message)
+
+    async def ready(self) -> list[QuirkFidelity]:
+        """Wait until it serves; returns how well each quirk shows there.
+
+        Raises:
+            RelayError: it does not, and says why.
+        """
+        try:
+            answer = await self.channel.receive()
+        except EOFError:
+            status = await self.ended()
+            raise RelayError(f"a worker died as it started: {status or 'exit code 0'}") from None
+        match answer:
+            case Ready(fidelity):
+                return fidelity
+            case RelayError():
+                raise answer
+            case _:
+                raise RelayBug(f"a worker began with {answer!r}")
+
+    async def ended(self) -> str:
+        """Wait for the end of a process that says nothing more, and hurry it if need be.
+
+        Returns the signal that killed it, or its exit code in words; empty if all was well.
+        """
+        self.draining.set()
+        self.gone.set()
+        try:
+            code = await anyio.to_thread.run_sync(partial(self._process.wait, _ENDS_S), abandon_on_cancel=True)
+        except subprocess.TimeoutExpired:
+            code = self.kill()
+        self.channel.close()
+        if code < 0:
+            return signal.Signals(-code).name
+        return f"exit code {code}" if code else ""
+
+    def kill(self) -> int:
+        """End it now, if it has not ended, and leave nothing of it behind; returns its status."""
+        if self.is_running:
+            self._process.kill()
+        self.channel.close()
+        return self._process.wait()
+
+
+def _spawn(channel: socket.socket, backend: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "relay.workers.worker", str(channel.fileno()), backend]
+    # It is to find the same relay and the same behaviours as we did, wherever they are.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    with _signals_blocked():
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=(channel.fileno(),), env={**os.environ, "PYTHONPATH": path}
+        )
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started in the block never hears of the signals that its parent acts on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,327 @@
+"""The flow machine with the behaviours that are shipped: events in any order, and what must hold whatever comes.
+
+A script has two lines. The first sets the flow up: a byte for the profile, one for who opens, then pairs of a setting
+and a value for it. The second is events, a letter each (`EVENTS`; any other byte counts as one of them).
+
+`flow` plays the driver, and leaves out what a driver could not produce; then everybody lets go, and the flow must end.
+`flow_wild` takes the events as they come, and has behaviours that wish for anything join in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from fuzz.targets._api import target
+from relay.actions import (
+    AbandonDial,
+    Action,
+    Deafen,
+    Dial,
+    Grant,
+    LimitBuffer,
+    Note,
+    Refuse,
+    ReportLoss,
+    SendFin,
+    SendProbes,
+    SendRst,
+    StartTimer,
+)
+from relay.address import Endpoint
+from relay.behaviours import Actions, Behaviour
+from relay.behaviours._api import HANDLERS
+from relay.events import (
+    ConnectRequested,
+    DialFailed,
+    DialFailure,
+    DialSucceeded,
+    Event,
+    FailureKind,
+    FinReceived,
+    LegTimedOut,
+    LinkWentDown,
+    OpenerVanished,
+    ProbeArrived,
+    RstReceived,
+    Side,
+    TimerFired,
+    TosChanged,
+)
+from relay.flow import FlowMachine, Step
+from relay.profiles import Profile, available
+from relay.profiles._settings import settings_of
+from support.flow_model import FlowModel
+
+_IN, _OUT = Side
+_SYN_TOS = 0x48
+_FAILURE = DialFailure(FailureKind.REFUSED)
+
+EVENTS: dict[str, Callable[[float, Side], Event]] = {
+    "Q": lambda at_s, opener: ConnectRequested(at_s, Endpoint("192.0.2.1", 22), opener),
+    "S": lambda at_s, opener: DialSucceeded(at_s),
+    "D": lambda at_s, opener: DialFailed(at_s, _FAILURE),
+    "V": lambda at_s, opener: OpenerVanished(at_s),
+    "f": lambda at_s, opener: FinReceived(at_s, _IN),
+    "F": lambda at_s, opener: FinReceived(at_s, _OUT),
+    "r": lambda at_s, opener: RstReceived(at_s, _IN, 7),
+    "R": lambda at_s, opener: RstReceived(at_s, _OUT),
+    "U": lambda at_s, opener: RstReceived(at_s, _OUT, 7),
+    "t": lambda at_s, opener: LegTimedOut(at_s, _IN),
+    "T": lambda at_s, opener: LegTimedOut(at_s, _OUT, 7),
+    "m": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, 0x20),
+    "n": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, None),
+    "o": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, _SYN_TOS | 0x14),
+    "M": lambda at_s, opener: TosChanged(at_s, _OUT, _SYN_TOS, _SYN_TOS, 0x20),
+    "p": lambda at_s, opener: ProbeArrived(at_s, _IN),
+    "P": lambda at_s, opener: ProbeArrived(at_s, _OUT),
+    "L": lambda at_s, opener: LinkWentDown(at_s),
+    "?": lambda at_s, opener: TimerFired(at_s, "tos-resetter/external-close"),
+}
+"""By letter. There are also `.` and `,`, the timer that is due first and last, and `X`, the relay's own end of it."""
+
+_LETTERS = [*EVENTS, ".", ",", "X"]
+_CONTROLLED_BY_DRIVER = frozenset("MP?")  # no provider watches the external side
+
+
+@target(
+    *(profile + opener + b"\n" for profile in (b"0", b"1", b"2", b"3") for opener in (b"i", b"e")),
+    *(b"QS", b"QD", b"QV", b"QSm.F", b"QSfF"),
+)
+def fuzz_flow(data: bytes) -> str:
+    """Only what the driver could produce, and after it the end that every flow must come to."""
+    setup, _, letters = data.partition(b"\n")
+    play = _Driven(_behaviours(setup), Side.EXTERNAL if setup[1:2] == b"e" else Side.INTERNAL)
+    for letter in _decoded(letters):
+        play.take(letter)
+    play.let_go()
+    machine = play.machine
+    return f"{machine.cause}: " + ", ".join(
+        f"{side.value} {end.how} {end.because}" for side, end in machine.endings.items()
+    )
+
+
+@target(*(bytes((kind,)) + b"i\n" for kind in range(5)), b"QS", b"QD", b"SFXSV", b"DQSRrr")
+def fuzz_flow_wild(data: bytes) -> str:
+    """Anything at any time; the fifth profile is behaviours that wish for anything, which the bytes tell as well."""
+    setup, _, letters = data.partition(b"\n")
+    wishful = (setup[0] if setup else 0) % 5 == 4
+    behaviours: list[Behaviour] = [_wishful("One"), _wishful("Two")] if wishful else _behaviours(setup)
+    wishers = {behaviour.name for behaviour in behaviours}
+    opener = Side.EXTERNAL if setup[1:2] == b"e" else Side.INTERNAL
+    machine = FlowMachine(behaviours, opener)
+    model = FlowModel(machine)
+    rest = iter(letters)
+    for at_s, byte in enumerate(rest):
+        letter = _LETTERS[byte % len(_LETTERS)] if chr(byte) not in _LETTERS else chr(byte)
+        if letter == "X":
+            wishers.add("shutdown")
+            model.perform(machine.end("shutdown"), {"shutdown"})
+            assert machine.over
+        else:
+            event = EVENTS[letter](at_s, opener) if letter in EVENTS else TimerFired(at_s, _timer(wishers, rest))
+            for behaviour in behaviours:
+                if isinstance(behaviour, _Wishful):
+                    behaviour.wishes = [WISHES[next(rest, 0) % len(WISHES)] for _ in range(next(rest, 0) % 4)]
+            model.see(event)
+            steps = machine.handle(event)
+            assert letter != "?" or not steps, "a timer that nobody knows does nothing"
+            model.perform(steps, wishers)
+        model.check(wishers)
+    return f"over by {machine.cause}" if machine.over else "not over"
+
+
+def _timer(wishers: set[str], rest: Iterator[int]) -> str:
+    names = sorted(wishers)
+    return f"{names[next(rest, 0) % len(names)]}/t"
+
+
+def _decoded(letters: bytes) -> Iterator[str]:
+    for byte in letters:
+        yield chr(byte) if chr(byte) in _LETTERS else _LETTERS[byte % len(_LETTERS)]
+
+
+@cache
+def _profiles() -> list[Profile]:
+    return available()
+
+
+def _behaviours(setup: bytes) -> list[Behaviour]:
+    """The behaviours of the profile that the first byte picks, with the settings of the third byte and on."""
+    profile = _profiles()[(setup[0] if setup else 0) % len(_profiles())]
+    settings: dict[str, dict[str, Any]] = {quirk.name: dict(quirk.settings) for quirk in profile.quirks}
+    places = [(quirk, key) for quirk in profile.quirks for key in settings_of(quirk.kind)]
+    for which, value in zip(setup[2::2], setup[3::2], strict=False):
+        quirk, key = places[which % len(places)]
+        settings[quirk.name][key] = _value(settings_of(quirk.kind)[key].metadata, value)
+    return [quirk.kind(**settings[quirk.name]) for quirk in profile.quirks]
+
+
+def _value(limits: Any, byte: int) -> Any:
+    if limits["choices"]:
+        return limits["choices"][byte % len(limits["choices"])]
+    low, high = int(limits["low"]), int(limits["high"])
+    return (low, high, low + byte % (high - low + 1))[byte % 3]
+
+
+class _Driven:
+    """The driver's side of a flow: its phases, its timers, and which events can come in which."""
+
+    def __init__(self, behaviours: list[Behaviour], opener: Side) -> None:
+        self.machine = FlowMachine(behaviours, opener)
+        self.model = FlowModel(self.machine)
+        self.wishers = {behaviour.name for behaviour in behaviours}
+        self.opener = opener
+        self.at_s = 0.0
+        self.asked = False
+        self.carrying = False
+        self.finished = False
+        self.watching = opener is _IN
+        self.timers: dict[str, float] = {}
+
+    def take(self, letter: str) -> None:
+        if self.finished or letter in _CONTROLLED_BY_DRIVER:
+            return
+        if letter == "X":
+            self.wishers.add("shutdown")
+            self.perform(None, self.machine.end("shutdown"), {"shutdown"})
+            assert self.finished
+        elif letter in ".,":
+            self.fire(first=letter == ".")
+        elif self.can_come(letter):
+            self.feed(EVENTS[letter](self.at_s, self.opener))
+
+    def can_come(self, letter: str) -> bool:
+        machine, model = self.machine, self.model
+        match letter:
+            case "Q":
+                return not self.asked
+            case "S" | "D":
+                return model.dialling
+            case "V":
+                return self.asked and not self.carrying and not machine.is_over(self.opener)
+            case "f" | "F":
+                side = _IN if letter == "f" else _OUT
+                return self.carrying and side not in model.fin_received | model.dead
+            case "r" | "t" | "R" | "U" | "T":
+                return self.carrying and not machine.is_over(_IN if letter in "rt" else _OUT)
+            case "m" | "n" | "o" | "p":
+                return self.watching
+            case _:
+                return True
+
+    def feed(self, event: Event) -> None:
+        self.asked = self.asked or isinstance(event, ConnectRequested)
+        if isinstance(event, DialSucceeded) and self.opener is _OUT:
+            self.watching = True
+        self.model.see(event)
+        self.perform(event, self.machine.handle(event), self.wishers)
+        self.carrying = self.carrying or isinstance(event, DialSucceeded)
+        assert self.finished or not self.asked or self.has_a_future(), "a flow that nobody can end"
+
+    def perform(self, event: Event | None, steps: list[Step], wishers: set[str]) -> None:
+        self.model.perform(steps, wishers)
+        self.model.check(self.wishers)
+        for action, because in steps:
+            self.check_values(action, event)
+            match action:
+                case StartTimer(key=key, after_s=after_s):
+                    self.timers[f"{because}/{key}"] = self.at_s + after_s
+                case SendRst(side=side) if side is _IN:
+                    self.watching = False
+        if self.machine.over:
+            self.finished = True
+            assert set(self.machine.endings) == self.model.up, "every side that was there has its ending"
+
+    @staticmethod
+    def check_values(action: Action, event: Event | None) -> None:
+        match action:
+            case StartTimer(key=key, after_s=after_s):
+                assert key
+                assert after_s >= 0
+                assert math.isfinite(after_s)
+            case SendProbes(idle_s=idle_s, interval_s=interval_s, count=count):
+                assert min(idle_s, interval_s, count) >= 1
+                assert max(idle_s, interval_s) <= 32_767, "more is no TCP_KEEPIDLE"
+                assert count <= 127
+            case LimitBuffer(size_bytes=size_bytes):
+                assert size_bytes > 0
+            case Deafen(at_most_s=at_most_s):
+                assert at_most_s > 0
+            case ReportLoss(count_bytes=count_bytes):
+                assert count_bytes > 0
+                assert count_bytes == getattr(event, "unacked_bytes", None)
+            case Refuse(failure=failure):
+                assert failure is _FAILURE
+            case Note(text=text):
+                assert text.isprintable()
+            case _:
+                pass
+
+    def has_a_future(self) -> bool:
+        """Whether the flow is dialling, has both its sides, or is about to have the last one ended."""
+        machine = self.machine
+        if self.model.dialling:
+            return True
+        left = [side for side in Side if not machine.is_over(side)]
+        return len(left) == 2 or bool(self.timers) or not machine.can_send(left[0])
+
+    def fire(self, *, first: bool) -> None:
+        if self.timers:
+            pick = min if first else max
+            key = pick(self.timers, key=lambda name: self.timers[name])
+            self.at_s = max(self.at_s, self.timers.pop(key))
+            self.feed(TimerFired(self.at_s, key))
+
+    def let_go(self) -> None:
+        """Everybody does what they must: the request comes, the destination answers, timers run out, peers finish."""
+        for letter in "QS":
+            self.take(letter)
+        while self.timers and not self.finished:
+            self.fire(first=True)
+        for letter in "fF":
+            self.take(letter)
+        while self.timers and not self.finished:
+            self.fire(first=True)
+        assert self.finished, (self.machine.endings, self.model.up)
+
+
+WISHES: tuple[Action, ...] = (
+    Dial(),
+    AbandonDial(),
+    Grant(),
+    Refuse(_FAILURE),
+    Note("x"),
+    StartTimer("t", 1.0),
+    *(SendFin(side) for side in Side),
+    *(SendRst(side) for side in Side),
+    *(SendRst(side, after_data=True) for side in Side),
+    *(Deafen(side, 1.0) for side in Side),
+    *(SendProbes(side, 1, 1, 1) for side in Side),
+    *(LimitBuffer(side, 1) for side in Side),
+)
+"""One of everything that a behaviour can ask for."""
+
+
+class _Wishful(Behaviour):
+    """Answers the next event with what `wishes` holds."""
+
+    def __init__(self) -> None:
+        self.wishes: list[Action] = []
+
+    def answer(self, event: Event) -> Actions:
+        now, self.wishes = self.wishes, []
+        return now
+
+
+@cache
+def _wishful_kind(name: str) -> Callable[[], _Wishful]:
+    kind: Any = type(name, (_Wishful,), {handler: lambda self, event: self.answer(event) for handler in HANDLERS})
+    made: Callable[[], _Wishful] = kind
+    return made
+
+
+def _wishful(name: str) -> _Wishful:
+    return _wishful_kind(name)()
