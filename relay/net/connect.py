@@ -92,7 +92,7 @@ class Connector:
 class Connecting:
     """One connection in the making, its name's resolution included."""
 
-    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_failed")
+    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_engine", "_failed")
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class Connecting:
         failed: Callable[[DialFailure], None],
     ) -> None:
         self._connector = connector
+        self._engine = engine
         self._destination = destination
         self._connected = connected
         self._failed = failed
@@ -112,7 +113,7 @@ class Connecting:
         if addresses is None:
             engine.spawn(self._look_up)
         else:
-            engine.call_soon(partial(self._start, addresses))
+            self._start(addresses)
 
     def abandon(self) -> None:
         """Give up; nobody is told."""
@@ -127,11 +128,14 @@ class Connecting:
         if self._abandoned:
             return
         if not addresses:
-            self._failed(DialFailure(FailureKind.NOT_RESOLVED, self._destination.host))
+            self._fail_soon(DialFailure(FailureKind.NOT_RESOLVED, self._destination.host))
         elif any(self._connector.is_own(target) for _, target in addresses):
-            self._failed(DialFailure(FailureKind.DENIED, f"{self._destination} is this relay itself"))
+            self._fail_soon(DialFailure(FailureKind.DENIED, f"{self._destination} is this relay itself"))
         else:
             self._dial = self._connector.dial(addresses, self._connected, self._failed)
+
+    def _fail_soon(self, failure: DialFailure) -> None:
+        self._engine.call_soon(lambda: None if self._abandoned else self._failed(failure))
 
 
 def _reached(target: Endpoint) -> _Ip | None:

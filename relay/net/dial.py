@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from relay.address import Endpoint
 from relay.events import DialFailure, FailureKind
 from relay.net.engine import Engine
+from relay.net.timers import Timer
 
 FAILURE_BY_ERRNO = {
     errno.ECONNREFUSED: FailureKind.REFUSED,
@@ -32,7 +34,14 @@ FAILURE_BY_ERRNO = {
     errno.ENOBUFS: FailureKind.EXHAUSTED,
     errno.ENOMEM: FailureKind.EXHAUSTED,
 }
-_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", -1)})
+_UNDER_WAY = frozenset(
+    {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", -1)}
+)
+
+# On loopback the handshake is over when connect returns, though it says "in progress": asked again, Linux says how it
+# ended, once, and the poll can be spared. Other systems would call that a second attempt.
+_ASKS_AGAIN = sys.platform == "linux"
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
 
 Address: TypeAlias = tuple[socket.AddressFamily, Endpoint]
 
@@ -57,18 +66,24 @@ class Dial:
         self._source = source
         self._connected = connected
         self._failed = failed
-        self._failure = DialFailure(FailureKind.NOT_RESOLVED, "no address")
+        self._failure: DialFailure | None = DialFailure(FailureKind.NOT_RESOLVED, "no address")
+        self._timer: Timer | None = None
         self.sock: socket.socket
-        self._timer = engine.call_later(timeout_s, lambda: self._time_out(timeout_s))
-        engine.call_soon(self._try_next)
+        if self._try_next():
+            engine.call_soon(self._report)
+        else:
+            self._timer = engine.call_later(timeout_s, lambda: self._time_out(timeout_s))
 
     def abandon(self) -> None:
         """Give up without a word to anyone."""
         self._addresses.clear()
-        self._timer.cancel()
+        self._failure = None
+        if self._timer is not None:
+            self._timer.cancel()
         self._drop_socket()
 
-    def _try_next(self) -> None:
+    def _try_next(self) -> bool:
+        """Try one address after the other; whether it is settled, be it by a connection or because none is left."""
         while self._addresses:
             family, target = self._addresses[0]
             try:
@@ -76,21 +91,22 @@ class Dial:
             except OSError as error:
                 status = error.errno or errno.EIO
             if status in _UNDER_WAY:
-                return
+                return False
             if status == 0:
-                self._succeed()
-                return
+                return True
             self._fail_one(status)
-        if self._timer.take() is not None:
-            self._failed(self._failure)
+        return True
 
     def _start(self, family: socket.AddressFamily, target: Endpoint) -> int:
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
-        self.sock.setblocking(False)
+        self.sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+        if not _NON_BLOCKING:
+            self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._source is not None:
             self.sock.bind((self._source, 0))
         status = self.sock.connect_ex((target.host, target.port))
+        if status == errno.EINPROGRESS and _ASKS_AGAIN:
+            status = self.sock.connect_ex((target.host, target.port))
         if status in _UNDER_WAY:
             self._engine.watch(self)
         return status
@@ -107,15 +123,20 @@ class Dial:
                 self._engine.rearm_write(self)
                 return
             self._engine.unwatch(self)
-            self._succeed()
+            self._report()
         else:
             self._fail_one(status)
-            self._try_next()
+            if self._try_next():
+                self._report()
 
-    def _succeed(self) -> None:
-        _, target = self._addresses[0]
-        self._timer.cancel()
-        self._connected(self.sock, target)
+    def _report(self) -> None:
+        """Tell how it ended, unless nobody wants to know any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._addresses:
+            self._connected(self.sock, self._addresses[0][1])
+        elif self._failure is not None:
+            self._failed(self._failure)
 
     def _fail_one(self, status: int) -> None:
         _, target = self._addresses.pop(0)
@@ -129,8 +150,7 @@ class Dial:
 
     def _drop_socket(self) -> None:
         if hasattr(self, "sock"):
-            self._engine.unwatch(self)
-            self.sock.close()
+            self._engine.unwatch_and_close(self)
             del self.sock
 
 

@@ -41,6 +41,7 @@ class Engine:
         self.rearm_write = self._readiness.rearm_write
         self.watch = self._readiness.watch
         self.unwatch = self._readiness.unwatch
+        self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False

@@ -69,6 +69,7 @@ class Leg:
     __slots__ = (
         "_ended",
         "_engine",
+        "_fin_received",
         "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
@@ -109,6 +110,7 @@ class Leg:
         self._undelivered_bytes = 0  # written when it had broken
         self._finish_pending = False
         self._fin_sent = False
+        self._fin_received = False
         self._winding_down = False
         self._wind_down_timer: Timer | None = None
         engine.watch(self)
@@ -160,7 +162,10 @@ class Leg:
             return self._break(error)
 
     def _at_end(self) -> int:
-        return BROKEN if self.broken else 0  # a write met the error and cleared it; what is left looks like a FIN
+        if self.broken:
+            return BROKEN  # a write met the error and cleared it; what is left looks like a FIN
+        self._fin_received = True
+        return 0
 
     def _break(self, error: OSError) -> int:
         self.broken = self.broken or error.errno or errno.ECONNRESET
@@ -174,6 +179,8 @@ class Leg:
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
+        if not data:
+            return
         sent = 0 if self.unsent or not self.writable or self.frozen else self._send(data)
         if sent < len(data):
             if self.broken:
@@ -212,7 +219,7 @@ class Leg:
             self.ask_tos()
 
     def finish(self) -> None:
-        """Send a FIN after everything written so far."""
+        """Send a FIN after everything written so far. If the peer has sent its own, that is the end of the leg."""
         if self.unsent or self.frozen:
             self._finish_pending = True
         else:
@@ -254,6 +261,11 @@ class Leg:
 
     def _shutdown(self) -> None:
         self._finish_pending = False
+        if self._fin_received:
+            self.close()  # sends the FIN as well
+            return
+        if self._fin_sent:
+            return
         try:
             self.sock.shutdown(socket.SHUT_WR)
             self._fin_sent = True
@@ -378,6 +390,5 @@ class Leg:
             self.owner, self.ask_tos = _NOBODY, None
             if self._wind_down_timer is not None:
                 self._wind_down_timer.cancel()  # it would keep the leg, and all that its owner holds, until it is due
-            self._engine.unwatch(self)
             self._drop_unsent()
-            self.sock.close()
+            self._engine.unwatch_and_close(self)

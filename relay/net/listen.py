@@ -38,6 +38,7 @@ def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket
         family, address = _resolved(bind)
         listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
     listener.setblocking(False)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     return listener
 
 

@@ -39,6 +39,9 @@ class Readiness(Protocol):
 
     def watch(self, watcher: Watcher) -> None: ...
     def unwatch(self, watcher: Watcher) -> None: ...
+    def unwatch_and_close(self, watcher: Watcher) -> None:
+        """End the watching and the socket, in whichever order costs least; harmless when repeated."""
+
     def rearm_read(self, watcher: Watcher) -> None: ...
     def rearm_write(self, watcher: Watcher) -> None: ...
     async def wait(self) -> None:
@@ -77,6 +80,13 @@ class EpollReadiness:
         if 0 <= descriptor < len(self._watchers) and self._watchers[descriptor] is watcher:
             self._watchers[descriptor] = None
             self._epoll.unregister(descriptor)
+
+    def unwatch_and_close(self, watcher: Watcher) -> None:
+        # The kernel takes a closed socket out of the epoll by itself, and so saves the call.
+        descriptor = watcher.sock.fileno()
+        if 0 <= descriptor < len(self._watchers) and self._watchers[descriptor] is watcher:
+            self._watchers[descriptor] = None
+        watcher.sock.close()
 
     def rearm_read(self, watcher: Watcher) -> None:
         pass
@@ -129,6 +139,10 @@ class TaskReadiness:
         for scope in self._scopes.pop(watcher, ()):
             scope.cancel()
         anyio.notify_closing(watcher.sock)
+
+    def unwatch_and_close(self, watcher: Watcher) -> None:
+        self.unwatch(watcher)
+        watcher.sock.close()
 
     def rearm_read(self, watcher: Watcher) -> None:
         self._arm(watcher, anyio.wait_readable, False)

@@ -105,7 +105,7 @@ class TcpInfoWatch:
         self._slot = slot
         self._sock = sock
         self._arrived = arrived
-        self._last = counters_of(tcp_info(sock))
+        self._last = b""  # nothing, before the first look: a connection that is over by then costs no system call
         self._silent_looks = 0
         slot.lively.add(self)
 
@@ -116,6 +116,9 @@ class TcpInfoWatch:
     def look(self) -> None:
         try:
             info = tcp_info(self._sock)
+            if not self._last:
+                self._last = counters_of(info)
+                return
             if info[_SEGS_OUT_AT:_NOTSENT_AT] == self._last[_KEPT_SEGS_AT : _KEPT_SEGS_AT + 8]:
                 self._note_silence()
                 return
@@ -169,11 +172,10 @@ class TcpInfoProvider:
         self._timer: Timer | None = None
 
     def attach(self, sock: socket.socket, arrived: Callable[[], None]) -> TcpInfoWatch | None:
-        self._next_slot = (self._next_slot + 1) % _SLOTS
-        try:
-            watch = TcpInfoWatch(self._slots[self._next_slot], sock, arrived)
-        except OSError:
+        if sock.fileno() < 0:
             return None
+        self._next_slot = (self._next_slot + 1) % _SLOTS
+        watch = TcpInfoWatch(self._slots[self._next_slot], sock, arrived)
         if self._timer is None:
             self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)
         return watch

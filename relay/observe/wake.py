@@ -12,6 +12,10 @@ the others is an exception of its own, up to `MAX_EXCEPTIONS`. They change the p
 once, but at most every 20 ms. An offence that such a flow commits before that is withheld, and seen when it is
 retransmitted.
 
+Where several processes serve on the same ports, each is shown the packets of all. A connection of another's is unknown
+here, so its offences come to nothing; but it is no exception either, and if its SYN was marked, each of its segments
+wakes us for nothing. Measured, Linux 6.18: 15 % of a core at 800 MB/s.
+
 RFC 793 checks a reset before precedence, so an RST is never taken for an offence.
 
 Linux 6.18, measured: a socket bound to ETH_P_IP is never shown outgoing packets, so that a packet on loopback comes

@@ -108,7 +108,7 @@ class Socks5Handshake(BufferedHandshake):
 
 def _host(kind: int, raw: bytes) -> str:
     if kind != _NAME:
-        return str(ipaddress.ip_address(raw))
+        return ".".join(map(str, raw)) if kind == _IPV4 else str(ipaddress.ip_address(raw))
     try:
         return read_host(raw)
     except ValueError as error:
@@ -124,7 +124,8 @@ def _refused(why: str, code: int = _GENERAL_FAILURE) -> ProtocolError:
 
 
 def _reply(code: int, bound: Endpoint | None = None) -> bytes:
-    if bound is None or bound.ip is None:
+    ip = bound.ip if bound is not None else None
+    if bound is None or ip is None:
         return bytes((5, code, 0, _IPV4)) + bytes(6)
-    kind = _IPV4 if bound.ip.version == 4 else _IPV6
-    return bytes((5, code, 0, kind)) + bound.ip.packed + bound.port.to_bytes(2)
+    kind = _IPV4 if ip.version == 4 else _IPV6
+    return bytes((5, code, 0, kind)) + ip.packed + bound.port.to_bytes(2)

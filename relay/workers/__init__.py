@@ -43,8 +43,8 @@ DEATHS_WITHIN_S = 60.0
 _STOP_S = 5.0  # for workers to reset their flows and say so
 
 
-def check_workers(count: int) -> None:
-    """Insist that so many processes can serve here.
+def check_workers(count: int, config: RelayConfig) -> None:
+    """Insist that so many processes can serve this here.
 
     Raises:
         ConfigError: nobody wants so many, or so few.
@@ -56,6 +56,11 @@ def check_workers(count: int) -> None:
         raise Unsupported(
             f"--workers: this system does not spread connections over {count} listeners",
             hint="leave --workers out, or use relay on Linux",
+        )
+    if config.max_flows is not None and config.max_flows < count:
+        raise ConfigError(
+            f"--workers: {count} of them cannot share {config.max_flows} flows",
+            hint="raise --max-flows or start fewer",
         )
 
 
@@ -151,7 +156,11 @@ class Workers:
 
     def _spawn(self, number: int, first_flow: int) -> WorkerProcess:
         share = Share(first_flow=first_flow, of=self.count)
-        return WorkerProcess(number, Start(self.config, share, self.log.clock, self._tell), self._backend)
+        config = self.config
+        if config.max_flows is not None:
+            part, rest = divmod(config.max_flows, self.count)
+            config = replace(config, max_flows=part + (number <= rest))
+        return WorkerProcess(number, Start(config, share, self.log.clock, self._tell), self._backend)
 
     async def _replace(self, dead: WorkerProcess, status: str) -> WorkerProcess:
         now_s = time.monotonic()

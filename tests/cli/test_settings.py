@@ -47,6 +47,7 @@ WRONG_OPTIONS = {
     "--workers 0": ("--workers & 0 is out of range", "1 to 64"),
     "--workers -1": ("--workers & -1 is out of range", "1 to 64"),
     "--workers 1000": ("--workers & 1000 is out of range", "1 to 64"),
+    "--workers 3 --max-flows 2": ("--workers & 3 of them & 2 flows", "--max-flows"),
     "--workers x": ("--workers & integer", "relay serve --help"),
     "--observer sock-dig": ("--observer & 'sock-dig'", "did you mean 'sock-diag'? & none"),
     "--handshake-timeout soon": ("--handshake-timeout", "relay serve --help"),

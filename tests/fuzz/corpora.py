@@ -37,5 +37,5 @@ def keep(target: Target, found: Iterable[bytes]) -> list[Path]:
 
 def _name(outcome: str) -> str:
     """An outcome as a file name: without what the input itself said, and without numbers, which are many."""
-    plain = re.sub(r"""b?'[^']*'|b?"[^"]*"|[0-9]{3,}""", "", outcome.lower())
+    plain = re.sub(r"""b?'[^']*'|b?"[^"]*"|\b(0x[0-9a-f]+|[0-9]+)\b""", "", outcome.lower())
     return "-".join(re.findall("[a-z0-9]+", plain))[:64].rstrip("-")

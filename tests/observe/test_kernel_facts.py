@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -156,3 +159,42 @@ def test_the_shape_of_tcp_info(host: EpollHost, connect: Connect) -> None:
     assert struct.unpack_from("=Q", info, 128) == (5,)  # bytes_received
     assert struct.unpack_from("=II", info, 152) == (1, 1)  # data_segs_in, data_segs_out
     assert struct.unpack_from("=I", info, 232)[0] > 0  # rcv_wnd
+
+
+def test_a_second_connect_tells_how_the_first_has_ended_on_loopback_and_a_poll_can_be_spared() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sock:
+        sock.setblocking(False)
+        assert sock.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+        assert sock.connect_ex(listener.getsockname()) == 0
+        nobody = listener.getsockname()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        assert [sock.connect_ex(nobody) for _ in range(2)] == [errno.EINPROGRESS, errno.ECONNREFUSED]
+
+
+def test_a_second_connect_tells_of_one_that_is_under_way_still() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        clients = [socket.socket() for _ in range(3)]  # more than such a backlog takes: the last SYN is not answered
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        assert clients[-1].connect_ex(listener.getsockname()) == errno.EALREADY
+        for client in clients:
+            client.close()
+
+
+def test_what_is_accepted_inherits_no_delay_from_its_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_closed_socket_leaves_its_epoll_by_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.closing(select.epoll()) as epoll:
+        client = socket.create_connection(listener.getsockname())
+        with listener.accept()[0] as accepted:
+            epoll.register(client.fileno(), select.EPOLLIN | select.EPOLLET)
+            client.close()
+            accepted.send(b"for nobody")
+            assert epoll.poll(0) == []

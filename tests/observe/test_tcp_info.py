@@ -232,6 +232,7 @@ def test_a_watch_closed_by_its_first_probe_reports_no_second(
         watch.close()
 
     watch = provider.attach(accepted, arrived)
+    host.run_for(SWEEP_S + 0.1)  # the first look, which the others are compared with
     before = counters_of(tcp_info(accepted))
     probe_every_second(client)
     with contextlib.closing(EpollHost()) as elsewhere:  # so that nobody looks meanwhile

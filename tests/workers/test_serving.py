@@ -85,6 +85,7 @@ def test_every_port_is_served_by_every_worker(backend: str, tmp_path: Path) -> N
                 with connect_by_port(proxy, "guest.test", origin.port) as sock:
                     sock.sendall(b"x")
                     assert read_exactly(sock, 1) == b"x"
+            served.wait_for_count("flow-opened", 3 * 16)
             landed = {(event["via"], event["flow"] % 2) for event in served.events() if event["event"] == "flow-opened"}
             assert landed == {(via, part) for via in ("socks5", "forward", "inbound") for part in (0, 1)}
 

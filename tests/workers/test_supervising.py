@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections import Counter
 
 import anyio
 import anyio.to_thread
@@ -15,6 +16,7 @@ import relay.workers
 from relay.config import configure
 from relay.eventlog import EventLog, Record
 from relay.workers import open_workers
+from support.clients import crowd
 from support.origins import Origin, echo, read_exactly
 from support.workers import processes, wait_until_gone
 
@@ -37,6 +39,25 @@ async def test_workers_tell_nothing_of_flows_if_nobody_wants_to_know(backend: st
             await workers.drain(10)
     told = {record.event for record in records}
     assert told == {"relay-started", "worker-started", "relay-draining", "relay-stopped"}
+
+
+async def test_workers_share_the_limit_of_flows(backend: str) -> None:
+    log, reasons, all_refused = EventLog(), Counter[str](), anyio.Event()
+
+    def note(record: Record) -> None:
+        if record.event == "flow-refused":
+            reasons[record.fields["reason"].partition(" are open")[0]] += 1
+            if reasons.total() == 64 - 5:
+                all_refused.set()
+
+    log.subscribe(note)
+    config = configure(listen="127.0.0.1:0", max_flows=5, handshake_timeout_s=60)
+    async with open_workers(config, log, count=2, backend=backend) as workers:
+        assert workers.address is not None
+        with crowd(workers.address.port, 64), anyio.fail_after(20):  # they say nothing, and count all the same
+            await all_refused.wait()
+    assert reasons.keys() == {"3 flows", "2 flows"}
+    assert reasons.total() == 64 - 5
 
 
 async def test_a_worker_that_hangs_is_killed_in_the_end(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,9 @@ from relay.profiles._settings import settings_of
 _ADDRESS_TOKENS = (b"127.0.0.1", b"[::1]", b"[fe80::1%eth0]", b"a.test", b":", b"0", b"65535", b"9" * 5000, b"\xff")
 
 
+_SECONDS = {"h": "handshake_timeout_s", "c": "connect_timeout_s", "d": "drain_timeout_s", "i": "idle_timeout_s"}
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
@@ -84,16 +87,19 @@ def fuzz_options(data: bytes) -> str:
                 given["profile"] = value
             case "O":
                 given["allow_open"] = True
-            case "h" | "c" | "d" | "t":
+            case "h" | "c" | "d" | "i" | "t":
                 with contextlib.suppress(ValueError):  # typer's to say
-                    names = {"h": "handshake_timeout_s", "c": "connect_timeout_s", "d": "drain_timeout_s"}
-                    given[names.get(name, "time_scale")] = float(value)
+                    given[_SECONDS.get(name, "time_scale")] = float(value)
+            case "m" if re.fullmatch("-?[0-9]{1,9}", value):
+                given["max_flows"] = int(value)
     told: list[str] = []
     with _refusal(told):
         config = configure(**given)
         assert config.listen is not None or config.forwards or config.inbound
         for endpoint in (config.listen, *(spec.bind for spec in (*config.forwards, *config.inbound))):
             assert endpoint is None or endpoint.is_loopback or config.auth or given.get("allow_open")
+        assert config.max_flows is None or config.max_flows > 0
+        assert config.idle_timeout_s is None or 0 < config.idle_timeout_s <= 86_400
         if config.auth is not None:
             assert 0 < len(os.fsencode(config.auth.username)) < 256
             assert 0 < len(os.fsencode(config.auth.password)) < 256
@@ -221,6 +227,7 @@ def fuzz_marker(data: bytes) -> str:
     except ValueError as error:
         return str(error)
     assert read_markers(_Item([mark for mark in marks for _ in "12"])) == wanted, "said twice, nothing changes"  # type: ignore[arg-type]
+    assert all(len(mark.args) + ("profile" in mark.kwargs) <= 1 for _, mark in marks), "one of two profiles was taken"
     innermost = [mark for place, mark in marks if place == marks[0][0]]
     if any(mark.args or "profile" in mark.kwargs for mark in innermost):
         behaviours = {name for name, value in wanted.keywords.items() if isinstance(value, dict)}
