@@ -38,12 +38,6 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "127.0.0.1:5 did not get as far as a request: no request within 10 s",
         ),
     ],
-    "flow-refused": [
-        (
-            {"client": "127.0.0.1:5", "reason": "2 flows are open, as many as --max-flows allows"},
-            "127.0.0.1:5 is refused: 2 flows are open, as many as --max-flows allows",
-        ),
-    ],
     "flow-opened": [
         (
             {"via": "socks5", "client": "127.0.0.1:5", "destination": "a.test:80"},

@@ -1,7 +1,8 @@
 """Listening sockets: accepting in bursts, and coping when descriptors run out.
 
 When the process or the host has no descriptor left, accept fails for a connection that stays in the backlog. The
-listener then rests, says so, and tries again; the kernel keeps the callers waiting meanwhile.
+listener then rests, says so, and tries again; the kernel keeps the callers waiting meanwhile. It has resumed when none
+of them waits any more: one descriptor that comes free, for a moment perhaps, ends no want.
 
 Several processes may share an address (SO_REUSEPORT): the kernel then gives each connection to one of their listeners,
 by a hash of both addresses and ports. That would let in a stranger of the same user's as well, so whoever starts such
@@ -143,6 +144,9 @@ class Listener:
             try:
                 connection, _ = self.sock.accept()
             except (BlockingIOError, InterruptedError):
+                if self._at_rest:
+                    self._at_rest = False
+                    self._resumed()
                 self._engine.rearm_read(self)
                 return
             except OSError as error:
@@ -150,9 +154,6 @@ class Listener:
                     self._rest(error)
                     return
                 continue  # that caller is gone already (ECONNABORTED); the next one may not be
-            if self._at_rest:
-                self._at_rest = False
-                self._resumed()
             connection.setblocking(False)
             self._accepted(connection)
         self._engine.call_soon(self._accept_burst)

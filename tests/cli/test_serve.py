@@ -134,6 +134,7 @@ def test_settings_from_the_environment_do_what_the_options_do(backend: str, tmp_
             RELAY_RESOLVE=f"guest.test:{origin.port}:127.0.0.1",
             RELAY_SOURCE=source,
             RELAY_HANDSHAKE_TIMEOUT="0.25",
+            RELAY_MAX_FLOWS="1",
             RELAY_DRAIN_TIMEOUT="7",
             RELAY_QUIET="1",
         ) as served,
@@ -142,7 +143,10 @@ def test_settings_from_the_environment_do_what_the_options_do(backend: str, tmp_
         with connect_by_port(served.port, "guest.test", origin.port) as sock:
             assert read_to_end(sock) == b""
         assert seen == [source]
+        served.wait_for("flow-ended")
         with socket.create_connection(("127.0.0.1", served.port), timeout=10) as silent:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10):
+                served.wait_for("flow-refused")
             assert read_to_end(silent) == b""
         assert served.wait_for("handshake-failed")["reason"] == "no request within 0.25 s"
         served.process.send_signal(signal.SIGTERM)

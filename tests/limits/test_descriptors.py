@@ -41,4 +41,3 @@ def test_flows_go_on_while_callers_wait_for_descriptors(backend: str, tmp_path: 
             assert clients.do("end") == {"whole": _FLOWS}
 
         Steady(served, port).check(run_out)
-        assert served.count("flow-ended", because="internal-peer") == served.count("flow-ended")

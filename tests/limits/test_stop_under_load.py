@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_flows_that_end_within_their_time_lose_nothing(backend: str, tmp_path: P
         assert served.wait_for("relay-draining")["flows"] == _FLOWS
         with pytest.raises(ConnectionRefusedError):
             connect_by_port(served.port, "127.0.0.1", port)
+        with pytest.raises(subprocess.TimeoutExpired):
+            served.process.wait(0.5)  # bytes pass meanwhile
         assert clients.do("end") == {"whole": _FLOWS}
         assert served.process.wait(10) == 0
         assert served.count("flow-ended", because="internal-peer") == _FLOWS

@@ -104,8 +104,12 @@ class Connection:
 
     def send(self, data: bytes) -> int:
         count = 0
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # whoever reads next will hear of it
+        try:
             count = self.sock.send(data)
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.end = "rst"  # reading would not tell any more
         self.sent_bytes += count
         return count
 
@@ -114,7 +118,8 @@ class Connection:
         data = b""
         try:
             data = self.sock.recv(65536)
-            self.end = None if data else "fin"
+            if not data:
+                self.end = self.end or "fin"
         except BlockingIOError:
             pass
         except OSError:
