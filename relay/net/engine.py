@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 
 from relay.net.pipe import PipePool
 from relay.net.readiness import open_readiness
+from relay.net.spin import Spin
 from relay.net.timers import Timer, Timers
 from relay.net.waker import open_waker
 
@@ -43,6 +44,7 @@ class Engine:
         self.unwatch = self._readiness.unwatch
         self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
+        self._spin = Spin()
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False
         self.on_fault = on_fault
@@ -85,15 +87,21 @@ class Engine:
 
     def _turn(self) -> None:
         self._in_turn = True
-        self._readiness.deliver()
-        for _ in range(len(self._deferred)):
-            self._call(self._deferred.popleft())
-        for callback in self._timers.due(time.monotonic()):
-            self._call(callback)
+        if self._step() and self._readiness.descriptor is not None:
+            self._spin.run(self._step)
         self._in_turn = False
         if self._deferred:
             self._waker.soon()
         self._await_timer()
+
+    def _step(self) -> bool:
+        """Do what there is to do; whether that was anything."""
+        found = self._readiness.deliver()
+        for _ in range(len(self._deferred)):
+            self._call(self._deferred.popleft())
+        for callback in self._timers.due(time.monotonic()):
+            self._call(callback)
+        return found > 0
 
     def _await_timer(self) -> None:
         due_s = self._timers.next_due_s

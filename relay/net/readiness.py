@@ -47,8 +47,11 @@ class Readiness(Protocol):
     async def wait(self) -> None:
         """Until something may be ready."""
 
-    def deliver(self) -> None:
-        """Tell the watchers of what is ready. One that raises does not keep the others from hearing of theirs."""
+    def deliver(self) -> int:
+        """Tell the watchers of what is ready, and return how much that was.
+
+        One that raises does not keep the others from hearing of theirs.
+        """
 
     def close(self) -> None:
         """Stop watching, and close what was watched."""
@@ -97,8 +100,9 @@ class EpollReadiness:
     async def wait(self) -> None:
         await anyio.wait_readable(self._epoll.fileno())
 
-    def deliver(self) -> None:
-        for descriptor, mask in self._epoll.poll(0, _MAX_EVENTS):
+    def deliver(self) -> int:
+        events = self._epoll.poll(0, _MAX_EVENTS)
+        for descriptor, mask in events:
             watcher = self._watchers[descriptor]  # an earlier event of this round may have ended it
             if watcher is None:
                 continue
@@ -108,6 +112,7 @@ class EpollReadiness:
                 )
             except Exception as fault:
                 self._on_fault(fault)
+        return len(events)
 
     def close(self) -> None:
         for watcher in self._watchers:
@@ -153,7 +158,7 @@ class TaskReadiness:
     async def wait(self) -> None:
         await self._wake.wait()
 
-    def deliver(self) -> None:
+    def deliver(self) -> int:
         ready, self._ready = self._ready, []
         if self._wake.is_set():
             self._wake = anyio.Event()
@@ -163,6 +168,7 @@ class TaskReadiness:
                     watcher.on_ready(not for_writing, for_writing, False)
                 except Exception as fault:
                     self._on_fault(fault)
+        return len(ready)
 
     def close(self) -> None:
         for watcher in list(self._scopes):
