@@ -7,6 +7,7 @@ it is not installed with it, and there is none for Windows.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -39,6 +40,16 @@ def choose_backend(name: str, *, where: str = "backend") -> Backend:
     if find_spec("uvloop") is None:
         raise Unsupported(f"{where}: uvloop is not installed", hint="pip install 'vmnat-relay[uvloop]'")
     return Backend("asyncio", {"use_uvloop": True})
+
+
+def spare_collector() -> None:
+    """Have the cyclic garbage collector pass seldom, in a process that does nothing but relay.
+
+    A flow is given back by reference counts when it is over. What the collector would find are the flows that are
+    open, over and over: it took 5 % of the CPU time of many short connections.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def running_backend() -> str:

@@ -20,7 +20,7 @@ import typer
 
 from relay import report
 from relay.address import Endpoint
-from relay.backend import choose_backend
+from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
@@ -214,6 +214,7 @@ def serve(
                 return open_relay(config, log)
             return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
 
+        spare_collector()
         anyio.run(_serve, open_, log, port_file, quiet, backend=library, backend_options=library_options)
 
 

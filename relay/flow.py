@@ -71,6 +71,8 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
 )
 
 
+_ALIVE = _PRESENT | _DEAD
+_OPEN = _PRESENT | _FIN_SENT | _DEAD
 _NO_ENDINGS: Mapping[Side, Ending] = MappingProxyType({})
 
 
@@ -130,7 +132,8 @@ class FlowMachine:
                     steps.append(Step(action, name))
             except Exception as fault:
                 raise BehaviourError(name, event, fault) from fault
-        steps = self._possible(_merged(steps))
+        if steps:
+            steps = self._possible(_merged(steps) if len(steps) > 1 else steps)
         opener_ended = self.is_over(self.opener) and not opener_was_over
         if self._dialling and opener_ended and not isinstance(event, OpenerVanished):
             # Whoever ended it: nobody is left to end what the dial may still bring, so the behaviours must hear of it.
@@ -146,12 +149,13 @@ class FlowMachine:
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
-        bits = self._bits_of(side)
-        return not bits & _PRESENT or bool(bits & _DEAD) or bits & _FINISHED == _FINISHED
+        bits = self._opener_bits if side is self.opener else self._target_bits
+        return bits & _ALIVE != _PRESENT or bits & _FINISHED == _FINISHED
 
     def can_send(self, side: Side) -> bool:
         """Whether bytes for this side can still be delivered."""
-        return self._bits_of(side) & (_PRESENT | _FIN_SENT | _DEAD) == _PRESENT
+        bits = self._opener_bits if side is self.opener else self._target_bits
+        return bits & _OPEN == _PRESENT
 
     @property
     def answered(self) -> bool:
@@ -200,9 +204,6 @@ class FlowMachine:
             self._opener_bits |= bit
         else:
             self._target_bits |= bit
-
-    def _bits_of(self, side: Side) -> int:
-        return self._opener_bits if side is self.opener else self._target_bits
 
     def _possible(self, steps: list[Step]) -> list[Step]:
         return [step for step in steps if self._apply(step)]

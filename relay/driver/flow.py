@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 LINGER_S = 60.0
 """How long a side that was sent a FIN has for its own, once the other side is over; Linux keeps FIN_WAIT2 as long."""
 
+_SIDES = tuple(Side)  # going through an enum itself costs a generator
+
 _Args = ParamSpec("_Args")
 
 
@@ -144,7 +146,7 @@ class Flow:
             self._request()
         else:
             limit_s = self._driver.limits.handshake_timeout_s
-            self._start_timer("handshake", limit_s, partial(self._turn_away, f"no request within {limit_s:g} s"))
+            self._start_timer("handshake", limit_s, partial(self._lose_patience, limit_s))
 
     @_guarded
     def inherit(self, leg: Leg) -> None:
@@ -185,6 +187,9 @@ class Flow:
             self._turn_away(reason)
         elif self._conversation.request is not None:
             self._request()
+
+    def _lose_patience(self, limit_s: float) -> None:
+        self._turn_away(f"no request within {limit_s:g} s")
 
     def _turn_away(self, reason: str) -> None:
         self._journal.write("handshake-failed", client=self._client(), reason=reason)
@@ -356,6 +361,10 @@ class Flow:
                     self._journal.write("note", text=text, because=because)
                 case _:
                     self._perform_on_leg(action, because)
+        if self._machine.endings:
+            self._follow_endings()
+
+    def _follow_endings(self) -> None:
         self._drop_what_cannot_go()
         if self._machine.over:
             self._finish()
@@ -389,7 +398,7 @@ class Flow:
 
     def _drop_what_cannot_go(self) -> None:
         if self._carrier is not None:
-            for side in Side:
+            for side in _SIDES:
                 if not self._machine.can_send(side):
                     self._carrier.stop_sending_to(side)
 
@@ -427,7 +436,7 @@ class Flow:
             self._facts = None
         self._abandon_dial()
         self._legs.wind_down(self._machine.endings)
-        if asked or self._machine.endings:
+        if (asked or self._machine.endings) and self._journal.wanted:
             moved = {side: self._carrier.moved_bytes(side) for side in Side} if self._carrier is not None else {}
             self._journal.write_ending(
                 self._machine, because or self._machine.cause, str(self._conversation.request), moved, self.now_s()

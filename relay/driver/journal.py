@@ -55,6 +55,8 @@ class Journal:
 
     def write_event(self, event: Event) -> None:
         """Record an event that comes from a peer."""
+        if not self._log.wanted:
+            return
         match event:
             case FinReceived(side=side):
                 self.write("fin-received", side=side.value)
@@ -85,8 +87,6 @@ class Journal:
         self, machine: FlowMachine, because: str, destination: str, moved: dict[Side, int], now_s: float
     ) -> None:
         """Record how it all ended."""
-        if not self.wanted:
-            return
         fields: dict[str, Any] = {}
         for side in Side:
             ending = machine.endings.get(side)

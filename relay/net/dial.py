@@ -109,6 +109,7 @@ class Dial:
             status = self.sock.connect_ex((target.host, target.port))
         if status in _UNDER_WAY:
             self._engine.watch(self)
+            self._engine.rearm_write(self)
         return status
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:

@@ -1,7 +1,8 @@
 """Who tells us that a socket is ready: one epoll for all of them, or a task for each wait.
 
-Both give edges. A watcher is told once when its socket becomes readable or writable, remembers it, and asks again with
-`rearm_read` or `rearm_write` after the kernel said "would block". Epoll needs no asking (EPOLLET); a task does.
+Both give edges. A watcher is told once when its socket becomes readable, remembers it, and asks again with `rearm_read`
+after the kernel said "would block"; likewise with `rearm_write`, but there from the first time on: a fresh connection
+takes bytes, and most never hear that they can be written. Epoll needs no asking again (EPOLLET); a task does.
 
     epoll   one descriptor, awaited through anyio, stands for every socket: no task and no allocation per flow
     tasks   where there is no epoll (macOS, Windows): one wait_readable or wait_writable at a time for each rearmed edge
@@ -65,7 +66,9 @@ class EpollReadiness:
         self._epoll = select.epoll()
         self.descriptor: int | None = self._epoll.fileno()
         self._watchers: list[Watcher | None] = []  # by descriptor: a quarter of a dictionary's memory
-        self._edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+        self._writers: set[int] = set()  # the descriptors that have asked to hear when they can be written
+        self._read_edges = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+        self._all_edges = self._read_edges | select.EPOLLOUT
         self._read_mask = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         self._write_mask = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
         self._end_mask = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -75,27 +78,27 @@ class EpollReadiness:
         if descriptor >= len(self._watchers):
             self._watchers += [None] * (descriptor + 1 - len(self._watchers))
         self._watchers[descriptor] = watcher
-        self._epoll.register(descriptor, self._edges)
+        self._epoll.register(descriptor, self._read_edges)
 
     def unwatch(self, watcher: Watcher) -> None:
         # Before the socket is closed: a closed descriptor's number may be another socket's already.
         descriptor = watcher.sock.fileno()
-        if 0 <= descriptor < len(self._watchers) and self._watchers[descriptor] is watcher:
-            self._watchers[descriptor] = None
+        if self._forget(descriptor, watcher):
             self._epoll.unregister(descriptor)
 
     def unwatch_and_close(self, watcher: Watcher) -> None:
         # The kernel takes a closed socket out of the epoll by itself, and so saves the call.
-        descriptor = watcher.sock.fileno()
-        if 0 <= descriptor < len(self._watchers) and self._watchers[descriptor] is watcher:
-            self._watchers[descriptor] = None
+        self._forget(watcher.sock.fileno(), watcher)
         watcher.sock.close()
 
     def rearm_read(self, watcher: Watcher) -> None:
         pass
 
     def rearm_write(self, watcher: Watcher) -> None:
-        pass
+        descriptor = watcher.sock.fileno()
+        if descriptor not in self._writers and self._is_watched(descriptor, watcher):
+            self._writers.add(descriptor)
+            self._epoll.modify(descriptor, self._all_edges)
 
     async def wait(self) -> None:
         await anyio.wait_readable(self._epoll.fileno())
@@ -121,6 +124,16 @@ class EpollReadiness:
         self._watchers.clear()
         self._epoll.close()
 
+    def _is_watched(self, descriptor: int, watcher: Watcher) -> bool:
+        return 0 <= descriptor < len(self._watchers) and self._watchers[descriptor] is watcher
+
+    def _forget(self, descriptor: int, watcher: Watcher) -> bool:
+        was_watched = self._is_watched(descriptor, watcher)
+        if was_watched:
+            self._watchers[descriptor] = None
+            self._writers.discard(descriptor)
+        return was_watched
+
 
 class TaskReadiness:
     """A short-lived task for each edge that is waited for."""
@@ -138,7 +151,6 @@ class TaskReadiness:
     def watch(self, watcher: Watcher) -> None:
         self._scopes[watcher] = set()
         self.rearm_read(watcher)
-        self.rearm_write(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
         for scope in self._scopes.pop(watcher, ()):

@@ -11,7 +11,7 @@ import sys
 
 import anyio
 
-from relay.backend import choose_backend
+from relay.backend import choose_backend, spare_collector
 from relay.errors import ConfigError, RelayBug, Unsupported
 from relay.eventlog import EventLog
 from relay.server import Relay, open_relay
@@ -22,6 +22,7 @@ def main(descriptor: int, backend: str) -> None:
     """Serve until the parent closes its end."""
     channel = Channel(socket.socket(fileno=descriptor))
     library, library_options = choose_backend(backend)
+    spare_collector()
     try:
         anyio.run(_work, channel, backend=library, backend_options=library_options)
     except (ConfigError, Unsupported) as error:

@@ -152,7 +152,9 @@ async def does_not_read_a_socket_that_asking_has_closed(bench: Bench) -> None:
 
 
 async def a_closed_leg_calls_nobody(bench: Bench) -> None:
+    bench.peer.sendall(b"x")
     await bench.until(lambda: bench.owner.calls)
+    assert await bench.receive() == b"x"
     bench.leg.close()
     calls = bench.owner.calls
     assert read_until_over(bench.peer) == (b"", "fin")

@@ -56,7 +56,8 @@ class Host:
                 self.readiness.deliver()
 
     async def settle(self, watched: Watched) -> None:
-        """Have it told that it can be written, and forget that."""
+        """Have it told that it can be written, and forget that: what came before has been told by then, too."""
+        self.readiness.rearm_write(watched)
         await self.until(lambda: "write" in watched.told)
         watched.told.clear()
 
@@ -80,8 +81,18 @@ kinds = pytest.mark.parametrize("kind", ["epoll", "tasks"])
 async def test_a_fresh_connection_can_be_written_and_not_read(kind: str) -> None:
     async with open_host(kind) as host:
         watched, _ = host.watch()
+        host.readiness.rearm_write(watched)
         await host.until(lambda: watched.told)
         assert watched.told == ["write"]
+
+
+@kinds
+async def test_that_it_can_be_written_is_told_only_to_one_who_asks(kind: str) -> None:
+    async with open_host(kind) as host:
+        silent, _ = host.watch()
+        watched, _ = host.watch()
+        await host.settle(watched)
+        assert silent.told == []
 
 
 @kinds
