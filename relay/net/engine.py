@@ -26,6 +26,8 @@ from relay.net.waker import open_waker
 
 BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
 
+_TURN_S = 2e-3  # of work that was put off, a bulk flow's for the most part, before the host's other tasks go on
+
 
 class Engine:
     """Readiness, timers and deferred calls of one relay, on whichever async library runs it."""
@@ -44,7 +46,7 @@ class Engine:
         self.unwatch = self._readiness.unwatch
         self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
-        self._spin = Spin()
+        self.spin = Spin()
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False
         self.on_fault = on_fault
@@ -87,8 +89,13 @@ class Engine:
 
     def _turn(self) -> None:
         self._in_turn = True
-        if self._step() and self._readiness.descriptor is not None:
-            self._spin.run(self._step)
+        found = self._step()
+        if self._deferred:
+            until_s = time.monotonic() + _TURN_S
+            while self._deferred and time.monotonic() < until_s:
+                self._step()
+        elif found and self._readiness.descriptor is not None:
+            self.spin.run(self._step)
         self._in_turn = False
         if self._deferred:
             self._waker.soon()

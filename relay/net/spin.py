@@ -4,6 +4,9 @@ What answers a segment often comes sooner than a sleeping CPU wakes: on a virtua
 more than the relay's whole work on a small message. So after a turn that found something ready the engine goes on
 looking for `SPIN_S`. If nothing comes, it does so only at every second such turn, then at every fourth, and so on up to
 every 64th: a flow that says something now and then costs next to nothing, a dense exchange is never slept through.
+
+Bulk is the other way round. While the relay sleeps more of it comes, and is then moved in fewer steps: looking again at
+once took 40 % more CPU time for each byte, and moved none of them sooner.
 """
 
 from __future__ import annotations
@@ -22,20 +25,27 @@ class Spin:
     def __init__(self) -> None:
         self._misses = 0
         self._passes = 0
+        self._bulk = False
+
+    def rest(self) -> None:
+        """There is bulk: go to sleep after this turn."""
+        self._bulk = True
 
     def run(self, step: Callable[[], bool]) -> None:
         """Call `step`, which says whether it found anything to do, for as long as that is worth it."""
-        if self._passes:
-            self._passes -= 1
+        if self._bulk or self._passes:
+            self._passes -= not self._bulk
+            self._bulk = False
             return
         now_s = time.monotonic()
         until_s, at_most_s = now_s + SPIN_S, now_s + _AT_MOST_S
         paid = False
-        while now_s < until_s:
+        while now_s < until_s and not self._bulk:
             found = step()
             now_s = time.monotonic()
             if found:
                 paid = True
                 until_s = min(now_s + SPIN_S, at_most_s)
+        self._bulk = False
         self._misses = 0 if paid else min(self._misses + 1, _MAX_MISSES)
         self._passes = (1 << self._misses) - 1

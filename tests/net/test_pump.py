@@ -1,0 +1,171 @@
+"""What a pump moves arrives whole and in order, be it copied or spliced, and what waits on the way is accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import pytest
+
+from relay.events import Side
+from relay.net.engine import Engine
+from relay.net.leg import Leg
+from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
+from relay.net.pump import BULK_BYTES, Outcome, Pump
+from support.bench import DEADLINE_S, in_thread, open_engine, socket_pair
+
+pytestmark = pytest.mark.anyio
+
+MUCH = hashlib.shake_128(b"much").digest(4 * BULK_BYTES + 12_345)
+
+
+class Carried:
+    """Two legs and the pump between them, run whenever one of them is ready."""
+
+    def __init__(self, engine: Engine, near: socket.socket, far: socket.socket) -> None:
+        self.engine = engine
+        self.near = Leg(engine, near, Side.INTERNAL, self)
+        self.far = Leg(engine, far, Side.EXTERNAL, self)
+        self.pump = Pump(engine, self.near, self.far)
+        self.called = anyio.Event()
+
+    async def stalled(self) -> Pipe:
+        """Wait until the far side takes no more, and return the pipe that the rest is in."""
+        with anyio.fail_after(DEADLINE_S):
+            while not isinstance(self.far.unsent, Pipe):
+                await self.called.wait()
+        return self.far.unsent
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        match self.pump.run():
+            case Outcome.SPENT:
+                self.engine.call_soon(lambda: self.on_leg_ready(leg))
+            case Outcome.FINISHED:
+                self.far.finish()
+            case _:
+                pass
+        self.called.set()
+        self.called = anyio.Event()
+
+
+@dataclass(frozen=True)
+class Ends:
+    carried: Carried
+    sender: socket.socket
+    receiver: socket.socket
+
+
+@asynccontextmanager
+async def carrying() -> AsyncIterator[Ends]:
+    (near, sender), (far, receiver) = socket_pair(), socket_pair()
+    with sender, receiver:
+        async with open_engine() as (engine, faults):
+            yield Ends(Carried(engine, near, far), sender, receiver)
+        assert faults == []
+
+
+@pytest.fixture(params=["spliced", "copied"])
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether there are pipes, as on Linux, or none, as elsewhere."""
+    name: str = request.param
+    if name == "copied":
+        monkeypatch.setattr("relay.net.pipe._MAX_PIPES", 0)
+    elif sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    return name
+
+
+def read_to_end(sock: socket.socket) -> str:
+    digest = hashlib.sha256()
+    while data := sock.recv(1 << 16):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def send_and_end(sock: socket.socket, data: bytes) -> None:
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+
+
+async def test_bulk_arrives_whole(how: str) -> None:
+    async with carrying() as ends:
+        results: list[str] = []
+
+        async def receive() -> None:
+            results.append(await in_thread(read_to_end, ends.receiver))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await in_thread(send_and_end, ends.sender, MUCH)
+        assert results == [hashlib.sha256(MUCH).hexdigest()]
+        assert ends.carried.pump.moved_bytes == len(MUCH)
+        assert bool(ends.carried.engine.pipes._idle) == (how == "spliced")
+
+
+async def test_what_a_stalled_receiver_leaves_in_a_pipe_counts_and_is_sent_before_what_comes_behind_it() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    async with carrying() as ends:
+        leg = ends.carried.far
+        ends.carried.pump.moved_bytes = BULK_BYTES
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(in_thread, ends.sender.sendall, MUCH)
+            held = len(await ends.carried.stalled())
+            assert 0 < held <= PIPE_BYTES
+            assert leg.unacked_bytes() > held
+            passed = ends.carried.pump.moved_bytes - BULK_BYTES
+            ends.carried.pump.sink = None  # what comes from here on is dropped
+            leg.write(b"behind")
+            assert isinstance(leg.unsent, bytearray)
+            expected = MUCH[:passed] + b"behind"
+            assert await in_thread(receive_exactly, ends.receiver, len(expected)) == expected
+            ends.carried.on_leg_ready(leg)
+
+
+def receive_exactly(sock: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        data += sock.recv(min(1 << 16, count - len(data)))
+    return bytes(data)
+
+
+async def test_a_pipe_is_given_back_when_the_receiver_resets() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    async with carrying() as ends:
+        leg, pool = ends.carried.far, ends.carried.engine.pipes
+        ends.carried.pump.moved_bytes = BULK_BYTES
+        lendable = pool._lendable
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(in_thread, ends.sender.sendall, MUCH)
+            held = len(await ends.carried.stalled())
+            leg.broken = 104
+            leg.flush()
+            assert not isinstance(leg.unsent, Pipe)
+            assert leg.unacked_bytes() >= held
+            ends.carried.on_leg_ready(leg)  # reads on, and drops
+        assert pool._lendable + len(pool._idle) == lendable
+
+
+async def test_a_pool_lends_so_many_and_no_more() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    pool = PipePool()
+    lent = [pool.borrow() for _ in range(32)]
+    assert all(pipe is not None and pipe.size_bytes >= 1 << 18 for pipe in lent)
+    assert pool.borrow() is None
+    for pipe in lent:
+        assert pipe is not None
+        pipe.give_back()
+    assert pool.borrow() in lent
+    pool.close()
+
+
+async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.pipe._enlarge", lambda descriptor: 8192)
+    assert PipePool().borrow() is None

@@ -1,0 +1,81 @@
+"""Looking again at once goes on while it pays, and becomes rare when it does not."""
+
+from __future__ import annotations
+
+from relay.net.spin import Spin
+
+
+class Steps:
+    """Finds something to do as often as it was told, then nothing."""
+
+    def __init__(self, busy: int = 0) -> None:
+        self.busy = busy
+        self.count = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        self.busy -= 1
+        return self.busy >= 0
+
+
+def looks(spin: Spin, turns: int) -> int:
+    """In how many of so many turns it looked again, in vain."""
+    found = 0
+    for _ in range(turns):
+        steps = Steps()
+        spin.run(steps)
+        found += steps.count > 0
+    return found
+
+
+def test_it_goes_on_while_there_is_something() -> None:
+    steps = Steps(busy=5)
+    Spin().run(steps)
+    assert steps.count > 5
+
+
+def test_it_ends_though_there_always_is() -> None:
+    steps = Steps(busy=1 << 60)
+    Spin().run(steps)
+    assert steps.count > 5
+
+
+def test_what_does_not_pay_becomes_rare() -> None:
+    spin = Spin()
+    assert looks(spin, 1) == 1
+    assert looks(spin, 127) == 6
+    assert looks(spin, 640) == 10
+
+
+def test_once_it_has_paid_it_is_done_every_time_again() -> None:
+    spin = Spin()
+    looks(spin, 127)  # the next look is 64 turns away
+    passed = 0
+    steps = Steps(busy=1)
+    while not steps.count:
+        spin.run(steps)
+        passed += 1
+    assert passed > 60
+    again = Steps(busy=1)
+    spin.run(again)
+    assert again.count > 1
+
+
+def test_bulk_is_slept_through_once() -> None:
+    spin = Spin()
+    spin.rest()
+    assert looks(spin, 1) == 0
+    assert looks(spin, 1) == 1
+
+
+def test_bulk_ends_it_at_once() -> None:
+    spin, count = Spin(), 0
+
+    def step() -> bool:
+        nonlocal count
+        count += 1
+        spin.rest()
+        return True
+
+    spin.run(step)
+    assert count == 1
