@@ -166,6 +166,14 @@ class FlowMachine:
     def over(self) -> bool:
         return not self._dialling and self.is_over(Side.INTERNAL) and self.is_over(Side.EXTERNAL)
 
+    @property
+    def fading(self) -> bool:
+        """Whether a side is over, or neither sends any more: what is left of the flow should end soon, too."""
+        opener, target = self._opener_bits, self._target_bits
+        if opener & target & _FIN_RECEIVED:
+            return True
+        return any(bits & _PRESENT and (bits & _DEAD or bits & _FINISHED == _FINISHED) for bits in (opener, target))
+
     def _make(self, index: int) -> Behaviour:
         behaviour = self._behaviours[index]
         if behaviour is None:

@@ -38,7 +38,7 @@ from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
 from relay.driver.opening import Opening
-from relay.errors import BehaviourError, ProtocolError
+from relay.errors import BehaviourError, ConfigError, ProtocolError
 from relay.events import (
     ConnectRequested,
     DialFailed,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from relay.driver import Driver
 
 LINGER_S = 60.0
-"""How long a side that was sent a FIN has for its own, once the other side is over; Linux keeps FIN_WAIT2 as long."""
+"""How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
 
 _SIDES = tuple(Side)  # going through an enum itself costs a generator
 
@@ -203,6 +203,8 @@ class Flow:
             "flow-opened", via=self._conversation.via, client=self._client(), destination=str(self._destination)
         )
         self.take(ConnectRequested(self.now_s(), self._destination, self._conversation.opener))
+        if self._phase is _Phase.DIALLING and not (self._connecting or self._timers or self._machine.answered):
+            raise ConfigError("nothing in the profile opens connections; is precomplete-handshake disabled?")
         if self._phase is _Phase.DIALLING:
             self._keep_early_data()
 
@@ -368,11 +370,8 @@ class Flow:
         self._drop_what_cannot_go()
         if self._machine.over:
             self._finish()
-        elif "linger" not in (self._timers or ()) and any(self._waits_for_last_fin(leg.side) for leg in self._legs):
+        elif self._machine.fading and "linger" not in (self._timers or ()):
             self._start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
-
-    def _waits_for_last_fin(self, side: Side) -> bool:
-        return self._machine.is_over(side.other) and not self._machine.can_send(side)
 
     def _refuse(self, failure: DialFailure) -> None:
         words = self._conversation.refuse(failure)
