@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
 import resource
 import signal
 import sys
@@ -18,7 +16,8 @@ from typing import TypeVar
 from bench import table
 from bench.aims import aims_table
 from bench.ends import Ends, LoadFailed, open_ends
-from bench.peers import PEERS
+from bench.host import describe_host
+from bench.peers import PEERS, Peer
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
 from bench.relays import relays
 from bench.results import Results
@@ -34,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
-    host = _host()
-    print(f"* {', '.join(f'{name} {value}' for name, value in host.items())}")
+    host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer))
+    print("\n".join(f"* {name}: {value}" for name, value in host.items()))
     wanted = _chosen(options.only, quantities(scale))
     throughs = _present(_chosen(options.through, [*PEERS, *relays()]))
     with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
@@ -109,18 +108,6 @@ def _present(throughs: Sequence[Through]) -> list[Through]:
         else:
             present.append(through)
     return present
-
-
-def _host() -> dict[str, str]:
-    """What figures depend on; ratios less so."""
-    congestion_control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
-    return {
-        "kernel": platform.release(),
-        "cpus": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "congestion control": congestion_control,
-        "load average before": f"{os.getloadavg()[0]:.2f}",
-    }
 
 
 def _raise_descriptor_limit() -> int:

@@ -29,12 +29,14 @@ class Scale:
 
     each_s: float = 1.0
     idle_flows: Sequence[int] = (1000, 10_000)
+    idle_settle_s: float = 6.0
+    """How long flows have been idle before that is watched: the relay looks often at what was busy 5 s ago."""
     idle_watch_s: float = 4.0
     """For how long CPU time is watched while nothing happens."""
 
 
 FULL = Scale()
-QUICK = Scale(each_s=0.02, idle_flows=(50, 100), idle_watch_s=0.2)
+QUICK = Scale(each_s=0.02, idle_flows=(50, 100), idle_settle_s=0.0, idle_watch_s=0.2)
 
 
 def within_descriptors(scale: Scale, limit: int) -> Scale:
@@ -164,6 +166,7 @@ def _idle(count: int) -> Quantity:
         with ends.idle_flows(via, port, count):
             if running.pid:
                 result["kib_per_flow"] = (process.resident_kib(running.pid) - empty_kib) / count
+                time.sleep(pace.scale.idle_settle_s)
                 before_s, began_s = process.cpu_s(running.pid), time.monotonic()
                 time.sleep(pace.scale.idle_watch_s)
                 result["cpu_percent"] = 100 * (process.cpu_s(running.pid) - before_s) / (time.monotonic() - began_s)
