@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
     host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer))
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
-    wanted = _chosen(options.only, quantities(scale))
-    throughs = _present(_chosen(options.through, [*PEERS, *relays()]))
+    wanted = _chosen("--only", options.only, quantities(scale))
+    throughs = _present(_chosen("--through", options.through, [*PEERS, *relays()]))
     with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
         place = Path(directory)
         results, notes = measure(ends, wanted, throughs, place, options.rounds, Pace(scale))
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(table.quantity_table(quantity, names, results)))
     if any(quantity.name.startswith("idle") for quantity in wanted):
         print("\n".join(table.growth_table(scale.idle_flows, names, results)))
-    print("\n".join(aims_table(max(scale.idle_flows), results)))
+    if not options.quick:  # whose figures are none
+        print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
         whole = {"host": host, "notes": notes, **results.as_json()}
         Path(options.json).write_text(json.dumps(whole, indent=1) + "\n")
@@ -127,9 +128,12 @@ def _say(text: str) -> None:
         print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, end="", file=sys.stderr, flush=True)
 
 
-def _chosen(names: Sequence[str] | None, all_: Sequence[_Named]) -> list[_Named]:
+def _chosen(option: str, names: Sequence[str] | None, all_: Sequence[_Named]) -> list[_Named]:
     """Those that are named, in their own order: in full, or else by a part that several may have."""
     whole = {one.name for one in all_}
+    for name in names or ():
+        if not any(name in one.name for one in all_):
+            sys.exit(f"{option}: nothing is called {name!r}; there are: {', '.join(sorted(whole))}")
     return [
         one
         for one in all_
@@ -146,7 +150,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--through", nargs="+", metavar="NAME", help="ways likewise")
     parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--quick", action="store_true", help="small measurements, to see that all of it works")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error(f"--rounds: {options.rounds} is not enough to measure anything")
+    if options.json and not Path(options.json).parent.is_dir():
+        parser.error(f"--json: there is no directory for {options.json}")
+    return options
 
 
 if __name__ == "__main__":

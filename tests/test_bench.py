@@ -72,7 +72,7 @@ def test_a_quick_run_has_every_figure_of_every_way(tmp_path: Path) -> None:
     assert {way for quantity, way in measured if quantity == "socks5-1"} == {"microsocks", "vmware-fusion, asyncio"}
     assert all(min(value["rounds"]) > 0 for value in values["values"] if value["figure"] in {"gib_per_s", "per_s"})
     assert "vmware-fusion, asyncio: tos-reset" in said
-    assert "### Aims" in said
+    assert "### Aims" not in said, "figures so small reach nothing and miss nothing"
 
 
 @pytest.mark.parametrize(

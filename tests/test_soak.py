@@ -10,6 +10,8 @@ from support.programs import run
 
 SECONDS = 30
 STORIES = 8
+CUT_SHORT = ("--seed", "3436256515", "--only", "1234", "--seconds", "4")
+"""A server's reset behind its last bytes, while app and relay have both closed their windows: they once never came."""
 
 
 def test_half_a_minute_of_mixed_traffic_has_no_wrong_byte_and_leaves_nothing_behind(backend: str) -> None:
@@ -21,3 +23,10 @@ def test_half_a_minute_of_mixed_traffic_has_no_wrong_byte_and_leaves_nothing_beh
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     counts = [int(row[-1]) for row in rows[2 : 2 + STORIES]]  # below the head and its rule
     assert all(counts), done.stdout
+
+
+def test_a_flow_that_was_cut_short_once_is_whole(backend: str) -> None:
+    need_root()
+    command = (sys.executable, "-m", "bench.soak", "--backend", backend, *CUT_SHORT)
+    done = run(*command, timeout_s=60, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,8 @@ import sys
 
 from bench.soak.plans import FRONT_ENDS, Story
 from bench.soak.run import Order, Report, soak
+from relay.errors import ConfigError
+from relay.profiles import load_profile
 
 
 def _order() -> Order:
@@ -20,6 +22,12 @@ def _order() -> Order:
     parser.add_argument("--slots", type=int, default=16, help="how many flows at once (default: 16)")
     parser.add_argument("--only", type=int, metavar="FLOW", help="play this flow of the seed's again and again")
     given = parser.parse_args()
+    if given.seconds <= 0:
+        parser.error(f"--seconds: {given.seconds:g} is no time")
+    try:
+        load_profile(given.profile)
+    except ConfigError as wrong:
+        parser.error(f"--profile: {wrong}")
     given.seed = given.seed if given.seed is not None else secrets.randbits(32)
     return Order(**vars(given))
 

@@ -22,6 +22,7 @@ from relay.net.leg import Leg
 from relay.observe import Observers, owner_of
 from relay.profiles import Profile
 
+_MAX_LINGERING = 64  # connections at once whose handshake has failed and that have not closed yet
 _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
 
 
@@ -71,6 +72,7 @@ class Driver:
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
         if limits.idle_timeout_s is not None:
             IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
+        self._lingering: list[Leg] = []
         self._lookups = 0
         self._idle = anyio.Event()
 
@@ -94,6 +96,14 @@ class Driver:
             self._to_be_thawed.append(flow)
         if not self.flows:
             self._idle.set()
+
+    def lets_linger(self, leg: Leg) -> bool:
+        """Whether a client that is turned away may have the time to read its answer: only so many at once do."""
+        self._lingering = [each for each in self._lingering if not each.closed]
+        if len(self._lingering) >= _MAX_LINGERING:
+            return False
+        self._lingering.append(leg)
+        return True
 
     async def wait_until_idle(self) -> None:
         """Until no flow is open."""

@@ -193,6 +193,8 @@ class Flow:
 
     def _turn_away(self, reason: str) -> None:
         self._journal.write("handshake-failed", client=self._client(), reason=reason)
+        if not self._driver.lets_linger(self._opener_leg):
+            self._opener_leg.reset()
         self._finish()
 
     def _request(self) -> None:

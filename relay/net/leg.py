@@ -332,7 +332,12 @@ class Leg:
             self.close()
 
     def reset_after_data(self) -> None:
-        """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while. Reads nothing more."""
+        """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while.
+
+        What the peer sends meanwhile is read and dropped. Were it left unread until our window is closed, Linux would
+        not look at the peer's ACKs any more, for they lie beyond that window, and would never hear that the peer's own
+        has opened: with both closed nothing moves (seen on 6.18).
+        """
         self._reset_when_drained(_DRAIN_POLL_S, self.unacked_bytes(), self._engine.now_s())
 
     def _reset_when_drained(self, poll_s: float, left: int, progress_at_s: float) -> None:
@@ -345,6 +350,7 @@ class Leg:
         if not now_left or self.broken or now_s - progress_at_s > _DRAIN_STALL_S:
             self.reset()
             return
+        self._drop_some_input()
         next_poll_s = min(poll_s * 2, _DRAIN_POLL_MAX_S)
         self._engine.call_later(poll_s, lambda: self._reset_when_drained(next_poll_s, now_left, progress_at_s))
 
@@ -372,14 +378,22 @@ class Leg:
             self.close()
 
     def _drop_input(self) -> None:
+        count = self._drop_some_input()
+        if count > 0:
+            self._engine.call_soon(self._drop_input)
+        elif count != WOULD_BLOCK and (self.broken or not self.unsent):
+            self.close()
+
+    def _drop_some_input(self) -> int:
+        """Read what there is, within reason; what the last read gave, or `WOULD_BLOCK`."""
+        count = WOULD_BLOCK
         for _ in range(_DROPS_AT_ONCE):
             if not self.readable or self.frozen:
-                return
-            if self.receive_into(self._engine.buffer) in (0, BROKEN):
-                if not self.unsent or self.broken:
-                    self.close()
-                return
-        self._engine.call_soon(self._drop_input)
+                return WOULD_BLOCK
+            count = self.receive_into(self._engine.buffer)
+            if count <= 0:
+                break
+        return count
 
     def close(self) -> None:
         """Give the socket back; harmless when repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ import pytest
 
 from relay.net import leg as leg_module
 from relay.net.leg import BROKEN, WOULD_BLOCK
-from support.bench import Bench, in_thread, open_bench
+from support.bench import DEADLINE_S, Bench, in_thread, open_bench
 from support.origins import read_exactly, read_until_over, reset, wait_until_acknowledged
 
 MUCH = bytes(range(256)) * 100_000  # 25 MB: more than the kernel takes in
@@ -151,6 +152,18 @@ async def does_not_read_a_socket_that_asking_has_closed(bench: Bench) -> None:
     assert await bench.receive() == WOULD_BLOCK
 
 
+async def a_reset_after_data_comes_through_though_both_windows_were_closed(bench: Bench) -> None:
+    bench.leg.write(MUCH)
+    bench.peer.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            bench.peer.send(bytes(739))  # pieces that do not fill the window to the byte
+    bench.leg.reset_after_data()
+    bench.peer.settimeout(DEADLINE_S)
+    data, how = await in_thread(read_until_over, bench.peer)
+    assert (len(data), how) == (len(MUCH), "rst")
+
+
 async def a_closed_leg_calls_nobody(bench: Bench) -> None:
     bench.peer.sendall(b"x")
     await bench.until(lambda: bench.owner.calls)
@@ -202,6 +215,7 @@ CHECKS: tuple[Check, ...] = (
     winding_down_does_not_last_for_ever,
     asks_for_the_tos_byte_before_each_read_and_after_each_write,
     does_not_read_a_socket_that_asking_has_closed,
+    a_reset_after_data_comes_through_though_both_windows_were_closed,
     a_closed_leg_calls_nobody,
     probes_are_the_kernels,
     a_limited_buffer_acknowledges_about_as_much,
