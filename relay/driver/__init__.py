@@ -171,7 +171,7 @@ class Driver:
             journal.name_process(found)
 
     def _new_flow(self, conversation: Conversation, refuse: Callable[[], None]) -> Flow | None:
-        """A flow, or None where a behaviour cannot even be made; then `refuse` has been called."""
+        """A flow, or None where making one has failed; then `refuse` has been called."""
         self._last_flow += self._flow_step
         try:
             flow = Flow(self, self._last_flow, conversation)

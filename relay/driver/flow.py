@@ -394,6 +394,8 @@ class Flow:
 
     @_guarded
     def _time_out(self, leg: Leg) -> None:
+        if leg.closed:
+            return
         leg.broken = leg.broken or errno.ETIMEDOUT
         self._report_broken(leg)
 

@@ -47,6 +47,7 @@ class Engine:
         self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
         self.spin = Spin()
+        """Whether it looks again at once; a pump with bulk asks for rest."""
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False
         self.on_fault = on_fault

@@ -94,7 +94,7 @@ class Leg:
         self.side = side
         self.owner = owner
         self.readable = False
-        self.writable = True  # a fresh connection takes bytes; the first edge may come later
+        self.writable = True  # a fresh connection takes bytes; no edge says so unless it is asked for
         self.unsent: bytes | bytearray | Pipe = b""
         """Written to the leg, not taken by the kernel yet. What was spliced is in a pipe still."""
         self.broken = 0
@@ -148,16 +148,19 @@ class Leg:
         return count
 
     def splice_into(self, pipe: Pipe) -> int:
-        """`receive_into`, for an empty pipe."""
+        """`receive_into`, for an empty pipe; 0 if there is nothing that can be spliced, for whatever reason.
+
+        A read tells which: nothing is there, the peer has sent its FIN, or an urgent byte stands in the way. At that
+        one splice stops for ever, and calls it the end if a FIN is behind it.
+        """
         if self.ask_tos is not None:
             self.ask_tos()
             if self.closed:
                 return WOULD_BLOCK
         try:
-            return pipe.fill(self.sock) or self._at_end()
+            return pipe.fill(self.sock)
         except BlockingIOError:
-            self._rest()
-            return WOULD_BLOCK
+            return 0
         except OSError as error:
             return self._break(error)
 
@@ -243,9 +246,8 @@ class Leg:
         self.unsent = b""
 
     def _send(self, data: bytes | memoryview | Pipe) -> int:
-        wanted = (
-            1 if isinstance(data, Pipe) else len(data)
-        )  # a pipe may be emptied by halves without the kernel being full
+        # A pipe may be emptied by halves though the kernel would take more.
+        wanted = 1 if isinstance(data, Pipe) else len(data)
         try:
             sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
         except BlockingIOError:

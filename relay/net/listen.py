@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from relay.address import Endpoint
 from relay.errors import ConfigError
 from relay.net.engine import Engine
+from relay.net.timers import Timer
 
 BACKLOG = 1024
 _BURST = 64  # accepted in one go before others have their turn
@@ -119,6 +120,7 @@ class Listener:
         self._resting = resting
         self._resumed = resumed
         self._at_rest = False
+        self._retry: Timer | None = None
         self._closed = False
         engine.watch(self)
 
@@ -164,4 +166,6 @@ class Listener:
             self._resting(
                 f"{os.strerror(error.errno or 0).lower()}; raise the limit (ulimit -n) or end some connections"
             )
-        self._engine.call_later(_REST_S, self._accept_burst)
+        if self._retry is not None:
+            self._retry.cancel()  # a new caller has come meanwhile, and failed like the others
+        self._retry = self._engine.call_later(_REST_S, self._accept_burst)

@@ -85,7 +85,7 @@ class Pump:
             count = source.splice_into(pipe)
             if count <= 0:
                 pipe.give_back()
-                return _STOPPED_BY[count]
+                return _STOPPED_BY[count] if count else self._copy(self._engine.buffer)
             self.moved_bytes += count
             if self.sink is not None:
                 self.sink.write_from(pipe)

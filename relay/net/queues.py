@@ -25,7 +25,7 @@ def unsent_bytes(sock: socket.socket, *, fin_sent: bool = False) -> int | None:
             return counted - 1 if fin_sent and counted else counted
         if sys.platform == "darwin":
             return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
-    except OSError:
+    except (OSError, ValueError):  # closed
         pass
     return None
 
@@ -36,5 +36,5 @@ def unread_bytes(sock: socket.socket) -> int | None:
         return None
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))[0])
-    except OSError:
+    except (OSError, ValueError):  # closed
         return None

@@ -4,7 +4,7 @@ Both give edges. A watcher is told once when its socket becomes readable, rememb
 after the kernel said "would block"; likewise with `rearm_write`, but there from the first time on: a fresh connection
 takes bytes, and most never hear that they can be written. Epoll needs no asking again (EPOLLET); a task does.
 
-    epoll   one descriptor, awaited through anyio, stands for every socket: no task and no allocation per flow
+    epoll   one descriptor, awaited by the waker, stands for every socket: no task and no allocation per flow
     tasks   where there is no epoll (macOS, Windows): one wait_readable or wait_writable at a time for each rearmed edge
 
 Measured on Linux 6.18, Python 3.11: a task for each flow costs four times the memory of an epoll entry.
@@ -29,7 +29,10 @@ class Watcher(Protocol):
     sock: socket.socket
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
-        """The socket became readable or writable; `ended`: its peer has sent a FIN or a RST."""
+        """The socket became readable or writable.
+
+        `ended`: its peer has sent a FIN, a RST, or urgent data (a read stops short before that).
+        """
 
 
 class Readiness(Protocol):
@@ -67,18 +70,18 @@ class EpollReadiness:
         self.descriptor: int | None = self._epoll.fileno()
         self._watchers: list[Watcher | None] = []  # by descriptor: a quarter of a dictionary's memory
         self._writers: set[int] = set()  # the descriptors that have asked to hear when they can be written
-        self._read_edges = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+        self._read_edges = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
         self._all_edges = self._read_edges | select.EPOLLOUT
         self._read_mask = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         self._write_mask = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-        self._end_mask = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        self._end_mask = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
     def watch(self, watcher: Watcher) -> None:
         descriptor = watcher.sock.fileno()
         if descriptor >= len(self._watchers):
             self._watchers += [None] * (descriptor + 1 - len(self._watchers))
-        self._watchers[descriptor] = watcher
         self._epoll.register(descriptor, self._read_edges)
+        self._watchers[descriptor] = watcher
 
     def unwatch(self, watcher: Watcher) -> None:
         # Before the socket is closed: a closed descriptor's number may be another socket's already.
@@ -106,7 +109,9 @@ class EpollReadiness:
     def deliver(self) -> int:
         events = self._epoll.poll(0, _MAX_EVENTS)
         for descriptor, mask in events:
-            watcher = self._watchers[descriptor]  # an earlier event of this round may have ended it
+            # An earlier event of this round may have ended it, and its number may be another's already: to that one
+            # this is an edge for nothing.
+            watcher = self._watchers[descriptor]
             if watcher is None:
                 continue
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _COMPACT_ABOVE = 512  # below this many a rebuild saves nothing worth its time
 
@@ -52,16 +52,14 @@ class Timers:
         """When the earliest timer is due; it may turn out to be cancelled."""
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now_s: float) -> list[Callable[[], None]]:
-        """Take out everything that is due, in order."""
-        callbacks = []
+    def due(self, now_s: float) -> Iterator[Callable[[], None]]:
+        """Take out what is due, one after the other: calling one may cancel the next."""
         while self._heap and self._heap[0][0] <= now_s:
             callback = heapq.heappop(self._heap)[2].take()
             if callback is None:
                 self._cancelled -= 1
             else:
-                callbacks.append(callback)
-        return callbacks
+                yield callback
 
     def count_cancelled(self) -> None:
         self._cancelled += 1

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import anyio
 
+from relay.backend import running_backend
 from relay.net.readiness import Readiness
 
 
@@ -121,7 +122,5 @@ class TaskWaker:
 
 def open_waker(turn: Callable[[], None]) -> Waker:
     """The one for the async library that is running."""
-    try:
-        return AsyncioWaker(turn)
-    except RuntimeError:  # no asyncio loop runs in this thread
-        return TaskWaker(turn)
+    # Where trio is a guest of an asyncio loop both run in this thread, and our tasks are trio's.
+    return TaskWaker(turn) if running_backend() == "trio" else AsyncioWaker(turn)

@@ -36,6 +36,14 @@ def test_what_is_due_comes_in_order_and_once() -> None:
     assert timers.next_due_s is None
 
 
+def test_one_that_is_cancelled_by_another_of_the_same_moment_is_not_called() -> None:
+    timers, called = Timers(), list[str]()
+    late = timers.add(2.0, partial(called.append, "late"))
+    timers.add(1.0, late.cancel)
+    assert names_due(timers, 3.0, called) == []
+    assert timers.next_due_s is None
+
+
 def test_timers_of_one_moment_keep_the_order_they_were_started_in() -> None:
     timers, called = Timers(), list[str]()
     for name in "abcdef":
