@@ -91,6 +91,7 @@ class PipePool:
             return None
         if pipe.size_bytes < _ENOUGH_BYTES:
             pipe.close()
+            self._lendable = 0  # the user's share is used up: trying again each time costs more than splicing saves
             return None
         self._lendable -= 1
         return pipe
