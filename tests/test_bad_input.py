@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -220,6 +221,16 @@ def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_som
             assert read_exactly(sock, 5) == b"alive"
 
 
+def wait_until_full(pid: int, limit: int) -> None:
+    """Until a process has had no descriptor free for a while: looking for a flow's process borrows some."""
+    deadline_s, full_since_s = time.monotonic() + 10, time.monotonic()
+    while time.monotonic() - full_since_s < 0.5:
+        if len(os.listdir(f"/proc/{pid}/fd")) < limit:
+            full_since_s = time.monotonic()
+        assert time.monotonic() < deadline_s, f"process {pid} has descriptors left"
+        time.sleep(0.01)
+
+
 def test_a_dial_for_which_there_is_no_descriptor_is_refused(backend: str, tmp_path: Path) -> None:
     if sys.platform != "linux":
         missing("needs prlimit")
@@ -227,6 +238,7 @@ def test_a_dial_for_which_there_is_no_descriptor_is_refused(backend: str, tmp_pa
     with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=limit) as served:
         with crowd(served.port, 64) as clients:
             served.wait_for("accept-paused")
+            wait_until_full(served.process.pid, 64)
             clients[0].sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", origin.port))
             assert read_exactly(clients[0], 2) == b"\x05\x00"
             assert read_exactly(clients[0], 2) == b"\x05\x01"
