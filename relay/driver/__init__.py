@@ -22,7 +22,7 @@ from relay.net.leg import Leg
 from relay.observe import Observers, owner_of
 from relay.profiles import Profile
 
-_MAX_LINGERING = 64  # connections at once whose handshake has failed and that have not closed yet
+_MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet
 _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
 
 
@@ -98,9 +98,11 @@ class Driver:
             self._idle.set()
 
     def lets_linger(self, leg: Leg) -> bool:
-        """Whether a client that is turned away may have the time to read its answer: only so many at once do."""
+        """Whether a client that is turned away may have the time to read its answer: it holds a descriptor for that."""
+        if self.limits.max_flows is None:
+            return True
         self._lingering = [each for each in self._lingering if not each.closed]
-        if len(self._lingering) >= _MAX_LINGERING:
+        if len(self.flows) + len(self._lingering) >= self.limits.max_flows + _MAX_LINGERING:
             return False
         self._lingering.append(leg)
         return True

@@ -71,8 +71,8 @@ def test_a_plain_http_request_too_many_has_a_response_that_says_so(backend: str)
 def test_one_too_many_through_a_forward_is_reset(backend: str) -> None:
     with Origin(echo) as origin, full_relay(backend, origin) as nat:
         forwarded = nat.forward(origin.host, origin.port)
-        with socket.create_connection(forwarded, timeout=10) as sock, pytest.raises(ConnectionResetError):
-            sock.recv(1)
+        with pytest.raises(ConnectionResetError), socket.create_connection(forwarded, timeout=10) as sock:
+            sock.recv(1)  # if it was not reset before connect has returned
         check_told_once(nat)
 
 
