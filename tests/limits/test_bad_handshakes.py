@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from support.masses import check_serving, descriptor_count, wait_until
@@ -21,9 +21,9 @@ def test_clients_that_stay_after_a_failed_handshake_hold_few_descriptors(backend
         before = descriptor_count(served.process.pid)
         with ExitStack() as stack:
             for _ in range(300):
-                client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10))
-                client.sendall(b"\x05\x01\x80")
-                client.settimeout(0.05)
+                with suppress(ConnectionError):  # one that is too many may be reset before it is through
+                    client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+                    client.sendall(b"\x05\x01\x80")
             wait_until(
                 lambda: descriptor_count(served.process.pid) <= before + MOST + HEARD + STAYING,
                 lambda: f"{descriptor_count(served.process.pid)} descriptors, {before} before",
