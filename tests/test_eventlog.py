@@ -206,6 +206,7 @@ def test_every_record_of_a_flow_names_the_process_of_the_app(backend: str) -> No
             assert app.stdout is not None
             assert app.stdout.readline() == b"ready\n"
             name = Path(f"/proc/{app.pid}/comm").read_text().rstrip("\n")
+            nat.wait_for("flow-opened")  # it is known by then
             app.communicate(timeout=10)
         nat.wait_for("flow-ended")
         of_flow = [record for record in nat.events if record.flow == 1]

@@ -4,7 +4,8 @@ The kernel tells the inode of the peer's socket (`sock_diag.py`); the process is
 descriptors, in /proc. That is a walk over every descriptor of every process one may look into: call it in a worker
 thread. Processes that were found lately are looked at first, then the newest.
 
-Only for peers on this host; without privilege only for processes of one's own user.
+Only for peers on this host; without privilege only for processes of one's own user. A connection that waits in a
+listener's queue is nobody's yet: the process that accepts it soon is found.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay.errors import Unsupported
-from relay.observe.ends import ends_of
-from relay.observe.sock_diag import SockDiag
+from relay.observe.ends import Ends, ends_of
+from relay.observe.sock_diag import ESTABLISHED, SockDiag
 
 _MAX_LINKS = 50_000  # descriptors looked at before giving up; measured: 2 to 8 us each
 _MAX_RECENT = 32
+_ACCEPT_S = 0.25  # for a process to accept a connection that is ready for it
+_ACCEPT_POLL_S = 0.005
 
 _recent: list[int] = []
 _recent_lock = threading.Lock()
@@ -47,12 +51,22 @@ def owner_of(sock: socket.socket) -> Process | None:
     except Unsupported:
         return None
     try:
-        found = diag.query(ends.peer, ends.local)
+        inode = _inode_of_peer(diag, ends)
     except OSError:
         return None
     finally:
         diag.close()
-    return process_with_socket(found.inode) if found is not None and found.inode else None
+    return process_with_socket(inode) if inode else None
+
+
+def _inode_of_peer(diag: SockDiag, ends: Ends) -> int:
+    """The inode of the peer's socket; 0 if it has none, and will not get one."""
+    until_s = time.monotonic() + _ACCEPT_S
+    while (found := diag.query(ends.peer, ends.local)) is not None:
+        if found.inode or found.state != ESTABLISHED or time.monotonic() > until_s:
+            return found.inode
+        time.sleep(_ACCEPT_POLL_S)
+    return 0
 
 
 def process_with_socket(inode: int) -> Process | None:

@@ -35,7 +35,7 @@ _NLMSG_ERROR = 2
 _INET_DIAG_TOS = 5  # linux/inet_diag.h
 _NO_COOKIE = 0xFFFFFFFF
 _ALL_STATES = 0xFFFFFFFF
-_ESTABLISHED, _CLOSE_WAIT, _LISTEN = 1, 8, 10  # net/tcp_states.h
+ESTABLISHED, _CLOSE_WAIT, _LISTEN = 1, 8, 10  # net/tcp_states.h
 _TIMER_KEEPALIVE = 2
 _REPLY_BYTES = 4096
 
@@ -59,8 +59,8 @@ _Reply: TypeAlias = tuple[int, int, int, int, bytes, int, int, int, int, int, in
 class SocketInfo:
     """What the kernel tells about a socket on this host.
 
-    `inode` is 0 for a socket that no process holds open any more; `keepalive_timer_s` is the time to its next keepalive
-    probe, None if it sends none.
+    `inode` is 0 for a socket that no process holds open any more, or has accepted yet; `keepalive_timer_s` is the time
+    to its next keepalive probe, None if it sends none.
     """
 
     tos: int
@@ -115,7 +115,7 @@ class SockDiag:
         if found is None or tos is None:
             return None
         _, _, state, timer, _, expires_ms, uid, inode, _, _, _ = found
-        probing = timer == _TIMER_KEEPALIVE and state in (_ESTABLISHED, _CLOSE_WAIT)
+        probing = timer == _TIMER_KEEPALIVE and state in (ESTABLISHED, _CLOSE_WAIT)
         return SocketInfo(tos, uid, inode, state, expires_ms / 1000 if probing else None)
 
     def ask_tos(self, prepared: bytes) -> int | None:

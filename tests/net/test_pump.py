@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import sys
@@ -87,6 +88,16 @@ def read_to_end(sock: socket.socket) -> str:
     return digest.hexdigest()
 
 
+def fill(ends: Ends) -> None:
+    """Send far more than the receiver's side has room for, so that there is always more to read before it stalls."""
+    ends.carried.far.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ends.sender.setblocking(False)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < len(MUCH):
+            sent += ends.sender.send(MUCH[sent:])
+
+
 def send_and_end(sock: socket.socket, data: bytes) -> None:
     sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
@@ -113,18 +124,16 @@ async def test_what_a_stalled_receiver_leaves_in_a_pipe_counts_and_is_sent_befor
     async with carrying() as ends:
         leg = ends.carried.far
         ends.carried.pump.moved_bytes = BULK_BYTES
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(in_thread, ends.sender.sendall, MUCH)
-            held = len(await ends.carried.stalled())
-            assert 0 < held <= PIPE_BYTES
-            assert leg.unacked_bytes() > held
-            passed = ends.carried.pump.moved_bytes - BULK_BYTES
-            ends.carried.pump.sink = None  # what comes from here on is dropped
-            leg.write(b"behind")
-            assert isinstance(leg.unsent, bytearray)
-            expected = MUCH[:passed] + b"behind"
-            assert await in_thread(receive_exactly, ends.receiver, len(expected)) == expected
-            ends.carried.on_leg_ready(leg)
+        fill(ends)
+        held = len(await ends.carried.stalled())
+        assert 0 < held <= PIPE_BYTES
+        assert leg.unacked_bytes() > held
+        passed = ends.carried.pump.moved_bytes - BULK_BYTES
+        ends.carried.pump.sink = None  # what comes from here on is dropped
+        leg.write(b"behind")
+        assert isinstance(leg.unsent, bytearray)
+        expected = MUCH[:passed] + b"behind"
+        assert await in_thread(receive_exactly, ends.receiver, len(expected)) == expected
 
 
 def receive_exactly(sock: socket.socket, count: int) -> bytes:
@@ -141,14 +150,13 @@ async def test_a_pipe_is_given_back_when_the_receiver_resets() -> None:
         leg, pool = ends.carried.far, ends.carried.engine.pipes
         ends.carried.pump.moved_bytes = BULK_BYTES
         lendable = pool._lendable
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(in_thread, ends.sender.sendall, MUCH)
-            held = len(await ends.carried.stalled())
-            leg.broken = 104
-            leg.flush()
-            assert not isinstance(leg.unsent, Pipe)
-            assert leg.unacked_bytes() >= held
-            ends.carried.on_leg_ready(leg)  # reads on, and drops
+        fill(ends)
+        held = len(await ends.carried.stalled())
+        leg.broken = 104
+        leg.flush()
+        assert not isinstance(leg.unsent, Pipe)
+        assert leg.unacked_bytes() >= held
+        ends.carried.on_leg_ready(leg)  # reads on, and drops
         assert pool._lendable + len(pool._idle) == lendable
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -43,6 +46,24 @@ def test_a_peer_that_closed_its_socket_has_no_owner(connect: Connect) -> None:
     client, accepted = connect()
     client.close()
     assert owner_of(accepted) is None
+
+
+def test_a_peer_that_accepts_in_a_moment_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        found: list[Process | None] = []
+        lookup = threading.Thread(target=lambda: found.append(owner_of(client)))
+        lookup.start()
+        time.sleep(0.05)
+        assert found == []
+        accepted, _ = listener.accept()
+        with accepted:
+            lookup.join(5)
+            assert [process and process.pid for process in found] == [os.getpid()]
+
+
+def test_a_peer_that_nobody_accepts_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        assert owner_of(client) is None
 
 
 def test_a_remote_peer_has_no_owner_here(namespace: Namespace) -> None:
