@@ -68,7 +68,7 @@ class Relay:
         """Likewise for inbound forwards."""
         self._driver = driver
         self._shares_addresses = share is not None
-        self._listeners: list[Listener] = []
+        self._listeners: dict[Listener, Side] = {}
 
     @property
     def flow_count(self) -> int:
@@ -90,7 +90,7 @@ class Relay:
         """
         inbound = opener is Side.EXTERNAL
         where = "--inbound" if inbound else "--forward"
-        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, opener))
+        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, opener), opener)
         (self.inbound_addresses if inbound else self.forward_addresses).append(address)
         return address
 
@@ -140,6 +140,7 @@ class Relay:
             ConfigError: a setting is wrong; none was changed.
         """
         self._driver.profile = adjust_profile(self._driver.profile, settings)
+        self._cover_listeners()
         self.log.emit("settings-changed", settings=list(settings))
 
     def link_down(self) -> None:
@@ -169,7 +170,9 @@ class Relay:
         self._stop_listening()
         return self._driver.end_all("shutdown")
 
-    def _listen(self, bind: Endpoint, where: str, converse: Callable[[], Conversation]) -> Endpoint:
+    def _listen(
+        self, bind: Endpoint, where: str, converse: Callable[[], Conversation], opener: Side = Side.INTERNAL
+    ) -> Endpoint:
         sock = open_listener(bind, where=where, shared=self._shares_addresses)
         save_syn(sock)
         listener = Listener(
@@ -179,9 +182,15 @@ class Relay:
             resting=lambda reason: self.log.emit("accept-paused", reason=reason),
             resumed=lambda: self.log.emit("accept-resumed"),
         )
-        self._listeners.append(listener)
+        self._listeners[listener] = opener
+        self._cover_listeners()
         self._driver.connector.own_addresses.add(listener.address)
         return listener.address
+
+    def _cover_listeners(self) -> None:
+        for listener, opener in self._listeners.items():
+            if opener is Side.INTERNAL:
+                self._driver.observers.cover(listener.sock, self.profile.withheld_tos_bits)
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:

@@ -113,7 +113,8 @@ class Slot:
         said = request(plan.front_end, self._void.port)
         await asyncio.get_running_loop().sock_sendall(sock, said[: round(len(said) * plan.leaves_at)])
         if plan.leaves_by_rst:
-            reset(sock)
+            async with self._weather.external_thawed:
+                reset(sock)
 
     async def _be_refused(self, plan: Plan, sock: socket.socket) -> None:
         port, outcome = self._refusing.port, "granted"

@@ -1,8 +1,9 @@
 """What the relay's process has: flows, tasks, descriptors, blocks, memory; and whether it is flat.
 
 Flows, tasks and descriptors must be, at every lull, what they were before any traffic; the pipes that the relay keeps
-for another time do not count. The rest is judged where the relay has been idle for longer than it keeps anything that
-is over: at the first lull, when all caches are warm, and at the last.
+for another time do not count, nor do the filter programs, of which it loads one for each precedence that it meets. The
+rest is judged where the relay has been idle for longer than it keeps anything that is over: at the first lull, when all
+caches are warm, and at the last.
 
 * `held` are the flows and legs that exist as objects, whoever holds them.
 * `blocks` are what the interpreter has allocated of small memory: a count that knows no fragmentation, so that a string
@@ -15,6 +16,7 @@ is over: at the first lull, when all caches are warm, and at the last.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,8 +63,15 @@ async def take(subject: Subject) -> Vitals:
     process = Path(f"/proc/{subject.pid}")
     status = (process / "status").read_text().splitlines()
     anonymous_kib = next(line.split()[1] for line in status if line.startswith("RssAnon"))
-    descriptors = sum(1 for _ in (process / "fd").iterdir())
+    descriptors = sum(not _is_program(each) for each in (process / "fd").iterdir())
     return Vitals(at_s=time.monotonic(), descriptors=descriptors, memory_bytes=int(anonymous_kib) << 10, **counted)
+
+
+def _is_program(descriptor: Path) -> bool:
+    try:
+        return os.readlink(descriptor).endswith("bpf-prog")
+    except FileNotFoundError:
+        return False
 
 
 async def settle(subject: Subject, before: Vitals) -> Vitals:

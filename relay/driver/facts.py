@@ -35,7 +35,9 @@ class InternalFacts:
 
     __slots__ = ("_closed", "_journal", "_keepalive", "_owner", "_syn", "_tos", "_tos_watch")
 
-    def __init__(self, owner: FactOwner, journal: Journal, observers: Observers, leg: Leg, mask: int) -> None:
+    def __init__(
+        self, owner: FactOwner, journal: Journal, observers: Observers, leg: Leg, mask: int, *, accepted: bool
+    ) -> None:
         self._owner = owner
         self._journal = journal
         self._syn = self._tos = leg.syn_tos
@@ -43,7 +45,9 @@ class InternalFacts:
         self._keepalive: Watch | None = None
         self._closed = False
         if observers.tos is not None and mask:
-            self._tos_watch = observers.tos.attach(leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld)
+            self._tos_watch = observers.tos.attach(
+                leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld, accepted=accepted
+            )
             if self._tos_watch is not None and self._tos_watch.asks:
                 leg.ask_tos = self.ask
         if observers.keepalive is not None:

@@ -159,8 +159,9 @@ class Flow:
         self._request()
 
     def _watch(self, leg: Leg) -> None:
-        driver = self._driver
-        self._facts = InternalFacts(self, self._journal, driver.observers, leg, driver.profile.withheld_tos_bits)
+        driver, mask = self._driver, self._driver.profile.withheld_tos_bits
+        accepted = self._conversation.opener is Side.INTERNAL
+        self._facts = InternalFacts(self, self._journal, driver.observers, leg, mask, accepted=accepted)
 
     # The sockets call
 

@@ -10,7 +10,6 @@ fault through `on_fault` and the loop goes on.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,7 @@ from typing import Any
 from anyio.abc import TaskGroup
 
 from relay.net.pipe import PipePool
-from relay.net.readiness import open_readiness
+from relay.net.readiness import Pollable, open_readiness
 from relay.net.spin import Spin
 from relay.net.timers import Timer, Timers
 from relay.net.waker import open_waker
@@ -73,7 +72,7 @@ class Engine:
         """Run an async function beside the loop."""
         self._tasks.start_soon(self._run_spawned, function, args)
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` whenever `sock` has become readable; returns what ends that."""
         watcher = _ReadWatcher(self, sock, callback)
         self.watch(watcher)
@@ -132,7 +131,7 @@ class Engine:
 class _ReadWatcher:
     """Adapts a plain callback to a watcher, and asks for the next edge itself."""
 
-    def __init__(self, engine: Engine, sock: socket.socket, callback: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, sock: Pollable, callback: Callable[[], None]) -> None:
         self.sock = sock
         self._engine = engine
         self._callback = callback

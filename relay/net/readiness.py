@@ -13,7 +13,6 @@ Measured on Linux 6.18, Python 3.11: a task for each flow costs four times the m
 from __future__ import annotations
 
 import select
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -23,10 +22,18 @@ from anyio.abc import TaskGroup
 _MAX_EVENTS = 512  # handled in one go before timers and other tasks have their turn
 
 
+class Pollable(Protocol):
+    """A socket, or whatever else has a descriptor that becomes readable."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
 class Watcher(Protocol):
     """Something with a socket that wants to know."""
 
-    sock: socket.socket
+    @property
+    def sock(self) -> Pollable: ...
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
         """The socket became readable or writable.
@@ -192,13 +199,13 @@ class TaskReadiness:
             self.unwatch(watcher)
             watcher.sock.close()
 
-    def _arm(self, watcher: Watcher, wait: Callable[[socket.socket], Awaitable[None]], for_writing: bool) -> None:
+    def _arm(self, watcher: Watcher, wait: Callable[[Pollable], Awaitable[None]], for_writing: bool) -> None:
         if watcher in self._scopes and (watcher, for_writing) not in self._waiting:
             self._waiting.add((watcher, for_writing))
             self._tasks.start_soon(self._await_edge, watcher, wait, for_writing)
 
     async def _await_edge(
-        self, watcher: Watcher, wait: Callable[[socket.socket], Awaitable[None]], for_writing: bool
+        self, watcher: Watcher, wait: Callable[[Pollable], Awaitable[None]], for_writing: bool
     ) -> None:
         scopes = self._scopes.get(watcher)
         if scopes is not None:

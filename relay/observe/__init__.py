@@ -25,12 +25,14 @@ from relay.observe._api import (
     Fidelity,
     Host,
     KeepaliveProvider,
+    Pollable,
     Support,
     Timer,
     TosProvider,
     TosWatch,
     Watch,
 )
+from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.in_process import InProcessProvider, in_process_syn_tos, is_watching
 from relay.observe.owner import Process, owner_of
 from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
@@ -46,6 +48,7 @@ __all__ = [
     "Host",
     "KeepaliveProvider",
     "Observers",
+    "Pollable",
     "Process",
     "Support",
     "Survey",
@@ -61,6 +64,7 @@ __all__ = [
 
 NO_OBSERVER = "none"
 OBSERVERS = (
+    EbpfProvider.name,
     SocketFilterProvider.name,
     SockDiagProvider.name,
     InProcessProvider.name,
@@ -70,16 +74,15 @@ OBSERVERS = (
 """What `--observer` takes."""
 
 _KERNEL = "kernel sockets"
+_PRIVILEGES = {EbpfProvider.name: "cap_bpf,cap_net_admin", SocketFilterProvider.name: "cap_net_admin,cap_net_raw"}
 _OPTION = "--observer"
 _TOS_PROVIDERS: Mapping[str, Callable[[Host], TosProvider]] = MappingProxyType(
-    {each.name: each for each in (SocketFilterProvider, SockDiagProvider, InProcessProvider)}
+    {each.name: each for each in (EbpfProvider, SocketFilterProvider, SockDiagProvider, InProcessProvider)}
 )
+_WITHHELD = "the kernel withholds a segment that differs from its SYN, from any peer; IPv4"
 _HOW_TOS = {
-    SocketFilterProvider.name: Support(
-        Fidelity.EXACT,
-        SocketFilterProvider.name,
-        "the kernel withholds a segment that differs from its SYN, from any peer; IPv4",
-    ),
+    EbpfProvider.name: Support(Fidelity.EXACT, EbpfProvider.name, _WITHHELD),
+    SocketFilterProvider.name: Support(Fidelity.EXACT, SocketFilterProvider.name, _WITHHELD),
     SockDiagProvider.name: Support(
         Fidelity.APPROXIMATE,
         SockDiagProvider.name,
@@ -133,6 +136,11 @@ class Observers:
     tos: TosProvider | None
     keepalive: KeepaliveProvider | None
     can_deafen: bool
+
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        """See a change in these bits of the TOS byte from the first segment of a listener's connections on."""
+        if self.tos is not None:
+            self.tos.cover(listener, mask)
 
     def syn_tos(self, accepted: socket.socket) -> int | None:
         """Return the TOS byte of the SYN that opened this connection, if anybody knows; ask once."""
@@ -225,10 +233,10 @@ def _remedy(provider: str) -> str:
         return "it serves tests, through the pytest fixture"
     if sys.platform != "linux":
         return "use relay on Linux"
-    if provider == SocketFilterProvider.name:
+    if provider in _PRIVILEGES:
         return (
             "run it with sudo, or give the interpreter the privilege: "
-            f"sudo setcap cap_net_admin,cap_net_raw+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
+            f"sudo setcap {_PRIVILEGES[provider]}+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
         )
     return "use relay on Linux, in the network namespace of the app"
 
@@ -240,7 +248,9 @@ def _tos_support(observer: str | None, provider: str | None) -> Support:
         reason = "; ".join(f"{name}: {_failure(name)}" for name in _HOW_TOS)
         return Support(Fidelity.IMPOSSIBLE, "none", reason, remedy=_remedy(SocketFilterProvider.name))
     support = _HOW_TOS[provider]
-    if support.fidelity is Fidelity.EXACT:
+    if provider == EbpfProvider.name:
+        return support
+    if provider == SocketFilterProvider.name:
         failure = _wake_failure()
         if failure is None:
             return support

@@ -46,13 +46,20 @@ class Timer(Protocol):
         """Call it off; nothing happens if it was made already."""
 
 
+class Pollable(Protocol):
+    """Something with a descriptor that can become readable: a socket, or a ring."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
 class Host(Protocol):
     """What providers need of the engine: its clock and its poll."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call back once, in `delay_s` seconds; 0 is soon, but not before this call returns."""
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever `sock` has got something to read, and return what ends that.
 
         Edge-triggered: one who does not read until it would block may not be called again.
@@ -81,13 +88,23 @@ class TosProvider(Protocol):
 
     name: ClassVar[str]
 
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        """Look at what a listener's connections send before they are watched; with `mask` 0, no more."""
+
     def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+        self,
+        sock: socket.socket,
+        *,
+        syn_tos: int,
+        mask: int,
+        changed: Callable[[int | None], None],
+        accepted: bool = True,
     ) -> TosWatch | None:
         """Watch a connected socket whose peer's SYN had the TOS byte `syn_tos`, or return None if that cannot be.
 
-        `changed` is called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where
-        that much is certain but the byte is not known. Providers that ask may tell of other changes as well.
+        `accepted`: by a listener of ours; false for a socket that we dialled with. `changed` is called with the new
+        byte once segments differ from the SYN in a bit of `mask`, and with None where that much is certain but the byte
+        is not known. Providers that ask may tell of other changes as well.
         """
 
     def close(self) -> None:

@@ -140,8 +140,17 @@ class InProcessProvider:
         if not is_watching():
             raise Unsupported("this process's sockets are not watched", hint="use the pytest fixture, which does")
 
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        pass  # asking tells the byte in force, whenever it was set
+
     def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+        self,
+        sock: socket.socket,
+        *,
+        syn_tos: int,
+        mask: int,
+        changed: Callable[[int | None], None],
+        accepted: bool = True,
     ) -> InProcessWatch | None:
         ends = ends_of(sock)
         return InProcessWatch(ends, syn_tos) if ends is not None and ends.is_ipv4 else None

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from relay.errors import RelayError
-from relay.observe._api import Host, TosProvider
+from relay.observe._api import Host, Pollable, TosProvider
+from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.socket_filter import SocketFilterProvider, deafen
 from relay.observe.syn import save_syn, syn_tos
 from relay.observe.tcp_info import tcp_info
@@ -50,7 +51,7 @@ class _Loop:
         heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), call))
         return call
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         self._selector.register(sock, selectors.EVENT_READ, callback)
 
         def unwatch() -> None:
@@ -148,7 +149,7 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
 
 
 def _filters(provider: TosProvider) -> bool:
-    return provider.name == SocketFilterProvider.name
+    return provider.name in (EbpfProvider.name, SocketFilterProvider.name)
 
 
 def keepalive_self_test() -> str | None:

@@ -98,16 +98,6 @@ class SockDiag:
         """
         return self.ask(request(local, remote))
 
-    def has_listener(self, local: tuple[str, int]) -> bool:
-        """Whether something on this host accepts connections to this address and port.
-
-        Raises:
-            OSError: the kernel refused to answer.
-        """
-        nobody = "::" if ":" in local[0] else "0.0.0.0"
-        found = self._answer(request(local, (nobody, 0)))
-        return found is not None and found[2] == _LISTEN
-
     def ask(self, prepared: bytes) -> SocketInfo | None:
         """`query`, with a question that `request` has prepared."""
         found = self._answer(prepared)
@@ -206,8 +196,17 @@ class SockDiagProvider:
     def __init__(self, host: Host) -> None:
         self._diag = SockDiag()
 
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        pass  # asking tells the byte in force, whenever it was set
+
     def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+        self,
+        sock: socket.socket,
+        *,
+        syn_tos: int,
+        mask: int,
+        changed: Callable[[int | None], None],
+        accepted: bool = True,
     ) -> SockDiagWatch | None:
         ends = ends_of(sock)
         if ends is None or not ends.is_ipv4:

@@ -89,17 +89,17 @@ class SocketFilterWatch(Counted):
     """One socket with its filter."""
 
     __slots__ = (
-        "_bits",
         "_changed",
         "_is_local",
         "_open",
         "_provider",
         "_released",
         "_soon",
-        "_syn_tos",
         "_told",
         "asks",
+        "bits",
         "key",
+        "syn_tos",
     )
 
     def __init__(
@@ -116,8 +116,8 @@ class SocketFilterWatch(Counted):
         self.asks = False
         self.key = key
         self._provider = provider
-        self._syn_tos = syn_tos
-        self._bits = bits
+        self.syn_tos = syn_tos
+        self.bits = bits
         self._changed = changed
         self._told: int | None = syn_tos
         self._released = False
@@ -174,7 +174,7 @@ class SocketFilterWatch(Counted):
             self._changed(None)
 
     def _differs(self, tos: int) -> bool:
-        return bool((tos ^ self._syn_tos) & self._bits)
+        return bool((tos ^ self.syn_tos) & self.bits)
 
 
 class SocketFilterProvider:
@@ -201,15 +201,24 @@ class SocketFilterProvider:
         """Whether drops are found by polling alone."""
         return self._wake is None
 
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        pass  # the AF_PACKET socket has seen them
+
     def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
+        self,
+        sock: socket.socket,
+        *,
+        syn_tos: int,
+        mask: int,
+        changed: Callable[[int | None], None],
+        accepted: bool = True,
     ) -> SocketFilterWatch | None:
         ends = ends_of(sock)
         if ends is None or not ends.is_ipv4:
             return None
         watch = SocketFilterWatch(self, sock, ends.key, syn_tos=syn_tos, bits=mask, changed=changed)
         self._flows[watch.key] = watch
-        seen_before, woken = self._cover(watch, ends, syn_tos, mask)
+        seen_before, woken = self._cover(watch, ends, accepted)
         try:
             (self._guard if woken else self._drops).add(watch)
         except OSError:
@@ -255,21 +264,16 @@ class SocketFilterProvider:
         if self._diag is not None:
             self._diag.close()
 
-    def _cover(self, watch: SocketFilterWatch, ends: Ends, syn_tos: int, bits: int) -> tuple[bool, bool]:
+    def _cover(self, watch: SocketFilterWatch, ends: Ends, accepted: bool) -> tuple[bool, bool]:
         """Have packets looked at; return whether they were already, and whether we shall be woken by them."""
         if self._wake is None:
             return False, False
         (_, local_port), (_, peer_port) = ends
-        seen_before = self._wake.cover(local_port, peer_port, bits, lambda: self._is_accepting(ends))
+        syn_tos, bits = watch.syn_tos, watch.bits
+        seen_before = self._wake.cover(local_port if accepted else None, peer_port, bits)
         if not syn_tos & bits:
             return seen_before, True
         return False, self._wake.add_exception(watch.key, syn_tos, bits)
-
-    def _is_accepting(self, ends: Ends) -> bool:
-        try:
-            return self._diag is None or self._diag.has_listener(ends.local)
-        except OSError:
-            return True
 
     def _offended(self, key: bytes, tos: int) -> bool:
         watch = self._flows.get(key)

@@ -32,7 +32,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from relay.errors import Unsupported
-from relay.observe._api import Host, Timer
+from relay.observe._api import Host, Pollable, Timer
 from relay.observe.bpf import (
     Instruction,
     Program,
@@ -109,21 +109,16 @@ class Wake:
             raise Unsupported(f"AF_PACKET: {fault.strerror}", hint="use Linux 4.20 or later") from fault
         self._unwatch = host.watch_readable(self._socket, self.read)
 
-    def cover(self, local_port: int, peer_port: int, bits: int, is_accepted: Callable[[], bool]) -> bool:
+    def cover(self, accepting_port: int | None, peer_port: int, bits: int) -> bool:
         """Have the program look at a connection's packets; return whether it did so already.
 
-        `is_accepted` tells whether `local_port` is a port that connections are accepted on, else `peer_port` is taken
-        for one that is dialled; it is called only where neither is known. Ports are kept for ever.
+        `accepting_port` is the port that it was accepted on, None if we have dialled it. Ports are kept for ever.
         """
-        known = local_port in self._accepting or peer_port in self._dialled
-        if known and bits & self._mask == bits:
+        ports, port = (self._accepting, accepting_port) if accepting_port is not None else (self._dialled, peer_port)
+        if port in ports and bits & self._mask == bits:
             return True
         self._mask |= bits
-        if not known:
-            if is_accepted():
-                self._accepting.add(local_port)
-            else:
-                self._dialled.add(peer_port)
+        ports.add(port)
         self._load()
         return False
 
@@ -239,7 +234,7 @@ class _Nobody:
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         raise NotImplementedError
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         return lambda: None
 
 

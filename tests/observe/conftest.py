@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.observe import save_syn
+from relay.observe import Pollable, TosProvider, save_syn
 
 DEADLINE_S = 5.0
 PEER = Path(__file__).with_name("peer.py")
@@ -47,7 +47,7 @@ class EpollHost:
         heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), call))
         return call
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         number = sock.fileno()
         self._callbacks[number] = callback
         self._epoll.register(number, select.EPOLLIN | select.EPOLLET)
@@ -106,7 +106,7 @@ def connect() -> Iterator[Connect]:
         listeners: dict[tuple[str, str], socket.socket] = {}
 
         def make(
-            tos: int = 0, *, to: str = "127.0.0.1", bound_to: str | None = None
+            tos: int = 0, *, to: str = "127.0.0.1", bound_to: str | None = None, covered_by: TosProvider | None = None
         ) -> tuple[socket.socket, socket.socket]:
             bind = bound_to if bound_to is not None else to
             if (to, bind) not in listeners:
@@ -117,6 +117,8 @@ def connect() -> Iterator[Connect]:
                 save_syn(listener)
                 listeners[to, bind] = stack.enter_context(listener)
             listener = listeners[to, bind]
+            if covered_by is not None:
+                covered_by.cover(listener, 0xE0)
             client = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET))
             client.settimeout(DEADLINE_S)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -195,7 +197,7 @@ def lacking(capability: str) -> str | None:
     return None if has else f"{capability.upper()}"
 
 
-_CAPABILITIES = {"cap_net_admin": 12, "cap_net_raw": 13}
+_CAPABILITIES = {"cap_net_admin": 12, "cap_net_raw": 13, "cap_bpf": 39}
 _PROGRAMS = {"ip": "iproute2", "setpriv": "util-linux"}
 
 
@@ -237,3 +239,19 @@ def namespace(require: Callable[..., None]) -> Iterator[Namespace]:
     finally:
         ip("link", "del", link, check=False)
         ip("netns", "del", name, check=False)
+
+
+@pytest.fixture
+def remote(namespace: Namespace) -> Iterator[tuple[Namespace, Peer, socket.socket]]:
+    """A peer at the other end of a cable, and the socket that accepted it."""
+    with socket.create_server((namespace.our_address, 0)) as listener:
+        listener.settimeout(5)
+        with peer_process("ip", "netns", "exec", namespace.name) as peer:
+            peer.tell(f"connect {namespace.our_address} {listener.getsockname()[1]}")
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.setblocking(False)
+                yield namespace, peer, accepted
+
+
+Remote = tuple[Namespace, Peer, socket.socket]

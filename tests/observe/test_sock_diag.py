@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from observe.conftest import REPOSITORY, Connect, set_tos
+from observe.conftest import REPOSITORY, Connect, EpollHost, Remote, set_tos
+from observe.watched import PRECEDENCE
 from relay.observe.ends import ends_of
-from relay.observe.sock_diag import SockDiag
+from relay.observe.sock_diag import SockDiag, SockDiagProvider
 
 
 @pytest.fixture
@@ -57,13 +58,7 @@ def test_no_socket_is_found_for_an_address_elsewhere(diag: SockDiag, connect: Co
 def test_a_local_listener_is_not_taken_for_a_remote_peer_of_the_same_port(diag: SockDiag) -> None:
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
-        assert diag.has_listener(("127.0.0.1", port))
         assert diag.query(("203.0.113.5", port), ("127.0.0.1", 40000)) is None
-
-
-def test_a_port_that_nothing_listens_on_has_no_listener(diag: SockDiag, connect: Connect) -> None:
-    client, _ = connect()
-    assert not diag.has_listener(client.getsockname())
 
 
 def test_a_connection_in_time_wait_is_not_found(diag: SockDiag, connect: Connect) -> None:
@@ -73,6 +68,13 @@ def test_a_connection_in_time_wait_is_not_found(diag: SockDiag, connect: Connect
     accepted.close()
     client.close()
     assert diag.query(ends.local, ends.peer) is None
+
+
+def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost) -> None:
+    _, _, accepted = remote
+    provider = SockDiagProvider(host)
+    assert provider.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None) is None
+    provider.close()
 
 
 AS_NOBODY = """

@@ -13,15 +13,16 @@ import pytest
 from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
 from relay.errors import ConfigError, Unsupported
 from relay.events import Fact
-from relay.observe import OBSERVERS, Fidelity, Host, TosWatch, survey
+from relay.observe import OBSERVERS, Fidelity, survey
+from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.self_test import deafness_self_test, tos_self_test
-from relay.observe.sock_diag import SockDiagProvider
+from relay.observe.sock_diag import SockDiagProvider, SockDiagWatch
 from relay.observe.socket_filter import SocketFilterProvider
 
 
 @pytest.fixture
 def _privileged(require: Callable[..., None]) -> None:
-    require("linux", "cap_net_admin", "cap_net_raw")
+    require("linux", "cap_bpf", "cap_net_admin", "cap_net_raw")
 
 
 @pytest.mark.usefixtures("_privileged")
@@ -30,7 +31,7 @@ def test_with_every_privilege_all_but_the_end_to_end_ack_is_exact() -> None:
     assert set(found.support) == set(Fact)
     short = [fact for fact, support in found.support.items() if support.fidelity is not Fidelity.EXACT]
     assert short == [Fact.END_TO_END_ACK]
-    assert found.support[Fact.TOS].provider == "socket-filter"
+    assert found.support[Fact.TOS].provider == "ebpf"
     assert found.support[Fact.KEEPALIVE].provider == "tcp-info"
 
 
@@ -48,8 +49,10 @@ def test_an_observer_is_forced_for_the_facts_it_supplies() -> None:
     assert forced.support[Fact.TOS].provider == "sock-diag"
     assert forced.support[Fact.TOS].fidelity is Fidelity.APPROXIMATE
     assert forced.support[Fact.KEEPALIVE].provider == "tcp-info"
-    assert survey("tcp-info").support[Fact.TOS].provider == "socket-filter"
-    assert survey("socket-filter").support == survey().support
+    assert survey("tcp-info").support[Fact.TOS].provider == "ebpf"
+    assert survey("ebpf").support == survey().support
+    filtered = survey("socket-filter").support[Fact.TOS]
+    assert (filtered.provider, filtered.fidelity) == ("socket-filter", Fidelity.EXACT)
 
 
 def test_no_observer_at_all_leaves_nothing_seen(host: EpollHost, connect: Connect) -> None:
@@ -101,37 +104,35 @@ def test_a_deafened_socket_hears_nothing_and_answers_nothing(host: EpollHost, co
     observers.close()
 
 
-class BlindProvider:
+class BlindProvider(SockDiagProvider):
     """A provider that claims to watch and sees nothing."""
 
     name: ClassVar[str] = "socket-filter"
 
-    def __init__(self, host: Host) -> None:
-        self._diag = SockDiagProvider(host)
-
     def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
-    ) -> TosWatch | None:
-        watch = self._diag.attach(sock, syn_tos=syn_tos, mask=mask, changed=changed)
+        self,
+        sock: socket.socket,
+        *,
+        syn_tos: int,
+        mask: int,
+        changed: Callable[[int | None], None],
+        accepted: bool = True,
+    ) -> SockDiagWatch | None:
+        watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted)
         if watch is not None:
             watch.ask = lambda: None  # type: ignore[method-assign]
         return watch
 
-    def close(self) -> None:
-        self._diag.close()
 
-
-class LeakyProvider(BlindProvider):
+class LeakyProvider(SockDiagProvider):
     """A provider that sees the change and withholds nothing, though it goes by a name that does."""
 
-    def attach(
-        self, sock: socket.socket, *, syn_tos: int, mask: int, changed: Callable[[int | None], None]
-    ) -> TosWatch | None:
-        return self._diag.attach(sock, syn_tos=syn_tos, mask=mask, changed=changed)
+    name: ClassVar[str] = "ebpf"
 
 
 @pytest.mark.usefixtures("_privileged")
 def test_the_self_test_tells_a_working_provider_from_a_blind_or_leaky_one() -> None:
+    assert tos_self_test(EbpfProvider) is None
     assert tos_self_test(SocketFilterProvider) is None
     assert tos_self_test(SockDiagProvider) is None
     assert deafness_self_test() is None
@@ -173,7 +174,8 @@ import socket, sys
 for name in ("AF_NETLINK", "AF_PACKET", "NETLINK_ROUTE", "TCP_INFO", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "SO_MARK"):
     if hasattr(socket, name):
         delattr(socket, name)
-import relay.observe.owner, relay.observe.sock_diag, relay.observe.socket_filter, relay.observe.tcp_info
+import relay.observe.ebpf_filter, relay.observe.owner, relay.observe.sock_diag
+import relay.observe.socket_filter, relay.observe.tcp_info
 from relay.errors import Unsupported
 from relay.events import Fact
 from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_tos
@@ -211,6 +213,7 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
         "LOCAL_ACK exact",
         "END_TO_END_ACK approximate",
         "DEAFNESS approximate",
+        "refused ebpf",
         "refused socket-filter",
         "refused sock-diag",
         "refused in-process",

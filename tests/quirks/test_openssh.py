@@ -18,7 +18,7 @@ from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import need_program
 from support.programs import Sshd, clean_environment, run, sshd
 
-OBSERVERS = ("socket-filter", "sock-diag")
+OBSERVERS = ("ebpf", "socket-filter", "sock-diag")
 DEFAULT = "IPQoS=af21 cs1"
 CURES = ("IPQoS=lowdelay", "IPQoS=throughput", "IPQoS=none")
 LOST = 255  # ssh's exit code when the connection failed
@@ -84,7 +84,7 @@ def test_the_default_marking_works_without_the_quirk(backend: str, profile: str,
 
 
 def test_the_default_marking_dies_every_time(backend: str, server: Sshd) -> None:
-    with serve_in_thread("vmware-fusion", backend=backend, observer="socket-filter") as nat:
+    with serve_in_thread("vmware-fusion", backend=backend, observer="ebpf") as nat:
         port = nat.forward("127.0.0.1", server.port).port
         before = logins(server)
         with ThreadPoolExecutor(4) as pool:

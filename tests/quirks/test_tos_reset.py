@@ -28,7 +28,8 @@ from support.origins import (
 from support.programs import as_ordinary_user, serve
 
 FRONT_ENDS = ("forward", "socks5")
-OBSERVERS = ("socket-filter", "sock-diag")
+WITHHOLDING = ("ebpf", "socket-filter")
+OBSERVERS = (*WITHHOLDING, "sock-diag")
 AT_ONCE_S = 0.3  # less than it takes to find a change that no packet told of: the guard looks once a second
 
 # Each row is what a client sets, one byte after the other; the first before it connects.
@@ -51,10 +52,17 @@ Row = tuple[int, ...]
 @pytest.fixture(params=OBSERVERS)
 def observer(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if name == "socket-filter":
+    if name in WITHHOLDING:
         need_root()
     elif sys.platform != "linux":
         missing("needs NETLINK_SOCK_DIAG, which only Linux has")
+    return name
+
+
+@pytest.fixture(params=WITHHOLDING)
+def withholding(request: pytest.FixtureRequest) -> str:
+    need_root()
+    name: str = request.param
     return name
 
 
@@ -177,7 +185,9 @@ def test_the_server_sees_a_fin_about_105_ms_after_the_clients_reset(
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_the_segment_that_carries_the_change_is_not_acknowledged(backend: str, front_end: str) -> None:
+def test_the_segment_that_carries_the_change_is_not_acknowledged(
+    backend: str, withholding: str, front_end: str
+) -> None:
     need_capture()
 
     def take_in(connection: socket.socket) -> None:
@@ -185,7 +195,7 @@ def test_the_segment_that_carries_the_change_is_not_acknowledged(backend: str, f
 
     with (
         Origin(take_in) as origin,
-        serve_in_thread(backend=backend, observer="socket-filter") as nat,
+        serve_in_thread(backend=backend, observer=withholding) as nat,
         connect(nat, front_end, origin.host, origin.port) as sock,
         Capture(sock.getpeername()[1]) as capture,
     ):
@@ -200,8 +210,7 @@ def test_the_segment_that_carries_the_change_is_not_acknowledged(backend: str, f
     assert {packet.ack - offender.seq for packet in answers} == {0}
 
 
-def test_what_was_acknowledged_before_the_change_reaches_a_server_that_is_slow(backend: str) -> None:
-    need_root()
+def test_what_was_acknowledged_before_the_change_reaches_a_server_that_is_slow(backend: str, withholding: str) -> None:
     may_read = threading.Event()
     ended: list[bytes] = []
 
@@ -210,7 +219,7 @@ def test_what_was_acknowledged_before_the_change_reaches_a_server_that_is_slow(b
         ended.append(read_to_end(connection))
 
     before = bytes(range(256)) * 4096
-    with serve_in_thread(backend=backend, observer="socket-filter") as nat:
+    with serve_in_thread(backend=backend, observer=withholding) as nat:
         with Origin(read_late) as origin, connect(nat, "forward", origin.host, origin.port) as sock:
             sock.sendall(before)
             wait_until_acknowledged(sock)
@@ -247,19 +256,17 @@ def test_a_client_that_sets_the_byte_and_only_receives_is_reset_by_its_ack(
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 @pytest.mark.parametrize("last", [0x20, 0x10])
 def test_a_marked_syn_and_another_mark_later_is_reset_at_once_every_time(
-    backend: str, front_end: str, last: int
+    backend: str, withholding: str, front_end: str, last: int
 ) -> None:
-    need_root()
-    with Origin(Recorder()) as origin, serve_in_thread(backend=backend, observer="socket-filter") as nat:
+    with Origin(Recorder()) as origin, serve_in_thread(backend=backend, observer=withholding) as nat:
         took_s = [reset_after_s((0x48, 0x48, last), dialler(nat, front_end, origin)) for _ in range(20)]
     assert statistics.median(took_s) < AT_ONCE_S
 
 
-def test_a_marked_syn_is_the_reference_from_a_relays_very_first_flow_on(backend: str) -> None:
-    need_root()
+def test_a_marked_syn_is_the_reference_from_a_relays_very_first_flow_on(backend: str, withholding: str) -> None:
     took_s = []
     for _ in range(20):
-        with Origin(Recorder()) as origin, serve_in_thread(backend=backend, observer="socket-filter") as nat:
+        with Origin(Recorder()) as origin, serve_in_thread(backend=backend, observer=withholding) as nat:
             took_s.append(reset_after_s((0x48, 0x48, 0x20), dialler(nat, "forward", origin)))
     assert statistics.median(took_s) < AT_ONCE_S
 

@@ -24,7 +24,7 @@ MEASURED_S = 5.0
 SETTLING_S = 1.5  # flows count as busy, and are looked at more often, for a second
 
 
-@pytest.mark.parametrize("observer", ["socket-filter", "sock-diag"])
+@pytest.mark.parametrize("observer", ["ebpf", "socket-filter", "sock-diag"])
 def test_the_reset_follows_the_segment_within_10_ms(backend: str, observer: str) -> None:
     need_capture()
     with (

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import cache
 
 from fuzz.targets._api import target
+from relay.observe import Pollable
 from relay.observe.sock_diag import SockDiag, SocketInfo, request
 from relay.observe.syn import tos_of_syn
 from relay.observe.tcp_info import counters_of, probes_between
@@ -119,7 +120,7 @@ class _Nobody:
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
         raise AssertionError("nothing is put off")
 
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         return lambda: None
 
 
