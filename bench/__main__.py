@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
-    host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer))
+    host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer) and peer.package)
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
     wanted = _chosen("--only", options.only, quantities(scale))
     throughs = _present(_chosen("--through", options.through, [*PEERS, *relays()]))

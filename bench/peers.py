@@ -162,6 +162,12 @@ def _proxy_py(program: str, place: Path, ports: Mapping[Via, int], origin_port: 
     return [*command, "--open-file-limit", most, "--backlog", "4096", "--data-dir", str(place)]
 
 
+def _bare(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    """No proxy that anybody uses: the bound for one in Python (bare.py)."""
+    bare = Path(__file__).with_name("bare.py")
+    return [program, "-P", str(bare), str(ports["socks5"]), str(ports["forward"]), str(origin_port)]
+
+
 _TINY_PROXY = """
 import sys, anyio, tiny_proxy
 async def main():
@@ -187,5 +193,6 @@ PEERS: Sequence[Through] = (
     Peer("3proxy", ("forward", "socks5", "connect"), "3proxy", "3proxy", _NOT_IN_DEBIAN, _3proxy),
     Peer("pproxy", ("forward", "socks5", "connect"), "pproxy", "pproxy", _PYPI, _pproxy),
     Peer("proxy.py", ("connect",), "proxy.py", "proxy", _PYPI, _proxy_py),
+    Peer("bare loop", ("forward", "socks5"), "", "select", _PYPI, _bare),
     Peer("tiny-proxy", ("socks5", "connect"), "tiny-proxy", "tiny_proxy", _PYPI, _tiny_proxy),
 )
