@@ -119,23 +119,8 @@ class FlowMachine:
         """
         opener_was_over = self.is_over(self.opener)
         self._observe(event)
-        steps: list[Step] = []
-        for index, handler in self._lineup.handlers.get(type(event), ()):
-            name = self._lineup.kinds[index].name
-            if isinstance(event, TimerFired) and not event.key.startswith(f"{name}/"):
-                continue
-            seen = TimerFired(event.at_s, event.key.partition("/")[2]) if isinstance(event, TimerFired) else event
-            try:
-                for action in getattr(self._behaviours[index] or self._make(index), handler)(seen):
-                    if not isinstance(action, Action):
-                        raise TypeError(f"{action!r} is not an action")
-                    steps.append(Step(action, name))
-            except Exception as fault:
-                raise BehaviourError(name, event, fault) from fault
-        if steps:
-            steps = self._possible(_merged(steps) if len(steps) > 1 else steps)
-        opener_ended = self.is_over(self.opener) and not opener_was_over
-        if self._dialling and opener_ended and not isinstance(event, OpenerVanished):
+        steps = self._possible(_merged(self._wishes(event)))
+        if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
             # Whoever ended it: nobody is left to end what the dial may still bring, so the behaviours must hear of it.
             steps += self.handle(OpenerVanished(event.at_s))
         return steps
@@ -174,16 +159,34 @@ class FlowMachine:
             return True
         return any(bits & _PRESENT and (bits & _DEAD or bits & _FINISHED == _FINISHED) for bits in (opener, target))
 
-    def _make(self, index: int) -> Behaviour:
-        behaviour = self._behaviours[index]
-        if behaviour is None:
-            behaviour = self._behaviours[index] = self._lineup.makers[index]()
-            if self._prepare is not None:
-                self._prepare(behaviour)
+    def _wishes(self, event: Event) -> list[Step]:
+        """What the behaviours make of an event, possible or not."""
+        asked, seen = self._lineup.handlers.get(type(event), ()), event
+        if isinstance(event, TimerFired):
+            owner, _, key = event.key.partition("/")
+            asked = tuple(each for each in asked if each.name == owner)
+            seen = TimerFired(event.at_s, key)
+        steps: list[Step] = []
+        for place, handler, name in asked:
+            try:
+                for action in getattr(self._behaviours[place] or self._make(place), handler)(seen):
+                    if not isinstance(action, Action):
+                        raise TypeError(f"{action!r} is not an action")
+                    steps.append(Step(action, name))
+            except Exception as fault:
+                raise BehaviourError(name, event, fault) from fault
+        return steps
+
+    def _make(self, place: int) -> Behaviour:
+        behaviour = self._behaviours[place] = self._lineup.makers[place]()
+        if self._prepare is not None:
+            self._prepare(behaviour)
         return behaviour
 
     def _observe(self, event: Event) -> None:
         match event:
+            case FinReceived(side=side):
+                self._finish(side, _FIN_RECEIVED, "fin", PEER)
             case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
@@ -192,8 +195,6 @@ class FlowMachine:
                 self.cause = self.cause or "destination"
             case OpenerVanished():
                 self._finish(self.opener, _DEAD, "abandoned", PEER)
-            case FinReceived(side=side):
-                self._finish(side, _FIN_RECEIVED, "fin", PEER)
             case RstReceived(side=side):
                 self._finish(side, _DEAD, "rst", PEER)
             case LegTimedOut(side=side):
@@ -219,27 +220,27 @@ class FlowMachine:
     def _apply(self, step: Step) -> bool:
         """Note what the step does to the flow; False if it cannot be done any more."""
         match step.action:
-            case SendRst(side=side) | Deafen(side=side):
-                if self.is_over(side):
+            case Dial():
+                if self._dialling or self._target_bits or self.is_over(self.opener):
                     return False
-                self._finish(side, _DEAD, "rst" if isinstance(step.action, SendRst) else "silence", step.because)
-            case SendFin(side=side):
-                if not self.can_send(side):
+                self._dialling = True
+            case Grant():
+                if self._answered or self.is_over(self.opener):
                     return False
-                self._finish(side, _FIN_SENT, "fin", step.because)
+                self._answered = True
             case Refuse():
                 if self._answered or self.is_over(self.opener):
                     return False
                 self._answered = True
                 self._finish(self.opener, _DEAD, "refused", step.because)
-            case Grant():
-                if self._answered or self.is_over(self.opener):
+            case SendFin(side=side):
+                if not self.can_send(side):
                     return False
-                self._answered = True
-            case Dial():
-                if self._dialling or self._target_bits or self.is_over(self.opener):
+                self._finish(side, _FIN_SENT, "fin", step.because)
+            case SendRst(side=side) | Deafen(side=side):
+                if self.is_over(side):
                     return False
-                self._dialling = True
+                self._finish(side, _DEAD, "rst" if isinstance(step.action, SendRst) else "silence", step.because)
             case AbandonDial():
                 if not self._dialling:
                     return False
@@ -253,6 +254,8 @@ class FlowMachine:
 
 def _merged(steps: list[Step]) -> list[Step]:
     """Drop the FINs for sides that the same answer resets."""
+    if len(steps) < 2:
+        return steps
     reset = {step.action.side for step in steps if isinstance(step.action, SendRst)}
     if not reset:
         return steps

@@ -111,7 +111,7 @@ class Relay:
 
     @property
     def time_scale(self) -> float:
-        """What behaviours' delays are divided by, from now on."""
+        """What behaviours' delays are divided by, in flows that are opened from now on."""
         return self._driver.limits.time_scale
 
     @time_scale.setter

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from relay.behaviours._api import Behaviour
 from relay.events import Event
+
+
+class Asked(NamedTuple):
+    """A behaviour that handles an event."""
+
+    place: int
+    """Which of the lineup it is, from 0."""
+    handler: str
+    """Its method's name."""
+    name: str
 
 
 class Lineup:
@@ -20,14 +31,14 @@ class Lineup:
         self.makers = tuple(makers)
         self.draws = any(kind.draws for kind in self.kinds)
         """Whether any of them leaves something to chance."""
-        handlers: dict[type[Event], list[tuple[int, str]]] = {}
+        handlers: dict[type[Event], list[Asked]] = {}
         for index, kind in enumerate(self.kinds):
             for event, handler in kind.handled.items():
-                handlers.setdefault(event, []).append((index, handler))
-        self.handlers: Mapping[type[Event], tuple[tuple[int, str], ...]] = {
+                handlers.setdefault(event, []).append(Asked(index, handler, kind.name))
+        self.handlers: Mapping[type[Event], tuple[Asked, ...]] = {
             event: tuple(found) for event, found in handlers.items()
         }
-        """For each kind of event the behaviours that handle it, by index, and their handlers' names."""
+        """Who is asked about each kind of event, in order."""
 
     @classmethod
     def of(cls, behaviours: Iterable[Behaviour]) -> Lineup:
