@@ -8,6 +8,7 @@ Runs inside any asyncio or trio program. Leaving the block stops it at once; `dr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -220,7 +221,6 @@ async def open_relay(
         connector = Connector(
             engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
         )
-        observers = surveyed.open(engine)
         limits = Limits(
             handshake_timeout_s=config.handshake_timeout_s,
             idle_timeout_s=config.idle_timeout_s,
@@ -228,31 +228,33 @@ async def open_relay(
             time_scale=config.time_scale,
         )
         first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
-        driver = Driver(
-            engine,
-            connector,
-            observers,
-            config.profile,
-            log,
-            limits,
-            config.seed,
-            first_flow=first_flow,
-            flow_step=flow_step,
-        )
-        relay = Relay(config, log, driver, assessed, share)
         try:
-            relay.open_listeners()
-            tasks.start_soon(engine.run)
-            yield relay
+            with contextlib.closing(surveyed.open(engine)) as observers:
+                driver = Driver(
+                    engine,
+                    connector,
+                    observers,
+                    config.profile,
+                    log,
+                    limits,
+                    config.seed,
+                    first_flow=first_flow,
+                    flow_step=flow_step,
+                )
+                relay = Relay(config, log, driver, assessed, share)
+                try:
+                    relay.open_listeners()
+                    tasks.start_soon(engine.run)
+                    yield relay
+                finally:
+                    flows_ended = relay.stop()
+                    # Not before the last flow's own records, which may be held back until their process is known.
+                    after_tasks.callback(log.emit, "relay-stopped", flows_ended=flows_ended)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as raised:
             failure = raised  # Ctrl-C and a test's own skip too: a task group would wrap it
         finally:
-            flows_ended = relay.stop()
-            # Not before the last flow's own records, which may be held back until their process is known.
-            after_tasks.callback(log.emit, "relay-stopped", flows_ended=flows_ended)
-            observers.close()
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -57,12 +57,15 @@ async def _say_up_to_the_cut(plan: Plan, side: Side, end: End) -> None:
         if side is Side.EXTERNAL:
             await http.hear_request(plan, end)
         await end.send(plan.cut_bytes)
+        if plan.settled:
+            await end.wait_until_acknowledged()
     else:
+        # As long as it is to be acknowledged it reads: whose window is closed looks at no ACK that comes with more.
         hearing = asyncio.create_task(end.receive())
         await end.send(plan.cut_bytes)
+        if plan.settled:
+            await end.wait_until_acknowledged()
         hearing.cancel()
         await asyncio.wait([hearing])
         if not hearing.cancelled():
             hearing.result()
-    if plan.settled:
-        await end.wait_until_acknowledged()

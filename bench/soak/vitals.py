@@ -1,9 +1,9 @@
 """What the relay's process has: flows, tasks, descriptors, blocks, memory; and whether it is flat.
 
 Flows, tasks and descriptors must be, at every lull, what they were before any traffic; the pipes that the relay keeps
-for another time do not count, nor do the filter programs, of which it loads one for each precedence that it meets. The
-rest is judged where the relay has been idle for longer than it keeps anything that is over: at the first lull, when all
-caches are warm, and at the last.
+for another time do not count, nor do the filter programs, of which it loads one for each precedence and mask it meets.
+The rest is judged where the relay has been idle for longer than it keeps anything that is over: at the first lull, when
+all caches are warm, and at the last.
 
 * `held` are the flows and legs that exist as objects, whoever holds them.
 * `blocks` are what the interpreter has allocated of small memory: a count that knows no fragmentation, so that a string

@@ -59,6 +59,11 @@ class InternalFacts:
         if watch is not None and watch.asks and (new := watch.ask()) is not None:
             self._report(new)
 
+    def let_go(self) -> None:
+        """Have nothing withheld any more: the leg goes on to another flow, which may mind other things or nothing."""
+        if self._tos_watch is not None:
+            self._tos_watch.release()
+
     def close(self) -> None:
         self._closed = True
         for watch in (self._tos_watch, self._keepalive):

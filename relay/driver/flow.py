@@ -289,6 +289,8 @@ class Flow:
     def _hand_over(self) -> None:
         """The opener's next request is for another server: this flow ends in order, and another goes on."""
         near = self._legs.give_away(self._conversation.opener)
+        if self._facts is not None:
+            self._facts.let_go()
         self._finish("next-request")
         self._conversation.redirect()
         self._driver.go_on(near, self._conversation)

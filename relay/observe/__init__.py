@@ -74,7 +74,7 @@ OBSERVERS = (
 """What `--observer` takes."""
 
 _KERNEL = "kernel sockets"
-_PRIVILEGES = {EbpfProvider.name: "cap_bpf,cap_net_admin", SocketFilterProvider.name: "cap_net_admin,cap_net_raw"}
+_PRIVILEGES = "cap_bpf,cap_net_admin"  # for a kernel before 5.8: cap_net_admin,cap_net_raw
 _OPTION = "--observer"
 _TOS_PROVIDERS: Mapping[str, Callable[[Host], TosProvider]] = MappingProxyType(
     {each.name: each for each in (EbpfProvider, SocketFilterProvider, SockDiagProvider, InProcessProvider)}
@@ -233,10 +233,10 @@ def _remedy(provider: str) -> str:
         return "it serves tests, through the pytest fixture"
     if sys.platform != "linux":
         return "use relay on Linux"
-    if provider in _PRIVILEGES:
+    if provider in (EbpfProvider.name, SocketFilterProvider.name):
         return (
             "run it with sudo, or give the interpreter the privilege: "
-            f"sudo setcap {_PRIVILEGES[provider]}+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
+            f"sudo setcap {_PRIVILEGES}+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
         )
     return "use relay on Linux, in the network namespace of the app"
 
@@ -246,7 +246,7 @@ def _tos_support(observer: str | None, provider: str | None) -> Support:
         return Support(Fidelity.IMPOSSIBLE, "none", "no provider is to be used", remedy=f"leave {_OPTION} none out")
     if provider is None:
         reason = "; ".join(f"{name}: {_failure(name)}" for name in _HOW_TOS)
-        return Support(Fidelity.IMPOSSIBLE, "none", reason, remedy=_remedy(SocketFilterProvider.name))
+        return Support(Fidelity.IMPOSSIBLE, "none", reason, remedy=_remedy(EbpfProvider.name))
     support = _HOW_TOS[provider]
     if provider == EbpfProvider.name:
         return support
@@ -256,7 +256,7 @@ def _tos_support(observer: str | None, provider: str | None) -> Support:
             return support
         how = f"{support.how}; noticed by polling, within 5 to 200 ms ({failure})"
         return Support(support.fidelity, support.provider, how, remedy=_remedy(provider))
-    better = f"leave {_OPTION} out" if observer is not None else _remedy(SocketFilterProvider.name)
+    better = f"leave {_OPTION} out" if observer is not None else _remedy(EbpfProvider.name)
     return Support(support.fidelity, support.provider, support.how, remedy=better)
 
 
@@ -298,5 +298,5 @@ def _deafness_support(observer: str | None) -> Support:
     failure = "no provider is to be used" if observer == NO_OBSERVER else _deafness_failure()
     if failure is None:
         return Support(Fidelity.EXACT, SocketFilterProvider.name, "a socket filter drops whatever comes")
-    remedy = f"leave {_OPTION} none out" if observer == NO_OBSERVER else _remedy(SocketFilterProvider.name)
+    remedy = f"leave {_OPTION} none out" if observer == NO_OBSERVER else _remedy(EbpfProvider.name)
     return Support(Fidelity.APPROXIMATE, _KERNEL, f"the app is reset instead: {failure}", remedy)

@@ -7,11 +7,12 @@ anew for each socket (measured, Linux 6.18).
 What a socket filter may do beyond a classic one, and what it is wanted for here: know the socket that a segment is for
 (its cookie, SO_COOKIE), remember things in maps, and tell this process at once, through a ring (`ring.py`).
 
-Needs CAP_BPF (before Linux 5.8, CAP_SYS_ADMIN), and the privilege to attach a filter at all.
+Needs Linux 5.8, and CAP_BPF: nothing else, where a classic filter on a TCP socket takes CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -36,9 +37,11 @@ MAP_LOOKUP, MAP_UPDATE, GET_SOCKET_COOKIE, RINGBUF_OUTPUT = 1, 2, 46, 130
 RING_FORCE_WAKEUP = 2
 _PSEUDO_MAP_FD = 1
 _ATTRIBUTES_BYTES = 128
-_NUMBER_OF_BPF = {"x86_64": 321, "i386": 357, "i686": 357, "aarch64": 280, "riscv64": 280, "armv7l": 386, "s390x": 351}
+# Instructions have their registers the other way round on big-endian machines, and a ring's counts wrap on 32-bit ones.
+_NUMBER_OF_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 
-_SO_ATTACH_BPF = 50  # asm-generic/socket.h
+_SO_DETACH_FILTER = 27  # asm-generic/socket.h
+_SO_ATTACH_BPF = 50
 _SO_COOKIE = 57
 _COOKIE_BYTES = 8
 
@@ -184,6 +187,16 @@ def attach(sock: socket.socket, filter_descriptor: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, filter_descriptor)
 
 
+def detach(sock: socket.socket) -> None:
+    """Take the socket's filter away, of whichever kind; harmless where there is none.
+
+    Raises:
+        OSError: the socket is closed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
 def cookie_of(sock: socket.socket) -> bytes:
     """A number of the socket's own, which no other will have before the next boot.
 
@@ -199,17 +212,19 @@ def demand_bpf() -> None:
     Raises:
         Unsupported: so it is.
     """
-    if sys.platform != "linux" or platform.machine() not in _NUMBER_OF_BPF:
+    if sys.platform != "linux" or platform.machine() not in _NUMBER_OF_BPF or sys.maxsize < 1 << 32:
         raise Unsupported("no bpf(2) on this system", hint="use relay on Linux")
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES_BYTES)
     syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES_BYTES)
     result: int = syscall(_NUMBER_OF_BPF[platform.machine()], command, buffer, _ATTRIBUTES_BYTES)
     if result < 0:
         number = ctypes.get_errno()
         if number == errno.EPERM:
-            raise PermissionError(number, "bpf(2) is refused (CAP_BPF is missing)")
+            raise PermissionError(number, "bpf(2) is refused (CAP_BPF is missing, or a sandbox forbids it)")
         raise OSError(number, f"bpf(2): {os.strerror(number)}")
     return result

@@ -5,14 +5,15 @@ socket's cookie and the byte into a ring, so nothing else is to be looked at, wh
 there are, whatever their SYNs were marked with, and whatever a firewall makes of their addresses. An idle flow costs
 nothing. There is one program for each precedence (or whatever `mask` covers) that a SYN can have, loaded once.
 
-What comes before a connection is accepted and attached to is seen by its listener's program, which the connection
-inherits from its first segment on:
+What comes before a connection is accepted and attached to is seen by its listener's program. It runs for the SYN and
+for the ACK that completes the handshake on the listener, and from then on, inherited, on the connection:
 
     SYN       remember its TOS byte, under the addresses and ports
-    others    tell, and let pass, what differs from it
+    others    tell, with the addresses and ports, and let pass, what differs from it
 
 So the first segment may be in the stream already when its TOS byte is reported: right after `attach`. Of a connection
-that we dialled nobody saw the first segments; there a peer on this host is asked (`sock_diag.py`).
+that we dialled nobody saw the first segments; there a peer on this host is asked (`sock_diag.py`), and a remote one
+that sets its byte and sets it back before we attach goes unseen.
 
 Measured, Linux 6.18, a busy machine of two cores: `attach` takes 4 us, where `socket_filter.py` takes 35 to 45; from
 the segment's arrival to the ring's being readable 24 us.
@@ -23,6 +24,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import ClassVar
@@ -35,7 +38,6 @@ from relay.observe.ends import ends_of
 from relay.observe.ring import Ring
 from relay.observe.sock_diag import SockDiag
 
-_SO_DETACH_FILTER = 27  # asm-generic/socket.h
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST, _TCP_FLAG_SYN = 0x04, 0x02
 _VERSION_AT = ebpf.NET_HEADER
@@ -43,24 +45,30 @@ _TOS_AT = ebpf.NET_HEADER + 1
 _SOURCE_AT, _DESTINATION_AT = ebpf.NET_HEADER + 12, ebpf.NET_HEADER + 16
 _PORTS_AT = 0
 _PASS, _DROP = -1, 0
-_RECORD_BYTES = 9  # the cookie, then the TOS byte
+# What a program tells, as it lies on its stack: addresses and ports (zeros, if it runs on a connection that is attached
+# to), the socket's cookie, the TOS byte.
+_RECORD = struct.Struct("=12s4x8sB")
+_RECORD_AT = -32
+_KEY_AT, _COOKIE_AT, _NEW_TOS_AT = _RECORD_AT, _RECORD_AT + 16, _RECORD_AT + 24
 _KEY_BYTES = 12
-_MAX_SYNS = 16_384  # remembered, from the SYN until the connection is accepted: a listener's queue has 1,024 at most
+_NO_KEY = bytes(_KEY_BYTES)
+_MAX_SYNS = 16_384  # remembered from the SYN until the connection is accepted; a queue of ours has 1,024 at most
 _MAX_EARLY = 1024
+_EARLY_LIFE_S = 1.0  # what is older belongs to a connection that is gone, and its port may be used again
 
 _LOAD_TOS: list[Code] = [ebpf.load_packet_byte(_TOS_AT), ebpf.copy(R7, R0)]
 
 
 def _tell(ring: int) -> list[Code]:
-    """Put the socket's cookie and R7 into the ring."""
+    """Put what is at `_KEY_AT`, the socket's cookie and R7 into the ring."""
     return [
         ebpf.copy(R1, R6),
         ebpf.call(ebpf.GET_SOCKET_COOKIE),
-        ebpf.store_double(-16, R0),
-        ebpf.store_byte(-8, R7),
+        ebpf.store_double(_COOKIE_AT, R0),
+        ebpf.store_byte(_NEW_TOS_AT, R7),
         *ebpf.put_map(R1, ring),
-        *ebpf.put_stack(R2, -16),
-        ebpf.put(R3, _RECORD_BYTES),
+        *ebpf.put_stack(R2, _RECORD_AT),
+        ebpf.put(R3, _RECORD.size),
         ebpf.put(R4, ebpf.RING_FORCE_WAKEUP),
         ebpf.call(ebpf.RINGBUF_OUTPUT),
     ]
@@ -75,6 +83,9 @@ def withholding_program(wanted: int, bits: int, ring: int) -> bytes:
         *_LOAD_TOS,
         ebpf.mask(R0, bits),
         ebpf.if_equal(R0, wanted, "pass"),
+        ebpf.put(R0, 0),
+        ebpf.store_double(_KEY_AT, R0),
+        ebpf.store_double(_KEY_AT + 8, R0),
         *_tell(ring),
         *ebpf.leave(_DROP),
         "pass",
@@ -96,13 +107,15 @@ def listening_program(bits: int, ring: int, syns: int) -> bytes:
         ebpf.copy(R8, R0),
         *_LOAD_TOS,
         ebpf.load_packet_word(_SOURCE_AT),
-        ebpf.store_word(-32, R0),
+        ebpf.store_word(_KEY_AT, R0),
         ebpf.load_packet_word(_DESTINATION_AT),
-        ebpf.store_word(-28, R0),
+        ebpf.store_word(_KEY_AT + 4, R0),
         ebpf.load_packet_word(_PORTS_AT),
-        ebpf.store_word(-24, R0),
+        ebpf.store_word(_KEY_AT + 8, R0),
+        ebpf.put(R0, 0),
+        ebpf.store_word(_KEY_AT + 12, R0),
         *ebpf.put_map(R1, syns),
-        *ebpf.put_stack(R2, -32),
+        *ebpf.put_stack(R2, _KEY_AT),
         ebpf.if_any(R8, _TCP_FLAG_SYN, "SYN"),
         ebpf.call(ebpf.MAP_LOOKUP),
         ebpf.if_equal(R0, 0, "pass"),
@@ -114,8 +127,8 @@ def listening_program(bits: int, ring: int, syns: int) -> bytes:
         "pass",
         *ebpf.leave(_PASS),
         "SYN",
-        ebpf.store_byte(-8, R7),
-        *ebpf.put_stack(R3, -8),
+        ebpf.store_byte(_NEW_TOS_AT, R7),
+        *ebpf.put_stack(R3, _NEW_TOS_AT),
         ebpf.put(R4, 0),
         ebpf.call(ebpf.MAP_UPDATE),
         *ebpf.leave(_PASS),
@@ -125,7 +138,7 @@ def listening_program(bits: int, ring: int, syns: int) -> bytes:
 class EbpfWatch:
     """One socket with its program."""
 
-    __slots__ = ("_bits", "_changed", "_provider", "_sock", "_soon", "_syn_tos", "_told", "cookie")
+    __slots__ = ("_bits", "_changed", "_provider", "_released", "_sock", "_soon", "_syn_tos", "_told", "cookie")
 
     asks: ClassVar[bool] = False
 
@@ -145,14 +158,16 @@ class EbpfWatch:
         self._bits = bits
         self._changed = changed
         self._told = syn_tos
+        self._released = False
         self._soon: Timer | None = None
 
     def ask(self) -> None:
         return None
 
     def release(self) -> None:
+        self._released = True
         if self._provider is not None and self._sock.fileno() >= 0:
-            self._sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            ebpf.detach(self._sock)
 
     def close(self) -> None:
         if self._provider is not None:
@@ -163,7 +178,8 @@ class EbpfWatch:
 
     def saw(self, tos: int) -> None:
         """A segment with this byte has come."""
-        if self._provider is not None and (tos ^ self._syn_tos) & self._bits and tos != self._told:
+        over = self._provider is None or self._released
+        if not over and (tos ^ self._syn_tos) & self._bits and tos != self._told:
             self._told = tos
             self._changed(tos)
 
@@ -185,30 +201,33 @@ class EbpfProvider:
         ebpf.demand_bpf()
         self._host = host
         self._watches: dict[bytes, EbpfWatch] = {}
-        self._early: OrderedDict[bytes, int] = OrderedDict()
+        self._early: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._programs: dict[tuple[int, int], int] = {}
         self._listening: dict[int, int] = {}
         self._syns = -1
         try:
             self._ring = Ring()
         except OSError as fault:
-            raise Unsupported(str(fault.strerror), hint="sudo") from fault
+            hint = "sudo" if isinstance(fault, PermissionError) else "use relay on Linux 5.8 or later"
+            raise Unsupported(str(fault.strerror), hint=hint) from fault
         try:
             self._diag: SockDiag | None = SockDiag()
         except Unsupported:
             self._diag = None
-        self._unwatch = host.watch_readable(self._ring, self._read)
+        try:
+            self._unwatch = host.watch_readable(self._ring, self._read)
+        except BaseException:
+            self._release_all()
+            raise
 
     def cover(self, listener: socket.socket, mask: int) -> None:
         if not mask:
-            with contextlib.suppress(OSError):  # there was none
-                listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            ebpf.detach(listener)
             return
-        if self._syns < 0:
-            self._syns = ebpf.create_map(ebpf.LRU_HASH, _KEY_BYTES, 1, _MAX_SYNS)
-        if mask not in self._listening:
-            self._listening[mask] = ebpf.load_filter(listening_program(mask, self._ring.fileno(), self._syns))
-        ebpf.attach(listener, self._listening[mask])
+        with contextlib.suppress(OSError):  # no descriptors left: what comes early goes unseen
+            if mask not in self._listening:
+                self._load(mask)
+            ebpf.attach(listener, self._listening[mask])
 
     def attach(
         self,
@@ -221,13 +240,15 @@ class EbpfProvider:
     ) -> EbpfWatch | None:
         if sock.family != socket.AF_INET and ((ends := ends_of(sock)) is None or not ends.is_ipv4):
             return None
+        program = self._program(syn_tos & mask, mask)
         try:
             cookie = ebpf.cookie_of(sock)
-            ebpf.attach(sock, self._program(syn_tos & mask, mask))
+            ebpf.attach(sock, program)
         except OSError:
             return None
+        self._collect()
         watch = self._watches[cookie] = EbpfWatch(self, sock, cookie, syn_tos, mask, changed)
-        early = self._early.pop(cookie, None) if accepted else self._byte_in_force(sock)
+        early = self._early_offence(sock) if accepted else self._byte_in_force(sock)
         if early is not None:
             watch.saw_soon(self._host, early)
         return watch
@@ -240,18 +261,38 @@ class EbpfProvider:
         for watch in list(self._watches.values()):
             watch.close()
         self._unwatch()
+        self._release_all()
+
+    def _load(self, mask: int) -> None:
+        """What its listeners need, who have one mask at a time, and most of their connections."""
+        self._forget_programs()
+        if self._syns < 0:
+            self._syns = ebpf.create_map(ebpf.LRU_HASH, _KEY_BYTES, 1, _MAX_SYNS)
+        self._listening[mask] = ebpf.load_filter(listening_program(mask, self._ring.fileno(), self._syns))
+        self._program(0, mask)
+
+    def _release_all(self) -> None:
+        self._forget_programs()
         self._ring.close()
-        for descriptor in (*self._programs.values(), *self._listening.values()):
-            os.close(descriptor)
-        self._programs.clear()
-        self._listening.clear()
         if self._syns >= 0:
             os.close(self._syns)
             self._syns = -1
         if self._diag is not None:
             self._diag.close()
 
+    def _forget_programs(self) -> None:
+        """Sockets that have one keep it."""
+        for descriptor in (*self._programs.values(), *self._listening.values()):
+            os.close(descriptor)
+        self._programs.clear()
+        self._listening.clear()
+
     def _program(self, wanted: int, bits: int) -> int:
+        """Load it, unless that was done.
+
+        Raises:
+            OSError: the kernel refused. A flow that went on unwatched would be worse than one that ends with a fault.
+        """
         descriptor = self._programs.get((wanted, bits))
         if descriptor is None:
             descriptor = ebpf.load_filter(withholding_program(wanted, bits, self._ring.fileno()))
@@ -267,14 +308,38 @@ class EbpfProvider:
             return None
         return found.tos if found is not None else None
 
+    def _early_offence(self, sock: socket.socket) -> int | None:
+        """The byte of a segment that came before its connection was attached to."""
+        if not self._early or (ends := ends_of(sock)) is None:
+            return None
+        at_s, tos = self._early.pop(_as_told(ends.key), (0.0, 0))
+        return tos if at_s and time.monotonic() - at_s <= _EARLY_LIFE_S else None
+
     def _read(self) -> None:
-        for record in self._ring.take():
-            cookie, tos = record[:8], record[8]
-            watch = self._watches.get(cookie)
+        for told in self._ring.take():
+            watch, tos = self._sort(told)
             if watch is not None:
                 watch.saw(tos)
-                continue
-            self._early[cookie] = tos  # not accepted yet, or over
-            self._early.move_to_end(cookie)
+
+    def _collect(self) -> None:
+        """`_read` for `attach`, from inside which nobody is called back."""
+        for told in self._ring.take():
+            watch, tos = self._sort(told)
+            if watch is not None:
+                watch.saw_soon(self._host, tos)
+
+    def _sort(self, told: bytes) -> tuple[EbpfWatch | None, int]:
+        """Whom a record is for; one that is for a connection to come is kept."""
+        key, cookie, tos = _RECORD.unpack(told)
+        watch = self._watches.get(cookie)
+        if watch is None and key != _NO_KEY:
+            self._early[key] = (time.monotonic(), tos)
+            self._early.move_to_end(key)
             if len(self._early) > _MAX_EARLY:
                 self._early.popitem(last=False)
+        return watch, tos
+
+
+def _as_told(key: bytes) -> bytes:
+    """`Ends.key` as a program has it: in words, which loading from a packet turns into this machine's order."""
+    return struct.pack("=3I", *struct.unpack("!3I", key))

@@ -30,6 +30,12 @@ _OFFENDING_TOS = 0x48  # AF21, precedence 2
 _COUNTERS = struct.Struct("=128xQII8xII")  # bytes_received, segs_out, segs_in, data_segs_in, data_segs_out
 
 
+_REFUSED = {
+    EbpfProvider.name: "the filter was refused",
+    SocketFilterProvider.name: "the filter was refused (CAP_NET_ADMIN is missing)",
+}
+
+
 class _Call:
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
@@ -80,10 +86,12 @@ class _Loop:
 
 
 @contextlib.contextmanager
-def _connection() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Connect a client to a socket that accepted it, on loopback."""
+def _connection(
+    prepare: Callable[[socket.socket], object] = save_syn,
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Connect a client to a socket that accepted it, on loopback, from a listener that was prepared."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
-        save_syn(listener)
+        prepare(listener)
         client.settimeout(_DEADLINE_S)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.connect(listener.getsockname())
@@ -119,16 +127,26 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(contextlib.closing(_Loop()))
         provider = stack.enter_context(contextlib.closing(provider_factory(loop)))
-        with _connection() as (client, accepted):
+
+        def prepare(listener: socket.socket) -> None:
+            save_syn(listener)
+            provider.cover(listener, _PRECEDENCE)
+
+        with _connection(prepare) as (client, early):
+            client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _OFFENDING_TOS)
+            client.send(b"a")
+            watch = provider.attach(early, syn_tos=0, mask=_PRECEDENCE, changed=seen.append)
+            if watch is not None and watch.asks:
+                seen.append(watch.ask())
+            if watch is not None and not (loop.run_until(lambda: bool(seen)) and seen == [_OFFENDING_TOS]):
+                return f"TOS 0x{_OFFENDING_TOS:02x} right behind a SYN with 0 was not seen"
+            seen.clear()
+        with _connection(prepare) as (client, accepted):
             if syn_tos(accepted) != 0:
                 return "the SYN's TOS byte cannot be read (TCP_SAVED_SYN)"
             watch = provider.attach(accepted, syn_tos=0, mask=_PRECEDENCE, changed=seen.append)
             if watch is None:
-                return (
-                    "the filter was refused (CAP_NET_ADMIN is missing)"
-                    if _filters(provider)
-                    else "the peer's socket was not found"
-                )
+                return _REFUSED.get(provider.name, "the peer's socket was not found")
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _HARMLESS_TOS)
             client.send(b"a")
             if not loop.run_until(lambda: _is_readable(accepted)) or seen:
@@ -142,14 +160,10 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
                 seen.append(watch.ask())
             if not loop.run_until(lambda: bool(seen)) or seen != [_OFFENDING_TOS]:
                 return f"TOS 0x{_OFFENDING_TOS:02x} after a SYN with 0 was not seen"
-            if _filters(provider) and _is_readable(accepted):
+            if provider.name in _REFUSED and _is_readable(accepted):
                 return "what should be withheld was readable"
             watch.close()
             return None
-
-
-def _filters(provider: TosProvider) -> bool:
-    return provider.name in (EbpfProvider.name, SocketFilterProvider.name)
 
 
 def keepalive_self_test() -> str | None:

@@ -35,12 +35,12 @@ from relay.errors import Unsupported
 from relay.observe._api import Host, Timer
 from relay.observe.bpf import NET_HEADER, Program, accept, drop, if_any, if_equal, load_byte, mask, program
 from relay.observe.drops import Counted, DropPoller
+from relay.observe.ebpf import detach
 from relay.observe.ends import Ends, ends_of
 from relay.observe.sock_diag import SockDiag, SocketInfo
 from relay.observe.wake import Wake
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
-_SO_DETACH_FILTER = 27
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST = 0x04
 _TOS_AT = 1
@@ -72,7 +72,7 @@ def deafen(sock: socket.socket) -> bool:
 def undeafen(sock: socket.socket) -> None:
     """Take back `deafen`; harmless where it was not done."""
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        detach(sock)
 
 
 def _attach(sock: socket.socket, filter_program: Program) -> bool:
@@ -137,7 +137,7 @@ class SocketFilterWatch(Counted):
     def release(self) -> None:
         self._released = True
         if self._open and self.sock.fileno() >= 0:
-            self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            detach(self.sock)
 
     def close(self) -> None:
         if self._open:
@@ -154,7 +154,7 @@ class SocketFilterWatch(Counted):
 
     def saw(self, tos: int) -> None:
         """A segment with this byte has come."""
-        if self._open and self._differs(tos) and tos != self._told:
+        if self._open and not self._released and self._differs(tos) and tos != self._told:
             self._told = tos
             self._changed(tos)
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, set_tos
+from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
 from relay.observe import ebpf
 from relay.observe.ebpf_filter import EbpfProvider, withholding_program
-from relay.observe.ring import _BYTES, Ring
+from relay.observe.ring import RING_BYTES, Ring
 
-RECORD_BYTES = 24  # 8 of header, then 9, rounded up to 8
+RECORD_BYTES = 40  # 8 of header, then 25, rounded up to 8
 
 
 @pytest.fixture
@@ -102,6 +102,83 @@ def test_of_an_early_segment_the_reference_is_its_own_syn(
     assert watched.received == b"same"
 
 
+def test_connections_that_wait_to_be_accepted_have_each_its_own_syn(provider: EbpfProvider, host: EpollHost) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as marked, socket.socket() as plain:
+        provider.cover(listener, PRECEDENCE)
+        set_tos(marked, 0x48)
+        for client in (marked, plain):
+            client.connect(listener.getsockname())
+        for client in (marked, plain):
+            client.send(b"x")
+        set_tos(plain, 0x10)
+        plain.send(b"y")
+        host.run_for(QUIET_S)
+        assert early(provider) == []
+
+
+def test_a_port_that_is_used_again_has_another_syn(provider: EbpfProvider, host: EpollHost) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        provider.cover(listener, PRECEDENCE)
+        port = 0
+        for tos in (0x48, 0):
+            with socket.socket() as client:
+                client.bind(("127.0.0.1", port))
+                port = client.getsockname()[1]
+                set_tos(client, tos)
+                client.connect(listener.getsockname())
+                accepted, _ = listener.accept()
+                with accepted:
+                    client.send(b"x")
+                    accepted.recv(1)
+                    reset(client)
+        host.run_for(QUIET_S)
+        assert early(provider) == []
+
+
+def test_a_reset_before_the_attachment_is_no_offence(provider: EbpfProvider, host: EpollHost, connect: Connect) -> None:
+    client, _ = connect(covered_by=provider)
+    set_tos(client, 0x48)
+    reset(client)
+    host.run_for(QUIET_S)
+    assert early(provider) == []
+
+
+def test_ipv6_passes_a_covered_listener_untold(provider: EbpfProvider, host: EpollHost, connect: Connect) -> None:
+    client, accepted = connect(to="::1", covered_by=provider)
+    client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x48)
+    client.send(b"x")
+    assert host.run_until(lambda: readable(accepted) == b"x")
+    assert early(provider) == []
+
+
+def test_what_is_told_of_nobodys_connections_is_bounded(provider: EbpfProvider) -> None:
+    keys = [number.to_bytes(12) for number in range(1, 2000)]
+    for key in keys:
+        provider._sort(key + bytes(12) + b"\x48")
+    assert list(provider._early) == keys[-1024:]
+
+
+def test_a_watch_that_is_closed_is_forgotten_and_fills_nothing(
+    provider: EbpfProvider, host: EpollHost, connect: Connect
+) -> None:
+    client, accepted = connect()
+    Watched(provider, host, accepted, 0, PRECEDENCE).watch.close()
+    assert provider._watches == {}
+    set_tos(client, 0x48)
+    client.send(b"x")
+    host.run_for(QUIET_S)
+    assert early(provider) == []
+
+
+def test_listeners_alike_share_a_program_and_old_ones_are_given_back(provider: EbpfProvider) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        for mask in (PRECEDENCE, 0xFC, PRECEDENCE):
+            for listener in (one, other, one):
+                provider.cover(listener, mask)
+            assert list(provider._listening) == [mask]
+            assert list(provider._programs) == [(0, mask)]
+
+
 def test_a_listener_that_is_covered_no_more_tells_nothing(
     provider: EbpfProvider, host: EpollHost, connect: Connect
 ) -> None:
@@ -116,7 +193,12 @@ def test_a_listener_that_is_covered_no_more_tells_nothing(
                 set_tos(client, 0x48)
                 client.send(b"x")
                 host.run_for(QUIET_S)
-                assert provider._early == {}
+                assert early(provider) == []
+
+
+def early(provider: EbpfProvider) -> list[int]:
+    """The bytes that were told of connections which nobody watches yet."""
+    return [tos for _, tos in provider._early.values()]
 
 
 @pytest.mark.parametrize("drained", [True, False])
@@ -125,7 +207,7 @@ def test_a_ring_goes_round_and_round_and_what_does_not_fit_is_lost(
 ) -> None:
     client, accepted = connect(covered_by=provider)
     set_tos(client, 0x48)
-    for sent in range(2 * _BYTES // RECORD_BYTES):
+    for sent in range(2 * RING_BYTES // RECORD_BYTES):
         client.send(b"x")
         accepted.recv(1)
         if drained and not sent % 100:
@@ -134,9 +216,9 @@ def test_a_ring_goes_round_and_round_and_what_does_not_fit_is_lost(
     if not drained:
         client.send(b"y")  # the ring is full
         host.run_until(lambda: bool(provider._early))
-        assert list(provider._early.values()) == [0x48]
+        assert early(provider) == [0x48]
     client.send(b"z")
-    assert host.run_until(lambda: list(provider._early.values()) == [0x68])
+    assert host.run_until(lambda: early(provider) == [0x68])
 
 
 def test_nothing_stays_open_when_the_provider_is_closed(
@@ -181,7 +263,7 @@ def test_a_program_that_the_kernel_cannot_verify_is_refused(require: Callable[..
 
 
 def test_what_is_withheld_counts_for_its_own_socket_alone(require: Callable[..., None], connect: Connect) -> None:
-    """The record is the cookie and the byte, as `cookie_of` and the segment have them."""
+    """The record has the cookie and the byte as `cookie_of` and the segment have them."""
     require("linux", "cap_bpf", "cap_net_admin")
     ring = Ring()
     descriptor = ebpf.load_filter(withholding_program(0, PRECEDENCE, ring.fileno()))
@@ -191,7 +273,7 @@ def test_what_is_withheld_counts_for_its_own_socket_alone(require: Callable[...,
     os.close(descriptor)
     set_tos(client, 0xB8)
     client.send(b"x")
-    assert list(ring.take()) == [ebpf.cookie_of(accepted) + b"\xb8"]
+    assert list(ring.take()) == [bytes(16) + ebpf.cookie_of(accepted) + b"\xb8"]
     assert ebpf.cookie_of(other) != ebpf.cookie_of(accepted)
     ring.close()
 
@@ -218,3 +300,10 @@ def test_without_cap_bpf_the_socket_filter_takes_its_place(require: Callable[...
     assert chosen == "socket-filter exact"
     assert "CAP_BPF is missing" in refusal
     assert "sudo setcap cap_bpf,cap_net_admin+ep " in refusal
+
+
+def test_cap_bpf_alone_is_enough_to_see_and_to_withhold(require: Callable[..., None]) -> None:
+    require("linux", "root", "setpriv", "cap_bpf")
+    command = ["setpriv", "--bounding-set=-all,+bpf", "--inh-caps=-all", sys.executable, "-c", WITHOUT_BPF]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stdout == "ebpf exact\n", done.stderr

@@ -218,6 +218,19 @@ def test_what_is_withheld_is_not_readable_until_it_is_released(
     assert host.run_until(lambda: readable(accepted) == b"withheld")
 
 
+def test_a_watch_that_was_released_is_done(withholding: TosProvider, host: EpollHost, connect: Connect) -> None:
+    client, accepted = connect()
+    watched = Watched(withholding, host, accepted, 0, PRECEDENCE)
+    for tos in (0x48, 0x68):
+        set_tos(client, tos)
+        client.send(b"x")
+    watched.watch.release()
+    watched.watch.release()
+    host.run_for(QUIET_S)
+    assert watched.seen == []
+    assert host.run_until(lambda: readable(accepted) == b"xx")
+
+
 def test_what_is_withheld_stays_so_when_the_watch_is_closed(
     withholding: TosProvider, host: EpollHost, connect: Connect
 ) -> None:

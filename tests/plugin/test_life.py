@@ -32,7 +32,7 @@ def test_a_relay_starts_in_30_ms_and_stops_in_100(suite: Suite, backend: str) ->
     starts, stops = ([float(ms) for when, ms in took if when == phase] for phase in ("setup", "teardown"))
     assert len(starts) == len(stops) == 40
     assert statistics.median(starts) < START_MS  # 8 ms on a busy host with two cores
-    assert statistics.median(stops) < STOP_MS  # 17 ms, of which 12 are the kernel's, for an AF_PACKET socket
+    assert statistics.median(stops) < STOP_MS, sorted(stops)
 
 
 def test_no_thread_socket_or_warning_is_left_behind(suite: Suite, backend: str) -> None:
