@@ -246,8 +246,8 @@ class EbpfProvider:
             ebpf.attach(sock, program)
         except OSError:
             return None
-        self._collect()
         watch = self._watches[cookie] = EbpfWatch(self, sock, cookie, syn_tos, mask, changed)
+        self._collect()
         early = self._early_offence(sock) if accepted else self._byte_in_force(sock)
         if early is not None:
             watch.saw_soon(self._host, early)
