@@ -42,6 +42,7 @@ def full_relay(backend: str, origin: Origin) -> Iterator[RunningRelay]:
 
 
 def check_told_once(nat: RunningRelay) -> None:
+    nat.wait_for("flow-refused")
     told = [record for record in nat.events if record.event == "flow-refused"]
     assert [(record.flow, record.fields["reason"]) for record in told] == [(None, _REASON)]
     assert str(told[0].fields["client"]).startswith("127.0.0.1:")

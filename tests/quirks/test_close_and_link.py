@@ -117,7 +117,7 @@ def test_a_link_that_goes_down_resets_every_flow_on_both_sides(backend: str, pro
                     sock.recv(1)
             assert recorder.take(len(flows)) == [Received(b"hello", "rst")] * len(flows)
         assert nat.flow_count == 0
-        ended = [record for record in nat.events if record.event == "flow-ended"]
+        ended = [nat.wait_for("flow-ended", flow=flow) for flow in range(1, len(flows) + 1)]
         assert [record.fields["because"] for record in ended] == ["link-down-reset"] * len(flows)
         with connect(nat, "socks5", origin.host, origin.port) as sock:
             exchange(sock)  # a new flow is none the worse for it

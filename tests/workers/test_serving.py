@@ -99,7 +99,6 @@ def test_a_change_of_precedence_resets_its_own_flow_on_whichever_worker_and_no_o
         serve(tmp_path, "--backend", backend, "--workers", "2", "--profile", "vmware-fusion") as served,
         call_both_workers(served, origin.port) as victims,
         call_both_workers(served, origin.port) as bystanders,
-        # Every packet of these is shown to both workers, and to the other one it looks like an offence.
         call_both_workers(served, origin.port, tos=0x48) as marked,
     ):
         for victim in victims.values():
@@ -113,6 +112,7 @@ def test_a_change_of_precedence_resets_its_own_flow_on_whichever_worker_and_no_o
             assert is_reset_by(each.sock, b"marked otherwise")
         for bystander in bystanders.values():
             bystander.exchange()
-        changed = [event["flow"] for event in served.events() if event["event"] == "tos-changed"]
         expected = [each.flow for each in (*victims.values(), *marked.values())]
+        served.wait_for_count("tos-changed", len(expected))
+        changed = [event["flow"] for event in served.events() if event["event"] == "tos-changed"]
         assert sorted(changed) == sorted(expected)
