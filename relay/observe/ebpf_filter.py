@@ -15,8 +15,8 @@ So the first segment may be in the stream already when its TOS byte is reported:
 that we dialled nobody saw the first segments; there a peer on this host is asked (`sock_diag.py`), and a remote one
 that sets its byte and sets it back before we attach goes unseen.
 
-Measured, Linux 6.18, a busy machine of two cores: `attach` takes 4 us, where `socket_filter.py` takes 35 to 45; from
-the segment's arrival to the ring's being readable 24 us.
+Measured, Linux 6.18, side by side: `attach` takes 3.5 us where `socket_filter.py` takes 18; from sending the segment on
+loopback to `changed` it is 14 us, there 10.
 """
 
 from __future__ import annotations
