@@ -61,12 +61,18 @@ class End:
                 await asyncio.sleep(self._sending.pause_s)
         return not self._broken
 
-    async def send_marked(self, after_bytes: int, tos: int, *, settled: bool) -> bool:
-        """Send the stream, after so much of it with another TOS byte; `settled`: when that much is acknowledged."""
-        if not await self.send(after_bytes):
+    async def send_to_the_cut(self, cut_bytes: int, *, settled: bool) -> bool:
+        """Send so much of the stream; `settled`: until that much is acknowledged, too."""
+        if not await self.send(cut_bytes):
             return False
         if settled:
-            await self.wait_until_acknowledged()
+            await self._wait_until_acknowledged()
+        return True
+
+    async def send_marked(self, after_bytes: int, tos: int, *, settled: bool) -> bool:
+        """Send the stream, after so much of it with another TOS byte; `settled`: when that much is acknowledged."""
+        if not await self.send_to_the_cut(after_bytes, settled=settled):
+            return False
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         return await self.send()
 
@@ -88,7 +94,7 @@ class End:
         except OSError:
             self._broken = True
 
-    async def wait_until_acknowledged(self) -> None:
+    async def _wait_until_acknowledged(self) -> None:
         """Until the peer's kernel has everything that was sent."""
         while unsent_bytes(self.sock):  # noqa: ASYNC110 - a send queue cannot be waited on
             await asyncio.sleep(_POLL_S)

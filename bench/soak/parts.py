@@ -56,15 +56,11 @@ async def _say_up_to_the_cut(plan: Plan, side: Side, end: End) -> None:
     if plan.front_end == "http":
         if side is Side.EXTERNAL:
             await http.hear_request(plan, end)
-        await end.send(plan.cut_bytes)
-        if plan.settled:
-            await end.wait_until_acknowledged()
+        await end.send_to_the_cut(plan.cut_bytes, settled=plan.settled)
     else:
         # As long as it is to be acknowledged it reads: whose window is closed looks at no ACK that comes with more.
         hearing = asyncio.create_task(end.receive())
-        await end.send(plan.cut_bytes)
-        if plan.settled:
-            await end.wait_until_acknowledged()
+        await end.send_to_the_cut(plan.cut_bytes, settled=plan.settled)
         hearing.cancel()
         await asyncio.wait([hearing])
         if not hearing.cancelled():

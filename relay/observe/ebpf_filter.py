@@ -25,18 +25,17 @@ import contextlib
 import os
 import socket
 import struct
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import ClassVar
 
 from relay.errors import Unsupported
 from relay.observe import ebpf
 from relay.observe._api import Host, Timer
+from relay.observe.early import EarlyOffences
 from relay.observe.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
 from relay.observe.ends import ends_of
 from relay.observe.ring import Ring
-from relay.observe.sock_diag import SockDiag
+from relay.observe.sock_diag import PeerLookup
 
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST, _TCP_FLAG_SYN = 0x04, 0x02
@@ -53,8 +52,6 @@ _KEY_AT, _COOKIE_AT, _NEW_TOS_AT = _RECORD_AT, _RECORD_AT + 16, _RECORD_AT + 24
 _KEY_BYTES = 12
 _NO_KEY = bytes(_KEY_BYTES)
 _MAX_SYNS = 16_384  # remembered from the SYN until the connection is accepted; a queue of ours has 1,024 at most
-_MAX_EARLY = 1024
-_EARLY_LIFE_S = 1.0  # what is older belongs to a connection that is gone, and its port may be used again
 
 _LOAD_TOS: list[Code] = [ebpf.load_packet_byte(_TOS_AT), ebpf.copy(R7, R0)]
 
@@ -201,7 +198,7 @@ class EbpfProvider:
         ebpf.demand_bpf()
         self._host = host
         self._watches: dict[bytes, EbpfWatch] = {}
-        self._early: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._early = EarlyOffences()
         self._programs: dict[tuple[int, int], int] = {}
         self._listening: dict[int, int] = {}
         self._syns = -1
@@ -210,10 +207,7 @@ class EbpfProvider:
         except OSError as fault:
             hint = "sudo" if isinstance(fault, PermissionError) else "use relay on Linux 5.8 or later"
             raise Unsupported(str(fault.strerror), hint=hint) from fault
-        try:
-            self._diag: SockDiag | None = SockDiag()
-        except Unsupported:
-            self._diag = None
+        self._peers = PeerLookup()
         try:
             self._unwatch = host.watch_readable(self._ring, self._read)
         except BaseException:
@@ -277,8 +271,7 @@ class EbpfProvider:
         if self._syns >= 0:
             os.close(self._syns)
             self._syns = -1
-        if self._diag is not None:
-            self._diag.close()
+        self._peers.close()
 
     def _forget_programs(self) -> None:
         """Sockets that have one keep it."""
@@ -301,19 +294,14 @@ class EbpfProvider:
 
     def _byte_in_force(self, sock: socket.socket) -> int | None:
         """The byte that a peer on this host has set; None of others, and where its end is over."""
-        ends = ends_of(sock)
-        try:
-            found = self._diag.query(ends.peer, ends.local) if self._diag is not None and ends is not None else None
-        except OSError:
-            return None
+        found = self._peers.find(ends_of(sock))
         return found.tos if found is not None else None
 
     def _early_offence(self, sock: socket.socket) -> int | None:
         """The byte of a segment that came before its connection was attached to."""
         if not self._early or (ends := ends_of(sock)) is None:
             return None
-        at_s, tos = self._early.pop(_as_told(ends.key), (0.0, 0))
-        return tos if at_s and time.monotonic() - at_s <= _EARLY_LIFE_S else None
+        return self._early.claim(_as_told(ends.key))
 
     def _read(self) -> None:
         for told in self._ring.take():
@@ -333,10 +321,7 @@ class EbpfProvider:
         key, cookie, tos = _RECORD.unpack(told)
         watch = self._watches.get(cookie)
         if watch is None and key != _NO_KEY:
-            self._early[key] = (time.monotonic(), tos)
-            self._early.move_to_end(key)
-            if len(self._early) > _MAX_EARLY:
-                self._early.popitem(last=False)
+            self._early.note(key, tos)
         return watch, tos
 
 

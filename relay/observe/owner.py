@@ -10,6 +10,7 @@ listener's queue is nobody's yet: the process that accepts it soon is found.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -17,9 +18,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay.errors import Unsupported
 from relay.observe.ends import Ends, ends_of
-from relay.observe.sock_diag import ESTABLISHED, SockDiag
+from relay.observe.sock_diag import ESTABLISHED, PeerLookup
 
 _MAX_LINKS = 50_000  # descriptors looked at before giving up; measured: 2 to 8 us each
 _MAX_RECENT = 32
@@ -46,23 +46,15 @@ def owner_of(sock: socket.socket) -> Process | None:
     ends = ends_of(sock)
     if ends is None:
         return None
-    try:
-        diag = SockDiag()
-    except Unsupported:
-        return None
-    try:
-        inode = _inode_of_peer(diag, ends)
-    except OSError:
-        return None
-    finally:
-        diag.close()
+    with contextlib.closing(PeerLookup()) as peers:
+        inode = _inode_of_peer(peers, ends)
     return process_with_socket(inode) if inode else None
 
 
-def _inode_of_peer(diag: SockDiag, ends: Ends) -> int:
+def _inode_of_peer(peers: PeerLookup, ends: Ends) -> int:
     """The inode of the peer's socket; 0 if it has none, and will not get one."""
     until_s = time.monotonic() + _ACCEPT_S
-    while (found := diag.query(ends.peer, ends.local)) is not None:
+    while (found := peers.find(ends)) is not None:
         if found.inode or found.state != ESTABLISHED or time.monotonic() > until_s:
             return found.inode
         time.sleep(_ACCEPT_POLL_S)

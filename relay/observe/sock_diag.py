@@ -26,7 +26,7 @@ from typing import ClassVar, TypeAlias
 
 from relay.errors import Unsupported
 from relay.observe._api import Host
-from relay.observe.ends import ends_of
+from relay.observe.ends import Ends, ends_of
 
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 _SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
@@ -142,6 +142,29 @@ class SockDiag:
                 return self._reply[at + _ATTRIBUTE.size]
             at += max((size + 3) & ~3, _ATTRIBUTE.size)
         return None
+
+
+class PeerLookup:
+    """`SockDiag` for whom a peer that cannot be asked for is as good as one that is elsewhere."""
+
+    def __init__(self) -> None:
+        try:
+            self._diag: SockDiag | None = SockDiag()
+        except Unsupported:
+            self._diag = None
+
+    def find(self, ends: Ends | None) -> SocketInfo | None:
+        """The peer's own socket; None if it is not on this host, its end of the connection is over, or nobody tells."""
+        if self._diag is None or ends is None:
+            return None
+        try:
+            return self._diag.query(ends.peer, ends.local)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        if self._diag is not None:
+            self._diag.close()
 
 
 def request(local: tuple[str, int], remote: tuple[str, int]) -> bytes:

@@ -37,7 +37,7 @@ from relay.observe.bpf import NET_HEADER, Program, accept, drop, if_any, if_equa
 from relay.observe.drops import Counted, DropPoller
 from relay.observe.ebpf import detach
 from relay.observe.ends import Ends, ends_of
-from relay.observe.sock_diag import SockDiag, SocketInfo
+from relay.observe.sock_diag import PeerLookup, SocketInfo
 from relay.observe.wake import Wake
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -128,7 +128,7 @@ class SocketFilterWatch(Counted):
     def ask(self) -> int | None:
         if self.poller is not None:
             self.poller.touch(self)  # something is being read or written
-        found = self._provider.query(ends_of(self.sock)) if self._is_local else None
+        found = self._provider.peers.find(ends_of(self.sock)) if self._is_local else None
         if found is None or found.tos == self._told:
             return None
         self._told = found.tos
@@ -166,7 +166,7 @@ class SocketFilterWatch(Counted):
         self._provider.read_packets()
         if not self._open or self._released or self._told is None or self._differs(self._told):
             return
-        found = self._provider.query(ends_of(self.sock))
+        found = self._provider.peers.find(ends_of(self.sock))
         if found is not None and self._differs(found.tos):
             self.saw(found.tos)
         elif certain:
@@ -192,14 +192,9 @@ class SocketFilterProvider:
         self._host = host
         self._flows: dict[bytes, SocketFilterWatch] = {}
         self._wake = self._open_wake() if use_packets else None
-        self._diag = self._open_diag()
+        self.peers = PeerLookup()
         self._drops = DropPoller(host, tick_s=0.005, slots=20)
         self._guard = DropPoller(host, tick_s=0.1, slots=20, follows_busy=False)
-
-    @property
-    def polls(self) -> bool:
-        """Whether drops are found by polling alone."""
-        return self._wake is None
 
     def cover(self, listener: socket.socket, mask: int) -> None:
         pass  # the AF_PACKET socket has seen them
@@ -229,19 +224,12 @@ class SocketFilterProvider:
             return None
         early = self._wake.early_offence(watch.key) if self._wake is not None else None
         if early is None and not (seen_before and woken):
-            found = self.query(ends)
+            found = self.peers.find(ends)
             watch.found(found)
             early = found.tos if found is not None else None
         watch.asks = not woken
         watch.saw_soon(self._host, early)
         return watch
-
-    def query(self, ends: Ends | None) -> SocketInfo | None:
-        """Ask for the peer's own socket; None if it is not on this host, or its end of the connection is over."""
-        try:
-            return self._diag.query(ends.peer, ends.local) if self._diag is not None and ends is not None else None
-        except OSError:
-            return None
 
     def read_packets(self) -> None:
         """Take in what the AF_PACKET socket holds, so that no poll overtakes it."""
@@ -261,8 +249,7 @@ class SocketFilterProvider:
         self._guard.close()
         if self._wake is not None:
             self._wake.close()
-        if self._diag is not None:
-            self._diag.close()
+        self.peers.close()
 
     def _cover(self, watch: SocketFilterWatch, ends: Ends, accepted: bool) -> tuple[bool, bool]:
         """Have packets looked at; return whether they were already, and whether we shall be woken by them."""
@@ -284,11 +271,5 @@ class SocketFilterProvider:
     def _open_wake(self) -> Wake | None:
         try:
             return Wake(self._host, self._offended)
-        except Unsupported:
-            return None
-
-    def _open_diag(self) -> SockDiag | None:
-        try:
-            return SockDiag()
         except Unsupported:
             return None

@@ -28,7 +28,6 @@ import contextlib
 import socket
 import struct
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from relay.errors import Unsupported
@@ -50,12 +49,11 @@ from relay.observe.bpf import (
     mask,
     program,
 )
+from relay.observe.early import EarlyOffences
 
 MAX_EXCEPTIONS = 32
 _LOAD_INTERVAL_S = 0.02
 _MAX_PORTS = 64  # beyond, packets of every port are looked at: those with a TOS byte at all are few
-_MAX_EARLY = 1024
-_EARLY_LIFE_S = 1.0  # an offender of that age belongs to a connection that is gone, and its port may be used again
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _SO_RCVBUFFORCE = 33
@@ -92,7 +90,7 @@ class Wake:
         self._host = host
         self._loaded_at_s = 0.0
         self._reload: Timer | None = None
-        self._early: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._early = EarlyOffences()
         try:
             self._socket = socket.socket(family, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
         except PermissionError as fault:
@@ -138,8 +136,7 @@ class Wake:
 
     def early_offence(self, key: bytes) -> int | None:
         """Return the TOS byte of a packet that came just before its connection was watched."""
-        at_s, tos = self._early.pop(key, (0.0, 0))
-        return tos if at_s and time.monotonic() - at_s <= _EARLY_LIFE_S else None
+        return self._early.claim(key)
 
     def close(self) -> None:
         self._unwatch()
@@ -161,10 +158,7 @@ class Wake:
             if len(key) < _KEY_BYTES:  # it came in before the first program, which lets no such packet pass
                 continue
             if not self._offended(key, packet[1]):
-                self._early[key] = (time.monotonic(), packet[1])
-                self._early.move_to_end(key)
-                if len(self._early) > _MAX_EARLY:
-                    self._early.popitem(last=False)
+                self._early.note(key, packet[1])
             if self._socket.fileno() < 0:
                 return
 

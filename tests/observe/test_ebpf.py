@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, reset, set_tos
+from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, peer_process, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
 from relay.observe import ebpf
 from relay.observe.ebpf_filter import EbpfProvider, withholding_program
@@ -54,19 +54,6 @@ def test_any_number_of_marked_flows_are_told_of_at_once(
         client.send(b"x")
     assert host.run_until(lambda: all(flow.seen for flow in flows), QUIET_S)
     assert {tuple(flow.seen) for flow in flows} == {(0,)}
-
-
-def test_a_remote_peer_is_watched_as_well(remote: Remote, provider: EbpfProvider, host: EpollHost) -> None:
-    _, peer, accepted = remote
-    watched = Watched(provider, host, accepted, 0, PRECEDENCE)
-    peer.tell("tos 0x10")
-    peer.tell("send a")
-    assert host.run_until(lambda: bool(readable(accepted)))
-    watched.read()
-    peer.tell("tos 0x48")
-    peer.tell("send b")
-    assert host.run_until(watched.offended)
-    assert (watched.seen, watched.received) == ([0x48], b"a")
 
 
 def test_a_remote_peer_that_was_early_is_remembered_from_the_first_connection_on(

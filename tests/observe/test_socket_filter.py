@@ -153,22 +153,6 @@ def test_nothing_is_due_any_more_when_the_provider_is_closed(host: EpollHost, co
     assert host.pending == 0
 
 
-def test_a_remote_peer_is_watched_by_its_packets(
-    remote: Remote, socket_filter: SocketFilterProvider, host: EpollHost
-) -> None:
-    _, peer, accepted = remote
-    watched = Watched(socket_filter, host, accepted, 0, PRECEDENCE)
-    peer.tell("tos 0x10")
-    peer.tell("send a")
-    assert host.run_until(lambda: bool(readable(accepted)))
-    watched.read()
-    peer.tell("tos 0x48")
-    peer.tell("send b")
-    assert host.run_until(watched.offended)
-    assert (watched.seen, watched.received) == ([0x48], b"a")
-    assert not watched.watch.asks
-
-
 def test_a_remote_peer_polled_is_reported_without_its_byte(
     remote: Remote, polling: SocketFilterProvider, host: EpollHost
 ) -> None:

@@ -120,27 +120,19 @@ class BlindProvider(SockDiagProvider):
     ) -> SockDiagWatch | None:
         watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted)
         if watch is not None:
-            watch.ask = lambda: None  # type: ignore[method-assign]
+            self.blind(watch)
         return watch
 
+    def blind(self, watch: SockDiagWatch) -> None:
+        watch.ask = lambda: None  # type: ignore[method-assign]
 
-class DullProvider(SockDiagProvider):
+
+class DullProvider(BlindProvider):
     """A provider that sees what was changed before, and nothing later."""
 
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-    ) -> SockDiagWatch | None:
-        watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted)
-        if watch is not None:
-            seen = watch.ask()
-            watch.ask = lambda: seen  # type: ignore[method-assign]
-        return watch
+    def blind(self, watch: SockDiagWatch) -> None:
+        seen = watch.ask()
+        watch.ask = lambda: seen  # type: ignore[method-assign]
 
 
 class LeakyProvider(SockDiagProvider):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from observe.conftest import Connect, EpollHost, readable, reset, set_tos
+from observe.conftest import Connect, EpollHost, Remote, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
 from relay.observe import TosProvider
 from relay.observe.ebpf_filter import EbpfProvider
@@ -264,3 +264,26 @@ def test_a_fin_is_withheld_and_reported_but_an_rst_passes(
     with pytest.raises(ConnectionResetError):
         other_accepted.recv(1)
     assert other.seen == []
+
+
+@pytest.fixture(params=["ebpf", "socket-filter"])
+def telling(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[TosProvider]:
+    """Those that learn the byte from the segment itself."""
+    require("linux", *_NEEDS[request.param])
+    it = _WITHHOLDING[request.param](host)
+    yield it
+    it.close()
+
+
+def test_a_remote_peer_is_watched_by_its_segments(remote: Remote, telling: TosProvider, host: EpollHost) -> None:
+    _, peer, accepted = remote
+    watched = Watched(telling, host, accepted, 0, PRECEDENCE)
+    peer.tell("tos 0x10")
+    peer.tell("send a")
+    assert host.run_until(lambda: bool(readable(accepted)))
+    watched.read()
+    peer.tell("tos 0x48")
+    peer.tell("send b")
+    assert host.run_until(watched.offended)
+    assert (watched.seen, watched.received) == ([0x48], b"a")
+    assert not watched.watch.asks
