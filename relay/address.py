@@ -40,16 +40,22 @@ class Endpoint(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it; a name counts only if it is `localhost`."""
-        return self.ip.is_loopback if self.ip is not None else self.host == "localhost"
+        return _is_loopback(self.host)
 
 
+# Parsing takes 2 us, several times in each connection's life, and destinations come again and again.
 @lru_cache(1024)
 def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Parsing takes 2 us, several times in each connection's life, and destinations come again and again."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+@lru_cache(1024)
+def _is_loopback(host: str) -> bool:
+    ip = _ip_of(host)
+    return ip.is_loopback if ip is not None else host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from relay.address import Endpoint
 from relay.events import DialFailure, FailureKind
 from relay.net.engine import Engine
+from relay.net.pacing import no_pacing_on_loopback
 from relay.net.timers import Timer
 
 FAILURE_BY_ERRNO = {
@@ -102,6 +103,7 @@ class Dial:
         if not _NON_BLOCKING:
             self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        no_pacing_on_loopback(self.sock, target)
         if self._source is not None:
             self.sock.bind((self._source, 0))
         status = self.sock.connect_ex((target.host, target.port))

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from relay.address import Endpoint
 from relay.errors import ConfigError
 from relay.net.engine import Engine
+from relay.net.pacing import no_pacing_on_loopback
 from relay.net.timers import Timer
 
 BACKLOG = 1024
@@ -40,6 +41,7 @@ def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket
         listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
     listener.setblocking(False)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
+    no_pacing_on_loopback(listener, Endpoint(*address))
     return listener
 
 
