@@ -46,7 +46,7 @@ class Engine:
         self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
         self.spin = Spin()
-        """Whether it looks again at once; a pump with bulk asks for rest."""
+        """Whether it looks again at once; a pump with bulk asks for a nap."""
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False
         self.on_fault = on_fault
@@ -101,9 +101,9 @@ class Engine:
             self._waker.soon()
         self._await_timer()
 
-    def _step(self) -> bool:
-        """Do what there is to do; whether that was anything."""
-        found = self._readiness.deliver()
+    def _step(self, wait_s: float = 0) -> bool:
+        """Do what there is to do, or comes within `wait_s` seconds; whether that was anything."""
+        found = self._readiness.deliver(wait_s)
         for _ in range(len(self._deferred)):
             self._call(self._deferred.popleft())
         for callback in self._timers.due(time.monotonic()):

@@ -148,10 +148,10 @@ class Leg:
         return count
 
     def splice_into(self, pipe: Pipe) -> int:
-        """`receive_into`, for an empty pipe; 0 if there is nothing that can be spliced, for whatever reason.
+        """`receive_into`, for an empty pipe; 0 if only a read can tell what is next.
 
-        A read tells which: nothing is there, the peer has sent its FIN, or an urgent byte stands in the way. At that
-        one splice stops for ever, and calls it the end if a FIN is behind it.
+        That is the peer's FIN, or an urgent byte: at one of those splice stops for ever, says that there is nothing
+        before it, and calls it the end if a FIN is behind it.
         """
         if self.ask_tos is not None:
             self.ask_tos()
@@ -160,7 +160,10 @@ class Leg:
         try:
             return pipe.fill(self.sock)
         except BlockingIOError:
-            return 0
+            if self._ended:
+                return 0
+            self._rest()
+            return WOULD_BLOCK
         except OSError as error:
             return self._break(error)
 

@@ -77,7 +77,7 @@ class Pump:
 
     def _splice(self) -> Outcome:
         source, budget = self.source, BUDGET_BYTES
-        self._engine.spin.rest()
+        self._engine.spin.nap()
         while source.readable and not source.frozen and self._sink_is_free():
             pipe = self._engine.pipes.borrow() if self.sink is not None else None
             if pipe is None:

@@ -58,10 +58,11 @@ class Readiness(Protocol):
     async def wait(self) -> None:
         """Until something may be ready."""
 
-    def deliver(self) -> int:
+    def deliver(self, wait_s: float = 0) -> int:
         """Tell the watchers of what is ready, and return how much that was.
 
-        One that raises does not keep the others from hearing of theirs.
+        With a `descriptor` it may wait for something, this long. A watcher that raises does not keep the others from
+        hearing of theirs.
         """
 
     def close(self) -> None:
@@ -113,8 +114,8 @@ class EpollReadiness:
     async def wait(self) -> None:
         await anyio.wait_readable(self._epoll.fileno())
 
-    def deliver(self) -> int:
-        events = self._epoll.poll(0, _MAX_EVENTS)
+    def deliver(self, wait_s: float = 0) -> int:
+        events = self._epoll.poll(wait_s, _MAX_EVENTS)
         for descriptor, mask in events:
             # An earlier event of this round may have ended it, and its number may be another's already: to that one
             # this is an edge for nothing.
@@ -182,7 +183,7 @@ class TaskReadiness:
     async def wait(self) -> None:
         await self._wake.wait()
 
-    def deliver(self) -> int:
+    def deliver(self, wait_s: float = 0) -> int:
         ready, self._ready = self._ready, []
         if self._wake.is_set():
             self._wake = anyio.Event()

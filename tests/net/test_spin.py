@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.net.spin import Spin
+from relay.net.spin import NAP_S, Spin
 
 
 class Steps:
@@ -12,7 +12,7 @@ class Steps:
         self.busy = busy
         self.count = 0
 
-    def __call__(self) -> bool:
+    def __call__(self, wait_s: float) -> bool:
         self.count += 1
         self.busy -= 1
         return self.busy >= 0
@@ -61,21 +61,44 @@ def test_once_it_has_paid_it_is_done_every_time_again() -> None:
     assert again.count > 1
 
 
-def test_bulk_is_slept_through_once() -> None:
-    spin = Spin()
-    spin.rest()
-    assert looks(spin, 1) == 0
-    assert looks(spin, 1) == 1
+class BulkySteps:
+    """Finds bulk as often as it was told, and remembers how long it might have waited for it."""
 
+    def __init__(self, spin: Spin, bulk: int) -> None:
+        self.spin = spin
+        self.bulk = bulk
+        self.waits_s: list[float] = []
 
-def test_bulk_ends_it_at_once() -> None:
-    spin, count = Spin(), 0
-
-    def step() -> bool:
-        nonlocal count
-        count += 1
-        spin.rest()
+    def __call__(self, wait_s: float) -> bool:
+        self.waits_s.append(wait_s)
+        if len(self.waits_s) > self.bulk:
+            return False
+        self.spin.nap()
         return True
 
-    spin.run(step)
-    assert count == 1
+
+def test_bulk_is_waited_for_asleep() -> None:
+    spin = Spin()
+    spin.nap()
+    steps = BulkySteps(spin, bulk=3)
+    spin.run(steps)
+    assert steps.waits_s == [NAP_S] * 4, "and no more once one was in vain"
+
+
+def test_after_bulk_it_looks_as_ever() -> None:
+    spin = Spin()
+    spin.nap()
+    steps = Steps(busy=1)
+    spin.run(steps)
+    assert steps.count > 2
+
+
+def test_naps_that_do_not_pay_become_rare() -> None:
+    spin = Spin()
+    naps = 0
+    for _ in range(128):
+        spin.nap()
+        steps = BulkySteps(spin, bulk=0)
+        spin.run(steps)
+        naps += len(steps.waits_s)
+    assert naps == 7
