@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from bench.results import Results
 from bench.table import number, rows
@@ -49,14 +50,13 @@ class Aim:
 def aims(most_idle: int) -> list[Aim]:
     """All of them. `most_idle` is the largest number of idle flows that is measured."""
     listed = []
-    for direction in ("up", "down"):
-        one, eight = f"bulk-{direction}-1", f"bulk-{direction}-8"
+    for direction, (flows, count, bound) in product(("up", "down"), ((1, "1 flow", 1.05), (8, "8 flows", 1))):
+        quantity, title = f"bulk-{direction}-{flows}", f"bulk {direction}, {count}"
         listed += [
-            Aim(one, "gib_per_s", f"bulk {direction}, 1 flow", 1.05, "HAProxy"),
-            Aim(one, "gib_per_s", f"bulk {direction}, 1 flow", 0.6, "direct"),
-            Aim(one, "gib_per_s", f"bulk {direction}, 1 flow", 2, "dante"),
-            Aim(one, "cpu_s_per_gib", f"bulk {direction}, 1 flow: CPU per GiB", 1.2, "HAProxy", at_most=True),
-            Aim(eight, "gib_per_s", f"bulk {direction}, 8 flows", 1, "HAProxy"),
+            Aim(quantity, "gib_per_s", title, bound, "HAProxy"),
+            Aim(quantity, "gib_per_s", title, 0.6, "direct"),
+            Aim(quantity, "gib_per_s", title, 2, "dante"),
+            Aim(quantity, "cpu_s_per_gib", f"{title}: CPU per GiB", 1.2, "HAProxy", at_most=True),
         ]
     idle = f"idle-{most_idle}"
     return [

@@ -64,7 +64,7 @@ class Bare:
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server((LOCALHOST, port), backlog=1024)
         listener.setblocking(False)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _hurry(listener)  # what is accepted inherits it
         self._epoll.register(listener.fileno(), select.EPOLLIN)
         return listener
 
@@ -86,7 +86,7 @@ class Bare:
 
     def _dial(self, near: End, address: tuple[str, int]) -> None:
         sock = socket.socket()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _hurry(sock)
         sock.setblocking(False)
         sock.connect_ex(address)  # on loopback it is connected when this returns
         near.other = self._add(sock)
@@ -156,6 +156,12 @@ class Bare:
                 each.sock.close()
                 for pipe_end in each.pipe or ():
                     os.close(pipe_end)
+
+
+def _hurry(sock: socket.socket) -> None:
+    """Send at once, and unpaced, as the relay does on loopback."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
 
 
 def _open_pipe() -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import anyio
@@ -83,7 +83,7 @@ class Connector:
 
     def is_own(self, target: Endpoint) -> bool:
         """Whether the relay itself listens there."""
-        reached = _reached(target)
+        reached = _reached(target.host)
         return reached is not None and any(
             own.port == target.port and _accepts(own.ip, reached) for own in self.own_addresses
         )
@@ -138,9 +138,10 @@ class Connecting:
         self._engine.call_soon(lambda: None if self._abandoned else self._failed(failure))
 
 
-def _reached(target: Endpoint) -> _Ip | None:
-    """The address that a connect to the target ends at: 0.0.0.0 is the loopback, and IPv6 can spell IPv4."""
-    ip = target.ip
+@lru_cache(1024)
+def _reached(host: str) -> _Ip | None:
+    """The address that a connect to this one ends at: 0.0.0.0 is the loopback, and IPv6 can spell IPv4."""
+    ip = Endpoint(host, 0).ip
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
     if ip is not None and ip.is_unspecified:

@@ -44,6 +44,8 @@ _UNDER_WAY = frozenset(
 _ASKS_AGAIN = sys.platform == "linux"
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
 
+_NO_ADDRESS = DialFailure(FailureKind.NOT_RESOLVED, "no address")
+
 Address: TypeAlias = tuple[socket.AddressFamily, Endpoint]
 
 
@@ -67,7 +69,7 @@ class Dial:
         self._source = source
         self._connected = connected
         self._failed = failed
-        self._failure: DialFailure | None = DialFailure(FailureKind.NOT_RESOLVED, "no address")
+        self._failure: DialFailure | None = _NO_ADDRESS
         self._timer: Timer | None = None
         self.sock: socket.socket
         if self._try_next():

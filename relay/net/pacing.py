@@ -9,12 +9,10 @@ pace either (CUBIC) it changes nothing. Beyond loopback the host's choice stands
 
 from __future__ import annotations
 
-import contextlib
 import socket
+import sys
 
 from relay.address import Endpoint
-
-_CONGESTION = getattr(socket, "TCP_CONGESTION", None)  # Linux
 
 
 def no_pacing_on_loopback(sock: socket.socket, end: Endpoint) -> None:
@@ -22,6 +20,5 @@ def no_pacing_on_loopback(sock: socket.socket, end: Endpoint) -> None:
 
     Sockets that a listener accepts inherit it. One that listens on every address keeps the host's choice.
     """
-    if _CONGESTION is not None and end.is_loopback:
-        with contextlib.suppress(OSError):  # a kernel that only resembles Linux
-            sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION, b"reno")
+    if sys.platform == "linux" and end.is_loopback:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
