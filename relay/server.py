@@ -29,7 +29,7 @@ from relay.fidelity import QuirkFidelity, assess, demand_possible
 from relay.frontends import Conversation
 from relay.frontends.forward import ForwardConversation
 from relay.frontends.proxy import ProxyConversation
-from relay.net.connect import Connector
+from relay.net.connect import Connector, demand_own
 from relay.net.engine import Engine
 from relay.net.listen import Listener, open_listener
 from relay.observe import save_syn, survey
@@ -206,7 +206,7 @@ async def open_relay(
     """Serve for as long as the block lasts; with a `share`, on addresses that others serve on as well.
 
     Raises:
-        ConfigError: an address cannot be listened on, or the observer is unknown.
+        ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.
         Unsupported: the observer cannot work here, or `strict` was asked for and a quirk is impossible.
     """
     log = log if log is not None else EventLog()
@@ -214,6 +214,8 @@ async def open_relay(
     assessed = assess(config.profile, surveyed, forwards=bool(config.forwards or config.inbound))
     if config.strict:
         demand_possible(assessed)
+    if config.source is not None:
+        demand_own(config.source)
     failure: BaseException | None = None
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))

@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
+from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
@@ -22,6 +23,16 @@ from relay.net.engine import Engine
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _MAX_LOOKUPS = 64  # at once; getaddrinfo holds a thread for each
+
+
+def demand_own(source: str) -> None:
+    """Refuse an address to dial from that no dial could have.
+
+    Raises:
+        ConfigError: it is not one of this host's addresses.
+    """
+    if not _is_local(ipaddress.ip_address(source)):
+        raise ConfigError(f"--source: {source} is not this host's", hint="give one of this host's addresses")
 
 
 class Connector:

@@ -43,6 +43,8 @@ WRONG_OPTIONS = {
     "--auth me": ("--auth & USER:PASS", "neither part may be empty"),
     f"--auth me:{'x' * 256}": ("--auth & too long", "255 bytes"),
     "--source here": ("--source & 'here'", "one of this host's addresses"),
+    "--source 192.0.2.1": ("--source & 192.0.2.1 & not this host's", "one of this host's addresses"),
+    "--source 192.0.2.1 --workers 2": ("--source & 192.0.2.1 & not this host's", "one of this host's addresses"),
     "--backend curio": ("--backend & 'curio'", "asyncio, trio, uvloop"),
     "--workers 0": ("--workers & 0 is out of range", "1 to 64"),
     "--workers -1": ("--workers & -1 is out of range", "1 to 64"),
