@@ -8,21 +8,18 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TypeAlias
-
-import anyio
-import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
 from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
+from relay.net.resolve import Resolver
+from relay.net.timers import Timer
 
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_MAX_LOOKUPS = 64  # at once; getaddrinfo holds a thread for each
 
 
 def demand_own(source: str) -> None:
@@ -41,11 +38,12 @@ class Connector:
     def __init__(
         self, engine: Engine, *, overrides: Iterable[ResolveOverride], source: str | None, timeout_s: float
     ) -> None:
+        self.timeout_s = timeout_s
+        """How long a connection may take, its name's resolution included."""
         self._engine = engine
         self._overrides = {(override.name, override.port): override.address for override in overrides}
         self._source = source
-        self._timeout_s = timeout_s
-        self._limiter = anyio.CapacityLimiter(_MAX_LOOKUPS)
+        self._resolver = Resolver()
         self.own_addresses: set[Endpoint] = set()
         """Where this relay listens."""
 
@@ -72,24 +70,17 @@ class Connector:
 
     async def look_up(self, destination: Endpoint) -> list[Address]:
         """Ask the host's resolver; an empty list is its no."""
-        try:
-            answers = await anyio.to_thread.run_sync(
-                partial(socket.getaddrinfo, destination.host, destination.port, type=socket.SOCK_STREAM),
-                abandon_on_cancel=True,
-                limiter=self._limiter,
-            )
-        except (OSError, UnicodeError):
-            return []
-        return [(family, Endpoint(str(address[0]), destination.port)) for family, _, _, _, address in answers]
+        return await self._resolver.look_up(destination)
 
     def dial(
         self,
         addresses: list[Address],
+        timeout_s: float,
         connected: Callable[[socket.socket, Endpoint], None],
         failed: Callable[[DialFailure], None],
     ) -> Dial:
         return Dial(
-            self._engine, addresses, timeout_s=self._timeout_s, source=self._source, connected=connected, failed=failed
+            self._engine, addresses, timeout_s=timeout_s, source=self._source, connected=connected, failed=failed
         )
 
     def is_own(self, target: Endpoint) -> bool:
@@ -122,9 +113,10 @@ class Connecting:
         self._abandoned = False
         addresses = connector.known(destination)
         if addresses is None:
-            engine.spawn(self._look_up)
+            timer = engine.call_later(connector.timeout_s, self._time_out)
+            engine.spawn(self._look_up, timer)
         else:
-            self._start(addresses)
+            self._start(addresses, connector.timeout_s)
 
     def abandon(self) -> None:
         """Give up; nobody is told."""
@@ -132,10 +124,20 @@ class Connecting:
         if self._dial is not None:
             self._dial.abandon()
 
-    async def _look_up(self) -> None:
-        self._start(await self._connector.look_up(self._destination))
+    async def _look_up(self, timer: Timer) -> None:
+        addresses = await self._connector.look_up(self._destination)
+        timer.cancel()
+        self._start(addresses, timer.due_s - self._engine.now_s())
 
-    def _start(self, addresses: list[Address]) -> None:
+    def _time_out(self) -> None:
+        if not self._abandoned:
+            self._abandoned = True
+            timeout_s = self._connector.timeout_s
+            self._failed(
+                DialFailure(FailureKind.TIMED_OUT, f"{self._destination.host} was not resolved within {timeout_s:g} s")
+            )
+
+    def _start(self, addresses: list[Address], timeout_s: float) -> None:
         if self._abandoned:
             return
         if not addresses:
@@ -143,7 +145,7 @@ class Connecting:
         elif any(self._connector.is_own(target) for _, target in addresses):
             self._fail_soon(DialFailure(FailureKind.DENIED, f"{self._destination} is this relay itself"))
         else:
-            self._dial = self._connector.dial(addresses, self._connected, self._failed)
+            self._dial = self._connector.dial(addresses, timeout_s, self._connected, self._failed)
 
     def _fail_soon(self, failure: DialFailure) -> None:
         self._engine.call_soon(lambda: None if self._abandoned else self._failed(failure))

@@ -208,7 +208,7 @@ async def open_workers(
     """Serve in so many processes for as long as the block lasts; without `tell` the log hears nothing of flows.
 
     Raises:
-        ConfigError: an address cannot be listened on, or the observer is unknown.
+        ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.
         Unsupported: the observer cannot work here, or `strict` was asked for and a quirk is impossible.
         RelayError: workers keep dying, at the beginning or later.
     """

@@ -1,0 +1,54 @@
+"""Asking the host's resolver, in threads of our own that nobody waits for.
+
+`getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. Anyio's worker threads
+are joined when the interpreter ends (on asyncio), so a relay that was told to stop would wait for that; a daemon thread
+is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from relay.address import Endpoint
+from relay.net.dial import Address
+
+_MAX_LOOKUPS = 64  # at once, a thread each
+
+
+class Resolver:
+    """The host's resolver."""
+
+    def __init__(self) -> None:
+        self._limiter = anyio.CapacityLimiter(_MAX_LOOKUPS)
+
+    async def look_up(self, destination: Endpoint) -> list[Address]:
+        """The addresses of a name; an empty list is the resolver's no."""
+        async with self._limiter:
+            lookup = _Lookup(destination)
+            await lookup.done.wait()
+            return lookup.found
+
+
+class _Lookup:
+    """One question, in a thread from the beginning."""
+
+    def __init__(self, destination: Endpoint) -> None:
+        self._destination = destination
+        self._token = anyio.lowlevel.current_token()
+        self.done = anyio.Event()
+        self.found: list[Address] = []
+        threading.Thread(target=self._ask, name=f"look up {destination.host}", daemon=True).start()
+
+    def _ask(self) -> None:
+        host, port = self._destination
+        with contextlib.suppress(OSError, UnicodeError):
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self.found = [(family, Endpoint(str(address[0]), port)) for family, _, _, _, address in answers]
+        with contextlib.suppress(RuntimeError):  # the relay has stopped meanwhile
+            anyio.from_thread.run_sync(self.done.set, token=self._token)
