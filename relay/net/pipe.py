@@ -17,6 +17,7 @@ import sys
 PIPE_BYTES = 1 << 20  # measured on loopback: 256 KiB moves a tenth less, more than this moves no more
 _ENOUGH_BYTES = 256 * 1024  # below that, copying through a buffer is as good
 _MAX_PIPES = 32  # at once, 32 MiB at the most: half of what an unprivileged user may have
+_MAX_IDLE = 8  # two descriptors each; more only where more flows than that were waiting for their sinks at once
 
 
 class Pipe:
@@ -97,17 +98,17 @@ class PipePool:
         return pipe
 
     def take_back(self, pipe: Pipe) -> None:
-        if pipe:
-            pipe.close()  # emptying it costs more than another
+        if pipe or len(self._idle) == _MAX_IDLE:
+            pipe.close()  # and if it holds something: emptying it costs more than another
             self._lendable += 1
         else:
             self._idle.append(pipe)
 
     def close(self) -> None:
-        """Close those that are not lent."""
-        for pipe in self._idle:
-            pipe.close()
-        self._idle.clear()
+        """Close those that are not lent; others may be borrowed again."""
+        while self._idle:
+            self._idle.pop().close()
+            self._lendable += 1
 
 
 def _enlarge(descriptor: int) -> int:

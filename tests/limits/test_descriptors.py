@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from relay.net.pump import BULK_BYTES
 from support.capabilities import need_program
+from support.clients import connect_by_port, crowd
 from support.masses import Steady, descriptor_count, mass_clients, mass_origin, wait_until
+from support.origins import Origin, echo, read_exactly
 from support.programs import serve
 
 _LIMIT = 160
 _FLOWS = 40
 _CALLERS = 200
+
+
+def pipe_ends(pid: int) -> int:
+    """How many ends of pipes the process holds."""
+    return sum(os.readlink(each).startswith("pipe:") for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_pipes_that_wait_for_more_bulk_give_way_to_callers(backend: str, tmp_path: Path) -> None:
+    limit = (need_program("prlimit"), f"--nofile={_LIMIT}:{_LIMIT}")
+    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=limit) as served:
+        pid = served.process.pid
+        before = pipe_ends(pid)
+        with connect_by_port(served.port, "127.0.0.1", origin.port) as app:
+            for _ in range(BULK_BYTES // (1 << 16) + 16):
+                app.sendall(bytes(1 << 16))
+                read_exactly(app, 1 << 16)
+        assert pipe_ends(pid) > before
+        with crowd(served.port, _LIMIT):
+            served.wait_for("accept-paused")
+            assert pipe_ends(pid) == before
 
 
 def test_flows_go_on_while_callers_wait_for_descriptors(backend: str, tmp_path: Path) -> None:

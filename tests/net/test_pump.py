@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -172,6 +173,20 @@ async def test_a_pool_lends_so_many_and_no_more() -> None:
         pipe.give_back()
     assert pool.borrow() in lent
     pool.close()
+
+
+async def test_a_pool_keeps_few_and_none_once_it_is_closed() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    before = len(os.listdir("/proc/self/fd"))
+    pool = PipePool()
+    for _ in range(2):
+        for pipe in [pool.borrow() for _ in range(32)]:
+            assert pipe is not None, "what was closed can be lent anew"
+            pipe.give_back()
+        assert len(os.listdir("/proc/self/fd")) == before + 2 * 8
+        pool.close()
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:

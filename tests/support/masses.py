@@ -30,7 +30,7 @@ _PROGRAM = Path(__file__).with_name("mass_process.py")
 _ANSWERS_WITHIN_S = 60.0
 _RETURNS_WITHIN_S = 10.0  # more than the 5 s that a leg has to wind down
 _ROUNDS = 8
-_MAX_PIPE_ENDS = 2 * 32 + 4  # of pumps that splice, and of the event loop's own
+_MAX_PIPE_ENDS = 2 * 8 + 4  # of pumps that splice, and of the event loop's own
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
