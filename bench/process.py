@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_TRIES = 1000
+_GONE = (FileNotFoundError, ProcessLookupError)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -18,7 +20,7 @@ def family(pid: int) -> list[int]:
     for parent in found:  # grows as it goes
         try:
             threads = list(Path(f"/proc/{parent}/task").iterdir())
-        except FileNotFoundError:
+        except _GONE:
             continue
         for thread in threads:
             found += [int(child) for child in _read(thread / "children").split()]
@@ -27,12 +29,18 @@ def family(pid: int) -> list[int]:
 
 def cpu_s(pid: int) -> float:
     """Seconds of CPU that the family has used so far, its dead and reaped members' included."""
-    ticks = 0
-    for member in family(pid):
-        # proc_pid_stat(5): fields 14 to 17 are utime, stime, cutime, cstime; the name before them may hold anything.
-        fields = _read(Path(f"/proc/{member}/stat")).rpartition(")")[2].split()
-        ticks += sum(int(field) for field in fields[11:15])
+    for _ in range(_TRIES):
+        members = family(pid)
+        ticks = sum(map(_ticks, members))
+        if family(pid) == members:
+            break  # else one that was reaped meanwhile counts twice, or not at all
     return ticks / _TICKS_PER_S
+
+
+def _ticks(member: int) -> int:
+    # proc_pid_stat(5): fields 14 to 17 are utime, stime, cutime, cstime; the name before them may hold anything.
+    fields = _read(Path(f"/proc/{member}/stat")).rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15])
 
 
 def resident_kib(pid: int) -> float:
@@ -49,5 +57,5 @@ def _read(path: Path) -> str:
     """A file of a process that may end meanwhile."""
     try:
         return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    except _GONE:
         return ""

@@ -154,3 +154,24 @@ def test_a_missing_peer_is_named_with_the_way_to_get_it(monkeypatch: pytest.Monk
     assert "dante is not here: apt-get install dante-server" in told
     assert any(text and text.startswith("3proxy is not here: not in Debian 12") for text in told)
     assert "proxy.py is not here: pip install proxy.py, or '.[bench]' for all of them" in told
+
+
+_FORKS_AND_WORKS = """
+import os, time
+end_s = time.monotonic() + 2
+while time.monotonic() < end_s:
+    if not os.fork():
+        while time.process_time() < 0.03:
+            pass
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_the_cpu_time_of_a_process_that_forks_never_falls() -> None:
+    with subprocess.Popen([sys.executable, "-c", _FORKS_AND_WORKS]) as forking:
+        used_s = 0.0
+        while forking.poll() is None:
+            before_s, used_s = used_s, process.cpu_s(forking.pid)
+            assert used_s >= before_s
+    assert used_s > 1
