@@ -157,7 +157,8 @@ def serve(
         float, typer.Option(envvar="RELAY_HANDSHAKE_TIMEOUT", help="Seconds a client has to say what it wants.")
     ] = 10.0,
     connect_timeout: Annotated[
-        float, typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to answer.")
+        float,
+        typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to be resolved and to answer."),
     ] = 30.0,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045

@@ -14,11 +14,13 @@ import sys
 
 from relay.address import Endpoint
 
+_CONGESTION = getattr(socket, "TCP_CONGESTION", None) if sys.platform == "linux" else None
+
 
 def no_pacing_on_loopback(sock: socket.socket, end: Endpoint) -> None:
     """Have a socket that is about to be connected to `end`, or to listen there, send as soon as it can.
 
     Sockets that a listener accepts inherit it. One that listens on every address keeps the host's choice.
     """
-    if sys.platform == "linux" and end.is_loopback:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    if _CONGESTION is not None and end.is_loopback:
+        sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION, b"reno")
