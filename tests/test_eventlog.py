@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from relay.behaviours import Actions, Behaviour
 from relay.config import configure
 from relay.eventlog import COMMON_FIELDS, FIELDS, EventLog, JsonLines, Record
 from relay.events import DialSucceeded
+from relay.net.queues import unread_bytes
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
 from relay.testing import RunningRelay, serve_in_thread
@@ -68,9 +70,12 @@ def through(nat: RunningRelay, origin: Origin) -> Iterator[socket.socket]:
 
 
 def deaf(connection: socket.socket) -> None:
-    """Take one byte and no more, then reset once the client's are in the air."""
+    """Take one byte and no more, then reset once no more fit: others are on their way then."""
     connection.sendall(connection.recv(1))
-    connection.recv(1, socket.MSG_PEEK)
+    before = 0
+    while not (found := unread_bytes(connection)) or found > before:
+        before = found or 0
+        time.sleep(0.05)
     reset(connection)
 
 
