@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import select
+
 import pytest
 
-from relay.net.readiness import TaskReadiness
+from relay.net.readiness.kqueue import KqueueReadiness
+from relay.net.readiness.tasks import TaskReadiness
+from support import kqueue
 
 BACKENDS = ("asyncio", "trio")
 
@@ -22,10 +26,20 @@ def anyio_backend(backend: str) -> str:
     return backend
 
 
-@pytest.fixture(params=["epoll", "tasks"])
-def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the relay waits for its sockets: this host's own way, and that of hosts without epoll."""
+@pytest.fixture
+def with_kqueue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a kqueue, this host's own or one that is made of epolls."""
+    if not hasattr(select, "kqueue"):
+        for name, value in kqueue.NAMES.items():
+            monkeypatch.setattr(select, name, value, raising=False)
+
+
+@pytest.fixture(params=["epoll", "kqueue", "tasks"])
+def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, with_kqueue: None) -> str:
+    """How the relay waits for its sockets: this host's own way, and those of other hosts."""
     name: str = request.param
-    if name == "tasks":
+    if name == "kqueue":
+        monkeypatch.setattr("relay.net.engine.open_readiness", lambda _, on_fault: KqueueReadiness(on_fault))
+    elif name == "tasks":
         monkeypatch.setattr("relay.net.engine.open_readiness", TaskReadiness)
     return name

@@ -1,10 +1,11 @@
-"""What a watcher can rely on, whether one epoll stands for all sockets or a task waits for each edge."""
+"""What a watcher can rely on, whether a queue of the kernel's stands for all sockets or a task waits for each edge."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from functools import partial
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
-from relay.net.readiness import EpollReadiness, Readiness, TaskReadiness, open_readiness
+from relay.net.readiness import Readiness, open_readiness
+from relay.net.readiness.epoll import EpollReadiness
+from relay.net.readiness.kqueue import KqueueReadiness
+from relay.net.readiness.tasks import TaskReadiness
 from support.bench import DEADLINE_S, socket_pair
-from support.origins import reset
+from support.origins import read_exactly, reset
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_kqueue")]
 
 
 @dataclass(eq=False)
@@ -62,11 +67,18 @@ class Host:
         watched.told.clear()
 
 
+OPENERS: dict[str, Callable[[TaskGroup, Callable[[Exception], None]], Readiness]] = {
+    "epoll": lambda _, on_fault: EpollReadiness(on_fault),
+    "kqueue": lambda _, on_fault: KqueueReadiness(on_fault),
+    "tasks": TaskReadiness,
+}
+
+
 @asynccontextmanager
 async def open_host(kind: str) -> AsyncIterator[Host]:
     faults: list[Exception] = []
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        readiness = EpollReadiness(faults.append) if kind == "epoll" else TaskReadiness(tasks, faults.append)
+        readiness = OPENERS[kind](tasks, faults.append)
         stack.callback(readiness.close)
         try:
             yield Host(readiness, faults, stack)
@@ -74,7 +86,8 @@ async def open_host(kind: str) -> AsyncIterator[Host]:
             tasks.cancel_scope.cancel()
 
 
-kinds = pytest.mark.parametrize("kind", ["epoll", "tasks"])
+kinds = pytest.mark.parametrize("kind", OPENERS)
+queues = pytest.mark.parametrize("kind", ["epoll", "kqueue"])
 
 
 @kinds
@@ -131,15 +144,22 @@ async def test_room_to_write_is_told_after_there_was_none(kind: str) -> None:
     async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                watched.sock.send(bytes(1 << 20))
+        fill(watched.sock)
         host.readiness.rearm_write(watched)
         peer.setblocking(False)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read_on, peer)
             await host.until(lambda: "write" in watched.told)
             tasks.cancel_scope.cancel()
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until nothing more is taken; how many bytes were."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            count += sock.send(bytes(1 << 20))
+    return count
 
 
 async def read_on(peer: socket.socket) -> None:
@@ -158,8 +178,9 @@ async def test_an_end_is_told_as_something_to_read(kind: str, end: Callable[[soc
         await host.until(lambda: "read" in watched.told)
 
 
-async def test_epoll_tells_of_a_rst_after_a_fin() -> None:
-    async with open_host("epoll") as host:
+@queues
+async def test_a_queue_tells_of_a_rst_after_a_fin(kind: str) -> None:
+    async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)
         peer.shutdown(socket.SHUT_WR)
@@ -181,7 +202,22 @@ async def test_who_is_unwatched_hears_nothing_more(kind: str) -> None:
         for each in (peer, other_peer):
             each.sendall(b"word")
         await host.until(lambda: "read" in other.told)
-        assert watched.told == []
+        assert (watched.told, host.faults) == ([], [])
+
+
+@kinds
+async def test_who_is_watched_anew_has_not_asked_to_write(kind: str) -> None:
+    async with open_host(kind) as host:
+        old, peer = host.watch()
+        await host.settle(old)
+        count = fill(old.sock)
+        host.readiness.unwatch(old)
+        new = Watched(old.sock)
+        host.readiness.watch(new)
+        read_exactly(peer, count)
+        peer.sendall(b"word")
+        await host.until(lambda: "read" in new.told)
+        assert "write" not in new.told
 
 
 @kinds
@@ -203,6 +239,7 @@ async def test_who_is_unwatched_by_another_of_the_same_round_hears_nothing_of_it
             await anyio.lowlevel.checkpoint()
         host.readiness.deliver()
         assert sorted(bool(watched.told) for watched, _ in pair) == [False, True]
+        assert host.faults == []
 
 
 @kinds
@@ -238,7 +275,7 @@ async def test_one_that_raises_does_not_keep_another_from_hearing(kind: str) -> 
         for _, peer in pair:
             peer.sendall(b"word")
         await host.until(lambda: all("read" in watched.told for watched, _ in pair))
-        assert [type(fault) for fault in host.faults] == [ZeroDivisionError] * 2
+        assert {type(fault) for fault in host.faults} == {ZeroDivisionError}
 
 
 @kinds
@@ -251,9 +288,24 @@ async def test_closing_closes_what_is_still_watched(kind: str) -> None:
         assert peer.recv(1) == b""
 
 
-async def test_a_host_without_epoll_has_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+@queues
+async def test_a_queue_waits_for_as_long_as_it_may(kind: str) -> None:
+    async with open_host(kind) as host:
+        watched, peer = host.watch()
+        await host.settle(watched)
+        threading.Timer(0.05, peer.sendall, (b"word",)).start()
+        assert host.readiness.deliver(DEADLINE_S) > 0
+        assert "read" in watched.told
+        assert host.readiness.deliver(0.001) == 0
+
+
+async def test_a_host_has_its_kernels_queue_or_else_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     async with anyio.create_task_group() as tasks:
         own = open_readiness(tasks, lambda fault: None)
         own.close()
         monkeypatch.delattr("select.epoll")
-        assert (type(own), type(open_readiness(tasks, lambda fault: None))) == (EpollReadiness, TaskReadiness)
+        with_kqueue = open_readiness(tasks, lambda fault: None)
+        with_kqueue.close()
+        monkeypatch.delattr("select.kqueue")
+        without = open_readiness(tasks, lambda fault: None)
+        assert [type(each) for each in (own, with_kqueue, without)] == [EpollReadiness, KqueueReadiness, TaskReadiness]

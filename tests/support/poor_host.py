@@ -1,8 +1,8 @@
 """A process that has less than Linux: `python -m support.poor_host PLATFORM BACKEND` prints how a relay fares there.
 
     bare      Linux without epoll, netlink, packet sockets and every socket option that not all systems have
-    darwin    the same, and it calls itself macOS
-    win32     the same, and it calls itself Windows: no fcntl, termios, resource, SIGUSR1 and signals in asyncio either
+    darwin    the same, with a kqueue, and it calls itself macOS
+    win32     as bare, and it calls itself Windows: no fcntl, termios, resource, SIGUSR1 and signals in asyncio either
 
 What is imported before things are taken away, the async libraries above all, goes on as it is; relay is imported after.
 What is printed is JSON: each check's name, and `ok` or its traceback.
@@ -34,6 +34,8 @@ import anyio.from_thread  # noqa: F401
 import trio  # noqa: F401
 import typer.main  # noqa: F401
 
+from support import kqueue
+
 _EVERYWHERE = {
     *("AF_UNSPEC", "AF_INET", "AF_INET6", "TCP_NODELAY", "SO_REUSEADDR", "SO_KEEPALIVE", "SO_LINGER", "SO_ERROR"),
     *("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_TYPE", "SO_ACCEPTCONN"),
@@ -44,7 +46,7 @@ _NOT_ON_WINDOWS = ("fcntl", "termios", "resource", "pwd", "grp")
 class Poorer(types.ModuleType):
     """A module as it is, but for what is missing and what is otherwise."""
 
-    def __init__(self, real: types.ModuleType, *missing: str, **otherwise: str) -> None:
+    def __init__(self, real: types.ModuleType, *missing: str, **otherwise: object) -> None:
         super().__init__(real.__name__)
         self._real = real
         self._missing = missing
@@ -59,7 +61,8 @@ class Poorer(types.ModuleType):
 def become(platform: str) -> None:
     """Take away what the platform has not, for all that is imported from now on."""
     options = [name for name in dir(socket) if name.startswith(("AF_", "SO_", "TCP_")) and name not in _EVERYWHERE]
-    poorer = [Poorer(socket, *options), Poorer(select, "epoll"), Poorer(os, "splice", "eventfd")]
+    queues = kqueue.NAMES if platform == "darwin" else {}
+    poorer = [Poorer(socket, *options), Poorer(select, "epoll", **queues), Poorer(os, "splice", "eventfd")]
     if platform != "bare":
         poorer.append(Poorer(sys, platform=platform))
     if platform == "win32":
