@@ -8,6 +8,7 @@ from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, Send
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.flow import PEER
+from relay.net.ending import reset_after_data, wind_down
 from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.observe import Observers
@@ -89,7 +90,7 @@ class FlowLegs:
     def _reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         self._journal.write("rst-sent", side=leg.side.value, because=because)
         if after_data:
-            leg.reset_after_data()
+            reset_after_data(leg)
         else:
             leg.reset()
 
@@ -135,4 +136,4 @@ class FlowLegs:
             if ending is not None and (ending.how, ending.because) == ("rst", PEER):
                 leg.close()  # nothing can pass any more, and nobody else holds it
             elif ending is None or ending.how not in ("rst", "silence"):
-                leg.wind_down()
+                wind_down(leg)

@@ -15,6 +15,7 @@ from relay.driver.opening import Opening
 from relay.eventlog import EventLog
 from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
+from relay.net.ending import wind_down
 from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.net.timers import Timer
@@ -44,7 +45,7 @@ class Surplus:
             leg.reset()
             return
         self._heard.append(leg)
-        hearing.timer = self._engine.call_later(self._handshake_timeout_s, leg.wind_down)
+        hearing.timer = self._engine.call_later(self._handshake_timeout_s, lambda: wind_down(leg))
 
 
 class _Hearing:
@@ -63,7 +64,7 @@ class _Hearing:
         elif unheard is None:
             return
         self.timer.cancel()
-        leg.wind_down()
+        wind_down(leg)
 
 
 def _name_of(sock: socket.socket) -> str:

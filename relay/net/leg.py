@@ -5,11 +5,11 @@ values. Nothing here decides anything; whoever owns the leg does, in `on_leg_rea
 
 Endings, as the kernel lets us make them:
 
-    finish()                FIN after everything written before it; reading goes on
-    reset()                 RST now; whatever the peer had not acknowledged is lost
-    reset_after_data(...)   RST when the peer's kernel has acknowledged all we wrote, or has stopped taking any
-    wind_down()             FIN, and whatever the peer still sends is dropped until it has sent its own
-    close()                 what is left of an exchange that is over
+    finish()   FIN after everything written before it; reading goes on
+    reset()    RST now; whatever the peer had not acknowledged is lost
+    close()    what is left of an exchange that is over
+
+Those that take their time, with nobody looking after the leg any more, are in `relay.net.ending`.
 
 A peer's RST is found by reading: the bytes that came before it are readable still, the error comes after them. A write
 may meet the error first and so consume it; `broken` remembers.
@@ -28,7 +28,6 @@ from relay.events import Side
 from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
-from relay.net.timers import Timer
 
 WOULD_BLOCK = -1
 BROKEN = -2
@@ -36,12 +35,6 @@ BROKEN = -2
 
 _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
-WIND_DOWN_S = 5.0
-"""How long a peer has for its own FIN when nothing more is expected of it."""
-_DROPS_AT_ONCE = 8  # reads of a peer that will not stop, before others have their turn
-_DRAIN_POLL_S = 0.002
-_DRAIN_POLL_MAX_S = 0.05
-_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
 
 _DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
@@ -68,16 +61,14 @@ class Leg:
 
     __slots__ = (
         "_ended",
-        "_engine",
         "_fin_received",
         "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
-        "_wind_down_timer",
-        "_winding_down",
         "ask_tos",
         "broken",
         "closed",
+        "engine",
         "frozen",
         "owner",
         "readable",
@@ -89,7 +80,7 @@ class Leg:
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, side: Side, owner: LegOwner) -> None:
-        self._engine = engine
+        self.engine = engine
         self.sock = sock
         self.side = side
         self.owner = owner
@@ -111,8 +102,6 @@ class Leg:
         self._finish_pending = False
         self._fin_sent = False
         self._fin_received = False
-        self._winding_down = False
-        self._wind_down_timer: Timer | None = None
         engine.watch(self)
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
@@ -121,10 +110,7 @@ class Leg:
         self._ended |= ended
         if writable and (self.unsent or self._finish_pending):
             self.flush()
-        if self._winding_down:
-            self._drop_input()
-        else:
-            self.owner.on_leg_ready(self)
+        self.owner.on_leg_ready(self)
 
     # Reading
 
@@ -179,7 +165,7 @@ class Leg:
 
     def _rest(self) -> None:
         self.readable = False
-        self._engine.rearm_read(self)
+        self.engine.rearm_read(self)
 
     # Writing
 
@@ -261,7 +247,7 @@ class Leg:
             return 0
         if sent < wanted:
             self.writable = False
-            self._engine.rearm_write(self)
+            self.engine.rearm_write(self)
         return sent
 
     def _shutdown(self) -> None:
@@ -297,12 +283,8 @@ class Leg:
     def thaw(self) -> None:
         """Go on where `freeze` stopped."""
         self.frozen = False
-        if self.closed:
-            return
-        self.flush()
-        if self._winding_down:
-            self._wait_for_last_fin()
-        else:
+        if not self.closed:
+            self.flush()
             self.owner.on_leg_ready(self)
 
     # Ending
@@ -336,70 +318,6 @@ class Leg:
                     self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST_WINDOWS)
             self.close()
 
-    def reset_after_data(self) -> None:
-        """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while.
-
-        What the peer sends meanwhile is read and dropped. Were it left unread until our window is closed, Linux would
-        not look at the peer's ACKs any more, for they lie beyond that window, and would never hear that the peer's own
-        has opened: with both closed nothing moves (seen on 6.18).
-        """
-        self._reset_when_drained(_DRAIN_POLL_S, self.unacked_bytes(), self._engine.now_s())
-
-    def _reset_when_drained(self, poll_s: float, left: int, progress_at_s: float) -> None:
-        if self.closed:
-            return
-        self.flush()
-        now_left, now_s = self.unacked_bytes(), self._engine.now_s()
-        if now_left < left:
-            progress_at_s = now_s
-        if not now_left or self.broken or now_s - progress_at_s > _DRAIN_STALL_S:
-            self.reset()
-            return
-        self._drop_some_input()
-        next_poll_s = min(poll_s * 2, _DRAIN_POLL_MAX_S)
-        self._engine.call_later(poll_s, lambda: self._reset_when_drained(next_poll_s, now_left, progress_at_s))
-
-    def wind_down(self) -> None:
-        """End in order, with nobody looking after it: FIN behind what is unsent, then wait for the peer's own.
-
-        Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-        lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
-        """
-        if self.closed or self._winding_down:
-            return
-        self._winding_down = True
-        self.ask_tos = None
-        self.finish()
-        if not self.frozen:
-            self._wait_for_last_fin()
-
-    def _wait_for_last_fin(self) -> None:
-        self._drop_input()
-        if not self.closed:
-            self._wind_down_timer = self._engine.call_later(WIND_DOWN_S, self._stop_waiting)
-
-    def _stop_waiting(self) -> None:
-        if not self.frozen:
-            self.close()
-
-    def _drop_input(self) -> None:
-        count = self._drop_some_input()
-        if count > 0:
-            self._engine.call_soon(self._drop_input)
-        elif count != WOULD_BLOCK and (self.broken or not self.unsent):
-            self.close()
-
-    def _drop_some_input(self) -> int:
-        """Read what there is, within reason; what the last read gave, or `WOULD_BLOCK`."""
-        count = WOULD_BLOCK
-        for _ in range(_DROPS_AT_ONCE):
-            if not self.readable or self.frozen:
-                return WOULD_BLOCK
-            count = self.receive_into(self._engine.buffer)
-            if count <= 0:
-                break
-        return count
-
     def close(self) -> None:
         """Give the socket back; harmless when repeated."""
         if not self.closed:
@@ -407,7 +325,5 @@ class Leg:
             self.readable = self.writable = False
             # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
             self.owner, self.ask_tos = _NOBODY, None
-            if self._wind_down_timer is not None:
-                self._wind_down_timer.cancel()  # it would keep the leg, and all that its owner holds, until it is due
             self._drop_unsent()
-            self._engine.unwatch_and_close(self)
+            self.engine.unwatch_and_close(self)

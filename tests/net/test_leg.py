@@ -11,7 +11,8 @@ from typing import TypeAlias
 import anyio
 import pytest
 
-from relay.net import leg as leg_module
+from relay.net import ending
+from relay.net.ending import reset_after_data, wind_down
 from relay.net.leg import BROKEN, WOULD_BLOCK
 from support.bench import DEADLINE_S, Bench, in_thread, open_bench
 from support.origins import read_exactly, read_until_over, reset, wait_until_acknowledged
@@ -106,14 +107,14 @@ async def a_reset_is_a_rst_at_once(bench: Bench) -> None:
 
 async def a_reset_after_data_lets_a_slow_peer_have_it_all(bench: Bench) -> None:
     bench.leg.write(MUCH)
-    bench.leg.reset_after_data()
+    reset_after_data(bench.leg)
     assert await in_thread(read_until_over, bench.peer) == (MUCH, "rst")
     await bench.until(lambda: bench.leg.closed)
 
 
 async def a_reset_after_data_does_not_wait_for_a_peer_that_takes_nothing(bench: Bench) -> None:
     bench.leg.write(MUCH)
-    bench.leg.reset_after_data()
+    reset_after_data(bench.leg)
     await bench.until(lambda: bench.leg.closed)
     data, how = await in_thread(read_until_over, bench.peer)
     assert (MUCH.startswith(data), len(data) < len(MUCH), how) == (True, True, "rst")
@@ -121,7 +122,7 @@ async def a_reset_after_data_does_not_wait_for_a_peer_that_takes_nothing(bench: 
 
 async def winding_down_delivers_the_last_words_to_a_peer_that_talks_on(bench: Bench) -> None:
     bench.leg.write(b"go away")
-    bench.leg.wind_down()
+    wind_down(bench.leg)
     await in_thread(bench.peer.sendall, MUCH)
     assert await in_thread(read_until_over, bench.peer) == (b"go away", "fin")
     assert not bench.leg.closed
@@ -130,7 +131,7 @@ async def winding_down_delivers_the_last_words_to_a_peer_that_talks_on(bench: Be
 
 
 async def winding_down_does_not_last_for_ever(bench: Bench) -> None:
-    bench.leg.wind_down()
+    wind_down(bench.leg)
     await bench.until(lambda: bench.leg.closed)
 
 
@@ -158,7 +159,7 @@ async def a_reset_after_data_comes_through_though_both_windows_were_closed(bench
     with contextlib.suppress(BlockingIOError):
         while True:
             bench.peer.send(bytes(739))  # pieces that do not fill the window to the byte
-    bench.leg.reset_after_data()
+    reset_after_data(bench.leg)
     bench.peer.settimeout(DEADLINE_S)
     data, how = await in_thread(read_until_over, bench.peer)
     assert (len(data), how) == (len(MUCH), "rst")
@@ -231,7 +232,7 @@ PATIENCE_S = {
 async def check_leg(check: Check, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run one check on a leg that is connected to `host`."""
     if check in PATIENCE_S:
-        monkeypatch.setattr(leg_module, *PATIENCE_S[check])
+        monkeypatch.setattr(ending, *PATIENCE_S[check])
     async with open_bench(host) as bench:
         await check(bench)
 

@@ -1,0 +1,99 @@
+"""How a leg ends when that takes its time, and nobody looks after it any more.
+
+reset_after_data(leg)   RST when the peer's kernel has acknowledged all we wrote, or has stopped taking any
+wind_down(leg)          FIN, and whatever the peer still sends is dropped until it has sent its own
+"""
+
+from __future__ import annotations
+
+from relay.net.leg import WOULD_BLOCK, Leg
+from relay.net.timers import Timer
+
+WIND_DOWN_S = 5.0
+"""How long a peer has for its own FIN when nothing more is expected of it."""
+_DROPS_AT_ONCE = 8  # reads of a peer that will not stop, before others have their turn
+_DRAIN_POLL_S = 0.002
+_DRAIN_POLL_MAX_S = 0.05
+_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
+
+
+def reset_after_data(leg: Leg) -> None:
+    """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while.
+
+    What the peer sends meanwhile is read and dropped. Were it left unread until our window is closed, Linux would not
+    look at the peer's ACKs any more, for they lie beyond that window, and would never hear that the peer's own has
+    opened: with both closed nothing moves (seen on 6.18).
+    """
+    _reset_when_drained(leg, _DRAIN_POLL_S, leg.unacked_bytes(), leg.engine.now_s())
+
+
+def _reset_when_drained(leg: Leg, poll_s: float, left: int, progress_at_s: float) -> None:
+    if leg.closed:
+        return
+    leg.flush()
+    now_left, now_s = leg.unacked_bytes(), leg.engine.now_s()
+    if now_left < left:
+        progress_at_s = now_s
+    if not now_left or leg.broken or now_s - progress_at_s > _DRAIN_STALL_S:
+        leg.reset()
+        return
+    _drop_some_input(leg)
+    next_poll_s = min(poll_s * 2, _DRAIN_POLL_MAX_S)
+    leg.engine.call_later(poll_s, lambda: _reset_when_drained(leg, next_poll_s, now_left, progress_at_s))
+
+
+def wind_down(leg: Leg) -> None:
+    """End in order: FIN behind what is unsent, then wait for the peer's own.
+
+    Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
+    lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
+    """
+    if not leg.closed and not isinstance(leg.owner, _WindingDown):
+        leg.owner, leg.ask_tos = _WindingDown(), None
+        leg.finish()
+        leg.owner.on_leg_ready(leg)
+
+
+class _WindingDown:
+    """A leg's last owner."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self) -> None:
+        self._timer: Timer | None = None
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        if leg.frozen:
+            return
+        self._drop_input(leg)
+        if self._timer is None and not leg.closed:
+            self._timer = leg.engine.call_later(WIND_DOWN_S, lambda: self._stop_waiting(leg))
+
+    def _drop_input(self, leg: Leg) -> None:
+        count = _drop_some_input(leg)
+        if count > 0:
+            leg.engine.call_soon(lambda: self._drop_input(leg))
+        elif count != WOULD_BLOCK and (leg.broken or not leg.unsent):
+            self._close(leg)
+
+    def _stop_waiting(self, leg: Leg) -> None:
+        self._timer = None
+        if not leg.frozen:
+            self._close(leg)
+
+    def _close(self, leg: Leg) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        leg.close()
+
+
+def _drop_some_input(leg: Leg) -> int:
+    """Read what there is, within reason; what the last read gave, or `WOULD_BLOCK`."""
+    count = WOULD_BLOCK
+    for _ in range(_DROPS_AT_ONCE):
+        if not leg.readable or leg.frozen:
+            return WOULD_BLOCK
+        count = leg.receive_into(leg.engine.buffer)
+        if count <= 0:
+            break
+    return count
