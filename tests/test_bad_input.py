@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from relay.testing import RunningRelay, serve_in_thread
-from support.capabilities import missing, need_program
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
 from support.origins import Origin, echo, read_exactly, read_to_end, read_until_over
-from support.programs import serve
+from support.programs import serve, with_few_descriptors
 
 FRONT_ENDS = ("socks4", "socks5", "http-connect")
 _REFUSED_CODES = {"socks4": 0x5B, "socks5": 0x01, "http-connect": 400}
@@ -199,10 +197,7 @@ def cpu_s(pid: int) -> float:
 
 
 def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_some(backend: str, tmp_path: Path) -> None:
-    if sys.platform != "linux":
-        missing("needs prlimit")
-    limit = (need_program("prlimit"), "--nofile=64:64")  # the hard limit, too: the relay raises its soft one
-    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=limit) as served:
+    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=with_few_descriptors(64)) as served:
         with crowd(served.port, 64):
             paused = served.wait_for("accept-paused")
             assert "too many open files" in paused["reason"]
@@ -232,10 +227,7 @@ def wait_until_full(pid: int, limit: int) -> None:
 
 
 def test_a_dial_for_which_there_is_no_descriptor_is_refused(backend: str, tmp_path: Path) -> None:
-    if sys.platform != "linux":
-        missing("needs prlimit")
-    limit = (need_program("prlimit"), "--nofile=64:64")
-    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=limit) as served:
+    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=with_few_descriptors(64)) as served:
         with crowd(served.port, 64) as clients:
             served.wait_for("accept-paused")
             wait_until_full(served.process.pid, 64)

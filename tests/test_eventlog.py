@@ -27,10 +27,10 @@ from relay.net.queues import unread_bytes
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
 from relay.testing import RunningRelay, serve_in_thread
-from support.capabilities import missing, need_program
+from support.capabilities import missing
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
-from support.programs import serve
+from support.programs import serve, with_few_descriptors
 
 _README = Path(__file__).parents[1] / "README.md"
 _LINUX_ONLY = {
@@ -167,8 +167,7 @@ def drive_an_end(backend: str) -> list[Record]:
 
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
     """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
-    prefix = (need_program("prlimit"), "--nofile=64:64")
-    with serve(directory, "--backend", backend, "--max-flows", "20", prefix=prefix) as served:
+    with serve(directory, "--backend", backend, "--max-flows", "20", prefix=with_few_descriptors(64)) as served:
         with crowd(served.port, 64):
             served.wait_for("accept-paused")
         served.wait_for("accept-resumed")

@@ -43,7 +43,8 @@ class Connector:
         self._engine = engine
         self._overrides = {(override.name, override.port): override.address for override in overrides}
         self._source = source
-        self._resolver = Resolver()
+        self.resolver = Resolver()
+        """Whom to ask for a name's addresses."""
         self.own_addresses: set[Endpoint] = set()
         """Where this relay listens."""
 
@@ -68,10 +69,6 @@ class Connector:
             return None
         return [(socket.AF_INET if literal.ip.version == 4 else socket.AF_INET6, literal)]
 
-    async def look_up(self, destination: Endpoint) -> list[Address]:
-        """Ask the host's resolver; an empty list is its no."""
-        return await self._resolver.look_up(destination)
-
     def dial(
         self,
         addresses: list[Address],
@@ -94,7 +91,7 @@ class Connector:
 class Connecting:
     """One connection in the making, its name's resolution included."""
 
-    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_engine", "_failed")
+    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_engine", "_failed", "_timer")
 
     def __init__(
         self,
@@ -110,32 +107,32 @@ class Connecting:
         self._connected = connected
         self._failed = failed
         self._dial: Dial | None = None
+        self._timer: Timer | None = None
         self._abandoned = False
         addresses = connector.known(destination)
         if addresses is None:
-            timer = engine.call_later(connector.timeout_s, self._time_out)
-            engine.spawn(self._look_up, timer)
+            self._timer = engine.call_later(connector.timeout_s, self._time_out)
+            engine.spawn(self._look_up, self._timer)
         else:
             self._start(addresses, connector.timeout_s)
 
     def abandon(self) -> None:
         """Give up; nobody is told."""
         self._abandoned = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._dial is not None:
             self._dial.abandon()
 
     async def _look_up(self, timer: Timer) -> None:
-        addresses = await self._connector.look_up(self._destination)
+        addresses = await self._connector.resolver.look_up(self._destination)
         timer.cancel()
         self._start(addresses, timer.due_s - self._engine.now_s())
 
     def _time_out(self) -> None:
-        if not self._abandoned:
-            self._abandoned = True
-            timeout_s = self._connector.timeout_s
-            self._failed(
-                DialFailure(FailureKind.TIMED_OUT, f"{self._destination.host} was not resolved within {timeout_s:g} s")
-            )
+        self._abandoned = True
+        host, timeout_s = self._destination.host, self._connector.timeout_s
+        self._failed(DialFailure(FailureKind.TIMED_OUT, f"{host} was not resolved within {timeout_s:g} s"))
 
     def _start(self, addresses: list[Address], timeout_s: float) -> None:
         if self._abandoned:

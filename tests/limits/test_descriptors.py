@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from relay.net.pump import BULK_BYTES
-from support.capabilities import need_program
 from support.clients import connect_by_port, crowd
-from support.masses import Steady, descriptor_count, mass_clients, mass_origin, wait_until
+from support.masses import Steady, descriptor_count, mass_clients, mass_origin, pipe_ends, wait_until
 from support.origins import Origin, echo, read_exactly
-from support.programs import serve
+from support.programs import serve, with_few_descriptors
 
 _LIMIT = 160
 _FLOWS = 40
 _CALLERS = 200
 
 
-def pipe_ends(pid: int) -> int:
-    """How many ends of pipes the process holds."""
-    return sum(os.readlink(each).startswith("pipe:") for each in Path(f"/proc/{pid}/fd").iterdir())
-
-
 def test_pipes_that_wait_for_more_bulk_give_way_to_callers(backend: str, tmp_path: Path) -> None:
-    limit = (need_program("prlimit"), f"--nofile={_LIMIT}:{_LIMIT}")
-    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=limit) as served:
+    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=with_few_descriptors(_LIMIT)) as served:
         pid = served.process.pid
         before = pipe_ends(pid)
         with connect_by_port(served.port, "127.0.0.1", origin.port) as app:
@@ -38,13 +30,9 @@ def test_pipes_that_wait_for_more_bulk_give_way_to_callers(backend: str, tmp_pat
 
 
 def test_flows_go_on_while_callers_wait_for_descriptors(backend: str, tmp_path: Path) -> None:
-    limit = (
-        need_program("prlimit"),
-        f"--nofile={_LIMIT}:{_LIMIT}",
-    )  # the hard limit, too: the relay raises its soft one
     with (
         mass_origin() as (_, port),
-        serve(tmp_path, "--backend", backend, "--quiet", prefix=limit) as served,
+        serve(tmp_path, "--backend", backend, "--quiet", prefix=with_few_descriptors(_LIMIT)) as served,
         mass_clients(served.port, port) as clients,
         mass_clients(served.port, port) as callers,
     ):

@@ -104,15 +104,23 @@ def descriptor_limit() -> int:
 
 def descriptors(pid: int) -> set[str]:
     """What a process has open, by number; the relay's pool of pipes aside, of which it keeps a bounded number."""
-    found, pipes = set(), 0
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    links = _descriptor_links(pid)
+    pipes = {number for number, link in links.items() if link.startswith("pipe:")}
+    assert len(pipes) <= _MAX_PIPE_ENDS, f"{len(pipes)} ends of pipes"
+    return links.keys() - pipes
+
+
+def pipe_ends(pid: int) -> int:
+    """How many ends of pipes a process has open."""
+    return sum(link.startswith("pipe:") for link in _descriptor_links(pid).values())
+
+
+def _descriptor_links(pid: int) -> dict[str, str]:
+    links = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            if os.readlink(f"/proc/{pid}/fd/{name}").startswith("pipe:"):
-                pipes += 1
-            else:
-                found.add(name)
-    assert pipes <= _MAX_PIPE_ENDS, f"{pipes} ends of pipes"
-    return found
+            links[number] = os.readlink(f"/proc/{pid}/fd/{number}")
+    return links
 
 
 def descriptor_count(pid: int) -> int:

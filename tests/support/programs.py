@@ -69,6 +69,13 @@ def as_ordinary_user() -> tuple[str, ...]:
     return (need_program("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", *capabilities)
 
 
+def with_few_descriptors(count: int) -> tuple[str, ...]:
+    """The command that runs another with so many at most: as a hard limit, for a relay raises its soft one."""
+    if sys.platform != "linux":
+        missing("needs prlimit")
+    return (need_program("prlimit"), f"--nofile={count}:{count}")
+
+
 @dataclass
 class ServedRelay:
     """A `relay serve` that is running."""
