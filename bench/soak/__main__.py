@@ -9,14 +9,15 @@ import sys
 
 from bench.soak.plans import FRONT_ENDS, Story
 from bench.soak.run import Order, Report, soak
-from relay.errors import ConfigError
+from relay.backend import BACKENDS, choose_backend
+from relay.errors import RelayError
 from relay.profiles import load_profile
 
 
 def _order() -> Order:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0, help="how long it takes in all (default: 600)")
-    parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
     parser.add_argument("--profile", default="vmware-fusion")
     parser.add_argument("--seed", type=int, help="what all flows follow from (default: one is picked)")
     parser.add_argument("--slots", type=int, default=16, help="how many flows at once (default: 16)")
@@ -25,9 +26,10 @@ def _order() -> Order:
     if given.seconds <= 0:
         parser.error(f"--seconds: {given.seconds:g} is no time")
     try:
+        choose_backend(given.backend, where="--backend")
         load_profile(given.profile)
-    except ConfigError as wrong:
-        parser.error(f"--profile: {wrong}")
+    except RelayError as wrong:
+        parser.error(str(wrong))
     given.seed = given.seed if given.seed is not None else secrets.randbits(32)
     return Order(**vars(given))
 

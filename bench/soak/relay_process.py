@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from relay.address import Endpoint, ForwardSpec
+from relay.backend import choose_backend
 from relay.config import configure
 from relay.driver.flow import Flow
 from relay.eventlog import EventLog, Record
@@ -93,4 +94,5 @@ async def _serve(profile: str, seed: int) -> None:
 
 if __name__ == "__main__":
     _backend, _profile, _seed = sys.argv[1:]
-    anyio.run(_serve, _profile, int(_seed), backend=_backend)
+    _library, _options = choose_backend(_backend)
+    anyio.run(_serve, _profile, int(_seed), backend=_library, backend_options=_options)
