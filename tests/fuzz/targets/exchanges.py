@@ -271,7 +271,8 @@ class _Exchange:
             case b"O" if not self.origin_ended and data:
                 asked = self.codec._awaits_response or self.codec._switched
                 self.take(to_client=self.codec.from_origin(data))
-                left = self.codec._origin.our_state is h11.DONE and self.codec._origin.trailing_data[0] != b""
+                origin = self.codec._origin
+                left = origin.our_state is origin.their_state is h11.DONE and origin.trailing_data[0] != b""
                 self.spoke_unasked = self.spoke_unasked or left or not asked
                 self.take(to_origin=self.codec.from_client(b""))
             case b"c" if not self.client_ended:
