@@ -11,7 +11,6 @@ from relay.net.timers import Timer
 
 WIND_DOWN_S = 5.0
 """How long a peer has for its own FIN when nothing more is expected of it."""
-_DROPS_AT_ONCE = 8  # reads of a peer that will not stop, before others have their turn
 _DRAIN_POLL_S = 0.002
 _DRAIN_POLL_MAX_S = 0.05
 _DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
@@ -46,7 +45,8 @@ def wind_down(leg: Leg) -> None:
     """End in order: FIN behind what is unsent, then wait for the peer's own.
 
     Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-    lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is.
+    lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is. A peer
+    that still takes what is unsent has longer; one that has stopped is reset: what it lacks must not look complete.
     """
     if not leg.closed and not isinstance(leg.owner, _WindingDown):
         leg.owner, leg.ask_tos = _WindingDown(), None
@@ -57,29 +57,43 @@ def wind_down(leg: Leg) -> None:
 class _WindingDown:
     """A leg's last owner."""
 
-    __slots__ = ("_timer",)
+    __slots__ = ("_going_on", "_left_bytes", "_timer")
 
     def __init__(self) -> None:
+        self._going_on = False  # with dropping, once others have had their turn
         self._timer: Timer | None = None
+        self._left_bytes = 0
 
     def on_leg_ready(self, leg: Leg) -> None:
         if leg.frozen:
             return
-        self._drop_input(leg)
+        if not self._going_on:
+            self._drop_input(leg)
         if self._timer is None and not leg.closed:
-            self._timer = leg.engine.call_later(WIND_DOWN_S, lambda: self._stop_waiting(leg))
+            self._wait(leg)
 
     def _drop_input(self, leg: Leg) -> None:
         count = _drop_some_input(leg)
-        if count > 0:
+        self._going_on = count > 0
+        if self._going_on:
             leg.engine.call_soon(lambda: self._drop_input(leg))
         elif count != WOULD_BLOCK and (leg.broken or not leg.unsent):
             self._close(leg)
 
-    def _stop_waiting(self, leg: Leg) -> None:
+    def _wait(self, leg: Leg) -> None:
+        self._left_bytes = leg.unacked_bytes()
+        self._timer = leg.engine.call_later(WIND_DOWN_S, lambda: self._look_again(leg))
+
+    def _look_again(self, leg: Leg) -> None:
         self._timer = None
-        if not leg.frozen:
+        if leg.frozen or leg.closed:
+            return
+        if not leg.unsent:
             self._close(leg)
+        elif leg.unacked_bytes() < self._left_bytes:
+            self._wait(leg)
+        else:
+            leg.reset()
 
     def _close(self, leg: Leg) -> None:
         if self._timer is not None:
@@ -88,12 +102,5 @@ class _WindingDown:
 
 
 def _drop_some_input(leg: Leg) -> int:
-    """Read what there is, within reason; what the last read gave, or `WOULD_BLOCK`."""
-    count = WOULD_BLOCK
-    for _ in range(_DROPS_AT_ONCE):
-        if not leg.readable or leg.frozen:
-            return WOULD_BLOCK
-        count = leg.receive_into(leg.engine.buffer)
-        if count <= 0:
-            break
-    return count
+    """Read once, for others are to have their turn; what that gave, or `WOULD_BLOCK`."""
+    return leg.receive_into(leg.engine.buffer) if leg.readable and not leg.frozen else WOULD_BLOCK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -115,9 +116,7 @@ async def a_reset_after_data_lets_a_slow_peer_have_it_all(bench: Bench) -> None:
 async def a_reset_after_data_does_not_wait_for_a_peer_that_takes_nothing(bench: Bench) -> None:
     bench.leg.write(MUCH)
     reset_after_data(bench.leg)
-    await bench.until(lambda: bench.leg.closed)
-    data, how = await in_thread(read_until_over, bench.peer)
-    assert (MUCH.startswith(data), len(data) < len(MUCH), how) == (True, True, "rst")
+    await check_cut_short(bench)
 
 
 async def winding_down_delivers_the_last_words_to_a_peer_that_talks_on(bench: Bench) -> None:
@@ -128,6 +127,28 @@ async def winding_down_delivers_the_last_words_to_a_peer_that_talks_on(bench: Be
     assert not bench.leg.closed
     bench.peer.close()
     await bench.until(lambda: bench.leg.closed)
+
+
+async def winding_down_lasts_as_long_as_the_peer_takes_its_last_words(bench: Bench) -> None:
+    bench.leg.write(MUCH)
+    wind_down(bench.leg)
+    assert await in_thread(read_slowly, bench.peer) == MUCH
+
+
+async def winding_down_does_not_make_complete_what_the_peer_does_not_take(bench: Bench) -> None:
+    bench.leg.write(MUCH)
+    wind_down(bench.leg)
+    await check_cut_short(bench)
+
+
+async def winding_down_drops_input_in_turn_with_others(bench: Bench) -> None:
+    bench.engine.buffer = memoryview(bytearray(10))
+    bench.peer.sendall(bytes(1000))
+    await bench.until(lambda: bench.leg.unread_bytes() == 1000)
+    wind_down(bench.leg)
+    for _ in range(5):
+        bench.leg.on_ready(True, False, False)
+    assert (len(bench.engine._deferred), bench.leg.unread_bytes()) == (1, 990)
 
 
 async def winding_down_does_not_last_for_ever(bench: Bench) -> None:
@@ -193,6 +214,22 @@ async def a_limited_buffer_acknowledges_about_as_much(bench: Bench) -> None:
     assert bench.leg.unread_bytes() < 100_000, "kernels round up, but not by that much"
 
 
+async def check_cut_short(bench: Bench) -> None:
+    """Whether the leg ends, and its peer learns that it has not had everything."""
+    await bench.until(lambda: bench.leg.closed)
+    data, how = await in_thread(read_until_over, bench.peer)
+    assert (MUCH.startswith(data), len(data) < len(MUCH), how) == (True, True, "rst")
+
+
+def read_slowly(connection: socket.socket) -> bytes:
+    """To the end, over more than a second."""
+    data = bytearray()
+    while more := connection.recv(1 << 20):
+        data += more
+        time.sleep(len(more) / len(MUCH))
+    return bytes(data)
+
+
 def receive_exactly(connection: socket.socket, count: int) -> bytes:
     data = bytearray()
     while len(data) < count:
@@ -213,6 +250,9 @@ CHECKS: tuple[Check, ...] = (
     a_reset_after_data_lets_a_slow_peer_have_it_all,
     a_reset_after_data_does_not_wait_for_a_peer_that_takes_nothing,
     winding_down_delivers_the_last_words_to_a_peer_that_talks_on,
+    winding_down_lasts_as_long_as_the_peer_takes_its_last_words,
+    winding_down_does_not_make_complete_what_the_peer_does_not_take,
+    winding_down_drops_input_in_turn_with_others,
     winding_down_does_not_last_for_ever,
     asks_for_the_tos_byte_before_each_read_and_after_each_write,
     does_not_read_a_socket_that_asking_has_closed,
@@ -223,6 +263,8 @@ CHECKS: tuple[Check, ...] = (
 )
 
 PATIENCE_S = {
+    winding_down_lasts_as_long_as_the_peer_takes_its_last_words: ("WIND_DOWN_S", 0.2),
+    winding_down_does_not_make_complete_what_the_peer_does_not_take: ("WIND_DOWN_S", 0.2),
     winding_down_does_not_last_for_ever: ("WIND_DOWN_S", 0.2),
     a_reset_after_data_does_not_wait_for_a_peer_that_takes_nothing: ("_DRAIN_STALL_S", 0.2),
 }
