@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TypeAlias
 
+import anyio
+
 from relay.address import Endpoint, ResolveOverride
 from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind
@@ -91,7 +93,7 @@ class Connector:
 class Connecting:
     """One connection in the making, its name's resolution included."""
 
-    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_engine", "_failed", "_timer")
+    __slots__ = ("_abandoned", "_connected", "_connector", "_destination", "_dial", "_engine", "_failed", "_lookup")
 
     def __init__(
         self,
@@ -107,30 +109,31 @@ class Connecting:
         self._connected = connected
         self._failed = failed
         self._dial: Dial | None = None
-        self._timer: Timer | None = None
+        self._lookup: anyio.CancelScope | None = None
         self._abandoned = False
         addresses = connector.known(destination)
         if addresses is None:
-            self._timer = engine.call_later(connector.timeout_s, self._time_out)
-            engine.spawn(self._look_up, self._timer)
+            engine.spawn(self._look_up, engine.call_later(connector.timeout_s, self._time_out))
         else:
             self._start(addresses, connector.timeout_s)
 
     def abandon(self) -> None:
         """Give up; nobody is told."""
         self._abandoned = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._lookup is not None:
+            self._lookup.cancel()
         if self._dial is not None:
             self._dial.abandon()
 
     async def _look_up(self, timer: Timer) -> None:
-        addresses = await self._connector.resolver.look_up(self._destination)
+        if not self._abandoned:
+            with anyio.CancelScope() as self._lookup:
+                addresses = await self._connector.resolver.look_up(self._destination)
+                self._start(addresses, timer.due_s - self._engine.now_s())
         timer.cancel()
-        self._start(addresses, timer.due_s - self._engine.now_s())
 
     def _time_out(self) -> None:
-        self._abandoned = True
+        self.abandon()
         host, timeout_s = self._destination.host, self._connector.timeout_s
         self._failed(DialFailure(FailureKind.TIMED_OUT, f"{host} was not resolved within {timeout_s:g} s"))
 

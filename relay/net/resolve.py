@@ -28,22 +28,32 @@ class Resolver:
         self._limiter = anyio.CapacityLimiter(_MAX_LOOKUPS)
 
     async def look_up(self, destination: Endpoint) -> list[Address]:
-        """The addresses of a name; an empty list is the resolver's no."""
-        async with self._limiter:
-            lookup = _Lookup(destination)
-            await lookup.done.wait()
-            return lookup.found
+        """The addresses of a name; an empty list is the resolver's no.
+
+        Cancelled while it waits for its turn it asks nobody; later, its thread keeps its place until it is through.
+        """
+        lookup = _Lookup(destination, self._limiter)
+        await self._limiter.acquire_on_behalf_of(lookup)
+        lookup.begin()
+        await lookup.done.wait()
+        return lookup.found
 
 
 class _Lookup:
-    """One question, in a thread from the beginning."""
+    """One question, in a thread."""
 
-    def __init__(self, destination: Endpoint) -> None:
+    def __init__(self, destination: Endpoint, limiter: anyio.CapacityLimiter) -> None:
         self._destination = destination
+        self._limiter = limiter
         self._token = anyio.lowlevel.current_token()
         self.done = anyio.Event()
         self.found: list[Address] = []
-        threading.Thread(target=self._ask, name=f"look up {destination.host}", daemon=True).start()
+
+    def begin(self) -> None:
+        try:
+            threading.Thread(target=self._ask, name=f"look up {self._destination.host}", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._end()
 
     def _ask(self) -> None:
         host, port = self._destination
@@ -51,4 +61,8 @@ class _Lookup:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self.found = [(family, Endpoint(str(address[0]), port)) for family, _, _, _, address in answers]
         with contextlib.suppress(RuntimeError):  # the relay has stopped meanwhile
-            anyio.from_thread.run_sync(self.done.set, token=self._token)
+            anyio.from_thread.run_sync(self._end, token=self._token)
+
+    def _end(self) -> None:
+        self._limiter.release_on_behalf_of(self)
+        self.done.set()
