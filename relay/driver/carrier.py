@@ -43,8 +43,8 @@ class Carrier:
                 outcome = Outcome.BROKEN if not pump.source.closed and pump.source.find_broken() else Outcome.WAITING
             else:
                 outcome = self._run(pump)
-            if outcome in (Outcome.FINISHED, Outcome.BROKEN):
-                self._finished += (pump,)
+                if outcome in (Outcome.FINISHED, Outcome.BROKEN):
+                    self._finished += (pump,)
             if outcome is not Outcome.WAITING:
                 yield pump.source, outcome
 
@@ -81,7 +81,9 @@ class ExchangeCarrier(Carrier):
         self._client_ended = False
         self._origin_ended = False
         self._was_paused = False
-        far.write(codec.start())
+        request = codec.start()
+        self.from_near.moved_bytes = len(request)
+        far.write(request)
 
     def _run(self, pump: Pump) -> Outcome:
         outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()

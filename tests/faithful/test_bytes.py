@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.clients import FRONT_ENDS, ask
-from support.origins import Origin, read_exactly, read_to_end
+from support.origins import Origin, Recorder, read_exactly, read_to_end
 from support.programs import ServedRelay, serve
 
 BLOCK_BYTES = 1 << 20
@@ -128,6 +128,17 @@ def test_plain_http_posts_a_gigabyte_and_gets_one(tmp_path: Path, backend: str) 
             receive_blocks(client)
             expect_end(client)
             assert peak_memory_bytes(nat) - before_bytes < GROWTH_BYTES
+
+
+def test_plain_http_counts_what_the_origin_is_sent_heads_and_all(tmp_path: Path, backend: str) -> None:
+    recorder = Recorder()
+    with Origin(recorder) as origin:
+        post = f"POST http://{origin.target}/ HTTP/1.1\r\nHost: {origin.target}\r\nContent-Length: 5\r\n\r\nhello"
+        with relayed(tmp_path, backend, "http", origin, post.encode()) as (nat, client):
+            client.shutdown(socket.SHUT_WR)
+            [received] = recorder.take()
+            assert received.data.endswith(b"\r\n\r\nhello")
+            assert nat.wait_for("flow-ended")["bytes_out"] == len(received.data)
 
 
 def send_to_a_sluggard(connection: socket.socket, stuck: threading.Event) -> int:

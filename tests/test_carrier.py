@@ -1,0 +1,35 @@
+"""What the carrier of a flow's bytes makes of their ends."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from relay.driver.carrier import Carrier
+from relay.events import Side
+from relay.net.leg import Leg
+from relay.net.pump import Outcome
+from support.bench import Owner, open_engine, socket_pair
+from support.origins import reset
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_rst_behind_a_fin_is_told_again_and_kept_once() -> None:
+    near, near_peer = socket_pair()
+    far, far_peer = socket_pair()
+    async with open_engine() as (engine, _):
+        legs = [Leg(engine, near, Side.INTERNAL, Owner()), Leg(engine, far, Side.EXTERNAL, Owner())]
+        carrier = Carrier(engine, *legs)
+        for peer, expected in ((near_peer, Outcome.FINISHED), (near_peer, Outcome.BROKEN)):
+            if expected is Outcome.FINISHED:
+                peer.shutdown(socket.SHUT_WR)
+            else:
+                reset(peer)
+            legs[0].readable = True
+            assert list(carrier.run()) == [(legs[0], expected)]
+        for _ in range(3):
+            assert list(carrier.run()) == [(legs[0], Outcome.BROKEN)]
+        assert len(carrier._finished) == 1
+        far_peer.close()
