@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +23,13 @@ from relay.events import (
     RstReceived,
     TimerFired,
 )
+from relay.net.readiness.epoll import EpollReadiness
 from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import RunningRelay, serve_in_thread
-from support.clients import ask
-from support.origins import Origin, Recorder, echo, read_exactly, refusing_port, reset
+from support.capabilities import missing
+from support.clients import Refused, ask
+from support.masses import wait_until
+from support.origins import Origin, Recorder, echo, read_exactly, read_until_over, refusing_port, reset
 
 
 @dataclass
@@ -247,3 +253,47 @@ def test_a_fault_under_vmwares_quirks_is_the_same(backend: str) -> None:
                     sock.recv(1)
             check_blamed(nat, "FinReceived", origin.port)
             nat.wait_for("flow-ended", internal_because="fault:clumsy", external_because="fault:clumsy")
+
+
+def fail_to_watch(monkeypatch: pytest.MonkeyPatch, *turns: bool) -> None:
+    """Have the kernel watch no more sockets for this user, in these of the turns to come."""
+    if sys.platform != "linux":
+        missing("no other kernel limits what is watched by user")
+    add, left = EpollReadiness._add, iter(turns)
+
+    def run_out(readiness: EpollReadiness, descriptor: int) -> None:
+        if next(left, False):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add(readiness, descriptor)
+
+    monkeypatch.setattr(EpollReadiness, "_add", run_out)
+
+
+@pytest.mark.parametrize("turns", [(True,), (False, True)], ids=["opener", "destination"])
+def test_a_socket_that_the_kernel_will_not_watch_is_closed_and_the_next_one_served(
+    turns: tuple[bool, ...], backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Origin(echo) as origin, serve_in_thread(backend=backend) as nat:
+        forward = nat.forward("127.0.0.1", origin.port)
+        with bystander(nat):
+            fail_to_watch(monkeypatch, *turns)
+            with socket.create_connection((forward.host, forward.port), timeout=10) as sock:
+                assert read_until_over(sock)[0] == b""
+            with socket.create_connection((forward.host, forward.port), timeout=10) as sock:
+                check_exchange(sock)
+        assert "No space left" in nat.wait_for("fault").fields["error"]
+        wait_until(lambda: not nat.flow_count, lambda: f"{nat.flow_count} flows are left")
+
+
+def test_one_to_be_turned_away_that_the_kernel_will_not_watch_keeps_nobody_waiting(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Origin(echo) as origin, serve_in_thread(backend=backend, max_flows=1) as nat:
+        with connect(nat, origin.port) as sock:
+            fail_to_watch(monkeypatch, True)
+            with socket.create_connection((nat.address.host, nat.address.port), timeout=10) as unwatched:
+                assert read_until_over(unwatched)[0] == b""
+            with pytest.raises(Refused):
+                connect(nat, origin.port).close()
+            check_exchange(sock)
+        assert "No space left" in nat.wait_for("fault").fields["error"]

@@ -133,8 +133,7 @@ class Flow:
     def start(self, sock: socket.socket) -> None:
         """Begin with a connection that was just accepted."""
         opener = self._conversation.opener
-        leg = Leg(self._driver.engine, sock, opener, self)
-        self._legs.add(leg)
+        leg = self._add_leg(sock, opener)
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
@@ -157,6 +156,15 @@ class Flow:
         self._driver.name_owner(self._journal, leg.sock)
         self._watch(leg)
         self._request()
+
+    def _add_leg(self, sock: socket.socket, side: Side) -> Leg:
+        try:
+            leg = Leg(self._driver.engine, sock, side, self)
+        except OSError:  # the kernel watches no more sockets for this user (max_user_watches)
+            sock.close()
+            raise
+        self._legs.add(leg)
+        return leg
 
     def _watch(self, leg: Leg) -> None:
         driver, mask = self._driver, self._driver.profile.withheld_tos_bits
@@ -228,8 +236,7 @@ class Flow:
         self._connecting = None
         side = self._conversation.opener.other
         self._journal.write("flow-connected", address=str(address), dial_s=round(self.now_s() - began_s, 6))
-        leg = Leg(self._driver.engine, sock, side, self)
-        self._legs.add(leg)
+        leg = self._add_leg(sock, side)
         if side is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
             leg.syn_tos = own_tos(sock)

@@ -65,6 +65,8 @@ class FlowLegs:
             case SendFin(side=side):
                 self._journal.write("fin-sent", side=side.value, because=because)
                 self[side].finish()
+            case SendRst(side=side) if self.get(side) is None:
+                pass  # its socket could not even be watched, and is closed
             case SendRst(side=side, after_data=after_data):
                 self._reset(self[side], because, after_data=after_data)
             case Deafen(side=side, at_most_s=at_most_s):

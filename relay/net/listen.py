@@ -159,7 +159,11 @@ class Listener:
                     return
                 continue  # that caller is gone already (ECONNABORTED); the next one may not be
             connection.setblocking(False)
-            self._accepted(connection)
+            try:
+                self._accepted(connection)
+            except Exception as fault:  # the next caller has nothing to do with it
+                connection.close()
+                self._engine.on_fault(fault)
         self._engine.call_soon(self._accept_burst)
 
     def _rest(self, error: OSError) -> None:
