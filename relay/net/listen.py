@@ -167,7 +167,7 @@ class Listener:
         self._engine.call_soon(self._accept_burst)
 
     def _rest(self, error: OSError) -> None:
-        self._engine.pipes.close()
+        self._engine.pipes.close_idle()
         if not self._at_rest:
             self._at_rest = True
             self._resting(

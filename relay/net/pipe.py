@@ -78,12 +78,41 @@ class PipePool:
 
     def __init__(self) -> None:
         self._idle: list[Pipe] = []
+        self._lent: set[Pipe] = set()
         self._lendable = _MAX_PIPES if sys.platform == "linux" else 0
 
     def borrow(self) -> Pipe | None:
         """An empty pipe; None where copying is to do."""
-        if self._idle:
-            return self._idle.pop()
+        pipe = self._idle.pop() if self._idle else self._open()
+        if pipe is not None:
+            self._lent.add(pipe)
+        return pipe
+
+    def take_back(self, pipe: Pipe) -> None:
+        if pipe not in self._lent:
+            return  # the pool was closed meanwhile
+        self._lent.remove(pipe)
+        if pipe or len(self._idle) == _MAX_IDLE:
+            pipe.close()  # and if it holds something: emptying it costs more than another
+            self._lendable += 1
+        else:
+            self._idle.append(pipe)
+
+    def close_idle(self) -> None:
+        """Close those that are not lent; others may be borrowed again."""
+        while self._idle:
+            self._idle.pop().close()
+            self._lendable += 1
+
+    def close(self) -> None:
+        """Close them all, and lend no more."""
+        self._lendable = 0
+        for pipe in (*self._idle, *self._lent):
+            pipe.close()
+        self._idle.clear()
+        self._lent.clear()
+
+    def _open(self) -> Pipe | None:
         if not self._lendable:
             return None
         try:
@@ -96,19 +125,6 @@ class PipePool:
             return None
         self._lendable -= 1
         return pipe
-
-    def take_back(self, pipe: Pipe) -> None:
-        if pipe or len(self._idle) == _MAX_IDLE:
-            pipe.close()  # and if it holds something: emptying it costs more than another
-            self._lendable += 1
-        else:
-            self._idle.append(pipe)
-
-    def close(self) -> None:
-        """Close those that are not lent; others may be borrowed again."""
-        while self._idle:
-            self._idle.pop().close()
-            self._lendable += 1
 
 
 def _enlarge(descriptor: int) -> int:

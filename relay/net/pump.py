@@ -82,7 +82,11 @@ class Pump:
             pipe = self._engine.pipes.borrow() if self.sink is not None else None
             if pipe is None:
                 return self._copy(self._engine.buffer)
-            count = source.splice_into(pipe)
+            try:
+                count = source.splice_into(pipe)
+            except BaseException:  # a provider's, which asks before each read
+                pipe.give_back()
+                raise
             if count <= 0:
                 pipe.give_back()
                 return _STOPPED_BY[count] if count else self._copy(self._engine.buffer)

@@ -175,7 +175,7 @@ async def test_a_pool_lends_so_many_and_no_more() -> None:
     pool.close()
 
 
-async def test_a_pool_keeps_few_and_none_once_it_is_closed() -> None:
+async def test_a_pool_keeps_few_and_none_if_asked_to() -> None:
     if sys.platform != "linux":
         pytest.skip("splice is Linux's")
     before = len(os.listdir("/proc/self/fd"))
@@ -185,8 +185,40 @@ async def test_a_pool_keeps_few_and_none_once_it_is_closed() -> None:
             assert pipe is not None, "what was closed can be lent anew"
             pipe.give_back()
         assert len(os.listdir("/proc/self/fd")) == before + 2 * 8
-        pool.close()
+        pool.close_idle()
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_pool_that_is_closed_has_none_left_not_even_lent_ones() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    before = len(os.listdir("/proc/self/fd"))
+    pool = PipePool()
+    first, second = pool.borrow(), pool.borrow()
+    assert first is not None
+    assert second is not None
+    first.give_back()
+    pool.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    second.give_back()
+    assert pool.borrow() is None
+
+
+async def test_a_provider_that_raises_takes_no_pipe_with_it() -> None:
+    if sys.platform != "linux":
+        pytest.skip("splice is Linux's")
+    async with carrying() as ends:
+        pool, pump = ends.carried.engine.pipes, ends.carried.pump
+        pump.moved_bytes, ends.carried.near.readable = BULK_BYTES, True
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        ends.carried.near.ask_tos = fail
+        with pytest.raises(ZeroDivisionError):
+            pump.run()
+        assert not pool._lent
+        ends.carried.near.ask_tos = None
 
 
 async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
