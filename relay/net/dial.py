@@ -91,6 +91,8 @@ class Dial:
             family, target = self._addresses[0]
             try:
                 status = self._start(family, target)
+            except socket.gaierror:
+                status = errno.EADDRNOTAVAIL  # the source is of another family
             except OSError as error:
                 status = error.errno or errno.EIO
             if status in _UNDER_WAY:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.clients import Refused, ask
+from support.clients import Refused, ask, connect_by_port
 from support.namespaces import in_own_network
 from support.origins import black_hole, read_until_over, refusing_port
 from support.programs import serve
@@ -76,3 +76,14 @@ def test_each_protocol_tells_failures_apart_as_well_as_it_can(tmp_path: Path, ba
 
     expected = {failure: codes["http-connect" if front_end == "http" else front_end] for failure, codes in SAID.items()}
     assert in_own_network(said, f"unreachable {UNREACHABLE}") == expected
+
+
+def test_a_source_of_the_other_family_reaches_nothing(tmp_path: Path, backend: str) -> None:
+    with (
+        refusing_port() as port,
+        serve(tmp_path, "--backend", backend, "--source", "::1") as nat,
+        pytest.raises(Refused) as refused,
+    ):
+        connect_by_port(nat.port, "127.0.0.1", port).close()
+    assert refused.value.code == SAID["network unreachable"]["socks5"]
+    assert nat.wait_for("dial-failed")["detail"] == f"127.0.0.1:{port}: EADDRNOTAVAIL"
