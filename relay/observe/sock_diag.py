@@ -32,6 +32,7 @@ _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 _SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
+_MAX_ERRNO = 4095  # linux/err.h
 _INET_DIAG_TOS = 5  # linux/inet_diag.h
 _NO_COOKIE = 0xFFFFFFFF
 _ALL_STATES = 0xFFFFFFFF
@@ -126,6 +127,8 @@ class SockDiag:
             number = -struct.unpack_from("=i", self._reply, _HEADER.size)[0]
             if number == errno.ENOENT:
                 return None
+            if not 0 < number <= _MAX_ERRNO:
+                number = errno.EBADMSG
             raise OSError(number, f"sock_diag: {os.strerror(number)}")
         return reply
 
