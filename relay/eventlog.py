@@ -106,7 +106,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "fin-sent": {"side": "to whom", "because": "the behaviour"},
     "rst-sent": {"side": "to whom", "because": "the behaviour"},
     "deafened": {"side": "whose segments are left unanswered", "because": "the behaviour"},
-    "bytes-lost": {"bytes": "acknowledged to one side, never taken by the other", "because": "the behaviour"},
+    "bytes-lost": {
+        "bytes": "acknowledged to the internal side, never taken by the external",
+        "because": "the behaviour",
+    },
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
     "flow-ended": {
         "destination": "what the flow was for",
@@ -118,7 +121,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "external_because": "likewise",
         "bytes_out": "carried from the internal to the external side",
         "bytes_in": "carried from the external to the internal side",
-        "bytes_lost": "acknowledged to one side, never taken by the other",
+        "bytes_lost": "acknowledged to the internal side, never taken by the external",
         "duration_s": "from accept to end, in seconds",
     },
     "fault": {"error": "what broke inside the relay or a behaviour"},
