@@ -200,6 +200,8 @@ class EventLog:
     def hand_on(self, record: Record) -> None:
         """Tell every listener of a record."""
         for listener in list(self._listeners):
+            if listener not in self._listeners:
+                continue  # dropped meanwhile: it failed at the word that another had been
             try:
                 listener(record)
             except Exception as fault:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -270,6 +270,27 @@ def test_a_listener_that_raises_is_dropped_and_the_others_are_told() -> None:
     log.emit("opener-vanished")
     assert [event for event, _ in told] == ["fault", "link-down", "opener-vanished"]
     assert "No space left on device" in str(told[0][1])
+
+
+def test_listeners_that_fail_together_are_dropped_together() -> None:
+    log = EventLog()
+    told: list[str] = []
+    calls: list[str] = []
+
+    def broken(name: str) -> Callable[[Record], None]:
+        def listener(record: Record) -> None:
+            calls.append(name)
+            raise OSError(28, "No space left on device")
+
+        return listener
+
+    log.subscribe(broken("first"))
+    log.subscribe(broken("second"))
+    log.subscribe(lambda record: told.append(record.event))
+    log.emit("link-down")
+    log.emit("opener-vanished")
+    assert calls == ["first", "second"]
+    assert told == ["fault", "fault", "link-down", "opener-vanished"]
 
 
 def test_json_lines_tell_the_time_in_utc_and_since_the_start(tmp_path: Path) -> None:
