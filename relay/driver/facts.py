@@ -76,6 +76,8 @@ class InternalFacts:
             if not self._closed:
                 self._owner.empty_internal()
                 self._report(new)
+                if self._tos_watch is not None:  # nobody minded: let it through
+                    self._tos_watch.release()
         except Exception as fault:
             self._owner.break_off(fault)
 
@@ -89,12 +91,12 @@ class InternalFacts:
 
     def _report(self, new: int | None) -> None:
         old = self._tos
+        if new == old:
+            return
         if new is not None:
             self._tos = new
         self._journal.write_tos(self._syn, old, new)
         self._owner.take(TosChanged(self._owner.now_s(), Side.INTERNAL, self._syn, old, new))
-        if self._tos_watch is not None:  # nobody minded: let it through
-            self._tos_watch.release()
 
 
 def own_tos(sock: socket.socket) -> int:

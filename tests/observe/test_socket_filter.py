@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from observe.watched import PRECEDENCE, QUIET_S, Seen, Watched
 from relay.observe.bpf import drop, program
 from relay.observe.socket_filter import SocketFilterProvider
 from relay.observe.wake import MAX_EXCEPTIONS
+from relay.testing import serve_in_thread
+from support.origins import Origin, echo, read_exactly, read_until_over
 
 SO_ATTACH_FILTER = 26
 
@@ -221,3 +224,36 @@ def test_without_cap_net_raw_the_filter_works_by_polling_and_says_so(require: Ca
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "polling" in done.stdout
+
+
+def test_a_change_that_nobody_minds_does_not_let_the_next_one_through(
+    backend: str, require: Callable[..., None]
+) -> None:
+    require("linux", "cap_net_admin", "cap_net_raw")
+    with (
+        Origin(echo) as origin,
+        serve_in_thread(backend=backend, observer="socket-filter") as nat,
+        contextlib.ExitStack() as stack,
+    ):
+        forward = nat.forward("127.0.0.1", origin.port)
+
+        def call() -> socket.socket:
+            app = stack.enter_context(socket.socket())
+            app.settimeout(10)
+            set_tos(app, 0x20)
+            app.connect((forward.host, forward.port))
+            return app
+
+        def exchange(app: socket.socket) -> None:
+            app.sendall(b"x")
+            assert read_exactly(app, 1) == b"x"
+
+        for app in [call() for _ in range(MAX_EXCEPTIONS + 1)]:
+            exchange(app)  # the last one is watched by asking, and so sees every bit
+        set_tos(app, 0x30)
+        exchange(app)
+        set_tos(app, 0x48)
+        app.sendall(b"offence")
+        set_tos(app, 0x30)
+        assert read_until_over(app) == (b"", "rst")
+        assert nat.wait_for("flow-ended", because="tos-reset").fields["bytes_out"] == 2
