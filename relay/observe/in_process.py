@@ -22,6 +22,8 @@ from relay.errors import Unsupported
 from relay.observe._api import Host
 from relay.observe.ends import Ends, ends_of
 
+_Socket = socket.socket  # programs put another in its place, PySocks and mocks among them
+
 
 class _Marked:
     """The sockets of this process whose TOS byte was set, and the bytes of their SYNs."""
@@ -61,13 +63,13 @@ def watching() -> Iterator[None]:
     """See what this process's sockets are marked with, for as long as the block lasts. Blocks may overlap."""
     _marked.watchers += 1
     if _marked.watchers == 1:
-        socket.socket.setsockopt = _setsockopt  # type: ignore[assignment, method-assign]
+        _Socket.setsockopt = _setsockopt  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
         _marked.watchers -= 1
         if _marked.watchers == 0:
-            del socket.socket.setsockopt  # what it hid, the C type's own, is there again
+            del _Socket.setsockopt  # what it hid, the C type's own, is there again
             _marked.forget()
 
 
@@ -79,10 +81,10 @@ def is_watching() -> bool:
 def _setsockopt(sock: socket.socket, *args: Any) -> None:
     if args[:2] == (socket.IPPROTO_IP, socket.IP_TOS) and sock.type == socket.SOCK_STREAM:
         before = sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS)
-        super(socket.socket, sock).setsockopt(*args)
+        super(_Socket, sock).setsockopt(*args)
         _marked.set(sock, before, sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS))
     else:
-        super(socket.socket, sock).setsockopt(*args)
+        super(_Socket, sock).setsockopt(*args)
 
 
 def _is_connected(sock: socket.socket) -> bool:

@@ -78,6 +78,19 @@ def test_it_is_off_outside_the_block() -> None:
         pass
 
 
+def test_a_program_may_put_a_class_of_its_own_in_the_place_of_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(socket.socket):
+        pass
+
+    before = socket.socket
+    with watching():
+        monkeypatch.setattr(socket, "socket", Own)
+        with Own() as sock:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, AF21)
+            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == AF21
+    assert "setsockopt" not in vars(before)
+
+
 def test_other_options_and_errors_pass_through() -> None:
     with watching(), socket.socket() as sock, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
