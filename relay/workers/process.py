@@ -96,7 +96,7 @@ class WorkerProcess:
             code = self.kill()
         self.channel.close()
         if code < 0:
-            return signal.Signals(-code).name
+            return _name_of_signal(-code)
         return f"exit code {code}" if code else ""
 
     def kill(self) -> int:
@@ -105,6 +105,13 @@ class WorkerProcess:
             self._process.kill()
         self.channel.close()
         return self._process.wait()
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal's
+        return f"signal {number}"
 
 
 def _spawn(channel: socket.socket, backend: str) -> subprocess.Popen[bytes]:
