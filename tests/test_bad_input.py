@@ -190,6 +190,22 @@ def test_a_relay_that_listens_everywhere_knows_all_its_addresses(backend: str) -
             assert refused.value.code == _DENIED_CODES["socks5"]
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["with the head", "later"])
+def test_a_body_that_cannot_be_read_is_answered_whenever_it_comes(later: bool, backend: str) -> None:
+    def hear_out(connection: socket.socket) -> None:
+        read_to_end(connection)
+
+    with Origin(hear_out) as origin, serve_in_thread(backend=backend) as nat, client(nat) as sock:
+        head = f"POST http://{origin.target}/ HTTP/1.1\r\nHost: {origin.target}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        sock.sendall(head.encode() + (b"" if later else b"zz\r\n"))
+        if later:
+            nat.wait_for("flow-connected")
+            sock.sendall(b"zz\r\n")
+        assert read_to_end(sock).startswith(b"HTTP/1.1 400 ")
+        nat.wait_for("flow-ended", because="protocol-error")
+        assert [record.event for record in nat.events].count("fault") == 1
+
+
 def cpu_s(pid: int) -> float:
     """How long a process has computed, so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()

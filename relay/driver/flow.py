@@ -259,7 +259,11 @@ class Flow:
         self._phase = _Phase.CARRYING
         near, far = self._opener_leg, self._legs[self._conversation.opener.other]
         engine, codec = self._driver.engine, self._conversation.codec
-        self._carrier = Carrier(engine, near, far) if codec is None else ExchangeCarrier(engine, near, far, codec)
+        try:
+            self._carrier = Carrier(engine, near, far) if codec is None else ExchangeCarrier(engine, near, far, codec)
+        except ProtocolError as error:
+            self._end_exchange(error)
+            return
         self._drop_what_cannot_go()
         if self._opening.early:
             self._carrier.from_near.hand_on(bytes(self._opening.early))
@@ -276,9 +280,12 @@ class Flow:
                 if self._phase is not _Phase.CARRYING:
                     return
         except ProtocolError as error:
-            self._opener_leg.write(error.reply)
-            self._journal.write("fault", error=str(error))
-            self._finish("protocol-error")
+            self._end_exchange(error)
+
+    def _end_exchange(self, error: ProtocolError) -> None:
+        self._opener_leg.write(error.reply)
+        self._journal.write("fault", error=str(error))
+        self._finish("protocol-error")
 
     def _heed(self, leg: Leg, outcome: Outcome) -> None:
         match outcome:

@@ -292,7 +292,7 @@ def _passed_on(head: _Head, *, upgrade: bool) -> list[tuple[bytes, bytes]]:
     options = _options(head)
     dropped = _HOP_BY_HOP | (options - _FRAMING)
     kept = [(name, value) for name, value in head.headers.raw_items() if name.lower() not in dropped]
-    protocols = [value for name, value in head.headers if name == b"upgrade"]
+    protocols = [value for name, value in head.headers if name == b"upgrade" and value]
     if upgrade and protocols and b"upgrade" in options:
         kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(protocols))]
     return kept

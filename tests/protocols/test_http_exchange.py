@@ -132,6 +132,13 @@ def test_only_the_headers_of_one_hop_are_taken_out() -> None:
     )
 
 
+def test_an_upgrade_that_names_nothing_is_left_out() -> None:
+    session = Session(
+        b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade:\r\n\r\n"
+    )
+    assert session.sent.endswith(b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+
+
 def test_a_body_of_known_length_passes_as_it_comes() -> None:
     session = Session(b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 6\r\n\r\nab")
     head = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 6\r\n\r\n"

@@ -7,6 +7,7 @@ In `http_exchange` anything happens at any time: nothing but `ProtocolError` com
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -235,7 +236,8 @@ def fuzz_http_exchange(data: bytes) -> str:
             return "no exchange"
         return _Exchange(handshake.codec).play(steps)
     except ProtocolError as error:
-        check_reply(error.reply[error.reply.find(b"HTTP/1.1 4") :] if b"HTTP/1.1 4" in error.reply else b"")
+        refused = re.search(rb"(?m)^HTTP/1\.1 4", error.reply)  # behind what an origin said, perhaps
+        check_reply(error.reply[refused.start() :] if refused is not None else b"")
         return str(error).partition("\n")[0]
 
 
