@@ -28,6 +28,7 @@ from relay.eventlog import EventLog, JsonLines, Record
 from relay.fidelity import assess
 from relay.interrupt import open_signals
 from relay.observe import survey
+from relay.port_file import clear_port_file, write_port_file
 from relay.profiles import load_profile
 from relay.server import Started, open_relay
 from relay.textlog import TextLines
@@ -181,6 +182,8 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
+    if port_file is not None:
+        clear_port_file(port_file)
     library, library_options = choose_backend(backend, where="--backend")
     config = configure(
         profile,
@@ -262,7 +265,7 @@ async def _serve(
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
         async with open_() as relay:
             if port_file is not None:
-                _write_ports(port_file, relay)
+                write_port_file(port_file, _addresses(relay))
             print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
             if not quiet:
                 log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
@@ -287,19 +290,9 @@ async def _cancel_when_told_again(
     scope.cancel()
 
 
-def _write_ports(path: Path, relay: Started) -> None:
-    addresses: list[Endpoint] = [*relay.forward_addresses, *relay.inbound_addresses]
-    if relay.address is not None:
-        addresses.insert(0, relay.address)
-    # Renamed into place: whoever waits for the file finds it whole.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text("".join(f"{address.port}\n" for address in addresses))
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"--port-file: cannot write {path}: {error.strerror}", hint="name a file that can be written"
-        ) from None
+def _addresses(relay: Started) -> list[Endpoint]:
+    proxy = [relay.address] if relay.address is not None else []
+    return [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
 
 
 @contextmanager

@@ -1,0 +1,105 @@
+"""`--port-file`: whole where it is a regular file, gone where a start fails; no device or directory comes to harm."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.capabilities import missing
+from support.forks import relay_in_fork
+from support.programs import RELAY, clean_environment
+
+_NULL = os.makedev(1, 3) if hasattr(os, "makedev") else 0  # what /dev/null is on Linux
+
+
+@contextmanager
+def serving(path: Path, backend: str) -> Iterator[int]:
+    """A relay that has written its port to `path`; the port."""
+    if sys.platform == "win32":
+        missing("a process on Windows cannot be told to stop by a signal")
+    command = [*RELAY, "serve", "--listen", "127.0.0.1:0", "--backend", backend, "--port-file", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
+        try:
+            assert process.stderr is not None
+            told = [process.stderr.readline(), process.stderr.readline()]  # the ports are written before
+            assert told[1].startswith("proxy   127.0.0.1:"), told
+            yield int(told[1].split()[1].rpartition(":")[2])
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+def complaint(path: str, *arguments: str) -> tuple[int, list[str]]:
+    """The exit code of a relay that cannot start, and what it says."""
+    done = relay_in_fork("serve", "--listen", "127.0.0.1:0", "--port-file", path, *arguments)
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("stale", ["1\n", None])
+def test_the_file_that_a_symbolic_link_leads_to_is_written(stale: str | None, backend: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "ports", tmp_path / "link"
+    if stale is not None:
+        target.write_text(stale)
+    link.symlink_to(target)
+    with serving(link, backend) as port:
+        assert (link.is_symlink(), target.read_text()) == (True, f"{port}\n")
+    assert os.listdir(tmp_path / "there") == ["ports"]
+
+
+def test_a_fifo_is_written_into(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK)) as reader, serving(path, backend) as port:
+        assert reader.read() == f"{port}\n"
+        assert path.is_fifo()
+    assert os.listdir(tmp_path) == ["fifo"]
+
+
+def test_a_fifo_that_nobody_reads_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    assert complaint(str(path)) == (
+        2,
+        [
+            f"relay: --port-file: cannot write {path}: nobody reads this FIFO",
+            "hint: start its reader before the relay",
+        ],
+    )
+
+
+def test_a_device_is_written_into_and_stays_one(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "null"
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, _NULL)
+        path.write_text("")
+    except (AttributeError, PermissionError):
+        missing("needs root, and a file system that takes devices")
+    with serving(path, backend):
+        assert path.is_char_device()
+    assert os.listdir(tmp_path) == ["null"]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "."), (".", "."), ("..", ".."), ("/", "/"), ("/tmp/", "/tmp")])  # noqa: S108
+def test_a_directory_is_refused(name: str, shown: str) -> None:
+    assert complaint(name) == (
+        2,
+        [f"relay: --port-file: cannot write {shown}: Is a directory", "hint: name a file that can be written"],
+    )
+
+
+@pytest.mark.parametrize("why", ["--profile nosuch", "--listen 127.0.0.1:{taken}", "--observer nosuch"])
+def test_a_start_that_fails_leaves_no_ports_of_an_earlier_one(why: str, tmp_path: Path) -> None:
+    path = tmp_path / "ports"
+    path.write_text("1\n")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        code, told = complaint(str(path), *why.format(taken=holder.getsockname()[1]).split())
+    assert (code, len(told), os.listdir(tmp_path)) == (2, 2, [])
