@@ -26,7 +26,7 @@ from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
 from relay.eventlog import EventLog, JsonLines, Record
 from relay.fidelity import assess
-from relay.interrupt import open_signals
+from relay.interrupt import interrupted_once, open_signals
 from relay.observe import survey
 from relay.port_file import clear_port_file, write_port_file
 from relay.profiles import load_profile
@@ -255,7 +255,8 @@ def demo(
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
     choose_backend(backend, where="--backend")
-    run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
+    with interrupted_once():
+        run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
 
 
 async def _serve(

@@ -1,4 +1,4 @@
-"""Signals as an async iterator, on every OS.
+"""Signals as an async iterator, on every OS, and a Ctrl-C that counts once.
 
 Where the event loop cannot watch signals (Windows), a handler of our own notes them, and the iterator looks a few times
 a second.
@@ -6,8 +6,11 @@ a second.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +18,8 @@ from types import FrameType
 import anyio
 
 _LOOK_EVERY_S = 0.1
+_PUT_AWAY_S = 5.0  # five times what the slowest story needs
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @contextmanager
@@ -42,3 +47,56 @@ async def _poll(noted: list[signal.Signals]) -> AsyncIterator[signal.Signals]:
         while noted:
             yield noted.pop(0)
         await anyio.sleep(_LOOK_EVERY_S)
+
+
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """Have the first Ctrl-C end the block, and later ones do nothing: what it has begun is put away undisturbed.
+
+    If that takes much too long, one more ends the process. Nothing is changed in another thread than the main one, or
+    where Ctrl-C is handled otherwise, or ignored, already.
+    """
+    default = signal.default_int_handler
+    if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not default:
+        yield
+        return
+    handler = _FirstInterrupt()
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        # After one the process is about to end, and Python takes handlers away before it has; what is ignored stays.
+        signal.signal(signal.SIGINT, default if handler.came_at_s is None else signal.SIG_IGN)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Have a Ctrl-C wait for the end of the block; in the main thread alone, for no other ever hears of one."""
+    before = signal.getsignal(signal.SIGINT)
+    if not _in_main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for number, frame in held[:1]:
+            before(number, frame)
+
+
+class _FirstInterrupt:
+    def __init__(self) -> None:
+        self.came_at_s: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.came_at_s is None:
+            self.came_at_s = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - self.came_at_s > _PUT_AWAY_S:
+            os._exit(_INTERRUPTED)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

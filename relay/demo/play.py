@@ -19,6 +19,7 @@ from typing import TypeAlias
 from relay.demo.stories import STORIES, Beat, Outcome, Story
 from relay.errors import Unsupported
 from relay.fidelity import QuirkFidelity, assess
+from relay.interrupt import interrupts_held
 from relay.observe import Fidelity, Support, survey
 from relay.observe.in_process import watching
 from relay.profiles import Profile, load_profile
@@ -108,9 +109,11 @@ def play_stories(backend: str, observer: str | None, stories: Sequence[Story] = 
     with ExitStack() as stack:
         stack.enter_context(watching())  # the app is of this process: where the kernel tells nothing, its sockets do
         surveyed = survey(observer)
-        relays = [
-            stack.enter_context(serve_in_thread(profile, backend=backend, observer=observer)) for profile in profiles
-        ]
+        with interrupts_held():  # anyio waits for ever for a portal whose start was interrupted
+            relays = [
+                stack.enter_context(serve_in_thread(profile, backend=backend, observer=observer))
+                for profile in profiles
+            ]
         for story in stories:
             performances = []
             for name, profile in zip(PROFILES, profiles, strict=True):

@@ -276,6 +276,26 @@ def test_ctrl_c_ends_it_at_once_and_quietly(backend: str) -> None:
         assert time.monotonic() - began_s < 4
 
 
+@pytest.mark.parametrize("after", ["The same app", "falls silent"])
+def test_a_second_ctrl_c_disturbs_nothing(after: str, backend: str) -> None:
+    if sys.platform == "win32":
+        missing("a process on Windows cannot be told to stop by a signal")
+    with subprocess.Popen(
+        [*RELAY, "demo", "--backend", backend],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(PYTHONUNBUFFERED=""),  # an import that is interrupted leaves its file to the collector
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any(after in line for line in process.stdout)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.03)  # two that come at once may be told as one
+        assert (process.wait(10), process.stderr.read()) == (130, "")
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(backend: str) -> None:
     with subprocess.Popen(
         [*RELAY, "demo", "--backend", backend],
