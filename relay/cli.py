@@ -34,6 +34,7 @@ from relay.server import Started, open_relay
 from relay.textlog import TextLines
 from relay.workers import check_workers, open_workers
 
+_STDOUT_HINT = "have it go to a terminal, a pipe, or a file with room to write"
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 app = typer.Typer(
@@ -67,6 +68,19 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
+    code = _run(arguments)
+    failure = _stdout_failure()
+    if failure is None:
+        return code
+    with suppress(OSError):
+        sys.stdout.close()  # or the interpreter would try and fail once more
+    if isinstance(failure, BrokenPipeError):  # nobody reads any more, and so nobody misses it
+        return 141
+    _complain(f"stdout: {failure.strerror}", _STDOUT_HINT)
+    return 2
+
+
+def _run(arguments: list[str]) -> int:
     try:
         result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="relay", standalone_mode=False)
     except RelayError as error:
@@ -83,6 +97,8 @@ def run(arguments: list[str]) -> int:
             command = context.command_path if context is not None else "relay"
             _complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
             return 2
+        if isinstance(fault, OSError) and _stdout_failure() is not None:
+            return 2  # and `run` says why
         if os.environ.get("RELAY_DEBUG"):
             raise
         _complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
@@ -95,7 +111,7 @@ def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
-        print(version("vmnat-relay"))  # noqa: T201
+        _tell(version("vmnat-relay"))
         raise typer.Exit
 
 
@@ -225,7 +241,7 @@ def serve(
 @app.command()
 def profiles() -> None:
     """List the profiles."""
-    print(report.profiles())  # noqa: T201
+    _tell(report.profiles())
 
 
 @app.command()
@@ -236,13 +252,13 @@ def explain(
 ) -> None:
     """Show a profile's quirks, their evidence, and what this host can do about each."""
     profile = load_profile(name, tuple(settings or ()))
-    print(report.explain(profile, assess(profile, survey(observer)), colour=_colour(sys.stdout)))  # noqa: T201
+    _tell(report.explain(profile, assess(profile, survey(observer)), colour=_colour(_stdout())))
 
 
 @app.command()
 def doctor(observer: ObserverOption = None) -> None:
     """Show what this host can see and do, and the remedy for what it cannot."""
-    print(report.doctor(survey(observer), colour=_colour(sys.stdout)))  # noqa: T201
+    _tell(report.doctor(survey(observer), colour=_colour(_stdout())))
 
 
 @app.command()
@@ -255,8 +271,9 @@ def demo(
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
     choose_backend(backend, where="--backend")
+    stdout = _stdout()
     with interrupted_once():
-        run_demo(sys.stdout, json=json, colour=_colour(sys.stdout), backend=backend, observer=observer)
+        run_demo(stdout, json=json, colour=_colour(stdout), backend=backend, observer=observer)
 
 
 async def _serve(
@@ -300,7 +317,7 @@ def _addresses(relay: Started) -> list[Endpoint]:
 def _open_events(name: str) -> Iterator[TextIO]:
     with ExitStack() as stack:
         try:
-            stream = sys.stdout if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
+            stream = _stdout() if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
                 f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout"
@@ -327,6 +344,27 @@ def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Recor
             raise
 
     return tell
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None:
+        raise ConfigError("stdout is closed", hint=_STDOUT_HINT)
+    return sys.stdout
+
+
+def _stdout_failure() -> OSError | None:
+    """Why stdout takes no more of what was written to it, if it does not."""
+    if sys.stdout is None or sys.stdout.closed:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        return failure
+    return None
+
+
+def _tell(text: str) -> None:
+    print(text, file=_stdout())
 
 
 def _complain(message: str, hint: str) -> None:
