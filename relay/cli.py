@@ -37,6 +37,21 @@ from relay.workers import check_workers, open_workers
 _STDOUT_HINT = "have it go to a terminal, a pipe, or a file with room to write"
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
+
+def _number(option: str, kind: type[int] | type[float], example: str) -> Callable[[str], int | float]:
+    """What reads a number: the parser's own complaint names neither the value nor, alone, the option."""
+
+    def read(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            hint = f"e.g. {option} {example}; see `relay serve --help`"
+            raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
+
+    return read
+
+
 app = typer.Typer(
     name="relay",
     help="A relay that behaves like a hypervisor's user-space NAT.",
@@ -93,8 +108,7 @@ def _run(arguments: list[str]) -> int:
         return 141
     except Exception as fault:
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
-            context = getattr(fault, "ctx", None)
-            command = context.command_path if context is not None else "relay"
+            command = _command_path(getattr(fault, "ctx", None), arguments)
             _complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
             return 2
         if isinstance(fault, OSError) and _stdout_failure() is not None:
@@ -104,6 +118,12 @@ def _run(arguments: list[str]) -> int:
         _complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _command_path(context: object, arguments: list[str]) -> str:
+    # An option without its value, or with one too many, comes without a context. What stands first is then a command.
+    words = ["relay", *(word for word in arguments[:1] if not word.startswith("-"))]
+    return str(getattr(context, "command_path", " ".join(words)))
 
 
 @app.callback(invoke_without_command=True)
@@ -146,7 +166,14 @@ def serve(
     ] = False,
     backend: BackendOption = "asyncio",
     workers: Annotated[
-        int, typer.Option(envvar="RELAY_WORKERS", metavar="N", help="Processes that serve, for several cores (Linux).")
+        int,
+        typer.Option(
+            "--workers",
+            parser=_number("--workers", int, "4"),
+            envvar="RELAY_WORKERS",
+            metavar="N",
+            help="Processes that serve, for several cores (Linux).",
+        ),
     ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
@@ -171,29 +198,74 @@ def serve(
         typer.Option("--port-file", envvar="RELAY_PORT_FILE", metavar="FILE", help="Write the ports here when ready."),
     ] = None,
     handshake_timeout: Annotated[
-        float, typer.Option(envvar="RELAY_HANDSHAKE_TIMEOUT", help="Seconds a client has to say what it wants.")
+        float,
+        typer.Option(
+            "--handshake-timeout",
+            parser=_number("--handshake-timeout", float, "2.5"),
+            envvar="RELAY_HANDSHAKE_TIMEOUT",
+            metavar="SECONDS",
+            help="Seconds a client has to say what it wants.",
+        ),
     ] = 10.0,
     connect_timeout: Annotated[
         float,
-        typer.Option(envvar="RELAY_CONNECT_TIMEOUT", help="Seconds a destination has to be resolved and to answer."),
+        typer.Option(
+            "--connect-timeout",
+            parser=_number("--connect-timeout", float, "2.5"),
+            envvar="RELAY_CONNECT_TIMEOUT",
+            metavar="SECONDS",
+            help="Seconds a destination has to be resolved and to answer.",
+        ),
     ] = 30.0,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(envvar="RELAY_IDLE_TIMEOUT", help="Seconds a flow may carry no byte; without it, for ever."),
+        typer.Option(
+            "--idle-timeout",
+            parser=_number("--idle-timeout", float, "300"),
+            envvar="RELAY_IDLE_TIMEOUT",
+            metavar="SECONDS",
+            help="Seconds a flow may carry no byte; without it, for ever.",
+        ),
     ] = None,
     drain_timeout: Annotated[
-        float, typer.Option(envvar="RELAY_DRAIN_TIMEOUT", help="Seconds flows have to end when the relay stops.")
+        float,
+        typer.Option(
+            "--drain-timeout",
+            parser=_number("--drain-timeout", float, "0.5"),
+            envvar="RELAY_DRAIN_TIMEOUT",
+            metavar="SECONDS",
+            help="Seconds flows have to end when the relay stops.",
+        ),
     ] = 5.0,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(envvar="RELAY_MAX_FLOWS", help="How many flows may be open; beyond it a caller is refused."),
+        typer.Option(
+            "--max-flows",
+            parser=_number("--max-flows", int, "1000"),
+            envvar="RELAY_MAX_FLOWS",
+            metavar="N",
+            help="How many flows may be open; beyond it a caller is refused.",
+        ),
     ] = None,
     time_scale: Annotated[
-        float, typer.Option(envvar="RELAY_TIME_SCALE", help="Divide behaviours' delays by this.")
+        float,
+        typer.Option(
+            "--time-scale",
+            parser=_number("--time-scale", float, "10"),
+            envvar="RELAY_TIME_SCALE",
+            metavar="FACTOR",
+            help="Divide behaviours' delays by this.",
+        ),
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(envvar="RELAY_SEED", help="Repeat what was left to chance; without it, one is picked."),
+        typer.Option(
+            "--seed",
+            parser=_number("--seed", int, "7"),
+            envvar="RELAY_SEED",
+            metavar="N",
+            help="Repeat what was left to chance; without it, one is picked.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:

@@ -50,19 +50,25 @@ WRONG_OPTIONS = {
     "--workers -1": ("--workers & -1 is out of range", "1 to 64"),
     "--workers 1000": ("--workers & 1000 is out of range", "1 to 64"),
     "--workers 3 --max-flows 2": ("--workers & 3 of them & 2 flows", "--max-flows"),
-    "--workers x": ("--workers & integer", "relay serve --help"),
+    "--workers x": ("relay: --workers: 'x' is not a whole number", "--workers 4 & relay serve --help"),
     "--observer sock-dig": ("--observer & 'sock-dig'", "did you mean 'sock-diag'? & none"),
-    "--handshake-timeout soon": ("--handshake-timeout", "relay serve --help"),
+    "--handshake-timeout soon": ("relay: --handshake-timeout: 'soon' is not a number", "2.5 & relay serve --help"),
+    "--connect-timeout 1s": ("relay: --connect-timeout: '1s' is not a number", "2.5 & relay serve --help"),
+    "--idle-timeout never": ("relay: --idle-timeout: 'never' is not a number", "300 & relay serve --help"),
+    "--drain-timeout 1,5": ("relay: --drain-timeout: '1,5' is not a number", "0.5 & relay serve --help"),
+    "--time-scale fast": ("relay: --time-scale: 'fast' is not a number", "10 & relay serve --help"),
+    "--seed 1.5": ("relay: --seed: '1.5' is not a whole number", "7 & relay serve --help"),
     "--handshake-timeout 0": ("--handshake-timeout & 0", "more than 0 and up to 86400"),
     "--connect-timeout -1": ("--connect-timeout & -1", "more than 0 and up to 86400"),
     "--idle-timeout 0": ("--idle-timeout & 0", "more than 0 and up to 86400"),
     "--max-flows 0": ("--max-flows & 0", "1 or more & no limit"),
-    "--max-flows few": ("--max-flows", "relay serve --help"),
+    "--max-flows few": ("relay: --max-flows: 'few' is not a whole number", "--max-flows 1000 & relay serve --help"),
     "--drain-timeout nan": ("--drain-timeout & nan", "more than 0 and up to 86400"),
     "--events ./none/events": ("--events & none/events & No such file", "- for stdout"),
     "--lisen 127.0.0.1:0": ("--lisen", "relay serve --help"),
     "127.0.0.1:0": ("127.0.0.1:0", "relay serve --help"),
-    "--listen": ("--listen & requires an argument", "--help"),
+    "--listen": ("--listen & requires an argument", "relay serve --help"),
+    "--quiet=yes": ("--quiet & does not take a value", "relay serve --help"),
 }
 
 # The same for `relay serve --profile mine.toml` with this text in that file.
@@ -88,6 +94,8 @@ WRONG_COMMANDS = {
     "explain --observer pcap": ("--observer & 'pcap'", "sock-diag"),
     "doctor --observer pcap": ("--observer & 'pcap'", "sock-diag"),
     "doctor here": ("here", "relay doctor --help"),
+    "explain --set": ("--set & requires an argument", "relay explain --help"),
+    "--version=1": ("--version & does not take a value", "relay --help"),
     "profiles --all": ("--all", "relay profiles --help"),
 }
 
