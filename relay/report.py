@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from relay.address import Endpoint
 from relay.events import Fact
 from relay.fidelity import QuirkFidelity
 from relay.observe import Fidelity, Support, Survey
@@ -60,7 +61,7 @@ def banner(relay: Started, *, colour: bool) -> str:
         userinfo = "USER:PASS@" if relay.config.auth is not None else ""
         lines += [
             f"proxy   {relay.address}  (SOCKS4, SOCKS4a, SOCKS5, HTTP)",
-            f"        export ALL_PROXY=socks5h://{userinfo}{relay.address}",
+            f"        export ALL_PROXY=socks5h://{userinfo}{_as_dialled_from_here(relay.address)}",
         ]
     for kind, addresses, specs in (
         ("forward", relay.forward_addresses, relay.config.forwards),
@@ -76,6 +77,12 @@ def banner(relay: Started, *, colour: bool) -> str:
             line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
         lines.append(line)
     return "\n".join(lines)
+
+
+def _as_dialled_from_here(address: Endpoint) -> Endpoint:
+    if address.ip is None or not address.ip.is_unspecified:
+        return address
+    return Endpoint("::1" if address.ip.version == 6 else "127.0.0.1", address.port)
 
 
 def _heading(profile: Profile) -> str:

@@ -94,6 +94,16 @@ def test_the_banner_says_how_to_use_the_ports(backend: str, tmp_path: Path) -> N
     assert "my-secret" not in served.stderr() + served.events_file.read_text()
 
 
+@pytest.mark.parametrize(("listen", "dialled"), [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "[::1]")])
+def test_the_banner_offers_an_address_that_can_be_dialled(
+    listen: str, dialled: str, backend: str, tmp_path: Path
+) -> None:
+    with serve(tmp_path, "--backend", backend, "--listen", listen, "--allow-open") as served:
+        banner = served.wait_for_stderr("link-down-reset")
+        assert f"proxy   {listen.removesuffix(':0')}:{served.port} " in banner
+        assert f"export ALL_PROXY=socks5h://{dialled}:{served.port}\n" in banner
+
+
 @pytest.mark.parametrize("observer", [None, "none"])
 def test_the_banner_says_of_each_quirk_how_well_this_host_shows_it(
     observer: str | None, backend: str, tmp_path: Path
