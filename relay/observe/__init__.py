@@ -10,6 +10,7 @@ The best provider that passes its self-test is chosen for each fact. What none p
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import socket
 import sys
@@ -233,12 +234,14 @@ def _remedy(provider: str) -> str:
         return "it serves tests, through the pytest fixture"
     if sys.platform != "linux":
         return "use relay on Linux"
+    if os.strerror(errno.EMFILE) in (_failure(provider) or ""):
+        return "raise the limit of descriptors (ulimit -n)"
     if provider in (EbpfProvider.name, SocketFilterProvider.name):
         return (
             "run it with sudo, or give the interpreter the privilege: "
-            f"sudo setcap {_PRIVILEGES}+ep {os.path.realpath(sys.executable)}; or use relay on Linux"
+            f"sudo setcap {_PRIVILEGES}+ep {os.path.realpath(sys.executable)}"
         )
-    return "use relay on Linux, in the network namespace of the app"
+    return "run it in the network namespace of the app"
 
 
 def _tos_support(observer: str | None, provider: str | None) -> Support:

@@ -11,7 +11,7 @@ import typer
 
 from relay.cli import app
 from support.forks import relay_in_fork
-from support.programs import relay
+from support.programs import RELAY, relay, run, with_few_descriptors
 
 Complaint = subprocess.CompletedProcess[str]
 
@@ -185,3 +185,14 @@ def test_the_bare_command_shows_what_there_is() -> None:
     done = relay()
     assert (done.returncode, done.stderr) == (0, "")
     assert [name for name in ("serve", "profiles", "explain", "doctor") if name not in done.stdout] == []
+
+
+@pytest.mark.parametrize("observer", ["ebpf", "socket-filter"])
+def test_where_descriptors_are_missing_no_privilege_is_asked_for(observer: str) -> None:
+    done = run(*with_few_descriptors(9), *RELAY, "serve", "--listen", "127.0.0.1:0", "--observer", observer)
+    check(
+        done,
+        f"--observer: {observer} does not work here & Too many open files",
+        "raise the limit of descriptors (ulimit -n)",
+        exit_code=3,
+    )
