@@ -14,6 +14,7 @@ from relay.errors import ConfigError
 from relay.profiles._profile import STATUSES, Evidence
 from relay.profiles._settings import check_value, read_value
 from relay.profiles._suggest import nearest
+from relay.profiles._text import read_string
 
 _OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
 
@@ -87,9 +88,7 @@ def _read_piece(entry: Mapping[str, object], at: str) -> Evidence:
     for key, value in entry.items():
         if key not in known:
             raise ConfigError(f"{at}: unknown key {key!r}", hint=nearest(key, known, what="it has"))
-        if not isinstance(value, str):
-            raise ConfigError(f"{at}.{key}: {value!r} is not a string", hint="put it in quotes")
-        text[key] = value
+        text[key] = read_string(value, where=f"{at}.{key}", lines=key == "says")
     for key in ("source", "says"):
         if not text.get(key):
             raise ConfigError(f"{at}: no {key}", hint="evidence needs a source, and what it says in your words")

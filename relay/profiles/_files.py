@@ -17,6 +17,7 @@ from pathlib import Path
 from relay.behaviours import installed_behaviours
 from relay.errors import ConfigError
 from relay.profiles._suggest import nearest
+from relay.profiles._text import read_string
 
 ROOT = "transparent"
 """What a profile extends that does not say."""
@@ -140,14 +141,11 @@ def _title(table: Mapping[str, object], where: str) -> str:
 
 
 def _string(table: Mapping[str, object], key: str, default: str, where: str) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str):
-        raise ConfigError(f"{where}: {key}: {value!r} is not a string", hint="put it in quotes")
-    return value
+    return read_string(table.get(key, default), where=f"{where}: {key}")
 
 
 def _aliases(table: Mapping[str, object], where: str) -> tuple[str, ...]:
     value = table.get("aliases", [])
     if not (isinstance(value, list) and all(isinstance(alias, str) for alias in value)):
         raise ConfigError(f"{where}: aliases: {value!r} is not a list of strings", hint='e.g. aliases = ["my-nat"]')
-    return tuple(value)
+    return tuple(read_string(alias, where=f"{where}: aliases") for alias in value)

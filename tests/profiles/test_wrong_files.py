@@ -21,6 +21,32 @@ WRONG = {
     "no title": ("era = 'now'", "no title", "say whose NAT it is"),
     "empty title": ("title = ''", "no title", "say whose NAT it is"),
     "title is a number": ("title = 11", "title: 11 is not a string", "put it in quotes"),
+    "an escape character in the title": (
+        'title = "\\u001b[31mx"',
+        r"title: '\x1b[31mx' has control characters",
+        "leave them out",
+    ),
+    "two lines of title": (r'title = "x\ny"', r"title: 'x\ny' has control characters", "leave them out"),
+    "an escape character in the era": (
+        'title = "x"\nera = "\\u009b31m"',
+        r"era: '\x9b31m' has control characters",
+        "leave them out",
+    ),
+    "a NUL in the base": (
+        'title = "x"\nextends = "\\u0000/"',
+        r"extends: '\x00/' has control characters",
+        "leave them out",
+    ),
+    "a bell in an alias": (
+        'title = "x"\naliases = ["\\u0007"]',
+        r"aliases: '\x07' has control characters",
+        "leave them out",
+    ),
+    "an escape character in evidence": (
+        f"title = 'x'\n{CLAIM}source = 'a'\nsays = \"\\u001bc\"",
+        r"tos-reset.evidence, number 1.says: '\x1bc' has control characters",
+        "leave them out",
+    ),
     "era is a date": ("title = 'x'\nera = 2019", "era: 2019 is not a string", "put it in quotes"),
     "extends is a list": ("title = 'x'\nextends = ['y']", "extends: ['y'] is not a string", "put it in quotes"),
     "aliases is a string": ("title = 'x'\naliases = 'y'", "aliases: 'y' is not a list of strings", "e.g. aliases = "),
@@ -238,12 +264,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert caught.value.hint == "give a shipped profile's name, or the path of a file"
 
 
-def test_what_no_file_can_be_called_is_shown(write: Write) -> None:
-    path = write('extends = "\\u0000/"')
+def test_what_no_file_can_be_called_is_shown() -> None:
     with pytest.raises(ConfigError) as caught:
-        load_profile(path)
+        load_profile("\0/")
     assert str(caught.value).endswith(": embedded null byte")
     assert "\0" not in str(caught.value)
+
+
+def test_what_evidence_says_may_have_lines(write: Write) -> None:
+    profile = load_profile(write(f'{CLAIM}source = "a"\nsays = """b\n\tc"""'))
+    assert "b\n\tc" in [evidence.says for quirk in profile.quirks for evidence in quirk.evidence]
 
 
 def test_a_folder_is_no_profile(tmp_path: Path) -> None:
