@@ -70,6 +70,16 @@ def _unacked(fields: Mapping[str, Any]) -> str:
     return f" ({fields['unacked_bytes']} B never acknowledged)" if fields["unacked_bytes"] else ""
 
 
+def _draining(flows: int, at_most_s: float) -> str:
+    if flows == 1:
+        return f"stopping: 1 flow has {at_most_s:g} s; Ctrl-C again ends it now"
+    return f"stopping: {flows} flows have {at_most_s:g} s; Ctrl-C again ends them now"
+
+
+def _stopped(flows_ended: int) -> str:
+    return f"relay stopped; {'1 flow was' if flows_ended == 1 else f'{flows_ended} flows were'} cut off"
+
+
 def _flow_ended(fields: Mapping[str, Any]) -> str:
     sides = ", ".join(
         f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
@@ -85,8 +95,8 @@ def _flow_ended(fields: Mapping[str, Any]) -> str:
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-started": lambda f: f"relay started with profile {f['profile']}",
-    "relay-draining": lambda f: f"stopping: {f['flows']} flows have {f['at_most_s']:g} s; Ctrl-C again ends them now",
-    "relay-stopped": lambda f: f"relay stopped; {f['flows_ended']} flows were cut off",
+    "relay-draining": lambda f: _draining(f["flows"], f["at_most_s"]),
+    "relay-stopped": lambda f: _stopped(f["flows_ended"]),
     "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
     "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",

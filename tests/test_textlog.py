@@ -15,8 +15,12 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "relay-started": [({"profile": "vmware-fusion-11"}, "relay started with profile vmware-fusion-11")],
     "relay-draining": [
         ({"flows": 2, "at_most_s": 2.5}, "stopping: 2 flows have 2.5 s; Ctrl-C again ends them now"),
+        ({"flows": 1, "at_most_s": 5.0}, "stopping: 1 flow has 5 s; Ctrl-C again ends it now"),
     ],
-    "relay-stopped": [({"flows_ended": 3}, "relay stopped; 3 flows were cut off")],
+    "relay-stopped": [
+        ({"flows_ended": 3}, "relay stopped; 3 flows were cut off"),
+        ({"flows_ended": 1}, "relay stopped; 1 flow was cut off"),
+    ],
     "worker-started": [({"worker": 2, "pid": 4121}, "worker 2 serves, process 4121")],
     "worker-died": [
         (

@@ -59,7 +59,7 @@ def check_workers(count: int, config: RelayConfig) -> None:
         )
     if config.max_flows is not None and config.max_flows < count:
         raise ConfigError(
-            f"--workers: {count} of them cannot share {config.max_flows} flows",
+            f"--workers: {count} of them cannot share --max-flows {config.max_flows}",
             hint="raise --max-flows or start fewer",
         )
 

@@ -80,6 +80,10 @@ def test_an_explanation_has_every_quirk_with_its_settings_and_evidence(name: str
     check_explained(load_profile(name), explained)
 
 
+def test_the_control_group_is_of_no_era() -> None:
+    assert report("explain", "transparent").splitlines()[0].endswith("as nearly as a relay can be one")
+
+
 @pytest.mark.parametrize("observer", [None, "none"])
 @pytest.mark.parametrize("name", PROFILES)
 def test_an_explanation_says_what_this_host_can_do_about_each_quirk(name: str, observer: str | None) -> None:

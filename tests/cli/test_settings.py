@@ -52,7 +52,7 @@ WRONG_OPTIONS = {
     "--workers 0": ("--workers & 0 is out of range", "1 to 64"),
     "--workers -1": ("--workers & -1 is out of range", "1 to 64"),
     "--workers 1000": ("--workers & 1000 is out of range", "1 to 64"),
-    "--workers 3 --max-flows 2": ("--workers & 3 of them & 2 flows", "--max-flows"),
+    "--workers 3 --max-flows 2": ("--workers & 3 of them cannot share --max-flows 2", "--max-flows"),
     "--workers x": ("relay: --workers: 'x' is not a whole number", "--workers 4 & relay serve --help"),
     "--observer sock-dig": ("--observer & 'sock-dig'", "did you mean 'sock-diag'? & none"),
     "--handshake-timeout soon": ("relay: --handshake-timeout: 'soon' is not a number", "2.5 & relay serve --help"),

@@ -67,7 +67,7 @@ def test_a_second_signal_ends_it_at_once(second: signal.Signals, backend: str, t
             exchange(sock)
             served.process.send_signal(signal.SIGINT)
             served.wait_for("relay-draining")
-            assert "Ctrl-C again ends them now" in served.wait_for_stderr("Ctrl-C again")
+            assert "1 flow has 60 s; Ctrl-C again ends it now" in served.wait_for_stderr("Ctrl-C again")
             served.process.send_signal(second)
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
