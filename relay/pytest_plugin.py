@@ -241,7 +241,7 @@ def _told(served: _Served) -> str:
     left_out = len(lines) - _MAX_LINES
     if left_out > 0:
         lines[:left_out] = [f"  ... {left_out} earlier records; nat_relay.events has them"]
-    return "\n".join([f"{served.profile}, seed {relay.seed}:", *lines])
+    return "\n".join([f"{served.profile}, seed {relay.seed} of this relay alone (--nat-seed is the run's):", *lines])
 
 
 def _repeat_line(item: pytest.Item) -> str:

@@ -151,7 +151,7 @@ def test_the_failing_test_shows_the_log_and_the_line_that_repeats_it(run: RunSui
     log = re.search(r"\n-+ nat_relay event log -+\n(.*)\Z", report[1], re.DOTALL)
     assert log is not None, report[1]
     told = [
-        r"vmware-fusion-11, seed \d+:",
+        r"vmware-fusion-11, seed \d+ of this relay alone \(--nat-seed is the run's\):",
         r" +\d+\.\d{3} s  relay started with profile vmware-fusion-11",
         r" +\d+\.\d{3} s  #1  127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward",
         r" +\d+\.\d{3} s  #1  connected to 127.0.0.1:\d+ in \d+\.\d ms",
