@@ -193,12 +193,15 @@ class RunningRelay:
         """Neither read nor write this side of any flow, until it is thawed.
 
         A frozen external side looks dead: on Linux with CAP_NET_ADMIN even its kernel does not answer any more.
+
+        Raises:
+            ConfigError: there is no such side.
         """
-        self._portal.call(self._relay.freeze, Side(side))
+        self._portal.call(self._relay.freeze, _side(side, "freeze"))
 
     def thaw(self, side: SideName) -> None:
         """Go on where `freeze` stopped."""
-        self._portal.call(self._relay.thaw, Side(side))
+        self._portal.call(self._relay.thaw, _side(side, "thaw"))
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
@@ -270,6 +273,13 @@ def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[R
                 records.complete(over)
     finally:
         _join_workers()
+
+
+def _side(name: str, asked_by: str) -> Side:
+    try:
+        return Side(name)
+    except ValueError:
+        raise ConfigError(f"{asked_by}: there is no side {name!r}", hint="the sides: internal, external") from None
 
 
 def _join_workers() -> None:

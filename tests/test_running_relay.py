@@ -113,6 +113,16 @@ def test_an_inbound_forward_dials_the_app(nat: RunningRelay, origin: Origin) -> 
     assert nat.wait_for("fin-received", flow=1).fields == {"side": "external"}
 
 
+@pytest.mark.parametrize("method", ["freeze", "thaw"])
+def test_a_side_that_does_not_exist_is_named(nat: RunningRelay, method: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        getattr(nat, method)("extrenal")
+    assert (str(caught.value), caught.value.hint) == (
+        f"{method}: there is no side 'extrenal'",
+        "the sides: internal, external",
+    )
+
+
 def test_a_frozen_server_is_silent_until_it_is_thawed(nat: RunningRelay, origin: Origin) -> None:
     with connect(nat, "forward", origin.host, origin.port) as sock:
         exchange(sock)
