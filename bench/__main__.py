@@ -30,13 +30,15 @@ _Named = TypeVar("_Named", Quantity, Through)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    options = _parse(arguments)
+    parser = _parser()
+    options = _parse(parser, arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
+    wanted = _chosen(parser, "--only", options.only, quantities(scale))
+    named = _chosen(parser, "--through", options.through, [*PEERS, *relays()])
     host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer) and peer.package)
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
-    wanted = _chosen("--only", options.only, quantities(scale))
-    throughs = _present(_chosen("--through", options.through, [*PEERS, *relays()]))
+    throughs = _present(named)
     with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
         place = Path(directory)
         results, notes = measure(ends, wanted, throughs, place, options.rounds, Pace(scale))
@@ -128,12 +130,15 @@ def _say(text: str) -> None:
         print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, end="", file=sys.stderr, flush=True)
 
 
-def _chosen(option: str, names: Sequence[str] | None, all_: Sequence[_Named]) -> list[_Named]:
+def _chosen(
+    parser: argparse.ArgumentParser, option: str, names: Sequence[str] | None, all_: Sequence[_Named]
+) -> list[_Named]:
     """Those that are named, in their own order: in full, or else by a part that several may have."""
     whole = {one.name for one in all_}
     for name in names or ():
         if not any(name in one.name for one in all_):
-            sys.exit(f"{option}: nothing is called {name!r}; there are: {', '.join(sorted(whole))}")
+            # Quoted, for some have commas in them.
+            parser.error(f"{option}: nothing is called {name!r}; there are: {', '.join(map(repr, sorted(whole)))}")
     return [
         one
         for one in all_
@@ -141,7 +146,7 @@ def _chosen(option: str, names: Sequence[str] | None, all_: Sequence[_Named]) ->
     ]
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
     parser.add_argument(
@@ -150,6 +155,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--through", nargs="+", metavar="NAME", help="ways likewise")
     parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--quick", action="store_true", help="small measurements, to see that all of it works")
+    return parser
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds: {options.rounds} is not enough to measure anything")

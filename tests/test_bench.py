@@ -175,3 +175,18 @@ def test_the_cpu_time_of_a_process_that_forks_never_falls() -> None:
             before_s, used_s = used_s, process.cpu_s(forking.pid)
             assert used_s >= before_s
     assert used_s > 1
+
+
+@pytest.mark.parametrize(("option", "one"), [("--through", "'vmware-fusion, asyncio'"), ("--only", "'ping-pong'")])
+def test_a_name_that_nothing_has_is_a_mistake_and_those_there_are_stand_in_quotes(option: str, one: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", option, "nosuch"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=BENCH.parent,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    complaint = done.stderr.splitlines()[-1]
+    assert f"{option}: nothing is called 'nosuch'; there are: '" in complaint
+    assert one in complaint
