@@ -78,6 +78,8 @@ BackendOption = Annotated[
 
 def main() -> None:
     """Run the command line and exit."""
+    if sys.stderr is None:  # closed: what is for nobody must not end up among the data
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
     raise SystemExit(run(sys.argv[1:]))
 
 

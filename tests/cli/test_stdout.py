@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.capabilities import missing
-from support.programs import RELAY, clean_environment
+from support.programs import RELAY, clean_environment, run
 
 COMMANDS = ("--version", "profiles", "explain", "doctor", "demo", "demo --observer none --json")
 _HINT = "hint: have it go to a terminal, a pipe, or a file with room to write\n"
@@ -61,3 +61,8 @@ def test_one_that_nobody_reads_is_nothing_to_talk_about(command: str) -> None:
         assert with_stdout("", *command.split(), stdout=writer) == (141, "")
     finally:
         os.close(writer)
+
+
+def test_without_stderr_nothing_of_it_comes_to_stdout() -> None:
+    done = run("sh", "-c", 'exec "$@" 2>&-', "sh", *RELAY, "explain", "nonesuch")
+    assert (done.returncode, done.stdout) == (2, "")
