@@ -31,10 +31,10 @@ from relay.observe import survey
 from relay.port_file import clear_port_file, write_port_file
 from relay.profiles import load_profile
 from relay.server import Started, open_relay
+from relay.terminal import STDOUT_HINT, colour, complain, stdout, stdout_failure, tell
 from relay.textlog import TextLines
 from relay.workers import check_workers, open_workers
 
-_STDOUT_HINT = "have it go to a terminal, a pipe, or a file with room to write"
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 
@@ -86,14 +86,14 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
     code = _run(arguments)
-    failure = _stdout_failure()
+    failure = stdout_failure()
     if failure is None:
         return code
     with suppress(OSError):
         sys.stdout.close()  # or the interpreter would try and fail once more
     if isinstance(failure, BrokenPipeError):  # nobody reads any more, and so nobody misses it
         return 141
-    _complain(f"stdout: {failure.strerror}", _STDOUT_HINT)
+    complain(f"stdout: {failure.strerror}", STDOUT_HINT)
     return 2
 
 
@@ -101,7 +101,7 @@ def _run(arguments: list[str]) -> int:
     try:
         result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="relay", standalone_mode=False)
     except RelayError as error:
-        _complain(str(error), error.hint)
+        complain(str(error), error.hint)
         return error.exit_code
     except typer.Abort:
         return 130
@@ -111,13 +111,13 @@ def _run(arguments: list[str]) -> int:
     except Exception as fault:
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
             command = _command_path(getattr(fault, "ctx", None), arguments)
-            _complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
+            complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
             return 2
-        if isinstance(fault, OSError) and _stdout_failure() is not None:
+        if isinstance(fault, OSError) and stdout_failure() is not None:
             return 2  # and `run` says why
         if os.environ.get("RELAY_DEBUG"):
             raise
-        _complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
+        complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0
 
@@ -133,7 +133,7 @@ def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
-        _tell(version("vmnat-relay"))
+        tell(version("vmnat-relay"))
         raise typer.Exit
 
 
@@ -315,7 +315,7 @@ def serve(
 @app.command()
 def profiles() -> None:
     """List the profiles."""
-    _tell(report.profiles())
+    tell(report.profiles())
 
 
 @app.command()
@@ -326,13 +326,13 @@ def explain(
 ) -> None:
     """Show a profile's quirks, their evidence, and what this host can do about each."""
     profile = load_profile(name, tuple(settings or ()))
-    _tell(report.explain(profile, assess(profile, survey(observer)), colour=_colour(_stdout())))
+    tell(report.explain(profile, assess(profile, survey(observer)), colour=colour(stdout())))
 
 
 @app.command()
 def doctor(observer: ObserverOption = None) -> None:
     """Show what this host can see and do, and the remedy for what it cannot."""
-    _tell(report.doctor(survey(observer), colour=_colour(_stdout())))
+    tell(report.doctor(survey(observer), colour=colour(stdout())))
 
 
 @app.command()
@@ -345,9 +345,9 @@ def demo(
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
     choose_backend(backend, where="--backend")
-    stdout = _stdout()
+    stream = stdout()
     with interrupted_once():
-        run_demo(stdout, json=json, colour=_colour(stdout), backend=backend, observer=observer)
+        run_demo(stream, json=json, colour=colour(stream), backend=backend, observer=observer)
 
 
 async def _serve(
@@ -358,9 +358,9 @@ async def _serve(
         async with open_() as relay:
             if port_file is not None:
                 write_port_file(port_file, _addresses(relay))
-            print(report.banner(relay, colour=_colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+            print(report.banner(relay, colour=colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
             if not quiet:
-                log.subscribe(TextLines(sys.stderr, log.started_at, colour=_colour(sys.stderr)))
+                log.subscribe(TextLines(sys.stderr, log.started_at, colour=colour(sys.stderr)))
             await _until_told_to_stop(relay, received)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
@@ -391,7 +391,7 @@ def _addresses(relay: Started) -> list[Endpoint]:
 def _open_events(name: str) -> Iterator[TextIO]:
     with ExitStack() as stack:
         try:
-            stream = _stdout() if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
+            stream = stdout() if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
                 f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout"
@@ -414,41 +414,10 @@ def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Recor
             listener(record)
         except OSError as error:
             with suppress(OSError):  # stderr may be on the same full disk
-                _complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
+                complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
             raise
 
     return tell
-
-
-def _stdout() -> TextIO:
-    if sys.stdout is None:
-        raise ConfigError("stdout is closed", hint=_STDOUT_HINT)
-    return sys.stdout
-
-
-def _stdout_failure() -> OSError | None:
-    """Why stdout takes no more of what was written to it, if it does not."""
-    if sys.stdout is None or sys.stdout.closed:
-        return None
-    try:
-        sys.stdout.flush()
-    except OSError as failure:
-        return failure
-    return None
-
-
-def _tell(text: str) -> None:
-    print(text, file=_stdout())
-
-
-def _complain(message: str, hint: str) -> None:
-    print(f"relay: {message}", file=sys.stderr)  # noqa: T201
-    if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
-
-
-def _colour(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _raise_descriptor_limit() -> None:

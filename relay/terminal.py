@@ -1,0 +1,50 @@
+"""What a command has to say: data to stdout, complaints to stderr, colours where they are welcome."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from relay.errors import ConfigError
+
+STDOUT_HINT = "have it go to a terminal, a pipe, or a file with room to write"
+
+
+def stdout() -> TextIO:
+    """Where data go.
+
+    Raises:
+        ConfigError: it is closed.
+    """
+    if sys.stdout is None:
+        raise ConfigError("stdout is closed", hint=STDOUT_HINT)
+    return sys.stdout
+
+
+def stdout_failure() -> OSError | None:
+    """Why stdout takes no more of what was written to it, if it does not."""
+    if sys.stdout is None or sys.stdout.closed:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        return failure
+    return None
+
+
+def tell(text: str) -> None:
+    """Print data."""
+    print(text, file=stdout())
+
+
+def complain(message: str, hint: str) -> None:
+    """Say what is wrong in one line, and in another, if there is something, what to do about it."""
+    print(f"relay: {message}", file=sys.stderr)  # noqa: T201
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+
+
+def colour(stream: TextIO) -> bool:
+    """Whether what is written there should have colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
