@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Optional, TextIO
+from typing import Annotated, Any, Optional, TextIO
 
 import anyio
 import typer
@@ -38,8 +38,8 @@ from relay.workers import check_workers, open_workers
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
 
-def _number(option: str, kind: type[int] | type[float], example: str) -> Callable[[str], int | float]:
-    """What reads a number: the parser's own complaint names neither the value nor, alone, the option."""
+def _number(option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str) -> Any:
+    """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
 
     def read(text: str) -> int | float:
         try:
@@ -49,7 +49,8 @@ def _number(option: str, kind: type[int] | type[float], example: str) -> Callabl
             hint = f"e.g. {option} {example}; see `relay serve --help`"
             raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
 
-    return read
+    variable = f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
+    return typer.Option(option, parser=read, envvar=variable, metavar=metavar, help=explained)
 
 
 app = typer.Typer(
@@ -169,13 +170,7 @@ def serve(
     backend: BackendOption = "asyncio",
     workers: Annotated[
         int,
-        typer.Option(
-            "--workers",
-            parser=_number("--workers", int, "4"),
-            envvar="RELAY_WORKERS",
-            metavar="N",
-            help="Processes that serve, for several cores (Linux).",
-        ),
+        _number("--workers", int, "N", "4", "Processes that serve, for several cores (Linux)."),
     ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
@@ -201,73 +196,33 @@ def serve(
     ] = None,
     handshake_timeout: Annotated[
         float,
-        typer.Option(
-            "--handshake-timeout",
-            parser=_number("--handshake-timeout", float, "2.5"),
-            envvar="RELAY_HANDSHAKE_TIMEOUT",
-            metavar="SECONDS",
-            help="Seconds a client has to say what it wants.",
-        ),
+        _number("--handshake-timeout", float, "SECONDS", "2.5", "Seconds a client has to say what it wants."),
     ] = 10.0,
     connect_timeout: Annotated[
         float,
-        typer.Option(
-            "--connect-timeout",
-            parser=_number("--connect-timeout", float, "2.5"),
-            envvar="RELAY_CONNECT_TIMEOUT",
-            metavar="SECONDS",
-            help="Seconds a destination has to be resolved and to answer.",
+        _number(
+            "--connect-timeout", float, "SECONDS", "2.5", "Seconds a destination has to be resolved and to answer."
         ),
     ] = 30.0,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(
-            "--idle-timeout",
-            parser=_number("--idle-timeout", float, "300"),
-            envvar="RELAY_IDLE_TIMEOUT",
-            metavar="SECONDS",
-            help="Seconds a flow may carry no byte; without it, for ever.",
-        ),
+        _number("--idle-timeout", float, "SECONDS", "300", "Seconds a flow may carry no byte; without it, for ever."),
     ] = None,
     drain_timeout: Annotated[
         float,
-        typer.Option(
-            "--drain-timeout",
-            parser=_number("--drain-timeout", float, "0.5"),
-            envvar="RELAY_DRAIN_TIMEOUT",
-            metavar="SECONDS",
-            help="Seconds flows have to end when the relay stops.",
-        ),
+        _number("--drain-timeout", float, "SECONDS", "0.5", "Seconds flows have to end when the relay stops."),
     ] = 5.0,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(
-            "--max-flows",
-            parser=_number("--max-flows", int, "1000"),
-            envvar="RELAY_MAX_FLOWS",
-            metavar="N",
-            help="How many flows may be open; beyond it a caller is refused.",
-        ),
+        _number("--max-flows", int, "N", "1000", "How many flows may be open; beyond it a caller is refused."),
     ] = None,
     time_scale: Annotated[
         float,
-        typer.Option(
-            "--time-scale",
-            parser=_number("--time-scale", float, "10"),
-            envvar="RELAY_TIME_SCALE",
-            metavar="FACTOR",
-            help="Divide behaviours' delays by this.",
-        ),
+        _number("--time-scale", float, "FACTOR", "10", "Divide behaviours' delays by this."),
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(
-            "--seed",
-            parser=_number("--seed", int, "7"),
-            envvar="RELAY_SEED",
-            metavar="N",
-            help="Repeat what was left to chance; without it, one is picked.",
-        ),
+        _number("--seed", int, "N", "7", "Repeat what was left to chance; without it, one is picked."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:

@@ -7,12 +7,12 @@ wrong with one is a `ConfigError` that names it.
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_endpoint, parse_forward, parse_resolve
 from relay.errors import ConfigError
+from relay.net.listen import demand_address
 from relay.profiles import Profile, adjust_profile, load_profile
 from relay.protocols import Credentials
 
@@ -161,17 +161,7 @@ def _credentials(text: str | None) -> Credentials | None:
 
 
 def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:
-    if bind.ip is None and not bind.is_loopback and not _has_address(bind):
-        raise ConfigError(
-            f"{where}: cannot listen on {bind}: no such address",
-            hint="give an address of this host, e.g. 127.0.0.1:1080",
-        )
     if not bind.is_loopback:
+        if bind.ip is None:
+            demand_address(bind, where=where)
         raise ConfigError(f"{where}: {bind} can be reached by others, and nothing asks them who they are", hint=hint)
-
-
-def _has_address(bind: Endpoint) -> bool:
-    try:
-        return bool(socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-    except (OSError, UnicodeError):
-        return False

@@ -45,6 +45,16 @@ def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket
     return listener
 
 
+def demand_address(bind: Endpoint, *, where: str) -> None:
+    """Refuse a name that nobody could listen on.
+
+    Raises:
+        ConfigError: it has no address.
+    """
+    with _worded(bind, where):
+        _resolved(bind)
+
+
 def reserve_address(bind: Endpoint, *, where: str) -> socket.socket:
     """Hold an address for listeners of ours to share, and keep everybody else's out until the socket is closed.
 

@@ -257,7 +257,9 @@ def test_it_is_coloured_on_a_terminal_unless_no_color_is_set(env: dict[str, str]
     assert "As both profiles promise: behind VMware a server gets calls" in text
 
 
-def test_ctrl_c_ends_it_at_once_and_quietly(backend: str) -> None:
+@contextlib.contextmanager
+def demo_that_has_said(words: str, backend: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A demo of its own, once it has come to a line with these words."""
     if sys.platform == "win32":
         missing("a process on Windows cannot be told to stop by a signal")
     with subprocess.Popen(
@@ -265,11 +267,16 @@ def test_ctrl_c_ends_it_at_once_and_quietly(backend: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean_environment(PYTHONWARNINGS="error", PYTHONUNBUFFERED=""),
+        env=clean_environment(PYTHONUNBUFFERED="", **environment),
     ) as process:
         assert process.stdout is not None
+        assert any(words in line for line in process.stdout)
+        yield process
+
+
+def test_ctrl_c_ends_it_at_once_and_quietly(backend: str) -> None:
+    with demo_that_has_said("falls silent", backend, PYTHONWARNINGS="error") as process:
         assert process.stderr is not None
-        assert any("falls silent" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         began_s = time.monotonic()
         assert (process.wait(10), process.stderr.read()) == (130, "")
@@ -278,18 +285,9 @@ def test_ctrl_c_ends_it_at_once_and_quietly(backend: str) -> None:
 
 @pytest.mark.parametrize("after", ["The same app", "falls silent"])
 def test_a_second_ctrl_c_disturbs_nothing(after: str, backend: str) -> None:
-    if sys.platform == "win32":
-        missing("a process on Windows cannot be told to stop by a signal")
-    with subprocess.Popen(
-        [*RELAY, "demo", "--backend", backend],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(PYTHONUNBUFFERED=""),  # an import that is interrupted leaves its file to the collector
-    ) as process:
-        assert process.stdout is not None
+    # Not with warnings as errors: an import that is interrupted leaves its file to the collector.
+    with demo_that_has_said(after, backend) as process:
         assert process.stderr is not None
-        assert any(after in line for line in process.stdout)
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.03)  # two that come at once may be told as one
