@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_des
 from bench.relays import relays
 from bench.results import Results
 from bench.through import NotUp, Running, Through
+from bench.web import open_web, web_is_missing
 
 _DESCRIPTORS = 65_536  # a relay needs two for each of 10,000 flows, a splicing one more while data is under way
 
@@ -39,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer) and peer.package)
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
     throughs = _present(named)
-    with tempfile.TemporaryDirectory() as directory, open_ends(Path(directory)) as ends:
+    if any(quantity.web for quantity in wanted) and (why := web_is_missing()):
+        print(f"* missing: {why}")
+        wanted = [quantity for quantity in wanted if not quantity.web]
+    with tempfile.TemporaryDirectory() as directory, _open_ends(Path(directory), wanted) as ends:
         place = Path(directory)
         results, notes = measure(ends, wanted, throughs, place, options.rounds, Pace(scale))
     for name, note in notes.items():
@@ -91,6 +96,16 @@ def measure(
                     results.add(number, quantity.name, through.name, figures)
     _say("")
     return results, {name: note for name, note in notes.items() if note}
+
+
+@contextlib.contextmanager
+def _open_ends(place: Path, wanted: Sequence[Quantity]) -> Iterator[Ends]:
+    """All that the wanted quantities take."""
+    with contextlib.ExitStack() as stack:
+        ends = stack.enter_context(open_ends(place))
+        if any(quantity.web for quantity in wanted):
+            ends = replace(ends, web=stack.enter_context(open_web(place)))
+        yield ends
 
 
 @contextlib.contextmanager

@@ -12,7 +12,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from bench.web import Web
 
 Via: TypeAlias = Literal["forward", "socks5", "connect"]
 """How a load asks for the origin: not at all, by SOCKS5, or by HTTP CONNECT."""
@@ -34,6 +37,8 @@ class Ends:
     load: Path
     origin_port: int
     origin_pid: int
+    web: Web | None = None
+    """Plain HTTP's ends, where they are here and are wanted."""
 
     def measure(self, via: Via, port: int, quantity: str, first: int, second: int) -> dict[str, float]:
         """Run one load to its end; what it printed."""

@@ -8,19 +8,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import resource
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ends import Via
-from bench.through import Direct, Running, Through, free_ports, spawned, wait_until_up
+from bench.through import Direct, Running, Through, find_program, free_ports, spawned, wait_until_up
 
 _DEBIAN = "apt-get install {}"
 _PYPI = "pip install {}, or '.[bench]' for all of them"
 _NOT_IN_DEBIAN = "not in Debian 12: build it from https://github.com/3proxy/3proxy, and have {} on PATH"
-_ADMIN_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Peer:
     def _find(self) -> str | None:
         if self.get is _PYPI:
             return sys.executable if importlib.util.find_spec(self.program) else None
-        return shutil.which(self.program) or shutil.which(self.program, path=_ADMIN_PATH)
+        return find_program(self.program)
 
 
 def _haproxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
@@ -116,6 +114,31 @@ DisableViaHeader Yes
 """
     )
     return [program, "-d", "-c", str(place / "tinyproxy.conf")]
+
+
+def _squid(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
+    """Without a cache, which would answer in the origin's place; it runs as the user who starts it, or as `proxy`."""
+    place.chmod(0o755)
+    place.joinpath("squid.conf").write_text(
+        f"""
+http_port 127.0.0.1:{ports["connect"]}
+visible_hostname bench
+max_filedescriptors {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+http_access allow all
+cache deny all
+cache_mem 8 MB
+access_log none
+cache_log /dev/null
+cache_store_log none
+pid_filename none
+via off
+forwarded_for delete
+netdb_filename none
+pinger_enable off
+shutdown_lifetime 1 seconds
+"""
+    )
+    return [program, "-N", "-f", str(place / "squid.conf")]
 
 
 def _3proxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
@@ -190,6 +213,7 @@ PEERS: Sequence[Through] = (
     Peer("microsocks", ("socks5",), "microsocks", "microsocks", _DEBIAN, _microsocks),
     Peer("dante", ("socks5",), "dante-server", "danted", _DEBIAN, _dante),
     Peer("tinyproxy", ("connect",), "tinyproxy", "tinyproxy", _DEBIAN, _tinyproxy),
+    Peer("squid", ("connect",), "squid", "squid", _DEBIAN, _squid),
     Peer("3proxy", ("forward", "socks5", "connect"), "3proxy", "3proxy", _NOT_IN_DEBIAN, _3proxy),
     Peer("pproxy", ("forward", "socks5", "connect"), "pproxy", "pproxy", _PYPI, _pproxy),
     Peer("proxy.py", ("connect",), "proxy.py", "proxy", _PYPI, _proxy_py),

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from bench import process
 from bench.ends import Ends, Via
 from bench.through import Running
+from bench.web import Web
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _MESSAGE_BYTES = 64  # a keystroke, a small request
@@ -79,6 +80,8 @@ class Quantity:
     """What a proxy must speak to be asked; None: anything."""
     beside: str = "HAProxy"
     """Whose figures the table sets the others' in ratio to."""
+    web: bool = False
+    """Whether it takes plain HTTP's ends, nginx, wrk and ab."""
     fresh: bool = False
     """Measured in a process that has done nothing else yet; in no warm-up then, and in three rounds at most."""
 
@@ -186,6 +189,45 @@ def _idle(count: int) -> Quantity:
     return Quantity(f"idle-{count}", f"{count} idle flows", figures, measure, fresh=True)
 
 
+def _http(name: str, title: str, load: Callable[[Web, int, Pace], dict[str, float]], *others: str) -> Quantity:
+    """Plain HTTP through a proxy's port, which is the one that takes CONNECT."""
+
+    def measure(ends: Ends, running: Running, pace: Pace) -> dict[str, float]:
+        assert ends.web is not None
+        before_s = process.cpu_s(running.pid) if running.pid else 0.0
+        result = load(ends.web, running.ports["connect"], pace)
+        if running.pid:
+            result["cpu_us"] = (process.cpu_s(running.pid) - before_s) * 1e6 / result["count"]
+        return {figure: result[figure] for figure in figures}
+
+    titles = {
+        "per_s": "requests/s",
+        "p50_us": "p50 us",
+        "p99_us": "p99 us",
+        "cpu_us": "proxy's CPU us/request",
+        "kept_percent": "on a kept connection, %",
+        "gib_per_s": "GiB/s",
+    }
+    figures = {figure: titles[figure] for figure in ("per_s", "p50_us", "p99_us", "cpu_us", *others)}
+    return Quantity(name, f"plain HTTP: {title}", figures, measure, "connect", "proxy.py", web=True)
+
+
+def _kept(connections: int, path: str = "/") -> Callable[[Web, int, Pace], dict[str, float]]:
+    return lambda web, port, pace: web.wrk(port, connections, max(1, round(pace.scale.each_s)), path)
+
+
+def _of_http_1_0(connections: int, *, keep: bool) -> Callable[[Web, int, Pace], dict[str, float]]:
+    def load(web: Web, port: int, pace: Pace) -> dict[str, float]:
+        def run(amount: int) -> dict[str, float]:
+            return web.ab(port, connections, amount, keep=keep)
+
+        # Each request's connection stays in TIME_WAIT at the client's end for a minute, and 28,232 ports are to be had.
+        most = 100_000 if keep else 2_000
+        return pace.run(f"http-1.0 {keep}", port, connections, (4 * connections, most), run)
+
+    return load
+
+
 def quantities(scale: Scale) -> list[Quantity]:
     """All of them, in the table's order."""
     return [
@@ -193,6 +235,12 @@ def quantities(scale: Scale) -> list[Quantity]:
         *(_connects("forward", at_a_time, "HAProxy") for at_a_time in (1, 64)),
         *(_connects("socks5", at_a_time, "microsocks") for at_a_time in (1, 64)),
         *(_connects("connect", at_a_time, "tinyproxy") for at_a_time in (1, 64)),
+        _http("http-1", "HTTP/1.1, 1 kept connection", _kept(1)),
+        _http("http-16", "HTTP/1.1, 16 kept connections", _kept(16)),
+        _http("http10-16", "HTTP/1.0, 16 kept connections", _of_http_1_0(16, keep=True), "kept_percent"),
+        _http("http-each-16", "a connection for each request, 16 at a time", _of_http_1_0(16, keep=False)),
+        _http("http-large-4", "1 MiB with its length, 4 kept connections", _kept(4, "/large"), "gib_per_s"),
+        _http("http-chunked-4", "1 MiB in chunks, 4 kept connections", _kept(4, "/chunked"), "gib_per_s"),
         Quantity("ping-pong", f"ping-pong of {_MESSAGE_BYTES} bytes", _ROUND_TRIP, round_trips),
         *(_idle(count) for count in scale.idle_flows),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Protocol
 
 from bench.ends import VIAS, Via
 
+ADMIN_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
 START_S = 20.0
 _STOP_S = 10.0
 
@@ -96,6 +98,11 @@ def spawned(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is: on PATH, or where Debian keeps those for the administrator."""
+    return shutil.which(name) or shutil.which(name, path=ADMIN_PATH)
 
 
 def free_ports(count: int) -> list[int]:

@@ -25,6 +25,7 @@ from bench import process  # noqa: E402
 from bench.ends import Ends, LoadFailed, open_ends  # noqa: E402
 from bench.peers import PEERS  # noqa: E402
 from bench.through import NotUp, free_ports, spawned, wait_until_up  # noqa: E402
+from bench.web import open_web  # noqa: E402
 
 _DEADLINE_S = 10.0
 
@@ -73,6 +74,31 @@ def test_a_quick_run_has_every_figure_of_every_way(tmp_path: Path) -> None:
     assert all(min(value["rounds"]) > 0 for value in values["values"] if value["figure"] in {"gib_per_s", "per_s"})
     assert "vmware-fusion, asyncio: tos-reset" in said
     assert "### Aims" not in said, "figures so small reach nothing and miss nothing"
+
+
+def test_plain_http_has_every_figure(tmp_path: Path) -> None:
+    for program in ("cc", "nginx", "wrk", "ab"):
+        need_program(program)
+    result = tmp_path / "result.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--json", str(result)]
+    command += ["--only", "http-16", "http10-16", "http-chunked-4", "--through", "vmware-fusion, asyncio"]
+    subprocess.run(command, cwd=BENCH.parent, capture_output=True, text=True, check=True, timeout=60)
+    values: dict[str, Any] = json.loads(result.read_text())
+    assert values["failures"] == []
+    found = {(value["quantity"], value["figure"]): value["rounds"][0] for value in values["values"]}
+    assert found["http-16", "per_s"] > 0
+    assert found["http10-16", "per_s"] > 0
+    assert found["http-chunked-4", "gib_per_s"] > 0
+
+
+def test_a_load_of_plain_http_that_is_not_answered_with_200_gives_no_figure(tmp_path: Path) -> None:
+    for program in ("nginx", "wrk", "ab"):
+        need_program(program)
+    with open_web(tmp_path) as web:
+        with pytest.raises(LoadFailed, match=r"wrk: \d+ errors"):
+            web.wrk(web.origin_port, 1, 1, "/nosuch")
+        with server(_says(*[b"HTTP/1.0 502 Bad Gateway\r\n\r\n"])) as port, pytest.raises(LoadFailed, match="ab"):
+            web.ab(port, 1, 1, keep=False)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +172,7 @@ def test_a_proxy_that_ends_at_its_start_is_told_with_what_it_said(tmp_path: Path
 
 def test_a_missing_peer_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("bench.peers._ADMIN_PATH", str(tmp_path))
+    monkeypatch.setattr("bench.through.ADMIN_PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     told = [peer.missing() for peer in PEERS]
     assert told[0] is None  # the direct way
