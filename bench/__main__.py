@@ -16,11 +16,12 @@ from typing import TypeVar
 
 from bench import table
 from bench.aims import aims_table
+from bench.before import before_table
 from bench.ends import Ends, LoadFailed, open_ends
 from bench.host import describe_host
 from bench.peers import PEERS, Peer
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
-from bench.relays import relays
+from bench.relays import relays, with_before
 from bench.results import Results
 from bench.through import NotUp, Running, Through
 from bench.web import open_web, web_is_missing
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = _chosen(parser, "--through", options.through, [*PEERS, *relays()])
     host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer) and peer.package)
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
-    throughs = _present(named)
+    throughs = _present([*with_before(named, options.before)] if options.before else named)
     if any(quantity.web for quantity in wanted) and (why := web_is_missing()):
         print(f"* missing: {why}")
         wanted = [quantity for quantity in wanted if not quantity.web]
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(table.quantity_table(quantity, names, results)))
     if any(quantity.name.startswith("idle") for quantity in wanted):
         print("\n".join(table.growth_table(scale.idle_flows, names, results)))
+    if options.before:
+        print("\n".join(before_table(wanted, names, results)))
     if not options.quick:  # whose figures are none
         print("\n".join(aims_table(max(scale.idle_flows), results)))
     if options.json:
@@ -168,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", metavar="QUANTITY", help="quantities of these names, or whose names contain one"
     )
     parser.add_argument("--through", nargs="+", metavar="NAME", help="ways likewise")
+    parser.add_argument(
+        "--before", metavar="PYTHON", help="measure each relay beside the one that this Python has installed, too"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--quick", action="store_true", help="small measurements, to see that all of it works")
     return parser
@@ -177,6 +183,8 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds: {options.rounds} is not enough to measure anything")
+    if options.before and not Path(options.before).is_file():
+        parser.error(f"--before: there is no Python at {options.before}")
     if options.json and not Path(options.json).parent.is_dir():
         parser.error(f"--json: there is no directory for {options.json}")
     return options

@@ -16,14 +16,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.ends import Via
 from bench.through import START_S, Running, Through, check_starting, spawned
 
-_RELAY = (sys.executable, "-P", "-m", "relay", "serve")
 _REPLY_S = 5.0
+BEFORE = ", before"
+"""How the name of a relay ends that another Python has installed."""
 _OTHER_PRECEDENCE = 0x48  # AF21, as ssh marks its packets: precedence 2
 
 
@@ -34,10 +35,17 @@ class Relay:
     profile: str
     backend: str
     workers: int = 1
+    before: str | None = None
+    """The Python that has an earlier relay installed, to be measured beside this one."""
 
     @property
     def name(self) -> str:
-        return f"{self.profile}, {self.backend}" + (f", {self.workers} workers" if self.workers > 1 else "")
+        workers = f", {self.workers} workers" if self.workers > 1 else ""
+        return f"{self.profile}, {self.backend}{workers}{BEFORE if self.before else ''}"
+
+    @property
+    def _serve(self) -> list[str]:
+        return [self.before or sys.executable, "-P", "-m", "relay", "serve"]
 
     @property
     def vias(self) -> Sequence[Via]:
@@ -50,7 +58,7 @@ class Relay:
 
     def missing(self) -> str | None:
         """Whether this relay has the option, and this Python the library, by asking the relay."""
-        command = [*_RELAY, "--help"]
+        command = [*self._serve, "--help"]
         options = subprocess.run(
             command, capture_output=True, text=True, check=True, env=_environment(COLUMNS="200")
         ).stdout
@@ -65,7 +73,8 @@ class Relay:
     @contextlib.contextmanager
     def start(self, place: Path, origin_port: int) -> Iterator[Running]:
         ports, events = place / "ports", place / "events"
-        command = [*_RELAY, "--quiet", "--backend", self.backend, "--profile", self.profile, "--listen", "127.0.0.1:0"]
+        command = [*self._serve, "--quiet", "--backend", self.backend]
+        command += ["--profile", self.profile, "--listen", "127.0.0.1:0"]
         asked = [*command, "--events", str(events), "--port-file", str(place / "asked")]
         with spawned(asked, place, _environment()) as process:
             _wait_for(place / "asked", process, place)
@@ -92,6 +101,14 @@ def relays() -> Sequence[Through]:
     return [Relay(profile, backend) for backend in ("asyncio", "uvloop", "trio") for profile in both] + [
         Relay("vmware-fusion", "asyncio", 2)
     ]
+
+
+def with_before(throughs: Sequence[Through], python: str) -> Iterator[Through]:
+    """Each relay twice, as it is and as `python` has it installed; the others as they are."""
+    for through in throughs:
+        yield through
+        if isinstance(through, Relay):
+            yield replace(through, before=python)
 
 
 def _wait_for(ports: Path, process: subprocess.Popen[bytes], place: Path) -> None:

@@ -12,6 +12,7 @@ if sys.platform != "linux":
     pytest.skip("the benchmark reads /proc", allow_module_level=True)
 import_bench()
 from bench.aims import Aim, aims_table  # noqa: E402
+from bench.before import before_table  # noqa: E402
 from bench.quantities import FULL, Pace, Scale, quantities, within_descriptors  # noqa: E402
 from bench.results import Results  # noqa: E402
 from bench.table import growth_table, number, quantity_table  # noqa: E402
@@ -131,3 +132,14 @@ def test_the_next_measurement_carries_what_lasts_as_long_as_it_should() -> None:
     pace.run("connects", 2, 64, (3000, 10_000), run)
     pace.run("connects", 2, 64, (3000, 10_000), run)
     assert amounts == [100, 2000, 3000, 3000]
+
+
+def test_a_figure_of_which_less_is_better_is_turned_round_beside_the_relay_before() -> None:
+    filled = Results()
+    for index, (new, old) in enumerate([(90.0, 100.0), (80.0, 100.0), (99.0, 100.0)]):
+        filled.add(index + 1, "forward-64", "relay", {"per_s": new, "cpu_us": new})
+        filled.add(index + 1, "forward-64", "relay, before", {"per_s": old, "cpu_us": old})
+    (quantity,) = (each for each in quantities(FULL) if each.name == "forward-64")
+    table = list(before_table([quantity], ["relay", "relay, before"], filled))
+    cells = [row.strip("| ").split(" | ")[1:] for row in table if row.startswith("| forward")]
+    assert cells == [["connections/s", "0.900"], ["proxy's CPU us/connection", "1.11"]]
