@@ -3,6 +3,11 @@
 A turn of it: tell the watchers of what is ready, run what was put off, run the timers that are due. Between turns the
 host's own loop runs; `relay.net.waker` has it call the next one.
 
+A timer is due only once everything that was ready at its moment has been told. So a process that stood still for a
+while (stopped by a debugger, in a paused container, held up by a callback) first takes what arrived meanwhile, in as
+many deliveries as that needs, and only then looks at its limits. What becomes ready later does not count, so a flood
+keeps no timer from its turn.
+
 Watchers, timers and deferred calls are plain synchronous callbacks, so a flow needs no task of its own. What can only
 be awaited (a name's resolution) goes to `spawn`. A callback that raises ends nobody but itself: its owner is given the
 fault through `on_fault` and the loop goes on.
@@ -25,6 +30,8 @@ from relay.net.waker import open_waker
 
 BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
 
+_LATE_S = 0.02  # later than that a timer does not run, unless the host's loop has stood still
+_LOOKS = 4  # rounds of that loop, in as much time again, before timers so late do run
 _TURN_S = 2e-3  # of work that was put off, a bulk flow's for the most part, before the host's other tasks go on
 
 
@@ -45,6 +52,11 @@ class Engine:
         self.unwatch = self._readiness.unwatch
         self.unwatch_and_close = self._readiness.unwatch_and_close
         self._timers = Timers()
+        self._timers_from_s = 0.0
+        self._looks = 0
+        self._max_events = self._readiness.max_events
+        self._pass_began_s = 0.0
+        self._told_in_pass = 0  # since then, in deliveries that told of as much as they could
         self.spin = Spin()
         """Whether it looks again at once; a pump with bulk asks for a nap."""
         self._deferred: deque[Callable[[], None]] = deque()
@@ -103,17 +115,40 @@ class Engine:
 
     def _step(self, wait_s: float = 0) -> bool:
         """Do what there is to do, or comes within `wait_s` seconds; whether that was anything."""
+        began_s = self._pass_began_s if self._told_in_pass else time.monotonic()
         found = self._readiness.deliver(wait_s)
         for _ in range(len(self._deferred)):
             self._call(self._deferred.popleft())
-        for callback in self._timers.due(time.monotonic()):
-            self._call(callback)
+        if found >= self._max_events and self._told_in_pass + found < self._readiness.most_ready:
+            self._pass_began_s = began_s
+            self._told_in_pass += found
+            return True
+        self._told_in_pass = 0
+        due_s = self._timers.next_due_s
+        if due_s is not None and due_s <= began_s:
+            self._run_timers(due_s, began_s)
         return found > 0
+
+    def _run_timers(self, due_s: float, until_s: float) -> None:
+        """Run the timers that are due until a moment, the first of them at `due_s`; what was ready then has been told.
+
+        Without a descriptor it may not have been: tasks tell of it, and after the host's loop has stood still it must
+        go round a few times before they do.
+        """
+        if until_s < self._timers_from_s:
+            return
+        if self._readiness.descriptor is None and due_s < until_s - _LATE_S and self._looks < _LOOKS:
+            self._looks += 1
+            self._timers_from_s = until_s + _LATE_S / _LOOKS
+            return
+        self._looks = 0
+        for callback in self._timers.due(until_s):
+            self._call(callback)
 
     def _await_timer(self) -> None:
         due_s = self._timers.next_due_s
-        if due_s is not None and due_s < self._waker.due_s:
-            self._waker.at(due_s)
+        if due_s is not None and (at_s := max(due_s, self._timers_from_s)) < self._waker.due_s:
+            self._waker.at(at_s)
 
     async def _run_spawned(self, function: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> None:
         try:

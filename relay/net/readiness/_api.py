@@ -30,7 +30,16 @@ class Readiness(Protocol):
     """The way that sockets are watched on this host."""
 
     descriptor: int | None
-    """Readable as long as something may be ready; None where there is no such descriptor, only `wait`."""
+    """Readable as long as something may be ready; None where there is no such descriptor, only `wait`.
+
+    Without it, what is ready is told only after the host's loop has gone round.
+    """
+    max_events: int
+    """How many events one `deliver` tells at most; where it tells fewer, nothing is left of what was ready then."""
+
+    @property
+    def most_ready(self) -> int:
+        """After so many events nothing is left of what was ready before the first: what comes later queues behind."""
 
     def watch(self, watcher: Watcher) -> None: ...
     def unwatch(self, watcher: Watcher) -> None: ...

@@ -8,15 +8,14 @@ import anyio
 
 from relay.net.readiness._api import Watcher
 
-MAX_EVENTS = 512
-"""Handled in one go before timers and other tasks have their turn."""
-
 
 class KernelQueue(ABC):
     """Remembers who watches which descriptor; a subclass asks the kernel.
 
     A closed socket leaves the kernel's queue by itself.
     """
+
+    max_events = 512  # some 10 ms of work, before the host's other tasks go on
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor: int | None = descriptor
@@ -55,6 +54,10 @@ class KernelQueue(ABC):
     async def wait(self) -> None:
         assert self.descriptor is not None  # noqa: S101 - it has one from the first
         await anyio.wait_readable(self.descriptor)
+
+    @property
+    def most_ready(self) -> int:
+        return len(self._watchers) + len(self._writers)
 
     def close(self) -> None:
         for watcher in self._watchers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from relay.net.readiness._queue import MAX_EVENTS, KernelQueue
+from relay.net.readiness._queue import KernelQueue
 
 
 class EpollReadiness(KernelQueue):
@@ -22,7 +22,7 @@ class EpollReadiness(KernelQueue):
         self._end_mask = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
     def deliver(self, wait_s: float = 0) -> int:
-        events = self._epoll.poll(wait_s, MAX_EVENTS)
+        events = self._epoll.poll(wait_s, self.max_events)
         for descriptor, mask in events:
             # An earlier event of this round may have ended it, and its number may be another's already: to that one
             # this is an edge for nothing.

@@ -10,7 +10,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
-from relay.net.readiness._queue import MAX_EVENTS, KernelQueue
+from relay.net.readiness._queue import KernelQueue
 
 _kernel: Any = select  # type checkers know kqueue's names only where it is
 
@@ -25,7 +25,7 @@ class KqueueReadiness(KernelQueue):
         self._write = _kernel.KQ_FILTER_WRITE
 
     def deliver(self, wait_s: float = 0) -> int:
-        events = self._kqueue.control(None, MAX_EVENTS, wait_s)
+        events = self._kqueue.control(None, self.max_events, wait_s)
         for event in events:
             watcher = self._watchers[event.ident]  # as with epoll, it may be another's by now
             if watcher is None:

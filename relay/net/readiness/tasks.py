@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -14,6 +15,8 @@ class TaskReadiness:
     """A short-lived task for each edge that is waited for."""
 
     descriptor: int | None = None
+    max_events = sys.maxsize
+    most_ready = 0
 
     def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
         self._tasks = tasks

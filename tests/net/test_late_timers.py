@@ -1,0 +1,111 @@
+"""Timers of a process that stood still: what arrived before they were due is taken first."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import anyio
+import pytest
+
+from relay.net.engine import Engine
+from relay.net.timers import Timer
+from support.bench import DEADLINE_S, open_engine
+
+_MAX_EVENTS = 8
+_CALLERS = 5 * _MAX_EVENTS
+_LIMIT_S = 0.1
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def few_events_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.readiness._queue.KernelQueue.max_events", _MAX_EVENTS)
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    """Connected sockets; the first of each pair does not block."""
+    with ExitStack() as stack:
+        made = [socket.socketpair() for _ in range(_CALLERS)]
+        for near, peer in made:
+            stack.enter_context(near)
+            stack.enter_context(peer)
+            near.setblocking(False)
+        yield made
+
+
+class Outcomes:
+    """Which callers were heard, and which ran out of time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.heard = self.late = 0
+        self.settled = anyio.Event()
+
+    def await_word(self, sock: socket.socket) -> None:
+        """Give a caller `_LIMIT_S` to say something."""
+        timer = self._engine.call_later(_LIMIT_S, self._on_late)
+        self._engine.watch_readable(sock, lambda: self._on_word(sock, timer))
+
+    def _on_word(self, sock: socket.socket, timer: Timer) -> None:
+        if sock.recv(10):
+            timer.cancel()
+            self.heard += 1
+            self._count()
+
+    def _on_late(self) -> None:
+        self.late += 1
+        self._count()
+
+    def _count(self) -> None:
+        if self.heard + self.late == _CALLERS:
+            self.settled.set()
+
+
+def stand_still() -> None:
+    """Do nothing, on the engine's own thread, until every timer is long due."""
+    time.sleep(3 * _LIMIT_S)
+
+
+async def test_all_who_spoke_in_time_are_heard(
+    readiness: str, pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    async with open_engine() as (engine, faults):
+        outcomes = Outcomes(engine)
+        for near, _ in pairs:
+            outcomes.await_word(near)
+
+        def speak_and_stand_still() -> None:
+            for _, peer in pairs:
+                peer.sendall(b"in time")
+            stand_still()
+
+        engine.call_soon(speak_and_stand_still)
+        with anyio.fail_after(DEADLINE_S):
+            await outcomes.settled.wait()
+        assert (outcomes.heard, outcomes.late) == (_CALLERS, 0)
+        assert not faults
+
+
+async def test_a_flood_keeps_no_timer_from_its_turn(
+    readiness: str, pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    """As many sockets are ready each time as are told of in one go."""
+    async with open_engine() as (engine, faults):
+        fired = anyio.Event()
+
+        def speak_again(near: socket.socket, peer: socket.socket) -> None:
+            near.recv(10)
+            peer.sendall(b"again")
+
+        for near, peer in pairs:
+            engine.watch_readable(near, lambda near=near, peer=peer: speak_again(near, peer))  # type: ignore[misc]
+            peer.sendall(b"first")
+        engine.call_later(_LIMIT_S, fired.set)
+        with anyio.fail_after(DEADLINE_S):
+            await fired.wait()
+        assert not faults
