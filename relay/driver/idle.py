@@ -4,6 +4,9 @@ This is the relay's own limit, not a NAT's quirk, and its word in the event log 
 byte, and no timer per flow: a sweep over all flows compares what each has carried with what it had at the last one.
 With eight sweeps in the time that is allowed, a flow ends after that time or up to a quarter later.
 
+The sweeps are counted, not the seconds: while the relay itself stands still (a paused container, a laptop that sleeps)
+no flow's time passes, for its client may stand still as well.
+
 A slow reader is not idle. What was carried may wait in the kernel for long, so before a flow counts as idle the kernel
 is asked how much has not been acknowledged; as long as that changes, bytes move. Once it was nothing, it is not asked
 again. Keepalive probes carry no byte, and a frozen side moves none. Handshakes and dials have limits of their own.
@@ -11,6 +14,7 @@ again. Keepalive probes carry no byte, and a frozen side moves none. Handshakes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -28,7 +32,8 @@ class _Seen(NamedTuple):
 
     moved_bytes: int
     waiting_bytes: int
-    since_s: float
+    sweeps: int
+    """For how many sweeps it has lain idle."""
 
 
 class IdleLimit:
@@ -37,8 +42,8 @@ class IdleLimit:
     def __init__(self, engine: Engine, flows: Mapping[int, Flow], limit_s: float) -> None:
         self._engine = engine
         self._flows = flows
-        self._limit_s = limit_s
         self._every_s = max(limit_s / _SWEEPS, _MIN_SWEEP_S)
+        self._sweeps = math.ceil(limit_s / self._every_s)
         self._seen: dict[int, _Seen] = {}
 
     def start(self) -> None:
@@ -47,24 +52,21 @@ class IdleLimit:
 
     def _sweep(self) -> None:
         self.start()
-        now_s = self._engine.now_s()
         before, self._seen = self._seen, {}
         for number, flow in list(self._flows.items()):
             moved_bytes = flow.moved_bytes
             if moved_bytes is None:
                 continue
-            seen = _look_again(flow, moved_bytes, before.get(number), now_s)
-            if now_s - seen.since_s < self._limit_s:
+            seen = _look_again(flow, moved_bytes, before.get(number))
+            if seen.sweeps < self._sweeps:
                 self._seen[number] = seen
             else:
                 flow.give_up(CAUSE)
 
 
-def _look_again(flow: Flow, moved_bytes: int, before: _Seen | None, now_s: float) -> _Seen:
+def _look_again(flow: Flow, moved_bytes: int, before: _Seen | None) -> _Seen:
     if before is None or before.moved_bytes != moved_bytes:
-        return _Seen(moved_bytes, _NOT_ASKED, now_s)
-    if not before.waiting_bytes:
-        return before
-    waiting_bytes = flow.waiting_bytes
+        return _Seen(moved_bytes, _NOT_ASKED, 0)
+    waiting_bytes = before.waiting_bytes and flow.waiting_bytes
     rests = before.waiting_bytes in (_NOT_ASKED, waiting_bytes)
-    return _Seen(moved_bytes, waiting_bytes, before.since_s if rests else now_s)
+    return _Seen(moved_bytes, waiting_bytes, before.sweeps + 1 if rests else 0)

@@ -4,7 +4,9 @@ It is an origin, which sends back whatever comes, or a crowd of clients that do 
 line. Each is answered by a line of JSON that counts what became of the connections:
 
     call N      N more connections to the relay, that say nothing
-    open N      N more through SOCKS5: `granted`, `refused-CODE`, or ended instead
+    ask         ask for the target through SOCKS5 over all, and do not read: `asked`
+    replies     what came of that: `granted`, `refused-CODE`, or ended instead
+    open N      N more that ask, and what came of it, likewise
     ping        a byte over each: `echoed`
     load        send and receive over all, up to the next command; answered when each has had an echo
     hoard       send over all until nothing more is taken, and receive nothing: `bytes`
@@ -175,15 +177,25 @@ class Clients:
             self._connections.append(Connection(self._relay_port, f"127.0.1.{1 + index % 8}"))
         return {"called": count}
 
+    def do_ask(self) -> dict[str, int]:
+        return self._ask(self._connections)
+
+    def do_replies(self) -> dict[str, int]:
+        return _until(self._connections, Connection.read_replies)
+
     def do_open(self, count: int) -> dict[str, int]:
         told: Told = collections.Counter()
         for left in range(count, 0, -_AT_ONCE):
             self.do_call(min(left, _AT_ONCE))
             fresh = self._connections[-min(left, _AT_ONCE) :]
-            for connection in fresh:
-                connection.send(self._handshake)
+            self._ask(fresh)
             told += _until(fresh, Connection.read_replies)
         return told
+
+    def _ask(self, connections: Sequence[Connection]) -> dict[str, int]:
+        for connection in connections:
+            connection.send(self._handshake)
+        return {"asked": len(connections)}
 
     def do_ping(self) -> dict[str, int]:
         for connection in self._connections:
