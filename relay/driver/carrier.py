@@ -93,10 +93,10 @@ class ExchangeCarrier(Carrier):
         self._was_paused = self._codec.paused
         if self._was_paused:
             return Outcome.WAITING
-        outcome = self.from_near.run()
-        if outcome is not Outcome.FINISHED:
-            return outcome
         if not self._client_ended:
+            outcome = self.from_near.run()
+            if outcome is not Outcome.FINISHED:
+                return outcome
             self._client_ended = True
             self._write(self.from_near, self._codec.client_eof())
         return Outcome.FINISHED if self._codec.origin_done else Outcome.WAITING
@@ -118,10 +118,13 @@ class ExchangeCarrier(Carrier):
             return Outcome.FINISHED
         if self._origin_ended:
             return Outcome.WAITING
-        client_may_go_on = (self._client_ended and self._codec.origin_done) or (
-            self._was_paused and not self._codec.paused
-        )
-        return Outcome.SPENT if client_may_go_on and outcome is Outcome.WAITING else outcome
+        return Outcome.SPENT if self._client_may_go_on() and outcome is Outcome.WAITING else outcome
+
+    def _client_may_go_on(self) -> bool:
+        """Whether the origin's words have given the client's pump something to do, which no edge will tell of."""
+        if self.from_near in self._finished:
+            return False
+        return (self._client_ended and self._codec.origin_done) or (self._was_paused and not self._codec.paused)
 
     @staticmethod
     def _write(pump: Pump, data: bytes) -> None:

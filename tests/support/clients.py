@@ -89,6 +89,19 @@ def ask(sock: socket.socket, front_end: str, host: str, port: int, *, early: byt
             sock.sendall(early)
 
 
+def whole_request(front_end: str, host: str, port: int) -> bytes:
+    """All that a client has to say to be connected, at once and without a look at any answer; a forward wants none."""
+    match front_end:
+        case "socks4" | "socks4a":
+            return _socks4_request(host, port)
+        case "socks5":
+            return b"\x05\x01\x00" + socks5_request(host, port)
+        case "http-connect":
+            return _connect_request(host, port)
+        case _:
+            return b""
+
+
 def is_reset_by(sock: socket.socket, data: bytes) -> bool:
     """Send something; whether the connection is reset for it, or was meanwhile."""
     try:
@@ -118,12 +131,21 @@ def read_socks5_reply(sock: socket.socket) -> int:
     return head[1]
 
 
-def _ask_socks4(sock: socket.socket, host: str, port: int, early: bytes) -> None:
+def _socks4_request(host: str, port: int) -> bytes:
     try:
         address, name = ipaddress.IPv4Address(host).packed, b""
     except ValueError:
         address, name = b"\x00\x00\x00\x01", host.encode() + b"\x00"  # SOCKS4a
-    sock.sendall(b"\x04\x01" + struct.pack(">H", port) + address + b"me\x00" + name + early)
+    return b"\x04\x01" + struct.pack(">H", port) + address + b"me\x00" + name
+
+
+def _connect_request(host: str, port: int) -> bytes:
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
+
+
+def _ask_socks4(sock: socket.socket, host: str, port: int, early: bytes) -> None:
+    sock.sendall(_socks4_request(host, port) + early)
     code = read_exactly(sock, 8)[1]
     if code != 0x5A:
         raise Refused(code)
@@ -138,8 +160,7 @@ def _ask_socks5(sock: socket.socket, host: str, port: int, early: bytes) -> None
 
 
 def _ask_http(sock: socket.socket, host: str, port: int, early: bytes) -> None:
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode() + early)
+    sock.sendall(_connect_request(host, port) + early)
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += read_exactly(sock, 1)
