@@ -39,8 +39,7 @@ class Carrier:
         """
         for pump in (self.from_near, self.from_far):
             if pump in self._finished:
-                # A side that has sent its FIN may still reset, and no read will tell.
-                outcome = Outcome.BROKEN if not pump.source.closed and pump.source.find_broken() else Outcome.WAITING
+                outcome = _after_fin(pump.source)
             else:
                 outcome = self._run(pump)
                 if outcome in (Outcome.FINISHED, Outcome.BROKEN):
@@ -99,7 +98,7 @@ class ExchangeCarrier(Carrier):
                 return outcome
             self._client_ended = True
             self._write(self.from_near, self._codec.client_eof())
-        return Outcome.FINISHED if self._codec.origin_done else Outcome.WAITING
+        return Outcome.FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
 
     def _run_from_origin(self) -> Outcome:
         moved_bytes = self.from_far.moved_bytes
@@ -130,3 +129,8 @@ class ExchangeCarrier(Carrier):
     def _write(pump: Pump, data: bytes) -> None:
         if data and pump.sink is not None:
             pump.sink.write(data)
+
+
+def _after_fin(source: Leg) -> Outcome:
+    """What has come of a side that has sent its FIN: it may still reset, and no read will tell."""
+    return Outcome.BROKEN if not source.closed and source.find_broken() else Outcome.WAITING

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from relay.testing import RunningRelay
+from relay.testing import RunningRelay, serve_in_thread
 from support.origins import (
     Origin,
     read_exactly,
@@ -122,6 +122,24 @@ def test_a_probe_finds_through_the_proxy_what_it_finds_without(
         return send_head(proxy, f"{method} http://127.0.0.1:{port}/path", port, length, begin)
 
     assert probe(ask) == WITHOUT_RELAY[probe]
+
+
+def test_a_rst_behind_the_fin_of_pipelined_requests_reaches_a_server_that_is_silent(backend: str) -> None:
+    """The second request still waits for the first one's response, so the FIN has not been passed on either."""
+    received: queue.Queue[tuple[bytes, str]] = queue.Queue()
+
+    def fall_silent(connection: socket.socket) -> None:
+        read_head(connection)
+        received.put(read_until_over(connection))
+
+    with serve_in_thread("transparent", backend=backend) as nat, Origin(fall_silent) as origin:
+        target = f"GET http://127.0.0.1:{origin.port}/"
+        second = f"{target} HTTP/1.1\r\nHost: 127.0.0.1:{origin.port}\r\n\r\n".encode()
+        with send_head((nat.address.host, nat.address.port), target, origin.port, 0, second) as client:
+            nat.wait_for("flow-connected")
+            client.shutdown(socket.SHUT_WR)
+            reset(client)
+        assert received.get(timeout=10) == (b"", "rst")
 
 
 def test_a_refusal_is_a_502_that_says_so(transparent: RunningRelay) -> None:
