@@ -73,9 +73,9 @@ class FlowLegs:
                 self._deafen(self[side], at_most_s / self.time_scale, because)
             case SendProbes(side=side):
                 idle_s, interval_s = self._probe_times(action)
-                self[side].send_probes(idle_s, interval_s, action.count)
+                self[side].set_keepalive(idle_s, interval_s, action.count)
             case LimitBuffer(side=side, size_bytes=size_bytes):
-                self[side].limit_buffer(size_bytes)
+                self[side].limit_window(size_bytes)
             case _:
                 return False
         return True

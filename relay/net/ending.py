@@ -23,14 +23,14 @@ def reset_after_data(leg: Leg) -> None:
     look at the peer's ACKs any more, for they lie beyond that window, and would never hear that the peer's own has
     opened: with both closed nothing moves (seen on 6.18).
     """
-    _reset_when_drained(leg, _DRAIN_POLL_S, leg.unacked_bytes(), leg.engine.now_s())
+    _reset_when_drained(leg, _DRAIN_POLL_S, leg.unacked_bytes(), leg.loop.now_s())
 
 
 def _reset_when_drained(leg: Leg, poll_s: float, left: int, progress_at_s: float) -> None:
     if leg.closed:
         return
     leg.flush()
-    now_left, now_s = leg.unacked_bytes(), leg.engine.now_s()
+    now_left, now_s = leg.unacked_bytes(), leg.loop.now_s()
     if now_left < left:
         progress_at_s = now_s
     if not now_left or leg.broken or now_s - progress_at_s > _DRAIN_STALL_S:
@@ -38,7 +38,7 @@ def _reset_when_drained(leg: Leg, poll_s: float, left: int, progress_at_s: float
         return
     _drop_some_input(leg)
     next_poll_s = min(poll_s * 2, _DRAIN_POLL_MAX_S)
-    leg.engine.call_later(poll_s, lambda: _reset_when_drained(leg, next_poll_s, now_left, progress_at_s))
+    leg.loop.call_later(poll_s, lambda: _reset_when_drained(leg, next_poll_s, now_left, progress_at_s))
 
 
 def wind_down(leg: Leg) -> None:
@@ -76,13 +76,13 @@ class _WindingDown:
         count = _drop_some_input(leg)
         self._going_on = count > 0
         if self._going_on:
-            leg.engine.call_soon(lambda: self._drop_input(leg))
+            leg.loop.call_soon(lambda: self._drop_input(leg))
         elif count != WOULD_BLOCK and (leg.broken or not leg.unsent):
             self._close(leg)
 
     def _wait(self, leg: Leg) -> None:
         self._left_bytes = leg.unacked_bytes()
-        self._timer = leg.engine.call_later(WIND_DOWN_S, lambda: self._look_again(leg))
+        self._timer = leg.loop.call_later(WIND_DOWN_S, lambda: self._look_again(leg))
 
     def _look_again(self, leg: Leg) -> None:
         self._timer = None
@@ -103,4 +103,4 @@ class _WindingDown:
 
 def _drop_some_input(leg: Leg) -> int:
     """Read once, for others are to have their turn; what that gave, or `WOULD_BLOCK`."""
-    return leg.receive_into(leg.engine.buffer) if leg.readable and not leg.frozen else WOULD_BLOCK
+    return leg.receive_into(leg.loop.buffer) if leg.readable and not leg.frozen else WOULD_BLOCK

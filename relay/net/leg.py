@@ -68,8 +68,8 @@ class Leg:
         "ask_tos",
         "broken",
         "closed",
-        "engine",
         "frozen",
+        "loop",
         "owner",
         "readable",
         "side",
@@ -80,7 +80,7 @@ class Leg:
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, side: Side, owner: LegOwner) -> None:
-        self.engine = engine
+        self.loop: Engine = engine
         self.sock = sock
         self.side = side
         self.owner = owner
@@ -165,11 +165,21 @@ class Leg:
 
     def _rest(self) -> None:
         self.readable = False
-        self.engine.rearm_read(self)
+        self.loop.rearm_read(self)
 
     # Writing
 
-    def write(self, data: bytes | memoryview) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether the kernel is to take what is written, and nothing waits before it."""
+        return self.writable and not self.unsent and not self.frozen
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits that the kernel has not taken."""
+        return bool(self.unsent)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take in all of `data`; what the kernel does not take now goes out as it can."""
         if not data:
             return
@@ -187,7 +197,7 @@ class Leg:
         self.unsent = pipe
         self.flush()
 
-    def _keep(self, data: bytes | memoryview) -> None:
+    def _keep(self, data: bytes | bytearray | memoryview) -> None:
         if isinstance(self.unsent, Pipe):
             pipe, self.unsent = self.unsent, self.unsent.read()
             pipe.give_back()
@@ -234,7 +244,7 @@ class Leg:
             self.unsent.give_back()
         self.unsent = b""
 
-    def _send(self, data: bytes | memoryview | Pipe) -> int:
+    def _send(self, data: bytes | bytearray | memoryview | Pipe) -> int:
         # A pipe may be emptied by halves though the kernel would take more.
         wanted = 1 if isinstance(data, Pipe) else len(data)
         try:
@@ -247,7 +257,7 @@ class Leg:
             return 0
         if sent < wanted:
             self.writable = False
-            self.engine.rearm_write(self)
+            self.loop.rearm_write(self)
         return sent
 
     def _shutdown(self) -> None:
@@ -265,16 +275,19 @@ class Leg:
 
     # Knobs
 
-    def send_probes(self, idle_s: int, interval_s: int, count: int) -> None:
+    def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
         """Have the kernel send keepalive probes; a host without one of the three settings uses its own default."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (("TCP_KEEPCNT", count), ("TCP_KEEPINTVL", interval_s), ("TCP_KEEPIDLE", idle_s)):
             if hasattr(socket, name):
                 self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
-    def limit_buffer(self, size_bytes: int) -> None:
+    def limit_window(self, size_bytes: int) -> None:
         """Keep the receive buffer, and with it the window, at about this size."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+    def blackhole(self, on: bool) -> bool:
+        return False
 
     def freeze(self) -> None:
         """Stop reading and writing; what the peer sends fills the kernel's buffer, then its window closes."""
@@ -326,4 +339,4 @@ class Leg:
             # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
             self.owner, self.ask_tos = _NOBODY, None
             self._drop_unsent()
-            self.engine.unwatch_and_close(self)
+            self.loop.unwatch_and_close(self)

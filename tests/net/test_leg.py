@@ -200,14 +200,14 @@ async def a_closed_leg_calls_nobody(bench: Bench) -> None:
 
 
 async def probes_are_the_kernels(bench: Bench) -> None:
-    bench.leg.send_probes(75, 30, 4)
+    bench.leg.set_keepalive(75, 30, 4)
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     assert [bench.leg.sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [75, 30, 4]
     assert bench.leg.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 async def a_limited_buffer_acknowledges_about_as_much(bench: Bench) -> None:
-    bench.leg.limit_buffer(20_000)
+    bench.leg.limit_window(20_000)
     bench.peer.setblocking(False)
     bench.peer.send(MUCH)
     await bench.until(lambda: bench.leg.unread_bytes() > 10_000)

@@ -1,0 +1,154 @@
+"""What a leg guarantees, and what it needs of the loop that runs it.
+
+A leg is our half of one side of a flow: a kernel's socket (`relay.net.leg`), a TCP of our own, or one end of a pair in
+memory (`relay.testing`). It moves bytes and carries endings; what they mean is its owner's affair.
+
+    receive_into --> a count of bytes | 0, the peer's FIN | WOULD_BLOCK | BROKEN, and `broken` says by which errno
+    write            takes everything; what cannot go now goes later, in order
+    finish           FIN behind all that was written; reading goes on
+    reset            RST now; what the peer has not acknowledged is lost
+    close            the end of the leg, without a word if both FINs have passed
+
+A leg never calls its owner from inside a call of the owner's, `thaw` alone excepted. Nothing here is thread-safe, and
+nothing can be cancelled half-way: no call ever waits. `relay.testing.check_leg` is this page as a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from relay.events import Side
+
+WOULD_BLOCK = -1
+"""What `receive_into` returns when there is nothing to read now."""
+BROKEN = -2
+"""What `receive_into` returns when the connection has broken, and every byte that came before that was read."""
+
+
+class Timer(Protocol):
+    """A call that is due."""
+
+    def cancel(self) -> None:
+        """Call it off; harmless at any time."""
+
+
+class Loop(Protocol):
+    """What legs, and those who use them, need of the loop that runs them."""
+
+    buffer: memoryview
+    """For one read and what follows from it; its content does not outlast the callback."""
+
+    def now_s(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def call_soon(self, callback: Callable[[], Any]) -> None:
+        """Call back after what is ready now has had its turn."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], Any]) -> Timer:
+        """Call back once, in `delay_s` seconds."""
+
+
+class LegOwner(Protocol):
+    """What acts on a leg."""
+
+    def on_leg_ready(self, leg: Any) -> None:
+        """The leg can be read, or takes bytes again, or has broken."""
+
+
+class Leg(Protocol):
+    """One side's connection.
+
+    Legal after `close` or `reset`: both again, `finish`, `freeze`, `thaw`, `unacked_bytes`, `unread_bytes`, and
+    reading the attributes; each of them does nothing or says what was last known. A closed leg calls nobody.
+    """
+
+    side: Side
+    owner: LegOwner
+    """May be replaced at any time; the next call goes to the new one."""
+    readable: bool
+    """Whether a read may give anything: bytes, a FIN, or what broke the connection. A read that finds nothing clears
+    it, and the owner is called once it is set again."""
+    frozen: bool
+    """Whether the leg is neither to be read nor written for now; its owner does not read it meanwhile."""
+    broken: int
+    """The errno that ended the connection, once a read or write has met it; 0 before."""
+    closed: bool
+
+    @property
+    def loop(self) -> Loop:
+        """What runs it."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a write would go to the peer at once, as far as can be told; the owner is called when it would again.
+
+        A frozen leg has none. A leg without room still takes all that is written: this is how its owner bounds that.
+        """
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether `close` would lose something that was written."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether what broke the connection was silence, not a RST."""
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read once: a count, 0 for the peer's FIN, `WOULD_BLOCK`, or `BROKEN`.
+
+        Bytes that came before a FIN or a RST are read before it is found.
+        """
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take in all of `data`, in order with what was written before. The caller may reuse its memory at once.
+
+        After `finish` nothing may be written. What is written to a broken leg counts as not acknowledged, for ever.
+        """
+
+    def flush(self) -> None:
+        """Go on with what was written and could not go, and with a FIN that waits behind it."""
+
+    def finish(self) -> None:
+        """Send a FIN after everything that was written. If the peer has sent its own, that is the end of the leg."""
+
+    def reset(self) -> None:
+        """Send RST and be done with it. Harmless when repeated, and after the peer's own RST."""
+
+    def close(self) -> None:
+        """Be done with it; harmless when repeated.
+
+        The peer gets a FIN, or a RST if bytes of its own were unread. What `has_unsent` speaks of is lost, and to the
+        peer its stream looks complete: reset the leg instead.
+        """
+
+    def find_broken(self) -> bool:
+        """Whether the connection has broken, where no read would tell: the peer's FIN has been read already."""
+
+    def unacked_bytes(self) -> int:
+        """How many bytes that were written the peer's end has not acknowledged, as far as can be told."""
+
+    def unread_bytes(self) -> int:
+        """How many bytes have arrived, and were acknowledged, that were not read; 0 where that cannot be told."""
+
+    def freeze(self) -> None:
+        """Stop writing, and have the owner not read; what the peer sends fills the window, which then closes."""
+
+    def thaw(self) -> None:
+        """Go on where `freeze` stopped. The owner is called."""
+
+    def blackhole(self, on: bool) -> bool:
+        """Drop everything that the peer sends, unseen and unanswered, as a dead host does; with False, no more.
+
+        Returns whether that is to be had here; if not, nothing has changed.
+        """
+
+    def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
+        """Probe the peer once it has been silent for `idle_s`, then every `interval_s`.
+
+        Whole seconds, as kernels count them. When `count` probes in a row are unanswered the leg is broken and reports
+        `timed_out`.
+        """
+
+    def limit_window(self, size_bytes: int) -> None:
+        """Acknowledge at most about `size_bytes` from the peer that were not read."""

@@ -1,0 +1,270 @@
+"""A leg without a kernel: two of them are the ends of one connection, in this process's memory.
+
+    app, leg = memory_pair(loop, Side.INTERNAL)     a peer, and our half of the connection to it
+
+Each is a `relay.legs.Leg`. What one writes goes into the other's window as far as that has room, and counts as
+acknowledged there; the rest waits. A FIN follows the bytes, a RST overtakes those that wait.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from relay.events import Side
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Timer
+
+WINDOW_BYTES = 64 * 1024
+
+
+class _NoOwner:
+    def on_leg_ready(self, leg: Any) -> None:
+        pass
+
+
+class MemoryLeg:
+    """One end of a connection in memory; see `relay.legs.Leg`."""
+
+    def __init__(self, loop: Loop, side: Side, owner: LegOwner | None = None) -> None:
+        self.loop = loop
+        self.side = side
+        self.owner: LegOwner = owner if owner is not None else _NoOwner()
+        self.readable = False
+        self.frozen = False
+        self.broken = 0
+        self.closed = False
+        self.peer: MemoryLeg = self
+        """The other end."""
+        self.probes_seen = 0
+        """How many keepalive probes of the peer's have arrived here."""
+        self._window_bytes = WINDOW_BYTES
+        self._inbox = bytearray()
+        self._unsent = bytearray()
+        self._fin_wanted = self._fin_sent = self._fin_arrived = self._fin_read = False
+        self._error = 0
+        self._undelivered_bytes = 0
+        self._blackholed = False
+        self._called = False
+        self._keepalive: tuple[int, int, int] | None = None
+        self._heard_at_s = 0.0
+        self._unanswered = 0
+        self._probe: Timer | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return not (self._unsent or self.frozen or self.closed) and self.peer.takes_bytes > 0
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
+
+    @property
+    def takes_bytes(self) -> int:
+        """How many bytes its window has room for."""
+        return 0 if self.hears_nothing else max(0, self._window_bytes - len(self._inbox))
+
+    @property
+    def timed_out(self) -> bool:
+        return self.broken == errno.ETIMEDOUT
+
+    @property
+    def hears_nothing(self) -> bool:
+        """Whether what the other end sends is lost."""
+        return self._blackholed or self.closed
+
+    # Reading
+
+    def receive_into(self, buffer: memoryview) -> int:
+        if self._inbox:
+            count = min(len(buffer), len(self._inbox))
+            buffer[:count] = self._inbox[:count]
+            del self._inbox[:count]
+            self.peer.call_flush()
+            return count
+        if self._error:
+            self.broken = self.broken or self._error
+            return BROKEN
+        if self._fin_arrived:
+            self._fin_read = True
+            return 0
+        self.readable = False
+        return WOULD_BLOCK
+
+    # Writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._error:
+            self.broken = self.broken or self._error
+            self.readable = True
+            self._undelivered_bytes += len(data)
+        elif not self.closed:
+            self._unsent += data
+            self.flush()
+
+    def flush(self) -> None:
+        if self.frozen or self._error:
+            return
+        count = min(len(self._unsent), self.peer.takes_bytes)
+        if count:
+            self.peer.take(self._unsent[:count])
+            del self._unsent[:count]
+        if self._fin_wanted and not self._unsent and not self.peer.hears_nothing:
+            self._send_fin()
+
+    def call_flush(self) -> None:
+        """The peer's window has room again: go on, once whoever made it has returned."""
+        if self._unsent or self._fin_wanted:
+            self.loop.call_soon(self._flush_and_call)
+
+    def _flush_and_call(self) -> None:
+        self.flush()
+        self._call()
+
+    def finish(self) -> None:
+        if not (self.closed or self._fin_sent):
+            self._fin_wanted = True
+            self.flush()
+
+    def _send_fin(self) -> None:
+        self._fin_wanted, self._fin_sent = False, True
+        self.peer.take_fin()
+        if self._fin_read:
+            self.close()
+
+    # What arrives
+
+    def take(self, data: bytes | bytearray) -> None:
+        """The peer's bytes have arrived."""
+        self._inbox += data
+        self._heard()
+        self._call()
+
+    def take_fin(self) -> None:
+        """The peer's FIN has arrived."""
+        self._fin_arrived = True
+        self._heard()
+        self._call()
+
+    def take_rst(self, error: int = errno.ECONNRESET) -> None:
+        """The peer's RST has arrived, or the connection was found dead."""
+        if not self._error:
+            self._error = error
+            self._drop_unsent()
+            self._call()
+
+    def take_probe(self) -> bool:
+        """A keepalive probe of the peer's has arrived; whether it is answered."""
+        if self.hears_nothing:
+            return False
+        self.probes_seen += 1
+        return True
+
+    def _call(self) -> None:
+        self.readable = True
+        if not self._called and not self.closed:
+            self._called = True
+            self.loop.call_soon(self._tell_owner)
+
+    def _tell_owner(self) -> None:
+        self._called = False
+        if not self.closed:
+            self.owner.on_leg_ready(self)
+
+    # Ending
+
+    def reset(self) -> None:
+        if not self.closed:
+            self._end()
+            self._drop_unsent()
+            if not self.peer.hears_nothing:
+                self.peer.take_rst()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        if self._inbox and not self._error:
+            self.reset()
+            return
+        self._end()
+        self._drop_unsent()
+        if not (self._fin_sent or self._error or self.peer.hears_nothing):
+            self._fin_sent = True
+            self.peer.take_fin()
+
+    def _end(self) -> None:
+        self.closed = True
+        self.readable = False
+        self.owner = _NoOwner()
+        if self._probe is not None:
+            self._probe.cancel()
+
+    def _drop_unsent(self) -> None:
+        self._undelivered_bytes += len(self._unsent)
+        self._unsent.clear()
+        self._fin_wanted = False
+
+    def find_broken(self) -> bool:
+        self.broken = self.broken or self._error
+        return bool(self.broken)
+
+    def unacked_bytes(self) -> int:
+        return self._undelivered_bytes + len(self._unsent)
+
+    def unread_bytes(self) -> int:
+        return len(self._inbox)
+
+    # Knobs
+
+    def freeze(self) -> None:
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.frozen = False
+        if not self.closed:
+            self.flush()
+            self.readable = True
+            self.owner.on_leg_ready(self)
+
+    def blackhole(self, on: bool) -> bool:
+        self._blackholed = on
+        if not on:
+            self.peer.call_flush()
+        return True
+
+    def limit_window(self, size_bytes: int) -> None:
+        self._window_bytes = size_bytes
+
+    def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
+        self._keepalive = (idle_s, interval_s, count)
+        self._wait_to_probe(idle_s)
+
+    def _heard(self) -> None:
+        self._unanswered = 0
+        self._heard_at_s = self.loop.now_s()
+
+    def _wait_to_probe(self, after_s: float) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+        self._probe = self.loop.call_later(after_s, self._send_probe)
+
+    def _send_probe(self) -> None:
+        if self.closed or self._error or self._keepalive is None:
+            return
+        idle_s, interval_s, count = self._keepalive
+        if (silent_s := self.loop.now_s() - self._heard_at_s) < idle_s:
+            self._wait_to_probe(idle_s - silent_s)
+        elif self._unanswered == count:
+            self.take_rst(errno.ETIMEDOUT)
+        elif self.peer.take_probe() and not self._blackholed:
+            self._heard()
+            self._wait_to_probe(idle_s)
+        else:
+            self._unanswered += 1
+            self._wait_to_probe(interval_s)
+
+
+def memory_pair(loop: Loop, side: Side = Side.INTERNAL) -> tuple[MemoryLeg, MemoryLeg]:
+    """A peer, and the leg that is our half of the connection to it; `side` is the one that the peer is on."""
+    peer, leg = MemoryLeg(loop, side.other), MemoryLeg(loop, side)
+    peer.peer, leg.peer = leg, peer
+    return peer, leg
