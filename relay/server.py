@@ -15,14 +15,27 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.backend import running_backend
 from relay.config import RelayConfig, check_time_scale
+from relay.control import (
+    Adjust,
+    Command,
+    Drain,
+    Freeze,
+    LinkDown,
+    OpenForward,
+    ResolveAs,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
 from relay.driver import Driver, Limits
+from relay.errors import RelayBug
 from relay.eventlog import EventLog
 from relay.events import Side
 from relay.fidelity import QuirkFidelity, assess, demand_possible
@@ -34,6 +47,8 @@ from relay.net.engine import Engine
 from relay.net.listen import Listener, open_listener
 from relay.observe import save_syn, survey
 from relay.profiles import Profile, adjust_profile
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +96,41 @@ class Relay:
         """What flows are made with from now on: the profile it was started with, and what `adjust` made of it."""
         return self._driver.profile
 
+    def do(self, command: Command[ResultT]) -> ResultT:
+        """Carry out a command; see `relay.control` for what each means and returns.
+
+        Raises:
+            ConfigError: it cannot be carried out as it is, and nothing was changed.
+        """
+        return cast("ResultT", self._carry_out(command))
+
+    def _carry_out(self, command: Command[object]) -> object:
+        driver = self._driver
+        match command:
+            case Freeze(side):
+                driver.freeze(side)
+            case Thaw(side):
+                driver.thaw(side)
+            case LinkDown():
+                driver.link_down()
+            case Adjust(settings):
+                self._adjust(settings)
+            case OpenForward(spec, initiator):
+                return self._open_forward(spec, initiator)
+            case ResolveAs(override):
+                driver.connector.resolve_as(override)
+            case SetTimeScale(scale):
+                check_time_scale(scale)
+                driver.limits = replace(driver.limits, time_scale=scale)
+            case SetSeed(seed):
+                driver.reseed(seed)
+            case Drain(at_most_s):
+                self._stop_listening()
+                self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
+            case _:
+                raise RelayBug(f"{command!r} is carried out nowhere")
+        return None
+
     def forward(self, spec: ForwardSpec, opener: Side = Side.INTERNAL) -> Endpoint:
         """Open one more port forward and return where it listens.
 
@@ -89,26 +139,22 @@ class Relay:
         Raises:
             ConfigError: the address cannot be listened on.
         """
-        inbound = opener is Side.EXTERNAL
-        where = "--inbound" if inbound else "--forward"
-        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, opener), opener)
-        (self.inbound_addresses if inbound else self.forward_addresses).append(address)
-        return address
+        return self.do(OpenForward(spec, opener))
 
     def resolve_as(self, override: ResolveOverride) -> None:
         """Answer a name ourselves from now on."""
-        self._driver.connector.resolve_as(override)
+        self.do(ResolveAs(override))
 
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side of any flow, now or later, until it is thawed.
 
         A frozen external side looks dead: on Linux with CAP_NET_ADMIN even its kernel does not answer any more.
         """
-        self._driver.freeze(side)
+        self.do(Freeze(side))
 
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
-        self._driver.thaw(side)
+        self.do(Thaw(side))
 
     @property
     def time_scale(self) -> float:
@@ -117,8 +163,7 @@ class Relay:
 
     @time_scale.setter
     def time_scale(self, value: float) -> None:
-        check_time_scale(value)
-        self._driver.limits = replace(self._driver.limits, time_scale=value)
+        self.do(SetTimeScale(value))
 
     @property
     def seed(self) -> int:
@@ -127,7 +172,7 @@ class Relay:
 
     @seed.setter
     def seed(self, value: int) -> None:
-        self._driver.reseed(value)
+        self.do(SetSeed(value))
 
     @property
     def holds_records(self) -> bool:
@@ -140,18 +185,15 @@ class Relay:
         Raises:
             ConfigError: a setting is wrong; none was changed.
         """
-        self._driver.profile = adjust_profile(self._driver.profile, settings)
-        self._cover_listeners()
-        self.log.emit("settings-changed", settings=list(settings))
+        self.do(Adjust(settings))
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
-        self._driver.link_down()
+        self.do(LinkDown())
 
     async def drain(self, at_most_s: float) -> None:
         """Accept nothing more, and wait until the last flow has ended, for a bounded time."""
-        self._stop_listening()
-        self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
+        self.do(Drain(at_most_s))
         with anyio.move_on_after(at_most_s):
             await self._driver.wait_until_idle()
 
@@ -170,6 +212,18 @@ class Relay:
         """End everything now; returns how many flows that ended."""
         self._stop_listening()
         return self._driver.end_all("shutdown")
+
+    def _adjust(self, settings: tuple[str, ...]) -> None:
+        self._driver.profile = adjust_profile(self._driver.profile, settings)
+        self._cover_listeners()
+        self.log.emit("settings-changed", settings=list(settings))
+
+    def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
+        inbound = initiator is Side.EXTERNAL
+        where = "--inbound" if inbound else "--forward"
+        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, initiator), initiator)
+        (self.inbound_addresses if inbound else self.forward_addresses).append(address)
+        return address
 
     def _listen(
         self, bind: Endpoint, where: str, converse: Callable[[], Conversation], opener: Side = Side.INTERNAL

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack
 from urllib.parse import quote
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -23,6 +23,17 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
 from relay.backend import choose_backend
 from relay.config import DEFAULT_PROFILE, RelayConfig
+from relay.control import (
+    Adjust,
+    Command,
+    Freeze,
+    LinkDown,
+    OpenForward,
+    ResolveAs,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
 from relay.errors import ConfigError
 from relay.eventlog import EventLog, EventType, Record
 from relay.events import Side
@@ -43,6 +54,7 @@ __all__ = [
 ]
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
+ResultT = TypeVar("ResultT")
 SideName: TypeAlias = Literal["internal", "external"]
 _WORKER, _WORKER_ENDS_S = "AnyIO worker thread", 0.5
 _HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
@@ -171,6 +183,15 @@ class RunningRelay:
 
     # What it is told
 
+    def do(self, command: Command[ResultT]) -> ResultT:
+        """Carry out a command of `relay.control`, and return what it gives.
+
+        Raises:
+            ConfigError: it cannot be carried out as it is, and nothing was changed.
+            RuntimeError: the relay has stopped.
+        """
+        return self._portal.call(self._relay.do, command)
+
     def forward(self, host: str, port: int) -> Endpoint:
         """Open a port forward to HOST:PORT and return where it listens, as a (host, port) pair."""
         return self._forward(host, port, Side.INTERNAL)
@@ -181,13 +202,13 @@ class RunningRelay:
 
     def _forward(self, host: str, port: int, opener: Side) -> Endpoint:
         spec = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(host, port))
-        return self._portal.call(self._relay.forward, spec, opener)
+        return self.do(OpenForward(spec, opener))
 
     def resolve(self, name: str, port: int, address: str) -> None:
         """Answer `name` with `address` from now on, when it is asked for with `port`."""
         literal = f"[{address}]" if ":" in address else address
         override: ResolveOverride = parse_resolve(f"{name}:{port}:{literal}", where="resolve")
-        self._portal.call(self._relay.resolve_as, override)
+        self.do(ResolveAs(override))
 
     def freeze(self, side: SideName) -> None:
         """Neither read nor write this side of any flow, until it is thawed.
@@ -197,15 +218,15 @@ class RunningRelay:
         Raises:
             ConfigError: there is no such side.
         """
-        self._portal.call(self._relay.freeze, _side(side, "freeze"))
+        self.do(Freeze(_side(side, "freeze")))
 
     def thaw(self, side: SideName) -> None:
         """Go on where `freeze` stopped."""
-        self._portal.call(self._relay.thaw, _side(side, "thaw"))
+        self.do(Thaw(_side(side, "thaw")))
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
-        self._portal.call(self._relay.link_down)
+        self.do(LinkDown())
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.
@@ -213,9 +234,9 @@ class RunningRelay:
         Raises:
             ConfigError: a setting is wrong; none was changed.
         """
-        portal = self._portal
+        self._records.demand_more()
         with worded_for_python(behaviours) as settings:
-            portal.call(self._relay.adjust, *settings)
+            self.do(Adjust(tuple(settings)))
 
     @property
     def time_scale(self) -> float:
@@ -224,7 +245,7 @@ class RunningRelay:
 
     @time_scale.setter
     def time_scale(self, value: float) -> None:
-        self._portal.call(setattr, self._relay, "time_scale", value)
+        self.do(SetTimeScale(value))
 
     @property
     def seed(self) -> int:
@@ -233,7 +254,7 @@ class RunningRelay:
 
     @seed.setter
     def seed(self, value: int) -> None:
-        self._portal.call(setattr, self._relay, "seed", value)
+        self.do(SetSeed(value))
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""What a running relay can be told, as values: one vocabulary for programs, tests and workers.
+
+    endpoint = relay.do(OpenForward(ForwardSpec(bind, target)))
+    relay.do(Freeze(Side.EXTERNAL))
+
+A command is frozen and can be pickled. Its type parameter is what carrying it out returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.events import Side
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Command(Generic[ResultT_co]):
+    """Something that a running relay is to do, or to be, from now on."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze(Command[None]):
+    """Neither read nor write this side of any flow, now or later, until `Thaw`.
+
+    A frozen external side looks dead: on Linux with CAP_NET_ADMIN its kernel does not answer any more, either.
+    """
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw(Command[None]):
+    """Go on where `Freeze` stopped."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown(Command[None]):
+    """Tell every flow that the host's network link went down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust(Command[None]):
+    """Change settings, each `BEHAVIOUR.SETTING=VALUE`, for flows that are opened from now on; all of them or none."""
+
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenForward(Command[Endpoint]):
+    """Open one more port forward; the result is where it listens.
+
+    With an external initiator it is an inbound one: its target is the guest.
+    """
+
+    spec: ForwardSpec
+    initiator: Side = Side.INTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveAs(Command[None]):
+    """Answer a name with an address of the relay's own choice."""
+
+    override: ResolveOverride
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimeScale(Command[None]):
+    """Divide behaviours' delays by this, in flows that are opened from now on."""
+
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetSeed(Command[None]):
+    """Have what is left to chance follow from this seed, as if the next flow were the first."""
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Command[None]):
+    """Accept nothing more. Flows go on; `at_most_s` is how long they have, in seconds, for the log."""
+
+    at_most_s: float

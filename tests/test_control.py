@@ -1,0 +1,63 @@
+"""A running relay is told things by values, which can be carried from one process to another."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+
+import pytest
+
+from relay import control
+from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.control import Adjust, Command, Freeze, LinkDown, OpenForward, ResolveAs, SetSeed, SetTimeScale, Thaw
+from relay.errors import ConfigError, RelayBug
+from relay.events import Side
+from relay.testing import serve_in_thread
+
+_FORWARD = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 9))
+COMMANDS: tuple[Command[object], ...] = (
+    Freeze(Side.EXTERNAL),
+    Thaw(Side.EXTERNAL),
+    LinkDown(),
+    Adjust(("tos-reset.mask=0xFC",)),
+    OpenForward(_FORWARD),
+    OpenForward(_FORWARD, Side.EXTERNAL),
+    ResolveAs(ResolveOverride("name", 80, "192.0.2.1")),
+    SetTimeScale(10.0),
+    SetSeed(7),
+    control.Drain(1.0),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_a_command_survives_pickling(command: Command[object]) -> None:
+    assert pickle.loads(pickle.dumps(command)) == command  # noqa: S301 - our own bytes
+
+
+def test_there_is_a_case_for_every_command() -> None:
+    kinds = {kind for kind in vars(control).values() if isinstance(kind, type) and issubclass(kind, Command)}
+    assert kinds - {Command} == {type(command) for command in COMMANDS}
+
+
+def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
+    with serve_in_thread("vmware-fusion", backend=backend) as nat:
+        for command in COMMANDS[:-1]:
+            nat.do(command)
+        assert [record.event for record in nat.events][1:] == ["frozen", "thawed", "link-down", "settings-changed"]
+        assert (nat.time_scale, nat.seed, nat.profile.withheld_tos_bits) == (10.0, 7, 0xFC)
+        (forward,), (inbound,) = nat.forward_addresses, nat.inbound_addresses
+        for address in (nat.address, forward, inbound):
+            socket.create_connection(address).close()
+        nat.do(COMMANDS[-1])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(nat.address)
+
+
+def test_a_command_that_is_wrong_changes_nothing(backend: str) -> None:
+    with serve_in_thread("vmware-fusion", backend=backend) as nat:
+        for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0)):
+            with pytest.raises(ConfigError):
+                nat.do(wrong)
+        with pytest.raises(RelayBug, match="is carried out nowhere"):
+            nat.do(Command())
+        assert (nat.time_scale, nat.profile.withheld_tos_bits) == (1.0, 0xE0)
