@@ -228,7 +228,10 @@ class Flow:
 
     def _dial(self) -> None:
         self._connecting = self._driver.connector.connect(
-            self._destination, partial(self._on_connected, self.now_s()), self._on_dial_failed
+            self._destination,
+            partial(self._on_connected, self.now_s()),
+            self._on_dial_failed,
+            self._client_address,
         )
 
     @_guarded
@@ -490,6 +493,12 @@ class Flow:
             return str(Endpoint(*self._opener_leg.sock.getpeername()[:2]))
         except OSError:
             return "a client that is gone"
+
+    def _client_address(self) -> str:
+        try:
+            return str(self._opener_leg.sock.getpeername()[0])
+        except OSError:
+            return ""  # all that are gone are one client
 
     def now_s(self) -> float:
         return self._driver.engine.now_s()

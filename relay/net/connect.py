@@ -18,7 +18,7 @@ from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
-from relay.net.resolve import Resolver
+from relay.net.resolve import Resolver, addresses_of
 from relay.net.timers import Timer
 
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -59,17 +59,19 @@ class Connector:
         destination: Endpoint,
         connected: Callable[[socket.socket, Endpoint], None],
         failed: Callable[[DialFailure], None],
+        client: Callable[[], str],
     ) -> Connecting:
-        """Begin to connect; exactly one of the two is called, later, unless the result's `abandon` is."""
-        return Connecting(self, self._engine, destination, connected, failed)
+        """Begin to connect; exactly one of the first two is called, later, unless the result's `abandon` is.
+
+        `client` tells the address on whose behalf a name is looked up.
+        """
+        return Connecting(self, self._engine, destination, connected, failed, client)
 
     def known(self, destination: Endpoint) -> list[Address] | None:
-        """Its addresses where nobody need be asked."""
+        """Its addresses where they can be told without looking a name up."""
         host = self._overrides.get((destination.host.lower(), destination.port), destination.host)
-        literal = Endpoint(host, destination.port)
-        if literal.ip is None:
-            return None
-        return [(socket.AF_INET if literal.ip.version == 4 else socket.AF_INET6, literal)]
+        literal = _literal(host)
+        return None if literal is None else [(literal[0], Endpoint(literal[1], destination.port))]
 
     def dial(
         self,
@@ -102,6 +104,7 @@ class Connecting:
         destination: Endpoint,
         connected: Callable[[socket.socket, Endpoint], None],
         failed: Callable[[DialFailure], None],
+        client: Callable[[], str],
     ) -> None:
         self._connector = connector
         self._engine = engine
@@ -113,7 +116,7 @@ class Connecting:
         self._abandoned = False
         addresses = connector.known(destination)
         if addresses is None:
-            engine.spawn(self._look_up, engine.call_later(connector.timeout_s, self._time_out))
+            engine.spawn(self._look_up, client(), engine.call_later(connector.timeout_s, self._time_out))
         else:
             self._start(addresses, connector.timeout_s)
 
@@ -125,10 +128,10 @@ class Connecting:
         if self._dial is not None:
             self._dial.abandon()
 
-    async def _look_up(self, timer: Timer) -> None:
+    async def _look_up(self, client: str, timer: Timer) -> None:
         if not self._abandoned:
             with anyio.CancelScope() as self._lookup:
-                addresses = await self._connector.resolver.look_up(self._destination)
+                addresses = await self._connector.resolver.look_up(self._destination, client)
                 self._start(addresses, timer.due_s - self._engine.now_s())
         timer.cancel()
 
@@ -149,6 +152,15 @@ class Connecting:
 
     def _fail_soon(self, failure: DialFailure) -> None:
         self._engine.call_soon(lambda: None if self._abandoned else self._failed(failure))
+
+
+@lru_cache(1024)
+def _literal(host: str) -> tuple[socket.AddressFamily, str] | None:
+    """What an address literal stands for, however it is spelt (`127.1`, `2130706433`); None for a name."""
+    try:
+        return addresses_of(host, socket.AI_NUMERICHOST)[0]
+    except (OSError, UnicodeError):
+        return None
 
 
 @lru_cache(1024)

@@ -1,8 +1,18 @@
-"""Asking the host's resolver, in threads of our own that nobody waits for.
+"""Asking the host's resolver, in threads of our own that are never waited for.
 
 `getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. Anyio's worker threads
-are joined when the interpreter ends (on asyncio), so a relay that was told to stop would wait for that; a daemon thread
-is left behind.
+are joined when the interpreter ends (on asyncio), so a relay that is to stop would wait for that; a daemon thread is
+left behind.
+
+A name that is not answered keeps its thread for as long. What it does not hold up:
+
+    a literal, however it is spelt      needs no thread
+    a name in the hosts file            has a thread at once; there are no more of these than the file has names
+    the same name, asked for again      is looked up once, for all that ask for it meanwhile
+    another client's name               has a thread: a client has `MAX_OF_ONE_CLIENT` of them, all have `_MAX_OF_ALL`
+
+Beyond its limit a client's names wait for their turn. A client is the address that its connections come from, so the
+programs of one host share a limit.
 """
 
 from __future__ import annotations
@@ -10,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import weakref
 
 import anyio
 import anyio.from_thread
@@ -17,52 +28,108 @@ import anyio.lowlevel
 
 from relay.address import Endpoint
 from relay.net.dial import Address
+from relay.net.hosts_file import HostsFile
 
-_MAX_LOOKUPS = 64  # at once, a thread each
+MAX_OF_ONE_CLIENT = 128
+_MAX_OF_ALL = 4 * MAX_OF_ONE_CLIENT  # a thread, 40 KB of memory and a descriptor each
 
 
 class Resolver:
     """The host's resolver."""
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(_MAX_LOOKUPS)
+        self._hosts_file = HostsFile()
+        self._of_all = anyio.CapacityLimiter(_MAX_OF_ALL)
+        # Kept by the look-ups that have a turn, and by those that wait for one.
+        self._of_client: weakref.WeakValueDictionary[str, anyio.CapacityLimiter] = weakref.WeakValueDictionary()
+        self._under_way: dict[str, _Lookup] = {}
 
-    async def look_up(self, destination: Endpoint) -> list[Address]:
-        """The addresses of a name; an empty list is the resolver's no.
+    async def look_up(self, destination: Endpoint, client: str) -> list[Address]:
+        """The addresses of a name that a client asks for; an empty list is the resolver's no.
 
-        Cancelled while it waits for its turn it asks nobody; later, its thread keeps its place until it is through.
+        Cancelled while it waits for its turn it asks nothing; later, its thread keeps its place until it is through.
         """
-        lookup = _Lookup(destination, self._limiter)
-        await self._limiter.acquire_on_behalf_of(lookup)
-        lookup.begin()
+        name = destination.host.lower()
+        lookup = self._under_way.get(name) or await self._begin(name, client)
         await lookup.done.wait()
-        return lookup.found
+        return [(family, Endpoint(host, destination.port)) for family, host in lookup.found]
+
+    async def _begin(self, name: str, client: str) -> _Lookup:
+        lookup = _Lookup(name, self._under_way)
+        if name not in self._hosts_file:
+            await lookup.take_turn(self._limit_of(client), self._of_all)
+            if (other := self._under_way.get(name)) is not None:  # begun meanwhile
+                lookup.give_turn_back()
+                return other
+        lookup.begin()
+        return lookup
+
+    def _limit_of(self, client: str) -> anyio.CapacityLimiter:
+        limit = self._of_client.get(client)
+        if limit is None:
+            limit = self._of_client[client] = anyio.CapacityLimiter(MAX_OF_ONE_CLIENT)
+        return limit
 
 
 class _Lookup:
     """One question, in a thread."""
 
-    def __init__(self, destination: Endpoint, limiter: anyio.CapacityLimiter) -> None:
-        self._destination = destination
-        self._limiter = limiter
+    def __init__(self, name: str, under_way: dict[str, _Lookup]) -> None:
+        self._name = name
+        self._under_way = under_way
+        self._turn: list[anyio.CapacityLimiter] = []
         self._token = anyio.lowlevel.current_token()
         self.done = anyio.Event()
-        self.found: list[Address] = []
+        self.found: list[tuple[socket.AddressFamily, str]] = []
+
+    async def take_turn(self, *limits: anyio.CapacityLimiter) -> None:
+        """Wait until it may have a thread."""
+        try:
+            for limit in limits:
+                await limit.acquire_on_behalf_of(self)
+                self._turn.append(limit)
+        except BaseException:
+            self.give_turn_back()
+            raise
+
+    def give_turn_back(self) -> None:
+        for limit in self._turn:
+            limit.release_on_behalf_of(self)
+        self._turn.clear()
 
     def begin(self) -> None:
+        self._under_way[self._name] = self
         try:
-            threading.Thread(target=self._ask, name=f"look up {self._destination.host}", daemon=True).start()
+            threading.Thread(target=self._ask, name=f"look up {self._name}", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._end()
 
     def _ask(self) -> None:
-        host, port = self._destination
         with contextlib.suppress(OSError, UnicodeError):
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self.found = [(family, Endpoint(str(address[0]), port)) for family, _, _, _, address in answers]
+            self.found = addresses_of(self._name)
         with contextlib.suppress(RuntimeError):  # the relay has stopped meanwhile
             anyio.from_thread.run_sync(self._end, token=self._token)
 
     def _end(self) -> None:
-        self._limiter.release_on_behalf_of(self)
+        del self._under_way[self._name]
+        self.give_turn_back()
         self.done.set()
+
+
+def addresses_of(host: str, flags: int = 0) -> list[tuple[socket.AddressFamily, str]]:
+    """What `getaddrinfo` answers, each address once and in the one spelling that the kernel is given.
+
+    Raises:
+        OSError: there is none.
+        UnicodeError: the host cannot even be asked for.
+    """
+    answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, _spelling(address)) for family, _, _, _, address in answers]
+
+
+def _spelling(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
+    match address:
+        case (host, _, _, int(scope)) if scope:
+            return f"{host}%{scope}"
+        case (host, *_):
+            return str(host)

@@ -1,0 +1,41 @@
+"""Which names the host's own file answers: those that the resolver can tell of without asking anyone.
+
+The file is no resolver here. Whether it is asked, and before or after a name server, the host's settings say, and the
+host's resolver knows them; a name that stands in the file is only expected not to take long.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if sys.platform == "win32":
+    HOSTS = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "drivers", "etc", "hosts")
+else:
+    HOSTS = Path("/etc/hosts")
+
+
+class HostsFile:
+    """The names in the file, read anew when the file has changed."""
+
+    def __init__(self, path: Path = HOSTS) -> None:
+        self._path = path
+        self._version: tuple[int, ...] = ()
+        self._names: frozenset[str] = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a name, in lower case, stands there; `localhost` always does (RFC 6761 section 6.3)."""
+        return name == "localhost" or name in self._read()
+
+    def _read(self) -> frozenset[str]:
+        try:
+            status = self._path.stat()
+            version = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if version != self._version:
+                # Words, not lines: an address or a comment's word may pass for a name, and does no harm as one.
+                self._names = frozenset(self._path.read_text("utf-8", "replace").lower().split())
+                self._version = version
+        except OSError:  # there is none
+            self._names, self._version = frozenset(), ()
+        return self._names
