@@ -117,19 +117,11 @@ class _Lookup:
 
 
 def addresses_of(host: str, flags: int = 0) -> list[tuple[socket.AddressFamily, str]]:
-    """What `getaddrinfo` answers, each address once and in the one spelling that the kernel is given.
+    """What `getaddrinfo` answers, in the one spelling that is dialled: without a zone, which a dial ignores.
 
     Raises:
         OSError: there is none.
         UnicodeError: the host cannot even be asked for.
     """
     answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
-    return [(family, _spelling(address)) for family, _, _, _, address in answers]
-
-
-def _spelling(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
-    match address:
-        case (host, _, _, int(scope)) if scope:
-            return f"{host}%{scope}"
-        case (host, *_):
-            return str(host)
+    return [(family, str(address[0])) for family, _, _, _, address in answers]

@@ -58,9 +58,11 @@ def connect(
     return sock
 
 
-def connect_by_port(proxy_port: int, host: str, port: int, *, front_end: str = "socks5") -> socket.socket:
+def connect_by_port(
+    proxy_port: int, host: str, port: int, *, front_end: str = "socks5", via: str = "127.0.0.1"
+) -> socket.socket:
     """Connect to HOST:PORT through the proxy port, on loopback, of a relay of which no more is known."""
-    sock = socket.create_connection(("127.0.0.1", proxy_port), timeout=20)
+    sock = socket.create_connection((via, proxy_port), timeout=20)
     try:
         ask(sock, front_end, host, port)
     except BaseException:
