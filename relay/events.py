@@ -107,7 +107,10 @@ class DialFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class OpenerVanished(Event):
-    """The opener was gone, by its own doing or by ours, before the dial had come to anything."""
+    """The opener was reset, by its own end or by ours, before the dial had come to anything.
+
+    A FIN is no such end: an opener may have said all it has to say, and wait for the answer.
+    """
 
 
 @dataclass(frozen=True, slots=True)

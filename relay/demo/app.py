@@ -18,6 +18,7 @@ PATIENCE_S = 5.0
 
 _CONNECT = b"\x04\x01"  # SOCKS4: version, command; then port, address, and an empty user id
 _GRANTED = 0x5A
+_LINGER_RST = struct.pack("ii", 1, 0)  # on, 0 s: close() sends RST
 _REPLY_BYTES = 8
 _PROBES_AT = 3  # struct tcp_info, linux/tcp.h: u8, keepalive probes sent since the peer was last heard
 
@@ -48,6 +49,12 @@ def connect(nat: RunningRelay, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def give_up(sock: socket.socket) -> None:
+    """End a connection that is still being made: with a RST, for a FIN would only say that the request is complete."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+    sock.close()
 
 
 def hear(sock: socket.socket) -> str:

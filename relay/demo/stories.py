@@ -162,6 +162,7 @@ def abandoned_handshake(nat: RunningRelay) -> Script:
         yield Beat("", "The server's backlog is full: it answers no SYN. The app calls it.")
         with app.ask(nat, server.port) as sock:
             answered = app.fate_until(sock, time.monotonic() + _PATIENCE_S)
+            app.give_up(sock)
         gave_up = f"gives up after {_PATIENCE_S:g} s"
         yield Beat("app", f"is answered: {answered}" if answered else gave_up, final=True)
         server.recover()

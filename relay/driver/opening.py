@@ -40,7 +40,7 @@ class Opening:
         return None
 
     def keep_early_data(self) -> bool:
-        """Take in what comes while the destination is dialled; False if the opener has gone away."""
+        """Take in what comes while the destination is dialled; False if the opener has reset."""
         leg = self._leg
         while leg.readable and not leg.frozen and len(self.early) < EARLY_BYTES:
             count = leg.receive_into(self._buffer[: EARLY_BYTES - len(self.early)])
@@ -49,7 +49,7 @@ class Opening:
             elif count == BROKEN:
                 return False
             elif count == 0:
-                # Behind input, or where it may mean no more than the end of it, a FIN is not yet the end of all: it
-                # stays in the socket, and whoever reads next meets it again.
-                return not self._conversation.half_close_means_gone or bool(self.early)
+                # A FIN is the end of what the opener says; the pump's first read meets it again. A RST behind it is
+                # the opener's own end, and no read tells of it.
+                return not leg.find_broken()
         return True

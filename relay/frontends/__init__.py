@@ -21,10 +21,6 @@ class Conversation(Protocol):
         """Which side opened the connection: the internal one, but for inbound forwards."""
 
     @property
-    def half_close_means_gone(self) -> bool:
-        """Whether an opener that sends a FIN before the answer has gone away; it may be no more than end of input."""
-
-    @property
     def via(self) -> str:
         """The protocol or forward, for the event log."""
 

@@ -16,7 +16,6 @@ class ForwardConversation:
 
     early_data = b""
     codec = None
-    half_close_means_gone = False  # `printf x | nc -N` has a FIN on the way before anybody was dialled
 
     def __init__(self, target: Endpoint, opener: Side) -> None:
         self.request: Endpoint | None = target

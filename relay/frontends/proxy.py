@@ -32,10 +32,6 @@ class ProxyConversation:
     def codec(self) -> HttpExchange | None:
         return self._known.codec
 
-    @property
-    def half_close_means_gone(self) -> bool:
-        return self._known.half_close_means_gone
-
     def receive_data(self, data: bytes) -> bytes:
         if self._handshake is None:
             self._handshake = open_handshake(data, self._credentials)

@@ -88,8 +88,6 @@ class Handshake(Protocol):
     """`socks4`, `socks4a`, `socks5`, `http-connect` or `http`; settled when `Connect` has come."""
     codec: HttpExchange | None
     """What carries the bytes from `Connect` on, for plain http; None where they pass as they are."""
-    half_close_means_gone: bool
-    """Whether a FIN before the grant says that the client went away, rather than that its request is all it sends."""
 
     def receive_data(self, data: bytes) -> None:
         """Take in what the client sent."""
@@ -119,7 +117,6 @@ class BufferedHandshake:
     """
 
     codec: HttpExchange | None = None
-    half_close_means_gone = True
 
     def __init__(self, first_reader: Callable[[], HandshakeEvent]) -> None:
         self._buffer = bytearray()

@@ -50,5 +50,4 @@ class HttpHandshake(BufferedHandshake):
             self._tunnel_to = request.destination
         else:
             self.codec = HttpExchange(self._reader, request)
-            self.half_close_means_gone = False
         return Connect(request.destination)

@@ -1,4 +1,4 @@
-"""OpenBSD's nc, which speaks SOCKS4, SOCKS5 and CONNECT (-X 4, 5, connect)."""
+"""OpenBSD's nc, which speaks SOCKS4, SOCKS5 and CONNECT (-X 4, 5, connect); and netcats that are fed a request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing, need_program
+from support.clients import whole_request
 from support.origins import Origin, echo, read_to_end, refusing_port
 from support.programs import run
 
@@ -73,3 +74,48 @@ def test_it_says_that_the_destination_refused(nat: RunningRelay, protocol: str, 
         said = nc(nat, protocol, "127.0.0.1", port)
     assert said.returncode == 1
     assert words in said.stderr.lower()
+
+
+FEEDERS = {"nc": ("nc", "-N", "-w", "10"), "ncat": ("ncat",)}
+"""They send what they are given, then a FIN, and print what comes back until the other end's FIN."""
+GRANTS = {
+    "socks4": b"\0\x5a",
+    "socks4a": b"\0\x5a",
+    "socks5": b"\5\0\5\0",
+    "http-connect": b"HTTP/1.1 200 Connection established\r\n\r\n",
+}
+REFUSALS = {
+    "socks4": b"\0\x5b",
+    "socks4a": b"\0\x5b",
+    "socks5": b"\5\0\5\5",
+    "http-connect": b"HTTP/1.1 502 ",
+}
+
+
+def feed(nat: RunningRelay, feeder: str, front_end: str, port: int) -> bytes:
+    """What a netcat prints that is given a request for this port, and nothing else, as its input."""
+    need_program(feeder)
+    request = whole_request(front_end, "localhost" if front_end == "socks4a" else "127.0.0.1", port)
+    command = [*FEEDERS[feeder], nat.address.host, str(nat.address.port)]
+    fed = subprocess.run(command, input=request, capture_output=True, timeout=30, check=False)
+    assert fed.returncode == 0, fed.stderr
+    return fed.stdout
+
+
+@pytest.mark.parametrize("front_end", GRANTS)
+@pytest.mark.parametrize("feeder", FEEDERS)
+def test_a_request_whose_sender_half_closes_at_once_is_granted(nat: RunningRelay, feeder: str, front_end: str) -> None:
+    def answer_at_end(connection: socket.socket) -> None:
+        connection.sendall(b"heard " + repr(read_to_end(connection)).encode())
+
+    with Origin(answer_at_end) as origin:
+        said = feed(nat, feeder, front_end, origin.port)
+    assert said.startswith(GRANTS[front_end])
+    assert said.endswith(b"heard b''")
+
+
+@pytest.mark.parametrize("front_end", REFUSALS)
+@pytest.mark.parametrize("feeder", FEEDERS)
+def test_a_request_whose_sender_half_closes_at_once_is_refused(nat: RunningRelay, feeder: str, front_end: str) -> None:
+    with refusing_port() as port:
+        assert feed(nat, feeder, front_end, port).startswith(REFUSALS[front_end])

@@ -89,9 +89,3 @@ def test_a_grant_carries_the_bound_address_if_it_is_ipv4(bound: Endpoint | None,
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_failure_is_the_same_rejection(kind: FailureKind) -> None:
     assert open_handshake(b"\x04", None).refuse(DialFailure(kind)) == REJECTED
-
-
-def test_a_fin_before_the_grant_means_that_the_client_is_gone() -> None:
-    handshake = open_handshake(b"\x04", None)
-    assert handshake.half_close_means_gone
-    assert handshake.codec is None

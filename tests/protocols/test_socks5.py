@@ -165,9 +165,3 @@ def test_a_refusal_says_why(kind: FailureKind, code: int) -> None:
 def test_every_kind_of_failure_has_a_code() -> None:
     for kind in FailureKind:
         assert len(open_handshake(b"\x05", None).refuse(DialFailure(kind))) == 10
-
-
-def test_a_fin_before_the_grant_means_that_the_client_is_gone() -> None:
-    handshake = open_handshake(b"\x05", None)
-    assert handshake.half_close_means_gone
-    assert handshake.codec is None

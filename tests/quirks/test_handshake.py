@@ -11,7 +11,7 @@ import pytest
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import need_capture
 from support.capture import Capture, Packet
-from support.clients import Refused, connect, socks5_request
+from support.clients import Refused, connect, socks5_request, whole_request
 from support.origins import black_hole, read_exactly, read_until_over, refusing_port, reset
 
 WITH_A_REPLY = ("socks4", "socks5", "http-connect")
@@ -149,7 +149,7 @@ def test_a_forwards_client_is_reset_after_the_server_refused(backend: str) -> No
 
 
 def ask_and_vanish(nat: RunningRelay, front_end: str, server: BusyServer, how: str) -> None:
-    """Ask for a connection to the server, and go away by FIN or RST while it is being dialled."""
+    """Ask for a connection to the server, and reset while it is being dialled."""
     with Capture(server.port) as external:
         if front_end == "forward":
             forwarded = nat.forward("127.0.0.1", server.port)
@@ -160,14 +160,13 @@ def ask_and_vanish(nat: RunningRelay, front_end: str, server: BusyServer, how: s
             read_exactly(sock, 2)
             sock.sendall(socks5_request("127.0.0.1", server.port))
         external.wait_for("S", toward=True)
-    if how == "fin":
-        sock.close()
-    else:
-        reset(sock)
+    if how == "rst behind a fin":
+        sock.shutdown(socket.SHUT_WR)
+    reset(sock)
     nat.wait_for("opener-vanished")
 
 
-VARIANTS = (("socks5", "fin"), ("socks5", "rst"), ("forward", "rst"))
+VARIANTS = (("socks5", "rst"), ("socks5", "rst behind a fin"), ("forward", "rst"))
 
 
 @pytest.mark.parametrize(("front_end", "how"), VARIANTS)
@@ -197,6 +196,40 @@ def test_without_the_quirk_a_client_that_is_gone_takes_its_dial_along(backend: s
             with pytest.raises(TimeoutError):
                 server.accept(SYN_RETRY_S + 0.3)
         assert [line for line in external.lines() if "S" in line] == []
+
+
+@pytest.mark.parametrize("profile", ["transparent", "vmware-fusion"])
+def test_a_fin_while_it_is_dialled_is_the_end_of_what_the_client_says_and_no_more(backend: str, profile: str) -> None:
+    need_capture()
+    with BusyServer() as server, serve_in_thread(profile, backend=backend) as nat:
+        address = (nat.address.host, nat.address.port)
+        with Capture(server.port) as external, socket.create_connection(address, 10) as sock:
+            sock.sendall(whole_request("socks5", "127.0.0.1", server.port))
+            sock.shutdown(socket.SHUT_WR)
+            external.wait_for("S", toward=True)
+            server.recover()
+            with server.accept() as connection:
+                assert connection.recv(1) == b""
+                connection.sendall(b"late")
+            assert read_exactly(sock, 2 + 10)[:4] == b"\x05\x00\x05\x00"
+            assert read_until_over(sock) == (b"late", "fin")
+
+
+@pytest.mark.parametrize("profile", ["transparent", "vmware-fusion"])
+def test_a_client_that_closes_while_it_is_dialled_is_gone_once_it_answers_its_grant_with_a_rst(
+    backend: str, profile: str
+) -> None:
+    need_capture()
+    with BusyServer() as server, serve_in_thread(profile, backend=backend) as nat:
+        address = (nat.address.host, nat.address.port)
+        with Capture(server.port) as external, socket.create_connection(address, 10) as sock:
+            sock.sendall(whole_request("socks4", "127.0.0.1", server.port))
+            external.wait_for("S", toward=True)
+        server.recover()
+        with server.accept() as connection:
+            nat.wait_for("rst-received", side="internal")
+            assert connection.recv(1) == b""
+        nat.wait_for("flow-ended", internal="rst", internal_because="peer")
 
 
 @pytest.mark.parametrize("front_end", WITH_A_REPLY)
