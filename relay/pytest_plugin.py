@@ -146,6 +146,8 @@ def pytest_runtest_makereport(
     served = item.stash.get(_SERVED, None)
     if served and report.failed:
         report.sections.append((SECTION, "\n\n".join([*map(_told, served), _repeat_line(item)])))
+    if served and call.when == "teardown":
+        served.clear()  # pytest keeps every item to the end of the run, and a relay has 300 KiB
     return report
 
 

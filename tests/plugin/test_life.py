@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 
 from plugin.conftest import Suite
+from support.capabilities import missing
 from support.programs import run
 
 pytest_plugins = "pytester"
 
 START_MS, STOP_MS = 30, 100
+MOST_KEPT_BYTES = 30_000  # of a test, on average: its report has 5,000, a relay 300,000
 
 
 def test_a_relay_starts_in_30_ms_and_stops_in_100(suite: Suite, backend: str) -> None:
@@ -73,6 +76,42 @@ def test_no_thread_socket_or_warning_is_left_behind(suite: Suite, backend: str) 
             pass
     """
     suite(source).assert_outcomes(passed=1, xfailed=2)
+
+
+def test_after_its_report_nothing_of_a_test_s_relay_is_held(tmp_path: Path, backend: str) -> None:
+    if sys.platform != "linux":
+        missing("what most profiles need to see is seen on Linux alone, and the fixtures are strict")
+    source = f"""
+        import gc, pytest, tracemalloc
+        from relay.server import Relay
+        from relay.testing import RunningRelay
+
+        @pytest.mark.nat_relay(backend={backend!r})
+        @pytest.mark.parametrize("number", range(25))
+        def test_one(nat_relay, nat_relay_factory, nat_relay_session, number):
+            nat_relay_factory(backend={backend!r})
+            if number == 5:
+                tracemalloc.start()
+            assert number % 5
+
+        def test_another():
+            assert False  # Python keeps the traceback of the last failure, and with it what the test had
+
+        def test_last(nat_relay_session):
+            gc.collect()
+            grown_bytes, _ = tracemalloc.get_traced_memory()
+            held = [type(each).__name__ for each in gc.get_objects() if isinstance(each, Relay | RunningRelay)]
+            print("HELD", *sorted(held), "GROWN", grown_bytes)
+    """
+    (tmp_path / "test_it.py").write_text(textwrap.dedent(source))
+    # In a process of its own, for pytester's runs in this one keep every failure's traceback.
+    command = [sys.executable, "-m", "pytest", "-rP", "-pno:cacheprovider", "-pno:hypothesispytest", "--rootdir", "."]
+    done = run(*command, cwd=tmp_path)
+    assert "6 failed, 21 passed" in done.stdout, done.stdout + done.stderr
+    found = re.search(r"HELD (.*) GROWN (\d+)", done.stdout)
+    assert found is not None
+    assert found[1] == "Relay RunningRelay"  # the session's
+    assert int(found[2]) / 20 < MOST_KEPT_BYTES
 
 
 def test_a_run_that_does_not_use_it_loads_the_plugin_alone(tmp_path: Path) -> None:
