@@ -25,6 +25,7 @@ class EventType(StrEnum):
     RELAY_STOPPED = "relay-stopped"
     WORKER_STARTED = "worker-started"
     WORKER_DIED = "worker-died"
+    RECORDS_DROPPED = "records-dropped"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
     FLOW_REFUSED = "flow-refused"
@@ -73,6 +74,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "pid": "its process",
         "status": "the signal that killed it, or its exit code",
     },
+    "records-dropped": {"records": "how many did not fit into a sink's queue, and are missing here"},
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
     "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},

@@ -17,7 +17,10 @@ from relay.eventlog import Record
 
 _WHO = {"internal": "the app", "external": "the server"}
 _LOUD = frozenset(
-    {"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down", "worker-died"}
+    {
+        *("rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down"),
+        *("worker-died", "records-dropped"),
+    }
 )
 _QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -80,6 +83,10 @@ def _stopped(flows_ended: int) -> str:
     return f"relay stopped; {'1 flow was' if flows_ended == 1 else f'{flows_ended} flows were'} cut off"
 
 
+def _dropped(records: int) -> str:
+    return f"{'1 record is' if records == 1 else f'{records} records are'} missing here: the log was not read in time"
+
+
 def _flow_ended(fields: Mapping[str, Any]) -> str:
     sides = ", ".join(
         f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
@@ -99,6 +106,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-stopped": lambda f: _stopped(f["flows_ended"]),
     "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
     "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
+    "records-dropped": lambda f: _dropped(f["records"]),
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",

@@ -27,6 +27,8 @@ from relay.net.queues import unread_bytes
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
 from relay.testing import RunningRelay, serve_in_thread
+from relay.workers.channel import Channel
+from relay.workers.outbox import QUEUE_BYTES, Outbox
 from support.capabilities import missing
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
@@ -36,7 +38,7 @@ _README = Path(__file__).parents[1] / "README.md"
 _LINUX_ONLY = {
     *("tos-changed", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),
-    *("worker-started", "worker-died"),
+    *("worker-started", "worker-died", "records-dropped"),
 }
 """What takes a provider of Linux, or a way of Linux to bring it about."""
 
@@ -182,8 +184,30 @@ def drive_a_worker_to_its_death(backend: str, directory: Path) -> list[dict[str,
     return served.events()
 
 
+async def overfill_an_outbox() -> list[Record]:
+    """What a worker says whose parent has not listened for a while."""
+    log = EventLog()
+    ours, parents = socket.socketpair()
+    with ours, parents:
+        outbox = Outbox(ours, log)
+        for _ in range(2 + QUEUE_BYTES // 1_000_000):
+            outbox.record(log.record("note", text="x" * 1_000_000, because=""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outbox.run)
+            channel = Channel(parents)
+            heard: list[Record] = []
+            while not heard or heard[-1].event != "records-dropped":
+                match await channel.receive():
+                    case Record() as record:
+                        heard.append(record)
+            tasks.cancel_scope.cancel()
+    return heard
+
+
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
     records = [*drive_a_nat(backend), *drive_the_control(backend), *drive_a_fault(backend), *drive_an_end(backend)]
+    if sys.platform == "linux":
+        records += anyio.run(overfill_an_outbox, backend=backend)
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":
         lines += drive_into_want(backend, tmp_path)

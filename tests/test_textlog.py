@@ -28,6 +28,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "worker 2, process 4121, died with its flows: SIGKILL",
         ),
     ],
+    "records-dropped": [
+        ({"records": 1}, "1 record is missing here: the log was not read in time"),
+        ({"records": 2}, "2 records are missing here: the log was not read in time"),
+    ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
     "flow-refused": [

@@ -4,7 +4,8 @@
     worker --> parent    Ready or an error, then the event log's records, and Draining
 
 Each object is pickled, with its length before it. That the parent closes its half means "end now", whether it meant to
-or was killed: the kernel closes it all the same.
+or was killed: the kernel closes it all the same. The parent never waits to be heard for long, for it says little; a
+worker says much, through an outbox.
 """
 
 from __future__ import annotations
@@ -79,8 +80,7 @@ class Channel:
         Raises:
             OSError: the other end is gone.
         """
-        body = pickle.dumps(message)
-        self._sock.sendall(_LENGTH.pack(len(body)) + body)
+        self._sock.sendall(frame(message))
 
     async def receive(self) -> object:
         """What the other end says next.
@@ -117,6 +117,12 @@ class Channel:
         del self._received[:end]
         message: object = pickle.loads(body)  # noqa: S301 - nobody else has the other end
         return message
+
+
+def frame(message: object) -> bytes:
+    """An object as the other end's `receive` wants it."""
+    body = pickle.dumps(message)
+    return _LENGTH.pack(len(body)) + body
 
 
 def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:

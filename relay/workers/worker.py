@@ -8,53 +8,69 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
 
 import anyio
 
 from relay.backend import choose_backend, spare_collector
-from relay.errors import ConfigError, RelayBug, Unsupported
+from relay.errors import ConfigError, RelayBug, RelayError, Unsupported
 from relay.eventlog import EventLog
 from relay.server import Relay, open_relay
 from relay.workers.channel import Channel, Drain, Draining, LinkDown, Ready, Start
+from relay.workers.outbox import Outbox
+
+_LAST_WORDS_S = 3.0  # for a parent to hear how they ended; it kills a worker after 5 s
 
 
 def main(descriptor: int, backend: str) -> None:
-    """Serve until the parent closes its end."""
-    channel = Channel(socket.socket(fileno=descriptor))
+    """Serve until the parent closes its end of the channel."""
+    sock = socket.socket(fileno=descriptor)
+    channel = Channel(sock)
     library, library_options = choose_backend(backend)
     spare_collector()
     try:
-        anyio.run(_work, channel, backend=library, backend_options=library_options)
+        anyio.run(_work, channel, sock, backend=library, backend_options=library_options)
     except (ConfigError, Unsupported) as error:
-        channel.send(error)
+        _complain(channel, error)
     except Exception as fault:
-        channel.send(RelayBug(f"a worker failed: {type(fault).__name__}: {fault}"))
+        _complain(channel, RelayBug(f"a worker failed: {type(fault).__name__}: {fault}"))
         raise
 
 
-async def _work(channel: Channel) -> None:
-    match await channel.receive():
-        case Start() as start:
-            pass
-        case other:
-            raise RelayBug(f"a worker was told {other!r} first")
+def _complain(channel: Channel, error: RelayError) -> None:
+    with suppress(OSError):  # the parent is gone
+        channel.send(error)
+
+
+async def _work(channel: Channel, sock: socket.socket) -> None:
+    try:
+        start = await channel.receive()
+    except EOFError:
+        return
+    if not isinstance(start, Start):
+        raise RelayBug(f"a worker was told {start!r} first")
     log = EventLog(start.clock)
-    async with open_relay(start.config, log, share=start.share) as relay:
-        channel.send(Ready(relay.fidelity))
-        if start.tell:
-            log.subscribe(channel.send)
-        await _obey(relay, channel)
+    outbox = Outbox(sock, log)
+    try:
+        async with open_relay(start.config, log, share=start.share) as relay:
+            outbox.put(Ready(relay.fidelity))
+            if start.tell:
+                log.subscribe(outbox.record)
+            await _obey(relay, channel, outbox)
+    finally:
+        outbox.finish(_LAST_WORDS_S)
 
 
-async def _obey(relay: Relay, channel: Channel) -> None:
+async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outbox.run)
         try:
             while True:
                 match await channel.receive():
                     case LinkDown():
                         relay.link_down()
                     case Drain(at_most_s):
-                        channel.send(Draining(relay.flow_count))
+                        outbox.put(Draining(relay.flow_count))
                         tasks.start_soon(_drain, relay, at_most_s, tasks.cancel_scope)
         except EOFError:
             tasks.cancel_scope.cancel()
