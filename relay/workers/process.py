@@ -115,7 +115,8 @@ def _name_of_signal(number: int) -> str:
 
 
 def _spawn(channel: socket.socket, backend: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "relay.workers.worker", str(channel.fileno()), backend]
+    arguments = [str(channel.fileno()), backend, str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "relay.workers.worker", *arguments]
     # It is to find the same relay and the same behaviours as we did, wherever they are.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     with _signals_blocked():

@@ -1,13 +1,21 @@
 """One worker: a relay like any other, on shared addresses, that hears its parent and tells it all.
 
-It is run as `python -m relay.workers.worker DESCRIPTOR BACKEND`. Signals are blocked in it from the start: Ctrl-C goes
-to every process of a terminal, and SIGTERM to every process of a service, but it is the parent that tells the workers.
+It is run as `python -m relay.workers.worker DESCRIPTOR BACKEND PID`, the last of the parent. Signals are blocked in it
+from the start: Ctrl-C goes to every process of a terminal, and SIGTERM to every process of a service, but it is the
+parent that tells the workers.
+
+A worker never outlives its parent. The channel's end is enough for that only while the event loop runs, and while no
+other process holds the parent's end of the channel; so a thread watches the parent itself.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import sys
+import threading
+import time
 from contextlib import suppress
 
 import anyio
@@ -19,12 +27,14 @@ from relay.server import Relay, open_relay
 from relay.workers.channel import Channel, Drain, Draining, LinkDown, Ready, Start
 from relay.workers.outbox import Outbox
 
+_GRACE_S = 0.5  # for a worker to reset its flows when its parent has gone
 _LAST_WORDS_S = 3.0  # for a parent to hear how they ended; it kills a worker after 5 s
 
 
-def main(descriptor: int, backend: str) -> None:
-    """Serve until the parent closes its end of the channel."""
+def main(descriptor: int, backend: str, parent: int) -> None:
+    """Serve until the parent closes its end of the channel, or ends."""
     sock = socket.socket(fileno=descriptor)
+    _end_with(parent, sock)
     channel = Channel(sock)
     library, library_options = choose_backend(backend)
     spare_collector()
@@ -40,6 +50,25 @@ def main(descriptor: int, backend: str) -> None:
 def _complain(channel: Channel, error: RelayError) -> None:
     with suppress(OSError):  # the parent is gone
         channel.send(error)
+
+
+def _end_with(parent: int, sock: socket.socket) -> None:
+    """Have this process end within `_GRACE_S` when the process `parent` has, however busy its event loop is."""
+    with suppress(OSError):  # Linux 5.2, or a sandbox: the channel alone tells
+        descriptor = os.pidfd_open(parent)
+        threading.Thread(target=_await_end, args=(descriptor, sock), name="parent's end", daemon=True).start()
+    if os.getppid() != parent:  # it had ended before, and the number may be another's
+        sys.exit(1)
+
+
+def _await_end(parent: int, sock: socket.socket) -> None:
+    ended = select.poll()
+    ended.register(parent, select.POLLIN)
+    ended.poll()
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)  # the event loop reads the channel's end, and resets the flows
+    time.sleep(_GRACE_S)
+    os._exit(1)
 
 
 async def _work(channel: Channel, sock: socket.socket) -> None:
@@ -82,4 +111,4 @@ async def _drain(relay: Relay, at_most_s: float, scope: anyio.CancelScope) -> No
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

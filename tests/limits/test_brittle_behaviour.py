@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.masses import Steady, mass_clients, mass_origin, wait_until
+from support.packages import install_behaviour
 from support.programs import serve
 
 _FLOWS = 50
@@ -36,23 +37,12 @@ class Brittle(Behaviour):
 '''
 
 
-def installed(directory: Path) -> Path:
-    """The behaviour, as a package that was installed into a directory."""
-    (directory / "brittle.py").write_text(_BRITTLE)
-    metadata = directory / "brittle-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[relay.behaviours]\nbrittle = brittle:Brittle\n")
-    return directory
-
-
 def test_a_behaviour_that_raises_ends_its_flows_and_no_other(backend: str, tmp_path: Path) -> None:
-    packages = tmp_path / "packages"
-    packages.mkdir()
+    packages = install_behaviour(tmp_path / "packages", "brittle", _BRITTLE)
     with mass_origin() as (_, port), mass_origin() as (_, cursed_port):
         options = ("--quiet", "--set", f"brittle.port={cursed_port}")
         with (
-            serve(tmp_path, "--backend", backend, *options, PYTHONPATH=str(installed(packages))) as served,
+            serve(tmp_path, "--backend", backend, *options, PYTHONPATH=packages) as served,
             mass_clients(served.port, port) as others,
             mass_clients(served.port, cursed_port) as clients,
         ):
