@@ -35,6 +35,7 @@ class EventType(StrEnum):
     DIAL_FAILED = "dial-failed"
     DIAL_ABANDONED = "dial-abandoned"
     OPENER_VANISHED = "opener-vanished"
+    SYN_UNKNOWN = "syn-unknown"
     TOS_CHANGED = "tos-changed"
     KEEPALIVE_PROBE = "keepalive-probe"
     FIN_RECEIVED = "fin-received"
@@ -88,9 +89,14 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
     "dial-abandoned": {"because": "the behaviour"},
     "opener-vanished": {},
+    "syn-unknown": {
+        "side": "whose SYN the kernel has not kept (it does not under SYN cookies)",
+        "reference": "the TOS byte of the segment behind it, which takes the place of its own; null if that is not "
+        "known either: no change is seen then",
+    },
     "tos-changed": {
         "side": "whose segment it was",
-        "syn": "the TOS byte of its SYN",
+        "syn": "the TOS byte of its SYN, or what takes its place (`syn-unknown`)",
         "old": "the byte before",
         "new": "the byte now; null if it is only known to differ",
         "syn_precedence": "the SYN's precedence",

@@ -117,7 +117,8 @@ class OpenerVanished(Event):
 class TosChanged(Event):
     """A segment from `side` carried another TOS byte than the one before.
 
-    `syn` is the byte of the side's SYN, `old` that of its last known segment. `new` is None where the host saw that a
+    `syn` is the byte of the side's SYN, or of the segment behind it if the SYN is not known; `old` that of its last
+    known segment. `new` is None where the host saw that a
     segment differed in a watched bit but not what it carried. Whether the segment was withheld is up to the provider.
     """
 

@@ -69,6 +69,12 @@ def _tos_changed(fields: Mapping[str, Any]) -> str:
     return f"{change}, {precedence} (its SYN's was {fields['syn_precedence']})"
 
 
+def _syn_unknown(fields: Mapping[str, Any]) -> str:
+    known = fields["reference"]
+    instead = f"TOS 0x{known:02x} of the next segment stands for it" if known is not None else "no change is seen"
+    return f"the SYN of {_WHO[fields['side']]} is not known: {instead}"
+
+
 def _unacked(fields: Mapping[str, Any]) -> str:
     return f" ({fields['unacked_bytes']} B never acknowledged)" if fields["unacked_bytes"] else ""
 
@@ -116,6 +122,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
     "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
     "opener-vanished": lambda f: "the app went away before it was connected",
+    "syn-unknown": _syn_unknown,
     "tos-changed": _tos_changed,
     "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",
     "fin-received": lambda f: f"FIN from {_WHO[f['side']]}",

@@ -36,7 +36,7 @@ from support.programs import serve, with_few_descriptors
 
 _README = Path(__file__).parents[1] / "README.md"
 _LINUX_ONLY = {
-    *("tos-changed", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
+    *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),
     *("worker-started", "worker-died", "records-dropped"),
 }
@@ -143,6 +143,21 @@ def drive_the_control(backend: str) -> list[Record]:
         return nat.events
 
 
+def drive_past_a_syn(backend: str) -> list[Record]:
+    """The events of a relay whose kernel keeps no SYN."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Origin(echo) as origin,
+        serve_in_thread(backend=backend) as nat,
+    ):
+        patch.setattr("relay.server.save_syn", lambda _: False)
+        with socket.create_connection(nat.forward(origin.host, origin.port)) as sock:
+            exchange(sock)
+        if sys.platform == "linux":
+            nat.wait_for("syn-unknown", reference=0)
+        return nat.events
+
+
 def drive_a_fault(backend: str) -> list[Record]:
     with Origin(echo) as origin, serve_in_thread(gambling(), backend=backend) as nat:
         with (
@@ -205,7 +220,8 @@ async def overfill_an_outbox() -> list[Record]:
 
 
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
-    records = [*drive_a_nat(backend), *drive_the_control(backend), *drive_a_fault(backend), *drive_an_end(backend)]
+    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_an_end)
+    records = [record for drive in drives for record in drive(backend)]
     if sys.platform == "linux":
         records += anyio.run(overfill_an_outbox, backend=backend)
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]

@@ -61,6 +61,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "dial-abandoned": [({"because": "precomplete-handshake"}, "dial abandoned, by precomplete-handshake")],
     "opener-vanished": [({}, "the app went away before it was connected")],
+    "syn-unknown": [
+        (
+            {"side": "internal", "reference": 0x48},
+            "the SYN of the app is not known: TOS 0x48 of the next segment stands for it",
+        ),
+        ({"side": "internal", "reference": None}, "the SYN of the app is not known: no change is seen"),
+    ],
     "tos-changed": [
         (
             {"side": "internal", "syn": 0, "old": 0x10, "new": 0x48, "syn_precedence": 0, "new_precedence": 2},

@@ -40,11 +40,13 @@ class InternalFacts:
     ) -> None:
         self._owner = owner
         self._journal = journal
-        self._syn = self._tos = leg.syn_tos
+        self._syn = self._tos = leg.syn_tos if leg.syn_tos is not None else 0  # nothing is compared with an unknown one
         self._tos_watch: TosWatch | None = None
         self._keepalive: Watch | None = None
         self._closed = False
-        if observers.tos is not None and mask:
+        if observers.tos is not None and mask and not leg.syn_kept:
+            journal.write("syn-unknown", side=Side.INTERNAL.value, reference=leg.syn_tos)
+        if observers.tos is not None and mask and leg.syn_tos is not None:
             self._tos_watch = observers.tos.attach(
                 leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld, accepted=accepted
             )

@@ -137,7 +137,7 @@ class Flow:
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
-            leg.syn_tos = self._driver.observers.syn_tos(sock) or 0
+            leg.syn_tos, leg.syn_kept = self._driver.observers.syn_of(sock)
             self._watch(leg)
         if opener in self._driver.frozen:
             self._legs.freeze(opener)

@@ -74,6 +74,7 @@ class Leg:
         "readable",
         "side",
         "sock",
+        "syn_kept",
         "syn_tos",
         "unsent",
         "writable",
@@ -91,8 +92,10 @@ class Leg:
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
-        self.syn_tos = 0
+        self.syn_tos: int | None = 0
         """The TOS byte of the SYN that the leg began with: it outlives the flow if the opener asks for another."""
+        self.syn_kept = True
+        """Whether it is really the SYN's; else it is that of the segment behind it, or None."""
         self.frozen = False
         """Whether it is neither read nor written for now."""
         self.ask_tos: Callable[[], None] | None = None

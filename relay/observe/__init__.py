@@ -39,7 +39,7 @@ from relay.observe.owner import Process, owner_of
 from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
 from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
-from relay.observe.syn import save_syn, syn_tos
+from relay.observe.syn import Syn, save_syn, syn_of
 from relay.observe.tcp_info import TcpInfoProvider
 from relay.observe.wake import wake_failure
 
@@ -53,6 +53,7 @@ __all__ = [
     "Process",
     "Support",
     "Survey",
+    "Syn",
     "Timer",
     "TosProvider",
     "TosWatch",
@@ -60,7 +61,7 @@ __all__ = [
     "owner_of",
     "save_syn",
     "survey",
-    "syn_tos",
+    "syn_of",
 ]
 
 NO_OBSERVER = "none"
@@ -143,10 +144,12 @@ class Observers:
         if self.tos is not None:
             self.tos.cover(listener, mask)
 
-    def syn_tos(self, accepted: socket.socket) -> int | None:
-        """Return the TOS byte of the SYN that opened this connection, if anybody knows; ask once."""
-        byte = syn_tos(accepted)
-        return byte if byte is not None or not is_watching() else in_process_syn_tos(accepted)
+    def syn_of(self, accepted: socket.socket) -> Syn:
+        """Return what is known of the SYN that opened this connection; ask once."""
+        syn = syn_of(accepted)
+        if not syn.kept and isinstance(self.tos, InProcessProvider):
+            return Syn(in_process_syn_tos(accepted))
+        return syn
 
     def deafen(self, sock: socket.socket) -> bool:
         """Have everything that comes for a socket dropped unseen; False where that is not to be had."""

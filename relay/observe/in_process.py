@@ -95,11 +95,14 @@ def _is_connected(sock: socket.socket) -> bool:
     return True
 
 
-def in_process_syn_tos(accepted: socket.socket) -> int | None:
-    """The TOS byte of the SYN of an accepted connection, if its peer is a socket that was marked in this process."""
+def in_process_syn_tos(accepted: socket.socket) -> int:
+    """The TOS byte of the SYN of an accepted connection, if its peer is a socket of this process.
+
+    One that was never marked has 0. Of a socket of another process this provider never tells anything.
+    """
     ends = ends_of(accepted)
     found = _marked.find(ends) if ends is not None else None
-    return found[0] if found is not None else None
+    return found[0] if found is not None else 0
 
 
 class InProcessWatch:

@@ -20,7 +20,7 @@ from relay.errors import RelayError
 from relay.observe._api import Host, Pollable, TosProvider
 from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.socket_filter import SocketFilterProvider, deafen
-from relay.observe.syn import save_syn, syn_tos
+from relay.observe.syn import save_syn, syn_of
 from relay.observe.tcp_info import tcp_info
 
 _DEADLINE_S = 0.5
@@ -142,8 +142,8 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
                 return f"TOS 0x{_OFFENDING_TOS:02x} right behind a SYN with 0 was not seen"
             seen.clear()
         with _connection(prepare) as (client, accepted):
-            if syn_tos(accepted) != 0:
-                return "the SYN's TOS byte cannot be read (TCP_SAVED_SYN)"
+            if syn_of(accepted).tos != 0:
+                return "the SYN's TOS byte cannot be read (TCP_SAVED_SYN, IP_PKTOPTIONS)"
             watch = provider.attach(accepted, syn_tos=0, mask=_PRECEDENCE, changed=seen.append)
             if watch is None:
                 return _REFUSED.get(provider.name, "the peer's socket was not found")

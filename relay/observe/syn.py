@@ -1,17 +1,38 @@
-"""The TOS byte of the SYN that opened an accepted connection.
+"""What is known of the SYN that opened an accepted connection.
 
 `TCP_SAVE_SYN` on the listener has the kernel keep the headers of each SYN, `TCP_SAVED_SYN` on the accepted socket hands
 them out, once. Linux 4.3 and later, without privilege.
+
+A SYN that was answered with a SYN cookie is not kept: the kernel forgets it by design (`net.ipv4.tcp_syncookies`; with
+1, the default, only while the queue of half-open connections is full). Then the ACK that completed the handshake stands
+for it: the kernel keeps that segment's TOS byte for `IP_PKTOPTIONS`. A peer that changes its byte between the two is
+taken to have had the second from the start; a change after that is one in any case.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 import sys
+from typing import NamedTuple
+
+from relay.observe.ends import ends_of
 
 _TCP_SAVE_SYN = 27  # linux/tcp.h
 _TCP_SAVED_SYN = 28
 _HEADERS_BYTES = 256  # at most 60 of IPv4 and 60 of TCP; a smaller buffer is EINVAL, and the SYN is kept
+_IP_PKTOPTIONS = 9  # linux/in.h
+_IP_RECVTOS = 13
+_OPTIONS_BYTES = 64  # struct cmsghdr, twice over
+_TOS_OPTION = struct.Struct("@Niii")  # struct cmsghdr: length, level, type; then the byte, as an int
+
+
+class Syn(NamedTuple):
+    """The SYN that opened a connection."""
+
+    tos: int | None
+    """Its TOS byte (IPv6: the traffic class). If it was not kept, that of the segment behind it, if that is known."""
+    kept: bool = True
 
 
 def save_syn(listener: socket.socket) -> bool:
@@ -25,18 +46,19 @@ def save_syn(listener: socket.socket) -> bool:
     return True
 
 
-def syn_tos(accepted: socket.socket) -> int | None:
-    """Return the TOS byte (IPv6: the traffic class) of the SYN that opened this connection; None if it was not kept.
+def syn_of(accepted: socket.socket) -> Syn:
+    """Return what is known of the SYN that opened this connection.
 
-    The kernel forgets the SYN when it is asked for: the second call for the same socket gives None.
+    The kernel forgets the SYN when it is asked for: at the second call for the same socket it was not kept.
     """
     if sys.platform != "linux":
-        return None
+        return Syn(None, kept=False)
     try:
         headers = accepted.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, _HEADERS_BYTES)
     except OSError:
-        return None
-    return tos_of_syn(headers)
+        return Syn(None, kept=False)
+    tos = tos_of_syn(headers)
+    return Syn(tos) if tos is not None else Syn(_handshake_tos(accepted), kept=False)
 
 
 def tos_of_syn(headers: bytes) -> int | None:
@@ -45,3 +67,25 @@ def tos_of_syn(headers: bytes) -> int | None:
         return None
     version = headers[0] >> 4
     return headers[1] if version == 4 else (headers[0] & 0x0F) << 4 | headers[1] >> 4
+
+
+def _handshake_tos(accepted: socket.socket) -> int | None:
+    """Return the TOS byte of the segment that completed an IPv4 handshake; None if the kernel does not tell."""
+    ends = ends_of(accepted)
+    if ends is None or not ends.is_ipv4:
+        return None
+    try:
+        accepted.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
+        options = accepted.getsockopt(socket.IPPROTO_IP, _IP_PKTOPTIONS, _OPTIONS_BYTES)
+        accepted.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 0)
+    except OSError:
+        return None
+    return tos_of_options(options)
+
+
+def tos_of_options(options: bytes) -> int | None:
+    """Return the TOS byte in the control messages of `IP_PKTOPTIONS`, asked for it alone; None if they lack it."""
+    if len(options) < _TOS_OPTION.size:
+        return None
+    _, level, kind, tos = _TOS_OPTION.unpack_from(options)
+    return tos & 0xFF if (level, kind) == (socket.IPPROTO_IP, socket.IP_TOS) else None

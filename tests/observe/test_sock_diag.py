@@ -85,7 +85,7 @@ from relay.observe.ends import ends_of
 from relay.observe.self_test import keepalive_self_test, tos_self_test
 from relay.observe.sock_diag import SockDiag, SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
-from relay.observe.syn import save_syn, syn_tos
+from relay.observe.syn import save_syn, syn_of
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -98,7 +98,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as clie
     client.connect(listener.getsockname())
     accepted, _ = listener.accept()
     with accepted:
-        assert syn_tos(accepted) == 0x48
+        assert syn_of(accepted).tos == 0x48
         ends = ends_of(accepted)
         diag = SockDiag()
         found = diag.query(ends.peer, ends.local)

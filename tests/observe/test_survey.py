@@ -190,7 +190,7 @@ import relay.observe.ebpf_filter, relay.observe.owner, relay.observe.sock_diag
 import relay.observe.socket_filter, relay.observe.tcp_info
 from relay.errors import Unsupported
 from relay.events import Fact
-from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_tos
+from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_of
 found = survey()
 for fact in Fact:
     support = found.support[fact]
@@ -203,7 +203,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
     with socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
-            syn_tos(accepted)
+            syn_of(accepted)
             owner_of(accepted)
 for name in OBSERVERS:
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
 
 import pytest
 
 from observe.conftest import Connect, set_tos
-from relay.observe import save_syn, syn_tos
+from relay.observe import Syn, save_syn, syn_of
+from relay.observe.syn import tos_of_options
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def test_the_syns_byte_is_told_whatever_came_after(connect: Connect, tos: int) -
     client, accepted = connect(tos)
     set_tos(client, 0x20)
     client.send(b"x")
-    assert syn_tos(accepted) == tos
+    assert syn_of(accepted) == Syn(tos)
 
 
 def test_for_ipv6_it_is_the_traffic_class(require: Callable[..., None]) -> None:
@@ -32,17 +34,41 @@ def test_for_ipv6_it_is_the_traffic_class(require: Callable[..., None]) -> None:
             client.connect(listener.getsockname())
             accepted, _ = listener.accept()
             with accepted:
-                assert syn_tos(accepted) == 0x48
+                assert syn_of(accepted) == Syn(0x48)
 
 
-def test_a_syn_is_told_once(connect: Connect) -> None:
+@pytest.mark.parametrize("bound_to", ["127.0.0.1", "::"])
+def test_a_syn_is_told_once_and_then_the_handshakes_last_segment_stands_for_it(connect: Connect, bound_to: str) -> None:
+    client, accepted = connect(0x48, bound_to=bound_to)
+    set_tos(client, 0x20)
+    client.send(b"x")
+    assert syn_of(accepted) == Syn(0x48)
+    assert syn_of(accepted) == Syn(0x48, kept=False)
+
+
+def test_a_syn_that_was_not_kept_is_not_known_over_ipv6() -> None:
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+        listener.accept()[0] as accepted,
+    ):
+        assert syn_of(accepted) == Syn(None, kept=False)
+
+
+def test_nothing_is_known_of_a_connection_that_is_over(connect: Connect) -> None:
     _, accepted = connect(0x48)
-    assert syn_tos(accepted) == 0x48
-    assert syn_tos(accepted) is None
+    accepted.close()
+    assert syn_of(accepted) == Syn(None, kept=False)
 
 
-def test_a_syn_that_was_not_kept_is_not_known() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
-        accepted, _ = listener.accept()
-        with accepted:
-            assert syn_tos(accepted) is None
+@pytest.mark.parametrize(
+    ("options", "tos"),
+    [
+        (struct.pack("@Niii", 20, socket.IPPROTO_IP, socket.IP_TOS, 0x48), 0x48),
+        (struct.pack("@Niii", 20, socket.IPPROTO_IP, socket.IP_TTL, 64), None),
+        (struct.pack("@Niii", 20, socket.IPPROTO_IP, socket.IP_TOS, 0x48)[:-1], None),
+        (b"", None),
+    ],
+)
+def test_only_the_byte_that_was_asked_for_is_taken_from_the_options(options: bytes, tos: int | None) -> None:
+    assert tos_of_options(options) == tos

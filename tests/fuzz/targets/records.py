@@ -19,7 +19,7 @@ _NUMBERS = frozenset(
         *("bytes_lost", "seed", "at_most_s", "dial_s", "duration_s", "value", "time_scale"),
     }
 )
-_MAYBE_NUMBERS = frozenset({"new", "new_precedence"})
+_MAYBE_NUMBERS = frozenset({"new", "new_precedence", "reference"})
 _LISTS = frozenset({"settings", "forwards", "inbound"})
 
 
