@@ -36,7 +36,15 @@ class InternalFacts:
     __slots__ = ("_closed", "_journal", "_keepalive", "_owner", "_syn", "_tos", "_tos_watch")
 
     def __init__(
-        self, owner: FactOwner, journal: Journal, observers: Observers, leg: Leg, mask: int, *, accepted: bool
+        self,
+        owner: FactOwner,
+        journal: Journal,
+        observers: Observers,
+        leg: Leg,
+        mask: int,
+        isn: int | None,
+        *,
+        accepted: bool,
     ) -> None:
         self._owner = owner
         self._journal = journal
@@ -48,7 +56,7 @@ class InternalFacts:
             journal.write("syn-unknown", side=Side.INTERNAL.value, reference=leg.syn_tos)
         if observers.tos is not None and mask and leg.syn_tos is not None:
             self._tos_watch = observers.tos.attach(
-                leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld, accepted=accepted
+                leg.sock, syn_tos=leg.syn_tos, mask=mask, changed=self._on_withheld, accepted=accepted, isn=isn
             )
             if self._tos_watch is not None and self._tos_watch.asks:
                 leg.ask_tos = self.ask

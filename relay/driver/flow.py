@@ -137,8 +137,8 @@ class Flow:
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
         if opener is Side.INTERNAL:
             self._driver.name_owner(self._journal, sock)
-            leg.syn_tos, leg.syn_kept = self._driver.observers.syn_of(sock)
-            self._watch(leg)
+            leg.syn_tos, isn, leg.syn_kept = self._driver.observers.syn_of(sock)
+            self._watch(leg, isn)
         if opener in self._driver.frozen:
             self._legs.freeze(opener)
         if self._conversation.request is not None:
@@ -166,10 +166,10 @@ class Flow:
         self._legs.add(leg)
         return leg
 
-    def _watch(self, leg: Leg) -> None:
+    def _watch(self, leg: Leg, isn: int | None = None) -> None:
         driver, mask = self._driver, self._driver.profile.withheld_tos_bits
         accepted = self._conversation.opener is Side.INTERNAL
-        self._facts = InternalFacts(self, self._journal, driver.observers, leg, mask, accepted=accepted)
+        self._facts = InternalFacts(self, self._journal, driver.observers, leg, mask, isn, accepted=accepted)
 
     # The sockets call
 

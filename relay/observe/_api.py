@@ -99,12 +99,14 @@ class TosProvider(Protocol):
         mask: int,
         changed: Callable[[int | None], None],
         accepted: bool = True,
+        isn: int | None = None,
     ) -> TosWatch | None:
         """Watch a connected socket whose peer's SYN had the TOS byte `syn_tos`, or return None if that cannot be.
 
-        `accepted`: by a listener of ours; false for a socket that we dialled with. `changed` is called with the new
-        byte once segments differ from the SYN in a bit of `mask`, and with None where that much is certain but the byte
-        is not known. Providers that ask may tell of other changes as well.
+        `accepted`: by a listener of ours; false for a socket that we dialled with. `isn` is the SYN's sequence number:
+        what was seen before this call counts only if it is known, as others may have used the same ends. `changed` is
+        called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where that much is
+        certain but the byte is not known. Providers that ask may tell of other changes as well.
         """
 
     def close(self) -> None:

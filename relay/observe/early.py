@@ -6,23 +6,24 @@ import time
 from collections import OrderedDict
 
 _MAX_KEPT = 1024
-_LIFE_S = 1.0  # what is older belongs to a connection that is gone, and its port may be used again
+_LIFE_S = 1.0  # a connection that is accepted later than that is judged by what comes next
 
 
-class EarlyOffences(OrderedDict[bytes, tuple[float, int]]):
-    """The last TOS byte of each such connection that differed from its SYN's, and when it came; the latest ones last.
+class EarlyOffences(OrderedDict[bytes, tuple[float, int, int]]):
+    """The last segment of each such connection that differed from its SYN: when it came, TOS byte, sequence number.
 
-    The key is that of `Ends`.
+    The latest ones last. The key begins with that of `Ends`, which the next connection between the same ends shares:
+    who asks has to tell the two apart, by the rest of the key or by the sequence number.
     """
 
-    def note(self, key: bytes, tos: int) -> None:
+    def note(self, key: bytes, tos: int, seq: int) -> None:
         """A segment with this byte has come."""
-        self[key] = (time.monotonic(), tos)
+        self[key] = (time.monotonic(), tos, seq)
         self.move_to_end(key)
         if len(self) > _MAX_KEPT:
             self.popitem(last=False)
 
-    def claim(self, key: bytes) -> int | None:
-        """The byte for the connection that is watched from now on, if one has come just before."""
-        at_s, tos = self.pop(key, (0.0, 0))
-        return tos if at_s and time.monotonic() - at_s <= _LIFE_S else None
+    def claim(self, key: bytes) -> tuple[int, int] | None:
+        """TOS byte and sequence number for the connection that is watched from now on, if one has come just before."""
+        at_s, tos, seq = self.pop(key, (0.0, 0, 0))
+        return (tos, seq) if at_s and time.monotonic() - at_s <= _LIFE_S else None

@@ -106,9 +106,9 @@ def store_double(at: int, src: int) -> Instruction:
     return Instruction(0x7B, STACK, src, at)
 
 
-def load_byte(dst: int, pointer: int) -> Instruction:
-    """`dst` = the byte that the register `pointer` points to."""
-    return Instruction(0x71, dst, pointer)
+def load_word(dst: int, pointer: int, at: int) -> Instruction:
+    """`dst` = the four bytes `at` bytes behind where the register `pointer` points to."""
+    return Instruction(0x61, dst, pointer, at)
 
 
 def if_equal(register: int, value: int, goto: str) -> Instruction:

@@ -156,6 +156,7 @@ class InProcessProvider:
         mask: int,
         changed: Callable[[int | None], None],
         accepted: bool = True,
+        isn: int | None = None,
     ) -> InProcessWatch | None:
         ends = ends_of(sock)
         return InProcessWatch(ends, syn_tos) if ends is not None and ends.is_ipv4 else None

@@ -48,6 +48,8 @@ def owner_of(sock: socket.socket) -> Process | None:
         return None
     with contextlib.closing(PeerLookup()) as peers:
         inode = _inode_of_peer(peers, ends)
+    if ends_of(sock) != ends:  # reset meanwhile: the socket that was found may be the next one on the peer's port
+        return None
     return process_with_socket(inode) if inode else None
 
 

@@ -135,7 +135,7 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
         with _connection(prepare) as (client, early):
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _OFFENDING_TOS)
             client.send(b"a")
-            watch = provider.attach(early, syn_tos=0, mask=_PRECEDENCE, changed=seen.append)
+            watch = provider.attach(early, syn_tos=0, mask=_PRECEDENCE, changed=seen.append, isn=syn_of(early).isn)
             if watch is not None and watch.asks:
                 seen.append(watch.ask())
             if watch is not None and not (loop.run_until(lambda: bool(seen)) and seen == [_OFFENDING_TOS]):

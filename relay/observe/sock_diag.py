@@ -233,6 +233,7 @@ class SockDiagProvider:
         mask: int,
         changed: Callable[[int | None], None],
         accepted: bool = True,
+        isn: int | None = None,
     ) -> SockDiagWatch | None:
         ends = ends_of(sock)
         if ends is None or not ends.is_ipv4:

@@ -21,6 +21,7 @@ from relay.observe.ends import ends_of
 _TCP_SAVE_SYN = 27  # linux/tcp.h
 _TCP_SAVED_SYN = 28
 _HEADERS_BYTES = 256  # at most 60 of IPv4 and 60 of TCP; a smaller buffer is EINVAL, and the SYN is kept
+_SEQUENCE_AT = 4  # in the TCP header
 _IP_PKTOPTIONS = 9  # linux/in.h
 _IP_RECVTOS = 13
 _OPTIONS_BYTES = 64  # struct cmsghdr, twice over
@@ -32,6 +33,8 @@ class Syn(NamedTuple):
 
     tos: int | None
     """Its TOS byte (IPv6: the traffic class). If it was not kept, that of the segment behind it, if that is known."""
+    isn: int | None = None
+    """Its sequence number, which tells its connection from others between the same ends; over IPv4, if it was kept."""
     kept: bool = True
 
 
@@ -58,7 +61,7 @@ def syn_of(accepted: socket.socket) -> Syn:
     except OSError:
         return Syn(None, kept=False)
     tos = tos_of_syn(headers)
-    return Syn(tos) if tos is not None else Syn(_handshake_tos(accepted), kept=False)
+    return Syn(tos, isn_of_syn(headers)) if tos is not None else Syn(_handshake_tos(accepted), kept=False)
 
 
 def tos_of_syn(headers: bytes) -> int | None:
@@ -67,6 +70,14 @@ def tos_of_syn(headers: bytes) -> int | None:
         return None
     version = headers[0] >> 4
     return headers[1] if version == 4 else (headers[0] & 0x0F) << 4 | headers[1] >> 4
+
+
+def isn_of_syn(headers: bytes) -> int | None:
+    """Return the sequence number in these headers; None if they are cut off before it, or not of IPv4."""
+    at = (headers[0] & 0x0F) * 4 + _SEQUENCE_AT
+    if headers[0] >> 4 != 4 or len(headers) < at + 4:
+        return None
+    return int.from_bytes(headers[at : at + 4], "big")
 
 
 def _handshake_tos(accepted: socket.socket) -> int | None:

@@ -41,7 +41,8 @@ _STATE_AT = 0  # u8
 _UNACKED_AT = 24  # u32, segments
 _LAST_DATA_SENT_AT = 44  # u32, ms ago
 _LAST_DATA_RECEIVED_AT = 52  # u32, ms ago
-_BYTES_ACKED_AT = 120  # u64; then bytes_received, u64
+_BYTES_ACKED_AT = 120  # u64
+_BYTES_RECEIVED_AT = 128  # u64
 _SEGS_OUT_AT = 136  # u32; then segs_in, u32
 _NOTSENT_AT = 144  # u32, bytes
 _READ_BYTES = 160  # up to data_segs_in and data_segs_out, two u32
@@ -51,6 +52,7 @@ _READ_WITH_WINDOW_BYTES = 236
 _KEPT_SEGS_AT = 21  # among what `counters_of` keeps
 _COUNTED = struct.Struct("=BI16sIII4x8s")
 _U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
 
 
 def tcp_info(sock: socket.socket, size_bytes: int = _READ_BYTES) -> bytes:
@@ -60,6 +62,16 @@ def tcp_info(sock: socket.socket, size_bytes: int = _READ_BYTES) -> bytes:
         OSError: the socket is closed, or no TCP socket.
     """
     return sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, size_bytes)
+
+
+def received_bytes(sock: socket.socket) -> int:
+    """Return how far the peer's sequence numbers have come since its SYN: a byte each, and its FIN one.
+
+    Raises:
+        OSError: the socket is closed.
+    """
+    count: int = _U64.unpack_from(tcp_info(sock), _BYTES_RECEIVED_AT)[0]
+    return count
 
 
 def counters_of(info: bytes) -> bytes:

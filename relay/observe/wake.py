@@ -61,7 +61,7 @@ _ETH_P_IP = 0x0800
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _KEY_BYTES = 12
-_HEADERS_BYTES = 64  # the longest IPv4 header, and the ports behind it
+_HEADERS_BYTES = 68  # the longest IPv4 header, and the ports and the sequence number behind it
 # A packet in the queue is charged with the whole of its memory, up to 64 KB and more on loopback: 3 of them filled the
 # default 208 KB.
 _RECEIVE_BUFFER_BYTES = 4 << 20
@@ -134,8 +134,11 @@ class Wake:
         if self._exceptions.pop(key, None) is not None:
             self._load_soon()
 
-    def early_offence(self, key: bytes) -> int | None:
-        """Return the TOS byte of a packet that came just before its connection was watched."""
+    def early_offence(self, key: bytes) -> tuple[int, int] | None:
+        """Return TOS byte and sequence number of a packet that came just before, from a connection that had this key.
+
+        That may be another than the one that has it now.
+        """
         return self._early.claim(key)
 
     def close(self) -> None:
@@ -144,8 +147,9 @@ class Wake:
             self._reload.cancel()
         self._socket.close()
 
-    def read(self) -> None:
-        """Hand up what has come in; the host calls this, and whoever wants to know without waiting."""
+    def read(self, offended: Callable[[bytes, int], bool] | None = None) -> None:
+        """Hand up what has come in, to `offended` this time; the host calls this, and who wants to know at once."""
+        tell = offended if offended is not None else self._offended
         while True:
             try:
                 packet = self._socket.recv(_HEADERS_BYTES)
@@ -157,8 +161,8 @@ class Wake:
             key = packet[12:20] + packet[ports_at : ports_at + 4]
             if len(key) < _KEY_BYTES:  # it came in before the first program, which lets no such packet pass
                 continue
-            if not self._offended(key, packet[1]):
-                self._early.note(key, packet[1])
+            if not tell(key, packet[1]):
+                self._early.note(key, packet[1], int.from_bytes(packet[ports_at + 4 : ports_at + 8], "big"))
             if self._socket.fileno() < 0:
                 return
 

@@ -12,7 +12,7 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, peer_process, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
-from relay.observe import ebpf
+from relay.observe import ebpf, save_syn
 from relay.observe.ebpf_filter import EbpfProvider, withholding_program
 from relay.observe.ring import RING_BYTES, Ring
 
@@ -64,6 +64,7 @@ def test_a_remote_peer_that_was_early_is_remembered_from_the_first_connection_on
         peer_process("ip", "netns", "exec", namespace.name) as peer,
     ):
         listener.settimeout(5)
+        save_syn(listener)
         provider.cover(listener, PRECEDENCE)
         peer.tell(f"connect {namespace.our_address} {listener.getsockname()[1]}")
         peer.tell("tos 0x48")
@@ -139,9 +140,9 @@ def test_ipv6_passes_a_covered_listener_untold(provider: EbpfProvider, host: Epo
 
 
 def test_what_is_told_of_nobodys_connections_is_bounded(provider: EbpfProvider) -> None:
-    keys = [number.to_bytes(12) for number in range(1, 2000)]
+    keys = [number.to_bytes(16) for number in range(1, 2000)]
     for key in keys:
-        provider._sort(key + bytes(12) + b"\x48")
+        provider._sort(key + bytes(8) + b"\x48")
     assert list(provider._early) == keys[-1024:]
 
 
@@ -185,7 +186,7 @@ def test_a_listener_that_is_covered_no_more_tells_nothing(
 
 def early(provider: EbpfProvider) -> list[int]:
     """The bytes that were told of connections which nobody watches yet."""
-    return [tos for _, tos in provider._early.values()]
+    return [tos for _, tos, _ in provider._early.values()]
 
 
 @pytest.mark.parametrize("drained", [True, False])

@@ -10,9 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
-from observe.conftest import Connect, Namespace, peer_process
+from observe.conftest import Connect, Namespace, peer_process, reset
 from relay.observe import Process, owner_of
+from relay.observe.ends import Ends
 from relay.observe.owner import process_with_socket
+from relay.observe.sock_diag import PeerLookup
+from support.clients import connect_from
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,22 @@ def test_a_peer_that_closed_its_socket_has_no_owner(connect: Connect) -> None:
     client, accepted = connect()
     client.close()
     assert owner_of(accepted) is None
+
+
+def test_the_next_connection_on_a_peers_port_is_not_taken_for_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, connect_from(0, listener.getsockname()) as client:
+
+        def find_late(peers: PeerLookup, ends: Ends) -> int:
+            reset(client)
+            with connect_from(ends.peer[1], ends.local):
+                found = peers.find(ends)
+                assert found is not None
+                return found.inode
+
+        monkeypatch.setattr("relay.observe.owner._inode_of_peer", find_late)
+        monkeypatch.setattr("relay.observe.owner.process_with_socket", lambda _: Process(1, "successor"))
+        with listener.accept()[0] as accepted:
+            assert owner_of(accepted) is None
 
 
 def test_a_peer_that_accepts_in_a_moment_is_waited_for() -> None:

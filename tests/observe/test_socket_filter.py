@@ -12,6 +12,7 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Seen, Watched
+from relay.observe import save_syn
 from relay.observe.bpf import drop, program
 from relay.observe.socket_filter import SocketFilterProvider
 from relay.observe.wake import MAX_EXCEPTIONS
@@ -176,6 +177,7 @@ def test_a_remote_peer_that_was_early_is_remembered(
         peer_process("ip", "netns", "exec", namespace.name) as second,
     ):
         listener.settimeout(5)
+        save_syn(listener)
         address = f"{namespace.our_address} {listener.getsockname()[1]}"
         first.tell(f"connect {address}")
         known, _ = listener.accept()

@@ -117,8 +117,9 @@ class BlindProvider(SockDiagProvider):
         mask: int,
         changed: Callable[[int | None], None],
         accepted: bool = True,
+        isn: int | None = None,
     ) -> SockDiagWatch | None:
-        watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted)
+        watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted, isn=isn)
         if watch is not None:
             self.blind(watch)
         return watch

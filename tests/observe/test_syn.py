@@ -10,7 +10,7 @@ import pytest
 
 from observe.conftest import Connect, set_tos
 from relay.observe import Syn, save_syn, syn_of
-from relay.observe.syn import tos_of_options
+from relay.observe.syn import isn_of_syn, tos_of_options
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,8 @@ def test_the_syns_byte_is_told_whatever_came_after(connect: Connect, tos: int) -
     client, accepted = connect(tos)
     set_tos(client, 0x20)
     client.send(b"x")
-    assert syn_of(accepted) == Syn(tos)
+    syn = syn_of(accepted)
+    assert (syn.tos, syn.kept) == (tos, True)
 
 
 def test_for_ipv6_it_is_the_traffic_class(require: Callable[..., None]) -> None:
@@ -42,7 +43,8 @@ def test_a_syn_is_told_once_and_then_the_handshakes_last_segment_stands_for_it(c
     client, accepted = connect(0x48, bound_to=bound_to)
     set_tos(client, 0x20)
     client.send(b"x")
-    assert syn_of(accepted) == Syn(0x48)
+    syn = syn_of(accepted)
+    assert (syn.tos, syn.kept) == (0x48, True)
     assert syn_of(accepted) == Syn(0x48, kept=False)
 
 
@@ -59,6 +61,19 @@ def test_nothing_is_known_of_a_connection_that_is_over(connect: Connect) -> None
     _, accepted = connect(0x48)
     accepted.close()
     assert syn_of(accepted) == Syn(None, kept=False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "isn"),
+    [
+        (b"\x45".ljust(20, b"\0") + struct.pack("!HHI", 22, 4711, 0xFEDCBA98), 0xFEDCBA98),
+        (b"\x4f".ljust(60, b"\0") + struct.pack("!HHI", 22, 4711, 1), 1),
+        (b"\x45".ljust(20, b"\0") + struct.pack("!HHI", 22, 4711, 1)[:-1], None),
+        (b"\x60".ljust(40, b"\0") + struct.pack("!HHI", 22, 4711, 1), None),
+    ],
+)
+def test_the_sequence_number_is_behind_the_ports(headers: bytes, isn: int | None) -> None:
+    assert isn_of_syn(headers) == isn
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 
@@ -9,10 +10,11 @@ import pytest
 
 from observe.conftest import Connect, EpollHost, Remote, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
-from relay.observe import TosProvider
+from relay.observe import TosProvider, save_syn, syn_of
 from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
+from support.clients import connect_from
 
 _WITHHOLDING: dict[str, Callable[[EpollHost], TosProvider]] = {
     "ebpf": EbpfProvider,
@@ -183,6 +185,55 @@ def test_a_change_before_the_attachment_is_reported(
     assert watched.seen == [0x48]
 
 
+@contextlib.contextmanager
+def covered_listener(provider: TosProvider, host: EpollHost) -> Iterator[socket.socket]:
+    """A listener, and one connection that is watched: from then on packets of its port are looked at."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        connect_from(0, listener.getsockname()),
+        listener.accept()[0] as known,
+    ):
+        save_syn(listener)
+        provider.cover(listener, PRECEDENCE)
+        known.setblocking(False)
+        Watched(provider, host, known, 0, PRECEDENCE)
+        yield listener
+
+
+@pytest.mark.parametrize("accepted_first", [False, True])
+@pytest.mark.parametrize("noticed_first", [False, True])
+def test_the_next_connection_from_a_port_does_not_inherit_the_offence_of_the_last(
+    provider: TosProvider, host: EpollHost, *, accepted_first: bool, noticed_first: bool
+) -> None:
+    with covered_listener(provider, host) as listener, contextlib.ExitStack() as stack:
+
+        def accept_offender() -> None:
+            sock = stack.enter_context(listener.accept()[0])
+            provider.attach(sock, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None, isn=syn_of(sock).isn)
+
+        offender = connect_from(0, listener.getsockname())
+        if accepted_first:
+            accept_offender()
+        set_tos(offender, 0x48)
+        offender.send(b"offence")
+        if noticed_first:
+            host.run_for(QUIET_S)
+        port = offender.getsockname()[1]
+        reset(offender)
+        innocent = stack.enter_context(connect_from(port, listener.getsockname()))
+        innocent.send(b"innocent")
+        if not accepted_first:
+            accept_offender()
+        accepted = stack.enter_context(listener.accept()[0])
+        accepted.setblocking(False)
+        watched = Watched(provider, host, accepted, 0, PRECEDENCE)
+        assert not host.run_until(watched.offended, QUIET_S)
+        assert watched.received == b"innocent"
+        set_tos(innocent, 0x48)
+        innocent.send(b"offence")
+        assert host.run_until(watched.offended)
+
+
 def test_an_unconnected_socket_does_no_harm(provider: TosProvider, host: EpollHost) -> None:
     with socket.socket() as sock:
         seen: list[int | None] = []
@@ -273,6 +324,21 @@ def telling(request: pytest.FixtureRequest, host: EpollHost, require: Callable[.
     it = _WITHHOLDING[request.param](host)
     yield it
     it.close()
+
+
+def test_a_byte_that_is_set_and_set_back_before_the_attachment_is_reported(
+    telling: TosProvider, host: EpollHost
+) -> None:
+    with covered_listener(telling, host) as listener, connect_from(0, listener.getsockname()) as client:
+        for tos, data in ((0, b"before"), (0x48, b"offence"), (0, b"after")):
+            set_tos(client, tos)
+            client.send(data)
+        host.run_for(QUIET_S)
+        with listener.accept()[0] as accepted:
+            accepted.setblocking(False)
+            watched = Watched(telling, host, accepted, 0, PRECEDENCE)
+            assert host.run_until(watched.offended)
+            assert watched.seen == [0x48]
 
 
 def test_a_remote_peer_is_watched_by_its_segments(remote: Remote, telling: TosProvider, host: EpollHost) -> None:

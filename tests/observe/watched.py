@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from observe.conftest import EpollHost, readable
-from relay.observe import TosProvider, TosWatch
+from relay.observe import TosProvider, TosWatch, syn_of
 
 PRECEDENCE = 0xE0
 QUIET_S = 0.05  # longer than any provider takes to tell, shorter than a retransmission
@@ -31,7 +31,8 @@ class Watched:
         self.received = b""
         self._host = host
         self._sock = sock
-        watch = provider.attach(sock, syn_tos=syn_tos, mask=mask, changed=self.seen.append, accepted=accepted)
+        isn = syn_of(sock).isn if accepted else None
+        watch = provider.attach(sock, syn_tos=syn_tos, mask=mask, changed=self.seen.append, accepted=accepted, isn=isn)
         assert watch is not None
         self.watch: TosWatch = watch
         self._differs: Callable[[int | None], bool] = lambda tos: tos is None or bool((tos ^ syn_tos) & mask)

@@ -71,6 +71,24 @@ def connect_by_port(
     return sock
 
 
+def connect_from(port: int, to: tuple[str, int]) -> socket.socket:
+    """Connect from this port, which may have been another connection's just before; 0 is one that is free.
+
+    The address is one that no other test connects from, so that the port stays free.
+    """
+    sock = socket.socket()
+    try:
+        sock.settimeout(20)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(("127.0.0.77", port))
+        sock.connect(to)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 @contextlib.contextmanager
 def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
     """So many connections to a port on loopback, by clients that say nothing."""

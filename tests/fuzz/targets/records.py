@@ -19,7 +19,7 @@ _NUMBERS = frozenset(
         *("bytes_lost", "seed", "at_most_s", "dial_s", "duration_s", "value", "time_scale"),
     }
 )
-_MAYBE_NUMBERS = frozenset({"new", "new_precedence", "reference"})
+_MAYBE_NUMBERS = frozenset({"new", "new_precedence"})
 _LISTS = frozenset({"settings", "forwards", "inbound"})
 
 
@@ -46,9 +46,9 @@ class _Values:
     def of(self, event: str, field: str) -> Any:
         if field == "side":
             return _SIDES[self.byte() % 2]
-        if field in ("new", "new_precedence", "syn", "old"):
+        if field in ("new", "new_precedence", "reference", "syn", "old"):
             byte = self.byte()
-            return None if field.startswith("new") and byte % 2 else byte
+            return None if field not in ("syn", "old") and byte % 2 else byte
         if field in _NUMBERS:
             return self.number()
         if field in _LISTS:
