@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,14 +75,13 @@ class Relay:
         ports, events = place / "ports", place / "events"
         command = [*self._serve, "--quiet", "--backend", self.backend]
         command += ["--profile", self.profile, "--listen", "127.0.0.1:0"]
-        asked = [*command, "--events", str(events), "--port-file", str(place / "asked")]
-        with spawned(asked, place, _environment()) as process:
-            _wait_for(place / "asked", process, place)
+        with spawned([*command, "--events", str(events)], place, _environment()) as process:
+            _wait_for(lambda: events.exists() and "\n" in events.read_text(), process, place)
             fidelity = json.loads(events.read_text().splitlines()[0])["fidelity"].get("tos-reset")
         command += ["--forward", f"0:127.0.0.1:{origin_port}", "--port-file", str(ports)]
         command += ["--workers", str(self.workers)] if self.workers > 1 else []
         with spawned(command, place, _environment()) as process:
-            _wait_for(ports, process, place)
+            _wait_for(ports.exists, process, place)
             proxy, forward = (int(port) for port in ports.read_text().split())
             reset = _is_reset_by_another_precedence(forward)
             assert reset == (fidelity in {"exact", "approximate"}), f"tos-reset: {fidelity}, yet reset is {reset}"
@@ -111,9 +110,9 @@ def with_before(throughs: Sequence[Through], python: str) -> Iterator[Through]:
             yield replace(through, before=python)
 
 
-def _wait_for(ports: Path, process: subprocess.Popen[bytes], place: Path) -> None:
+def _wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes], place: Path) -> None:
     deadline_s = time.monotonic() + START_S
-    while not ports.exists():
+    while not there():
         check_starting(process, deadline_s, place)
 
 

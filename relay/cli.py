@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Optional, TextIO
+from typing import Annotated, Any, Optional
 
 import anyio
 import typer
@@ -24,15 +24,15 @@ from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
-from relay.eventlog import EventLog, JsonLines, Record
+from relay.eventlog import EventLog
 from relay.fidelity import assess
 from relay.interrupt import interrupted_once, open_signals
 from relay.observe import survey
+from relay.outputs import Talk, open_outputs
 from relay.port_file import clear_port_file, write_port_file
 from relay.profiles import load_profile
 from relay.server import Started, open_relay
-from relay.terminal import STDOUT_HINT, colour, complain, stdout, stdout_failure, tell
-from relay.textlog import TextLines
+from relay.terminal import STDOUT_HINT, colour, complain, mute_stderr, stdout, stdout_failure, tell
 from relay.workers import check_workers, open_workers
 
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
@@ -80,7 +80,7 @@ BackendOption = Annotated[
 def main() -> None:
     """Run the command line and exit."""
     if sys.stderr is None:  # closed: what is for nobody must not end up among the data
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+        mute_stderr()
     raise SystemExit(run(sys.argv[1:]))
 
 
@@ -253,10 +253,7 @@ def serve(
     check_workers(workers, config)
     _raise_descriptor_limit()
     log = EventLog()
-    with ExitStack() as stack:
-        if events is not None:
-            lines = JsonLines(stack.enter_context(_open_events(events)), log)
-            log.subscribe(_or_say_so(lines, events))
+    with open_outputs(log, events) as talk:
 
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
@@ -264,7 +261,7 @@ def serve(
             return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
 
         spare_collector()
-        anyio.run(_serve, open_, log, port_file, quiet, backend=library, backend_options=library_options)
+        anyio.run(_serve, open_, talk, port_file, quiet, backend=library, backend_options=library_options)
 
 
 @app.command()
@@ -306,16 +303,16 @@ def demo(
 
 
 async def _serve(
-    open_: Callable[[], AbstractAsyncContextManager[Started]], log: EventLog, port_file: Path | None, quiet: bool
+    open_: Callable[[], AbstractAsyncContextManager[Started]], talk: Talk, port_file: Path | None, quiet: bool
 ) -> None:
     # Signals first: whoever reads the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
         async with open_() as relay:
             if port_file is not None:
                 write_port_file(port_file, _addresses(relay))
-            print(report.banner(relay, colour=colour(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+            talk.say(report.banner(relay, colour=colour(sys.stderr)))
             if not quiet:
-                log.subscribe(TextLines(sys.stderr, log.started_at, colour=colour(sys.stderr)))
+                talk.follow()
             await _until_told_to_stop(relay, received)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
@@ -340,39 +337,6 @@ async def _cancel_when_told_again(
 def _addresses(relay: Started) -> list[Endpoint]:
     proxy = [relay.address] if relay.address is not None else []
     return [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
-
-
-@contextmanager
-def _open_events(name: str) -> Iterator[TextIO]:
-    with ExitStack() as stack:
-        try:
-            stream = stdout() if name == "-" else stack.enter_context(Path(name).open("a", encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                f"--events: cannot write {name}: {error.strerror}", hint="name a file, or - for stdout"
-            ) from None
-        try:
-            yield stream
-        finally:
-            try:
-                stream.flush()
-            except OSError:  # the log said so when it happened; what is left in the buffer can only fail again
-                with suppress(OSError):
-                    stream.close()
-
-
-def _or_say_so(listener: Callable[[Record], None], name: str) -> Callable[[Record], None]:
-    """Have one line say that `--events` has failed: no event log on the terminal may be there, or not yet, to do it."""
-
-    def tell(record: Record) -> None:
-        try:
-            listener(record)
-        except OSError as error:
-            with suppress(OSError):  # stderr may be on the same full disk
-                complain(f"--events: cannot write {name} any more: {error.strerror}", "the relay serves on without it")
-            raise
-
-    return tell
 
 
 def _raise_descriptor_limit() -> None:

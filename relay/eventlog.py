@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any
 
 
 class EventType(StrEnum):
@@ -75,7 +75,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "pid": "its process",
         "status": "the signal that killed it, or its exit code",
     },
-    "records-dropped": {"records": "how many did not fit into a sink's queue, and are missing here"},
+    "records-dropped": {"records": "how many are missing here, because this log was read too slowly"},
     "accept-paused": {"reason": "why connections cannot be accepted for now"},
     "accept-resumed": {},
     "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
@@ -215,15 +215,3 @@ class EventLog:
             except Exception as fault:
                 self._listeners.remove(listener)
                 self.emit("fault", error=f"the event log's listener was dropped: {fault}")
-
-
-class JsonLines:
-    """Writes each record as one line of JSON."""
-
-    def __init__(self, stream: TextIO, log: EventLog) -> None:
-        self._stream = stream
-        self._log = log
-
-    def __call__(self, record: Record) -> None:
-        self._stream.write(record.as_json(self._log.started_at) + "\n")
-        self._stream.flush()

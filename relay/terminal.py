@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from relay.errors import ConfigError
@@ -38,11 +39,19 @@ def tell(text: str) -> None:
     print(text, file=stdout())
 
 
+def complaint(message: str, hint: str) -> str:
+    """What is wrong in one line, and in another, if there is something, what to do about it."""
+    return f"relay: {message}\nhint: {hint}" if hint else f"relay: {message}"
+
+
 def complain(message: str, hint: str) -> None:
-    """Say what is wrong in one line, and in another, if there is something, what to do about it."""
-    print(f"relay: {message}", file=sys.stderr)  # noqa: T201
-    if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+    """Say what is wrong, and what to do about it."""
+    print(complaint(message, hint), file=sys.stderr)  # noqa: T201
+
+
+def mute_stderr() -> None:
+    """From now on what is printed on stderr goes nowhere, and blocks nothing."""
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
 
 
 def colour(stream: TextIO) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 from relay.eventlog import Record
 
@@ -33,14 +33,13 @@ def describe(record: Record) -> str:
 
 
 class TextLines:
-    """Writes each record as one readable line."""
+    """Words each record as one readable line, without its end."""
 
-    def __init__(self, stream: TextIO, started_at: float, *, colour: bool) -> None:
-        self._stream = stream
+    def __init__(self, started_at: float, *, colour: bool) -> None:
         self._started_at = started_at
         self._colour = colour
 
-    def __call__(self, record: Record) -> None:
+    def __call__(self, record: Record) -> str:
         at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()
         parts = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"]
         if record.flow is not None:
@@ -51,8 +50,7 @@ class TextLines:
         line = "  ".join([*parts, describe(record)])
         if self._colour and record.event in _LOUD | _QUIET:
             line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        return line
 
 
 def _on_one_line(text: str) -> str:
@@ -89,8 +87,8 @@ def _stopped(flows_ended: int) -> str:
     return f"relay stopped; {'1 flow was' if flows_ended == 1 else f'{flows_ended} flows were'} cut off"
 
 
-def _dropped(records: int) -> str:
-    return f"{'1 record is' if records == 1 else f'{records} records are'} missing here: the log was not read in time"
+def _records_dropped(records: int) -> str:
+    return f"{'1 record is' if records == 1 else f'{records} records are'} missing here: this log was read too slowly"
 
 
 def _flow_ended(fields: Mapping[str, Any]) -> str:
@@ -112,7 +110,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "relay-stopped": lambda f: _stopped(f["flows_ended"]),
     "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
     "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
-    "records-dropped": lambda f: _dropped(f["records"]),
+    "records-dropped": lambda f: _records_dropped(f["records"]),
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +28,8 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "records-dropped": [
-        ({"records": 1}, "1 record is missing here: the log was not read in time"),
-        ({"records": 2}, "2 records are missing here: the log was not read in time"),
+        ({"records": 1}, "1 record is missing here: this log was read too slowly"),
+        ({"records": 2}, "2 records are missing here: this log was read too slowly"),
     ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
@@ -142,12 +141,8 @@ def record(event: str, *, flow: int | None = None, process: tuple[int, str] | No
 
 
 def lines_of(*records: Record, colour: bool) -> list[str]:
-    stream = io.StringIO()
     started_at = datetime(2026, 1, 31, 12, 0, 0).astimezone().timestamp()
-    write = TextLines(stream, started_at, colour=colour)
-    for each in records:
-        write(each)
-    return stream.getvalue().splitlines()
+    return list(map(TextLines(started_at, colour=colour), records))
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_silent_clients_count_and_what_they_make_it_hold_is_bounded(backend: str
             assert clients.do(f"call {callers}") == {"called": callers}
             assert clients.do("ended") == {"fin": limit + heard, "rst": callers - limit - heard}
             refused += callers - limit
+            served.wait_for_count("flow-refused", refused)
             assert served.count("flow-refused") == refused
 
         Steady(served, port).check(be_too_many)
@@ -125,6 +126,7 @@ def test_two_hundred_flows_at_the_limit_outlast_a_storm_of_others(backend: str, 
             assert set(told) <= {"refused-1", "rst"}
             assert told["refused-1"] >= 64
             others.do("reset")
+            served.wait_for_count("flow-refused", refused + surplus)
             assert served.count("flow-refused") == refused + surplus
             assert clients.do("end") == {"whole": limit}
 

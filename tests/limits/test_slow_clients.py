@@ -46,6 +46,7 @@ def test_two_thousand_silent_clients_are_borne_and_then_dropped(backend: str, tm
             assert served.count("handshake-failed") == dropped
             assert clients.do("ended") == {"fin": _SILENT}
             dropped += _SILENT
+            served.wait_for_count("handshake-failed", dropped)
             assert served.count("handshake-failed", reason="no request within 2.5 s") == dropped
 
         Steady(served, port).check(be_silent)

@@ -167,11 +167,13 @@ def label_what_is_missing(backend: str) -> None:
         assert support.fidelity.value in said.getvalue()
         assert support.remedy or support.fidelity is not Fidelity.IMPOSSIBLE
     if platform() != "linux":
-        complaint = io.StringIO()
-        with contextlib.redirect_stderr(complaint):
-            assert run(["serve", "--backend", backend, "--strict", "--listen", "127.0.0.1:0"]) == 3
-        assert complaint.getvalue().startswith("relay: --strict: this host cannot show ")
-        assert "\nhint: " in complaint.getvalue()
+        with tempfile.TemporaryFile("w+") as complaint:
+            with contextlib.redirect_stderr(complaint):
+                assert run(["serve", "--backend", backend, "--strict", "--listen", "127.0.0.1:0"]) == 3
+            complaint.seek(0)
+            told = complaint.read()
+        assert told.startswith("relay: --strict: this host cannot show ")
+        assert "\nhint: " in told
 
 
 def refuse_several_workers(backend: str) -> None:
@@ -199,9 +201,9 @@ def serve_until_interrupted(backend: str) -> None:
 
         threading.Thread(target=interrupt_when_ready).start()
         arguments = ["--backend", backend, "--listen", "127.0.0.1:0", "--port-file", str(port_file)]
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        with Path(directory, "stderr").open("w") as said, contextlib.redirect_stderr(said):
             assert run(["serve", *arguments]) == 0
-        assert "relay stopped" in said.getvalue()
+        assert "relay stopped" in Path(directory, "stderr").read_text()
 
 
 CHECKS: tuple[Callable[[str], None], ...] = (

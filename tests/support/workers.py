@@ -64,7 +64,8 @@ def call_both_workers(served: ServedRelay, origin_port: int, *, tos: int = 0) ->
 
 
 def pids_of(served: ServedRelay) -> dict[int, int]:
-    """Every worker's process, by the workers' numbers; of one that was replaced, the latest."""
+    """Both workers' processes, by the workers' numbers; of one that was replaced, the latest."""
+    served.wait_for_count("worker-started", 2)
     return {event["worker"]: event["pid"] for event in served.events() if event["event"] == "worker-started"}
 
 

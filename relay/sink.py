@@ -1,0 +1,138 @@
+"""Lines for a terminal, a pipe or a file, written by a thread beside the event loop.
+
+    event loop --write--> queue of bounded size --thread--> descriptor
+
+A descriptor can block for any time: a pipe that is not read, a terminal that was stopped with Ctrl-S, a slow disk. Then
+the thread alone waits. Lines that do not fit into the queue are dropped and counted; once half of the queue is free, a
+line in their place says how many they were.
+
+The thread writes to the descriptor, not to a Python stream: the interpreter takes a stream's lock at its exit, and
+would wait there for a write that does not end.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+LIMIT_BYTES = 4 << 20  # some 15,000 records: more than a relay makes while a disk stands still for a second
+_GATHER_S = 0.005  # to wake the thread costs 10 us of CPU time: in a flood of records once for many
+_CHUNK_BYTES = 1 << 16  # what a pipe of Linux holds
+
+
+class Sink:
+    """Writes lines to a descriptor in their order. Its methods may be called from any thread, and none of them blocks.
+
+    `describe_drop` words a line for so many dropped ones. `failed` is called once, in the sink's thread, when the
+    descriptor takes nothing any more. With `owned` the thread closes the descriptor after the last line.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        describe_drop: Callable[[int], str],
+        failed: Callable[[OSError], None] = lambda failure: None,
+        *,
+        owned: bool = False,
+        encoding: str = "utf-8",
+        limit_bytes: int = LIMIT_BYTES,
+    ) -> None:
+        self._descriptor = descriptor
+        self._describe_drop = describe_drop
+        self._failed = failed
+        self._owned = owned
+        self._encoding = encoding
+        self._limit_bytes = limit_bytes
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._in_hand = 0  # lines that the thread has taken and not written
+        self._dropped = 0
+        self._waits = False  # the thread, for a line or for the end
+        self._closed = False
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="relay sink", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        """Have a line written, given without its end.
+
+        Raises:
+            OSError: an earlier one could not be written.
+        """
+        line = self._encoded(text)
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            if self._dropped or self._queued_bytes + len(line) > self._limit_bytes:
+                self._dropped += 1
+            else:
+                self._add(line)
+            if self._waits:
+                self._waits = False
+                self._changed.notify()
+
+    def close(self, deadline_s: float) -> int:
+        """Wait until everything is written, at the longest until `deadline_s` on the monotonic clock.
+
+        Returns how many lines were not written by then. The thread that still tries is left behind: it does not keep
+        the process from its exit.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        with self._changed:
+            return len(self._queue) + self._in_hand + self._dropped
+
+    def _encoded(self, text: str) -> bytes:
+        return f"{text}\n".encode(self._encoding, "backslashreplace")
+
+    def _add(self, line: bytes) -> None:
+        self._queue.append(line)
+        self._queued_bytes += len(line)
+
+    def _run(self) -> None:
+        try:
+            while chunk := self._next_chunk():
+                self._write_all(chunk)
+        except OSError as failure:
+            with self._changed:
+                self._failure = failure
+                self._queue.clear()
+                self._in_hand = self._dropped = 0  # `failed` tells of those
+            self._failed(failure)
+        if self._owned:
+            os.close(self._descriptor)
+
+    def _next_chunk(self) -> bytes:
+        """The next lines, once there are any; empty at the end."""
+        with self._changed:
+            self._in_hand = 0
+            while not (self._queue or self._dropped or self._closed):
+                self._waits = True
+                self._changed.wait()
+                self._changed.wait_for(lambda: self._closed, _GATHER_S)
+            if self._dropped and self._queued_bytes <= self._limit_bytes // 2:
+                self._add(self._encoded(self._describe_drop(self._dropped)))
+                self._dropped = 0
+            lines: list[bytes] = []
+            size_bytes = 0
+            while self._queue and size_bytes < _CHUNK_BYTES:
+                lines.append(self._queue.popleft())
+                size_bytes += len(lines[-1])
+            self._queued_bytes -= size_bytes
+            self._in_hand = len(lines)
+            return b"".join(lines)
+
+    def _write_all(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # another process has made the shared description non-blocking
+                select.select((), (self._descriptor,), ())

@@ -1,0 +1,119 @@
+"""What is written beside the event loop: in order, bounded, and never in anybody's way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from relay.sink import Sink
+from support.capabilities import missing
+
+_LINE = "x" * 99  # 100 bytes with its end
+_PIPE_BYTES = 4096
+
+
+@contextmanager
+def small_pipe() -> Iterator[tuple[TextIO, int]]:
+    """A pipe that is full with 40 such lines: where it is read, and where it is written."""
+    if sys.platform != "linux":
+        missing("only Linux makes a pipe small")
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    with open(reader) as stream:
+        try:
+            yield stream, writer
+        finally:
+            os.close(writer)
+
+
+def open_sink(descriptor: int, *, limit_bytes: int = 1 << 20, failures: list[OSError] | None = None) -> Sink:
+    failed = failures.append if failures is not None else lambda failure: None
+    return Sink(descriptor, lambda count: f"{count} dropped", failed, limit_bytes=limit_bytes)
+
+
+def closed_in_time(sink: Sink, *, within_s: float = 10.0) -> int:
+    return sink.close(time.monotonic() + within_s)
+
+
+def test_every_line_is_written_in_order_by_the_end(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(20_000)]
+    with (tmp_path / "log").open("w") as stream:
+        sink = open_sink(stream.fileno())
+        for line in lines:
+            sink.write(line)
+        assert closed_in_time(sink) == 0
+    assert (tmp_path / "log").read_text().splitlines() == lines
+
+
+def test_what_the_encoding_cannot_say_is_escaped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        sink = Sink(stream.fileno(), str, encoding="ascii")
+        sink.write("\u00e9\udc80")
+        assert closed_in_time(sink) == 0
+    assert (tmp_path / "log").read_text() == "\\xe9\\udc80\n"
+
+
+def test_lines_that_do_not_fit_are_counted_and_told_in_their_place() -> None:
+    with small_pipe() as (reader, writer):
+        sink = open_sink(writer, limit_bytes=_PIPE_BYTES)
+        for number in range(10_000):
+            sink.write(f"{number:99}")
+        due = 0
+        while due < 10_000:
+            line = reader.readline()
+            if line.endswith("dropped\n"):
+                due += int(line.split()[0])
+            else:
+                assert int(line) == due
+                due += 1
+        assert closed_in_time(sink) == 0
+
+
+def test_one_line_that_fits_nowhere_costs_no_other() -> None:
+    with small_pipe() as (reader, writer):
+        sink = open_sink(writer, limit_bytes=200)
+        sink.write("x" * 300)
+        assert reader.readline() == "1 dropped\n"
+        sink.write("short")
+        assert reader.readline() == "short\n"
+        assert closed_in_time(sink) == 0
+
+
+def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_told_to() -> None:
+    with small_pipe() as (_, writer):
+        sink = open_sink(writer, limit_bytes=100 * 100)
+        for _ in range(1000):
+            sink.write(_LINE)
+        assert 1000 - _PIPE_BYTES / 100 < closed_in_time(sink, within_s=0.1) <= 1000
+
+
+def test_a_line_that_cannot_be_written_is_told_of_once_and_the_next_is_refused() -> None:
+    with small_pipe() as (reader, writer):
+        reader.close()
+        failures: list[OSError] = []
+        sink = open_sink(writer, failures=failures)
+        sink.write(_LINE)
+        assert closed_in_time(sink) == 0
+        assert [failure.errno for failure in failures] == [errno.EPIPE]
+        with pytest.raises(BrokenPipeError):
+            sink.write(_LINE)
+
+
+def test_a_descriptor_that_another_process_made_non_blocking_is_waited_for() -> None:
+    with small_pipe() as (reader, writer):
+        os.set_blocking(writer, False)
+        sink = open_sink(writer)
+        for _ in range(100):
+            sink.write(_LINE)
+        assert [reader.readline() for _ in range(100)] == [f"{_LINE}\n"] * 100
+        assert closed_in_time(sink) == 0
