@@ -19,7 +19,6 @@ import anyio
 import typer
 
 from relay import report
-from relay.address import Endpoint
 from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
@@ -28,8 +27,8 @@ from relay.eventlog import EventLog
 from relay.fidelity import assess
 from relay.interrupt import interrupted_once, open_signals
 from relay.observe import survey
+from relay.output_file import worded, write_whole
 from relay.outputs import Talk, open_outputs
-from relay.port_file import clear_port_file, write_port_file
 from relay.profiles import load_profile
 from relay.server import Started, open_relay
 from relay.terminal import STDOUT_HINT, colour, complain, mute_stderr, stdout, stdout_failure, tell
@@ -227,8 +226,6 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    if port_file is not None:
-        clear_port_file(port_file)
     library, library_options = choose_backend(backend, where="--backend")
     config = configure(
         profile,
@@ -309,7 +306,7 @@ async def _serve(
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
         async with open_() as relay:
             if port_file is not None:
-                write_port_file(port_file, _addresses(relay))
+                _write_ports(port_file, relay)
             talk.say(report.banner(relay, colour=colour(sys.stderr)))
             if not quiet:
                 talk.follow()
@@ -334,9 +331,11 @@ async def _cancel_when_told_again(
     scope.cancel()
 
 
-def _addresses(relay: Started) -> list[Endpoint]:
+def _write_ports(path: Path, relay: Started) -> None:
     proxy = [relay.address] if relay.address is not None else []
-    return [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
+    addresses = [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
+    with worded("--port-file", path, accepted="name a file that can be written"):
+        write_whole(path, "".join(f"{address.port}\n" for address in addresses))
 
 
 def _raise_descriptor_limit() -> None:

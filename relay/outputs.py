@@ -6,14 +6,14 @@ written by then is left.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from relay.errors import ConfigError
 from relay.eventlog import EventLog, EventType, Record
+from relay.output_file import open_log, worded
 from relay.sink import Sink
 from relay.terminal import colour, complaint, mute_stderr, stdout
 from relay.textlog import TextLines
@@ -96,12 +96,11 @@ def open_outputs(log: EventLog, events: str | None) -> Iterator[Talk]:
 
 
 def _open(events: str) -> int:
-    try:
-        return stdout().fileno() if events == "-" else os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise ConfigError(
-            f"--events: cannot write {events}: {error.strerror}", hint="name a file, or - for stdout"
-        ) from None
+    if events == "-":
+        return stdout().fileno()
+    path = Path(events)
+    with worded("--events", path, accepted="name a file, or - for stdout"):
+        return open_log(path)
 
 
 def _dropped(log: EventLog, count: int) -> Record:

@@ -1,4 +1,4 @@
-"""`--port-file`: whole where it is a regular file, gone where a start fails; no device or directory comes to harm."""
+"""`--port-file`: whole where it is a regular file; no other file, device or directory comes to harm."""
 
 from __future__ import annotations
 
@@ -43,16 +43,12 @@ def complaint(path: str, *arguments: str) -> tuple[int, list[str]]:
     return done.returncode, done.stderr.splitlines()
 
 
-@pytest.mark.parametrize("stale", ["1\n", None])
-def test_the_file_that_a_symbolic_link_leads_to_is_written(stale: str | None, backend: str, tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-    target, link = tmp_path / "there" / "ports", tmp_path / "link"
-    if stale is not None:
-        target.write_text(stale)
-    link.symlink_to(target)
-    with serving(link, backend) as port:
-        assert (link.is_symlink(), target.read_text()) == (True, f"{port}\n")
-    assert os.listdir(tmp_path / "there") == ["ports"]
+def test_a_file_of_an_earlier_run_is_replaced_as_a_whole(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "ports"
+    path.write_text("1\n2\n3\n")
+    with path.open() as earlier, serving(path, backend) as port:
+        assert (path.read_text(), earlier.read()) == (f"{port}\n", "1\n2\n3\n")
+    assert os.listdir(tmp_path) == ["ports"]
 
 
 def test_a_fifo_is_written_into(backend: str, tmp_path: Path) -> None:
@@ -96,10 +92,10 @@ def test_a_directory_is_refused(name: str, shown: str) -> None:
     )
 
 
-@pytest.mark.parametrize("why", ["--profile nosuch", "--listen 127.0.0.1:{taken}", "--observer nosuch"])
-def test_a_start_that_fails_leaves_no_ports_of_an_earlier_one(why: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["--profile nosuch", "--listen 127.0.0.1:{taken}", "--observer nosuch", "--lisen x"])
+def test_a_start_that_fails_leaves_what_is_there(why: str, tmp_path: Path) -> None:
     path = tmp_path / "ports"
-    path.write_text("1\n")
+    path.write_text("precious\n")
     with socket.create_server(("127.0.0.1", 0)) as holder:
         code, told = complaint(str(path), *why.format(taken=holder.getsockname()[1]).split())
-    assert (code, len(told), os.listdir(tmp_path)) == (2, 2, [])
+    assert (code, len(told), os.listdir(tmp_path), path.read_text()) == (2, 2, ["ports"], "precious\n")
