@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from relay.events import Side
 from relay.net.engine import Engine
 from relay.net.leg import Leg
-from relay.net.pump import Outcome, Pump
+from relay.net.pump import Outcome, Pump, TranslatingPump
 from relay.protocols import HttpExchange
 
 
@@ -72,10 +72,13 @@ class ExchangeCarrier(Carrier):
 
     __slots__ = ("_client_ended", "_codec", "_origin_ended", "_was_paused")
 
+    from_near: TranslatingPump
+    from_far: TranslatingPump
+
     def __init__(self, engine: Engine, near: Leg, far: Leg, codec: HttpExchange) -> None:
         super().__init__(engine, near, far)
-        self.from_near.translate = codec.from_client
-        self.from_far.translate = codec.from_origin
+        self.from_near = TranslatingPump(engine, near, far, codec.from_client, lambda: codec.behind_client)
+        self.from_far = TranslatingPump(engine, far, near, codec.from_origin, lambda: codec.behind_origin)
         self._codec = codec
         self._client_ended = False
         self._origin_ended = False
@@ -86,7 +89,11 @@ class ExchangeCarrier(Carrier):
 
     def _run(self, pump: Pump) -> Outcome:
         outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()
-        return Outcome.REDIRECTED if self._codec.next_destination is not None else outcome
+        if self._codec.next_destination is not None:
+            return Outcome.REDIRECTED
+        # The other pump has had its turn, and no edge will tell it that there is more for it to do now.
+        left = pump is self.from_far and self.from_near not in self._finished and self.from_near.can_go_on()
+        return Outcome.SPENT if left and outcome is Outcome.WAITING else outcome
 
     def _run_from_client(self) -> Outcome:
         self._was_paused = self._codec.paused
@@ -101,14 +108,14 @@ class ExchangeCarrier(Carrier):
         return Outcome.FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
 
     def _run_from_origin(self) -> Outcome:
-        moved_bytes = self.from_far.moved_bytes
+        moved_bytes, was_behind = self.from_far.moved_bytes, self._codec.behind_origin
         outcome = self.from_far.run()
         if self.from_far.sink is None:
             return outcome  # the client is gone: nobody is owed what the codec would make of the response's end
         if outcome is Outcome.FINISHED and not self._origin_ended:
             self._origin_ended = True
             self._write(self.from_far, self._codec.origin_eof())
-        if self._origin_ended or self.from_far.moved_bytes > moved_bytes:
+        if self._origin_ended or was_behind or self.from_far.moved_bytes > moved_bytes:
             # A pipelined request has waited for the response that may just have ended.
             self._write(self.from_near, self._codec.from_client(b""))
         if outcome is Outcome.BROKEN:

@@ -4,9 +4,10 @@
     splicing      through a pipe, never seen by this process: half the CPU time once there is much
     translating   copying in smaller steps, and rewritten before it is written (plain HTTP)
 
-Which of them it is, `Pump.run` decides, each time. A pump reads only while its sink takes everything: a sink that does
-not, keeps the rest, and the source's own window then holds the sender back. So at most one buffer, or one pipe, waits
-per direction. After `BUDGET_BYTES` in one go other flows have their turn.
+Which of the first two it is, `Pump.run` decides, each time. A pump reads only while its sink takes everything: a sink
+that does not, keeps the rest, and the source's own window then holds the sender back. So at most one buffer, or one
+pipe, waits per direction. After `BUDGET_BYTES` in one go other flows have their turn. What translating takes depends on
+the bytes, so there the clock says when: after `TURN_S`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from relay.net.leg import BROKEN, WOULD_BLOCK, Leg
 BULK_BYTES = 4 * 1024 * 1024  # a direction that has moved so much is bulk, and will be spliced
 TRANSLATED_BYTES = 64 * 1024  # h11 is twice as fast on these as on 256 KiB: its buffers stay in the cache
 BUDGET_BYTES = 2 * 1024 * 1024  # some 0.4 ms of one core
+TURN_S = 1e-3  # of translating
 
 
 class Outcome(enum.Enum):
@@ -43,24 +45,19 @@ _STOPPED_BY = {WOULD_BLOCK: Outcome.WAITING, BROKEN: Outcome.BROKEN, 0: Outcome.
 class Pump:
     """One direction of one flow."""
 
-    __slots__ = ("_engine", "moved_bytes", "sink", "source", "translate")
+    __slots__ = ("_engine", "moved_bytes", "sink", "source")
 
-    def __init__(
-        self, engine: Engine, source: Leg, sink: Leg | None, translate: Callable[[bytes], bytes] | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, source: Leg, sink: Leg | None) -> None:
         self._engine = engine
         self.source = source
         self.sink = sink
         """Where the bytes go; None: nowhere, they are read and dropped."""
-        self.translate = translate
         self.moved_bytes = 0
 
     def run(self) -> Outcome:
         """Move what can be moved now."""
         if not self.source.readable:
             return Outcome.WAITING
-        if self.translate is not None:
-            return self._copy(self._engine.buffer[:TRANSLATED_BYTES])
         return self._splice() if self.moved_bytes >= BULK_BYTES else self._copy(self._engine.buffer)
 
     def _copy(self, buffer: memoryview) -> Outcome:
@@ -115,9 +112,54 @@ class Pump:
     def hand_on(self, data: bytes | memoryview) -> None:
         """Pass on bytes as if they had just been read."""
         self.moved_bytes += len(data)
-        if self.sink is None:
-            return
-        if self.translate is None:
+        if self.sink is not None:
             self.sink.write(data)
-        elif translated := self.translate(bytes(data)):
+
+
+class TranslatingPump(Pump):
+    """One direction of one flow, whose bytes are rewritten on the way."""
+
+    __slots__ = ("_is_behind", "_translate")
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Leg,
+        sink: Leg | None,
+        translate: Callable[[bytes], bytes],
+        is_behind: Callable[[], bool],
+    ) -> None:
+        """`translate` may leave some of what it got for another call, with nothing; `is_behind` tells that it did."""
+        super().__init__(engine, source, sink)
+        self._translate = translate
+        self._is_behind = is_behind
+
+    def can_go_on(self) -> bool:
+        """Whether some of what was read is left, and can be passed on now."""
+        return self._is_behind() and self.sink is not None and not self.source.frozen and self._sink_is_free()
+
+    def run(self) -> Outcome:
+        source, buffer = self.source, self._engine.buffer[:TRANSLATED_BYTES]
+        until_s = self._engine.now_s() + TURN_S
+        while not source.frozen and self._sink_is_free():
+            if self.can_go_on():
+                self.hand_on(b"")
+            elif not source.readable:
+                break
+            elif (count := source.receive_into(buffer)) > 0:
+                self.hand_on(buffer[:count])
+            else:
+                return _STOPPED_BY[count]
+            if self._engine.now_s() >= until_s:
+                return Outcome.SPENT
+        return Outcome.WAITING
+
+    def run_dry(self) -> None:
+        super().run_dry()
+        while self.sink is not None and self._is_behind():
+            self.hand_on(b"")
+
+    def hand_on(self, data: bytes | memoryview) -> None:
+        self.moved_bytes += len(data)
+        if self.sink is not None and (translated := self._translate(bytes(data))):
             self.sink.write(translated)

@@ -20,12 +20,11 @@ import h11
 from relay.address import MAX_PORT, Endpoint
 from relay.errors import ProtocolError
 from relay.protocols._base import NEED_DATA, Credentials, NeedData, read_host
+from relay.protocols._http_head import SectionEnd, TooLarge
 from relay.protocols._http_reply import reply
 
 MAX_REQUEST_LINE_BYTES = 8192  # RFC 9112 section 3 asks for at least 8000
-MAX_HEADER_BYTES = 64 * 1024
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 sees it
 _REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r?")
 _AUTHORITY = re.compile(rb"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
@@ -54,7 +53,8 @@ class RequestReader:
 
     def __init__(self, credentials: Credentials | None, buffer: bytearray) -> None:
         self._credentials = credentials
-        self._searched = 0
+        self._line_end = 0  # of the request line, once it is there
+        self._end = SectionEnd()
         self.buffer = buffer
         """Received and not read: the head that is under way, or after one whatever followed it."""
         self.connection = h11.Connection(h11.SERVER)
@@ -72,7 +72,7 @@ class RequestReader:
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self.connection = h11.Connection(h11.SERVER)
         self.connection.receive_data(head)
         try:
             request = self.connection.next_event()
@@ -83,23 +83,23 @@ class RequestReader:
         return _understood(request)
 
     def _take_head(self) -> bytes | None:
-        line_end = self.buffer.find(b"\n", 0, MAX_REQUEST_LINE_BYTES + 2)
-        if line_end < 0:
-            if len(self.buffer) > MAX_REQUEST_LINE_BYTES + 1:  # the line and a CR
-                raise bad_request(f"the request line is longer than {MAX_REQUEST_LINE_BYTES} bytes", status=414)
+        if not self._line_end:
+            line_end = self.buffer.find(b"\n", 0, MAX_REQUEST_LINE_BYTES + 2)
+            if line_end < 0:
+                if len(self.buffer) > MAX_REQUEST_LINE_BYTES + 1:  # the line and a CR
+                    raise bad_request(f"the request line is longer than {MAX_REQUEST_LINE_BYTES} bytes", status=414)
+                return None
+            # Answered before the blank line: what speaks another protocol may never send one.
+            if not _REQUEST_LINE.fullmatch(self.buffer, 0, line_end):
+                raise bad_request(f"{bytes(self.buffer[: min(line_end, 80)])!r} is not an HTTP request line")
+            self._line_end = line_end
+        try:
+            head_end = self._end.find(self.buffer, self._line_end)
+        except TooLarge as error:
+            raise bad_request(str(error), status=431, method=_method(self.buffer)) from None
+        if not head_end:
             return None
-        # Answered before the blank line: what speaks another protocol may never send one.
-        if not _REQUEST_LINE.fullmatch(self.buffer, 0, line_end):
-            raise bad_request(f"{bytes(self.buffer[: min(line_end, 80)])!r} is not an HTTP request line")
-        blank = _END_OF_HEAD.search(self.buffer, max(line_end, self._searched))
-        head_end = len(self.buffer) if blank is None else blank.end()
-        if head_end - line_end > MAX_HEADER_BYTES:
-            why = f"the header fields are longer than {MAX_HEADER_BYTES} bytes"
-            raise bad_request(why, status=431, method=_method(self.buffer))
-        if blank is None:
-            self._searched = len(self.buffer) - 2
-            return None
-        self._searched = 0
+        self._line_end = 0
         head = bytes(self.buffer[:head_end])
         del self.buffer[:head_end]
         return head

@@ -18,7 +18,7 @@ from relay.events import Side
 from relay.net.engine import Engine
 from relay.net.leg import Leg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
-from relay.net.pump import BULK_BYTES, Outcome, Pump
+from relay.net.pump import BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
 from support.bench import DEADLINE_S, in_thread, open_engine, socket_pair
 
 pytestmark = pytest.mark.anyio
@@ -224,3 +224,56 @@ async def test_a_provider_that_raises_takes_no_pipe_with_it() -> None:
 async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.net.pipe._enlarge", lambda descriptor: 8192)
     assert PipePool().borrow() is None
+
+
+class Sluggish:
+    """A translator that takes a hundred calls for whatever it gets, each a bit more than a quarter of a turn."""
+
+    def __init__(self) -> None:
+        self.calls = self.left = 0
+
+    def __call__(self, data: bytes) -> bytes:
+        assert not (data and self.left), "it was given more before it was through"
+        self.calls += 1
+        self.left = 99 if data else self.left - 1
+        return b"x"
+
+    def now_s(self) -> float:
+        return self.calls * TURN_S * 0.2501
+
+
+async def test_translating_stops_when_its_time_is_up_and_goes_on_where_it_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    translator = Sluggish()
+    async with carrying() as ends:
+        monkeypatch.setattr(ends.carried.engine, "now_s", translator.now_s)
+        near, far = ends.carried.near, ends.carried.far
+        pump = TranslatingPump(ends.carried.engine, near, far, translator, lambda: translator.left > 0)
+        ends.sender.sendall(b"data")
+        near.readable = True
+        for turn in range(1, 26):
+            assert pump.run() is Outcome.SPENT
+            assert translator.calls == 4 * turn
+        assert pump.run() is Outcome.WAITING
+        assert await in_thread(receive_exactly, ends.receiver, 100) == b"x" * 100
+
+
+async def test_what_translating_has_left_waits_for_its_sides_and_is_no_reason_to_spin() -> None:
+    translator = Sluggish()
+    async with carrying() as ends:
+        near, far = ends.carried.near, ends.carried.far
+        pump = TranslatingPump(ends.carried.engine, near, far, translator, lambda: translator.left > 0)
+        pump.hand_on(b"data")
+        near.freeze()
+        assert (pump.run(), pump.can_go_on(), translator.calls) == (Outcome.WAITING, False, 1)
+        near.thaw()
+        far.unsent = b"until this has gone"
+        assert (pump.run(), pump.can_go_on(), translator.calls) == (Outcome.WAITING, False, 1)
+        far.unsent = b""
+        pump.sink = None
+        assert (pump.run(), pump.can_go_on(), translator.calls) == (Outcome.WAITING, False, 1)
+        pump.sink = far
+        assert pump.can_go_on()
+        pump.run_dry()
+        assert (translator.calls, translator.left) == (100, 0)

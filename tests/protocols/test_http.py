@@ -155,6 +155,12 @@ def test_a_megabyte_of_header_is_answered_before_it_has_come() -> None:
     assert status_of(reply) == 431
 
 
+def test_a_head_has_256_fields_and_no_more(converse: OutcomeOf) -> None:
+    head = b"GET http://a.test/ HTTP/1.0\r\n" + b"a: b\r\n" * 256
+    assert converse([head + b"\r\n"]).destination == "a.test:80"
+    assert status_of(converse([head + b"a: b\r\n\r\n"]).reply) == 431
+
+
 @pytest.mark.parametrize("method", [b"CONNECT a.test:443", b"GET http://a.test/"])
 @pytest.mark.parametrize(
     ("header", "right"),

@@ -55,6 +55,9 @@ class Session:
         for data in chunks:
             self._to_origin(self.codec.from_client(data))
             self.connect()
+            while self.codec.behind_client:
+                self._to_origin(self.codec.from_client(b""))
+                self.connect()
         return self
 
     def client_eof(self) -> Session:
@@ -64,6 +67,8 @@ class Session:
     def from_origin(self, *chunks: bytes) -> Session:
         for data in chunks:
             self.client += self.codec.from_origin(data)
+            while self.codec.behind_origin:
+                self.client += self.codec.from_origin(b"")
             self.from_client(b"")
         return self
 
@@ -339,7 +344,7 @@ def test_an_origins_connection_that_cannot_be_used_again_is_not(response: bytes)
 
 
 def test_what_an_idle_origin_says_is_for_nobody() -> None:
-    session = Session(GET).from_origin(OK, b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x" * 1000)
+    session = Session(GET).from_origin(OK, b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x" * 1000)
     assert session.client == OK
     assert session.from_client(GET).origins == [("a.test:80", GET_SENT)] * 2
 
@@ -574,6 +579,18 @@ def test_a_clients_fin_within_a_body_leaves_the_response_to_come(early: bool) ->
     assert session.client == OK
     assert session.codec.wants_close
     assert session.codec.origin_done
+
+
+@pytest.mark.parametrize("connect", [True, False])
+def test_a_clients_fin_within_a_chunks_header_leaves_nothing_to_wait_for(connect: bool) -> None:
+    post = b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n2"
+    session = Session(post, connect=connect)
+    assert session.codec.client_eof() == b""
+    session.connect()
+    assert session.sent.endswith(b"\r\n\r\n1\r\nx\r\n")
+    assert session.codec.origin_done
+    assert session.from_origin(OK).client == OK
+    assert session.codec.wants_close
 
 
 # Another protocol

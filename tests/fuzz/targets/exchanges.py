@@ -18,11 +18,14 @@ from fuzz.targets.handshakes import check_reply
 from relay.errors import ProtocolError
 from relay.events import DialFailure, FailureKind
 from relay.protocols import NEED_DATA, Connect, HttpExchange, HttpHandshake
+from relay.protocols._http_request import ProxyRequest
 
 _ROOM_BYTES = 1 << 20
 _MOST_KEPT_BYTES = 64 * 1024
 _REFUSED = DialFailure(FailureKind.REFUSED)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+_OFFER = [(b"Host", b"a.test"), (b"Connection", b"upgrade"), (b"Upgrade", b"websocket")]
 
 _Message: TypeAlias = tuple[object, ...]
 """An HTTP message as its reader saw it: its head, its body in one piece, its trailers, whether it was whole."""
@@ -83,8 +86,7 @@ def _serve(chunks: list[bytes]) -> tuple[list[_Message], bool]:
             if session.codec.paused:
                 session.answer()
             if not session.codec.paused:
-                session.pass_on(session.codec.from_client(chunk))
-                session.connect()
+                session.hear(chunk)
         session.answer()
         session.pass_on(session.codec.client_eof())
         session.connect()
@@ -108,6 +110,14 @@ class _Session:
 
     def __post_init__(self) -> None:
         self.connect()
+
+    def hear(self, data: bytes = b"") -> None:
+        """Take in what the client sent, and reach the origins that it asks for."""
+        self.pass_on(self.codec.from_client(data))
+        self.connect()
+        while self.codec.behind_client:
+            self.pass_on(self.codec.from_client(b""))
+            self.connect()
 
     def connect(self) -> None:
         while self.codec.next_destination is not None:
@@ -143,8 +153,7 @@ class _Session:
             self.codec.from_origin(out)
             if self.origin.our_state is self.origin.their_state is h11.DONE:
                 self.origin.start_next_cycle()
-            self.pass_on(self.codec.from_client(b""))
-            self.connect()
+            self.hear()
             if self.origin.their_state is h11.MUST_CLOSE:
                 break
 
@@ -180,6 +189,8 @@ def _hear(method: bytes, request: bytes, chunks: list[bytes]) -> tuple[list[obje
     try:
         for chunk in filter(None, chunks):
             out += codec.from_origin(chunk)
+            while codec.behind_origin:
+                out += codec.from_origin(b"")
             codec.from_client(b"")
         out += codec.origin_eof()
     except ProtocolError as error:
@@ -251,6 +262,8 @@ class _Exchange:
     closing: bool = False
     done: bool = False
     spoke_unasked: bool = False
+    asked: ProxyRequest | None = None
+    reader: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
 
     def play(self, steps: list[bytes]) -> str:
         for step in steps:
@@ -264,31 +277,53 @@ class _Exchange:
                 self.take(to_origin=self.codec.start())
             self.step(what, data)
             assert len(self.codec._reader.buffer) <= _MOST_KEPT_BYTES + 8192 + len(data) + 2
+            assert len(self.codec._from_origin) <= _MOST_KEPT_BYTES
         return "went well"
 
     def step(self, what: bytes, data: bytes) -> None:
         match what:
             case b"C" if not self.client_ended and not self.codec.paused:
-                self.take(to_origin=self.codec.from_client(data))
+                self.hear(data)
             case b"O" if not self.origin_ended and data:
-                asked = self.codec._awaits_response or self.codec._switched
+                self.spoke_unasked = self.spoke_unasked or self.goes_beyond(data)
                 self.take(to_client=self.codec.from_origin(data))
-                origin = self.codec._origin
-                left = origin.our_state is origin.their_state is h11.DONE and origin.trailing_data[0] != b""
-                self.spoke_unasked = self.spoke_unasked or left or not asked
-                self.take(to_origin=self.codec.from_client(b""))
+                while self.codec.behind_origin:
+                    self.take(to_client=self.codec.from_origin(b""))
+                self.hear()
             case b"c" if not self.client_ended:
                 self.client_ended = True
                 self.take(to_origin=self.codec.client_eof())
             case b"o" if not self.origin_ended:
                 self.origin_ended = True
                 self.take(to_client=self.codec.origin_eof())
-                self.take(to_origin=self.codec.from_client(b""))
+                self.hear()
+
+    def hear(self, data: bytes = b"") -> None:
+        self.take(to_origin=self.codec.from_client(data))
+        while self.codec.behind_client:
+            self.take(to_origin=self.codec.from_client(b""))
+
+    def goes_beyond(self, data: bytes) -> bool:
+        """Whether there is more in it than the response that is awaited; h11's reader says so."""
+        if self.asked is not self.codec._request:
+            self.asked = self.codec._request
+            self.reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=_ROOM_BYTES)
+            self.reader.send(h11.Request(method=self.asked.head.method, target=b"/", headers=_OFFER))
+            self.reader.send(h11.EndOfMessage())
+        if self.codec._switched or not self.codec._awaits_response:
+            return not self.codec._switched
+        self.reader.receive_data(data)
+        try:
+            while self.reader.next_event() not in (h11.NEED_DATA, h11.PAUSED):
+                pass
+        except h11.RemoteProtocolError:
+            return True
+        return self.reader.their_state is h11.DONE and self.reader.trailing_data[0] != b""
 
     def take(self, *, to_client: bytes = b"", to_origin: bytes = b"") -> None:
         assert not (self.closing and to_client), "nothing for the client after its FIN"
         assert not (self.done and to_origin), "nothing for the origin after its FIN"
-        asked_again = to_origin and self.codec._pending and self.codec.next_destination is None
+        asked_again = to_origin and self.codec._request is not self.asked and self.codec.next_destination is None
         assert not (self.spoke_unasked and asked_again), "what it says next may be no answer"
         self.closing = self.closing or self.codec.wants_close
         self.done = self.codec.origin_done
