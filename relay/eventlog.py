@@ -122,7 +122,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "flow-ended": {
         "destination": "what the flow was for",
         "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
-        "`linger`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
+        "`linger`, `handshake-limit`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
         "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
         "internal_because": "who ended it: a behaviour's name, or `peer`",
         "external": "likewise, the external side",

@@ -87,6 +87,11 @@ class ExchangeCarrier(Carrier):
         self.from_near.moved_bytes = len(request)
         far.write(request)
 
+    @property
+    def within_head(self) -> bool:
+        """Whether the client has begun a request and owes the rest of its head."""
+        return self._codec.within_head
+
     def _run(self, pump: Pump) -> Outcome:
         outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()
         if self._codec.next_destination is not None:

@@ -144,8 +144,7 @@ class Flow:
         if self._conversation.request is not None:
             self._request()
         else:
-            limit_s = self._driver.limits.handshake_timeout_s
-            self._start_timer("handshake", limit_s, partial(self._lose_patience, limit_s))
+            self._limit_handshake()
 
     @_guarded
     def inherit(self, leg: Leg) -> None:
@@ -197,14 +196,18 @@ class Flow:
         elif self._conversation.request is not None:
             self._request()
 
-    def _lose_patience(self, limit_s: float) -> None:
-        self._turn_away(f"no request within {limit_s:g} s")
+    def _limit_handshake(self) -> None:
+        limit_s = self._driver.limits.handshake_timeout_s
+        self._start_timer("handshake", limit_s, partial(self._lose_patience, limit_s))
 
-    def _turn_away(self, reason: str) -> None:
+    def _lose_patience(self, limit_s: float) -> None:
+        self._turn_away(f"no request within {limit_s:g} s", because="handshake-limit")
+
+    def _turn_away(self, reason: str, because: str = "") -> None:
         self._journal.write("handshake-failed", client=self._client(), reason=reason)
         if not self._driver.lets_linger(self._opener_leg):
             self._opener_leg.reset()
-        self._finish()
+        self._finish(because)
 
     def _request(self) -> None:
         self._stop_timer("handshake")
@@ -284,6 +287,16 @@ class Flow:
                     return
         except ProtocolError as error:
             self._end_exchange(error)
+            return
+        if isinstance(self._carrier, ExchangeCarrier):
+            self._limit_head(self._carrier)
+
+    def _limit_head(self, carrier: ExchangeCarrier) -> None:
+        """The limit of a handshake holds for every request's head, but not for the time between two of them."""
+        if not carrier.within_head:
+            self._stop_timer("handshake")
+        elif "handshake" not in (self._timers or ()):
+            self._limit_handshake()
 
     def _end_exchange(self, error: ProtocolError) -> None:
         self._opener_leg.write(error.reply)

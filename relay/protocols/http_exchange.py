@@ -90,6 +90,12 @@ class HttpExchange:
         """Whether the client is a whole head and more ahead of what can be passed on: read no more from it."""
         return self._pending and not self.behind_client and len(self._reader.buffer) > MAX_HEADER_BYTES
 
+    @property
+    def within_head(self) -> bool:
+        """Whether a request's head has begun, and nothing but the rest of it is awaited."""
+        idle = not (self._pending or self._finished or self.behind_client)
+        return idle and bool(self._reader.buffer)
+
     def start(self) -> bytes:
         """The connection to `next_destination` is there: the bytes for it that there are."""
         self._from_origin.clear()

@@ -19,8 +19,9 @@ from support.masses import (
     resident_bytes,
     wait_until,
 )
-from support.origins import read_exactly, read_to_end
+from support.origins import Origin, read_exactly, read_to_end
 from support.programs import serve
+from support.web import web
 
 _SILENT = 2000
 _PACE_S = 0.1
@@ -52,6 +53,13 @@ def test_two_thousand_silent_clients_are_borne_and_then_dropped(backend: str, tm
         Steady(served, port).check(be_silent)
 
 
+def read_until(sock: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        data += read_exactly(sock, 1)
+    return data
+
+
 def trickle(sock: socket.socket, data: bytes) -> None:
     for byte in data:
         sock.sendall(bytes([byte]))
@@ -74,6 +82,36 @@ def test_bytes_that_trickle_in_do_not_prolong_the_time_for_a_request(backend: st
 
         Steady(served, port).check(dawdle)
         assert served.wait_for("handshake-failed")["reason"] == "no request within 0.6 s"
+
+
+def test_the_head_of_a_later_request_may_not_trickle_either(backend: str, tmp_path: Path) -> None:
+    limit_s = 0.5
+    with Origin(web()) as origin, serve(tmp_path, "--backend", backend, "--handshake-timeout", str(limit_s)) as served:
+        head = f"GET http://{origin.target}/ HTTP/1.1\r\nHost: x\r\n".encode()
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+            for first, rest in ((head, b"\r\n"), (b"\r\n", head + b"\r\n")):
+                sock.sendall(first)
+                time.sleep(_PACE_S)  # so that it is read by itself
+                sock.sendall(rest)
+                assert read_until(sock, b"GET /").startswith(b"HTTP/1.1 200 ")
+                time.sleep(1.2 * limit_s)  # between two requests there is no limit
+            sock.settimeout(_PACE_S)
+            began_s = time.monotonic()
+            assert end_of_trickling(sock, head[:20] + b"x" * 100) == b""
+            assert 0.8 * limit_s < time.monotonic() - began_s < 5
+        assert served.wait_for("handshake-failed")["reason"] == f"no request within {limit_s:g} s"
+        ended = served.wait_for("flow-ended")
+        assert (ended["because"], ended["destination"]) == ("handshake-limit", origin.target)
+        assert origin.accepted == served.count("flow-ended") == 1
+
+
+def end_of_trickling(sock: socket.socket, data: bytes) -> bytes | None:
+    """What is received while these bytes are sent, one in the time that the socket waits; None if that is nothing."""
+    for byte in data:
+        sock.sendall(bytes((byte,)))
+        with suppress(TimeoutError):
+            return sock.recv(1)
+    return None
 
 
 def test_bytes_that_trickle_are_carried_as_they_come_and_keep_the_flow(backend: str, tmp_path: Path) -> None:

@@ -419,6 +419,23 @@ def test_a_long_head_between_two_requests_does_not_pause_the_client() -> None:
     assert not session.codec.paused
 
 
+def test_a_head_is_under_way_from_its_first_byte_until_it_is_whole() -> None:
+    session = Session(GET)
+    assert not session.codec.within_head
+    session.from_client(GET[:9])
+    assert not session.codec.within_head, "the response to the request before it is awaited, too"
+    session.from_origin(OK)
+    assert session.codec.within_head
+    session.from_client(GET[9:])
+    assert not session.codec.within_head
+    session.from_origin(OK).from_client(b"\r\n")
+    assert not session.codec.within_head, "an empty line begins nothing"
+    session.from_client(b"G")
+    assert session.codec.within_head
+    session.client_eof()
+    assert not session.codec.within_head
+
+
 # Authentication, and what goes wrong
 
 
