@@ -1,7 +1,8 @@
-"""Which header fields are passed on (RFC 9110 section 7.6.1)."""
+"""Which header and trailer fields are passed on (RFC 9110 sections 6.5.1 and 7.6.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import h11
@@ -23,6 +24,24 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _FRAMING = frozenset({b"content-length"})  # a Connection header may not name it away: the body would have no end
+_NOT_IN_TRAILERS = (
+    _HOP_BY_HOP
+    | _FRAMING
+    | {
+        b"authorization",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expect",
+        b"max-forwards",
+        b"proxy-authentication-info",
+        b"set-cookie",
+        b"trailer",
+        b"www-authenticate",
+    }
+)
+"""What frames, routes, authenticates or says how to take the content: it comes before that, or means nothing."""
 
 
 def options(head: Head) -> set[bytes]:
@@ -40,3 +59,11 @@ def passed_on(head: Head, *, upgrade: bool) -> Fields:
     if upgrade and protocols and b"upgrade" in named:
         kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(protocols))]
     return kept
+
+
+def passed_on_trailers(trailers: Sequence[tuple[bytes, bytes]], head: Head) -> Fields:
+    """The trailers of the message with this head, without those that have no place there."""
+    if not trailers:
+        return []
+    dropped = _NOT_IN_TRAILERS | options(head)
+    return [(name, value) for name, value in trailers if name.lower() not in dropped]

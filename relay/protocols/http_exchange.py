@@ -34,7 +34,7 @@ from relay.errors import ProtocolError
 from relay.events import DialFailure
 from relay.protocols._base import NEED_DATA
 from relay.protocols._http_body import Body, MalformedBody, UntilCloseBody, request_body, response_body
-from relay.protocols._http_fields import Head, options, passed_on
+from relay.protocols._http_fields import Head, options, passed_on, passed_on_trailers
 from relay.protocols._http_head import MAX_HEADER_BYTES, SectionEnd, TooLarge
 from relay.protocols._http_reply import refusal, reply
 from relay.protocols._http_request import ProxyRequest, RequestReader, bad_request
@@ -228,7 +228,9 @@ class HttpExchange:
                 if data:
                     out += self._origin.send(h11.Data(data=data))
                 if body.complete:
-                    out += self._origin.send(h11.EndOfMessage(headers=list(body.trailers)))
+                    out += self._origin.send(
+                        h11.EndOfMessage(headers=passed_on_trailers(body.trailers, self._request.head))
+                    )
                     self._request_complete = True
                 elif not data:
                     break
@@ -276,6 +278,7 @@ class HttpExchange:
         self._work_left -= _cost(event) + end // _BYTES_WORTH_A_CHUNK
         if isinstance(event, h11.InformationalResponse):
             return self._informational_bytes(event)
+        self._response_head = event
         self._response_body = response_body(event, self._request.head.method)
         return self._reader.connection.send(self._for_client(event))
 
@@ -288,7 +291,8 @@ class HttpExchange:
         out = client.send(h11.Data(data=data)) if data else b""
         if body.complete:
             # Trailers need chunks, which an HTTP/1.0 client does not get.
-            out += client.send(h11.EndOfMessage(headers=list(body.trailers) if self._client_is_1_1 else []))
+            trailers = passed_on_trailers(body.trailers, self._response_head) if self._client_is_1_1 else []
+            out += client.send(h11.EndOfMessage(headers=trailers))
         return out or None
 
     @property
