@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import h11
 
-from relay.protocols._http_head import SectionEnd, TooLarge, parse_trailers
+from relay.protocols._http_head import SectionEnd, TooLarge, fault_of, parse_trailers
 
 MAX_CHUNK_LINE_BYTES = 4096  # the length, and extensions that mean nothing to us
 
@@ -145,7 +145,7 @@ class ChunkedBody:
             try:
                 self.trailers = parse_trailers(section)
             except h11.RemoteProtocolError as error:
-                raise MalformedBody(str(error)) from None
+                raise MalformedBody(fault_of(error)) from None
             self.complete = True
         return section.count(b"\n")
 

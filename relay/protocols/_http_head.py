@@ -1,4 +1,4 @@
-"""Where an HTTP header or trailer section ends, within limits.
+"""Where an HTTP header or trailer section ends, within limits, and what may be said of one that is wrong.
 
 Each section is parsed by h11, once and whole. The limits hold before that, for h11 takes some 4 us for each field. The
 search for the end goes on where it stopped, so a section that trickles in costs as much as one that comes in one piece.
@@ -62,3 +62,8 @@ def parse_trailers(section: bytes) -> list[tuple[bytes, bytes]]:
     end = reader.next_event()
     assert isinstance(end, h11.EndOfMessage)  # noqa: S101 - the section is whole
     return end.headers.raw_items() if end.headers else []
+
+
+def fault_of(error: h11.RemoteProtocolError) -> str:
+    """What h11 stumbled over, without the line that it quotes behind a colon: there may be credentials in it."""
+    return str(error).partition(":")[0]

@@ -20,11 +20,12 @@ import h11
 from relay.address import MAX_PORT, Endpoint
 from relay.errors import ProtocolError
 from relay.protocols._base import NEED_DATA, Credentials, NeedData, read_host
-from relay.protocols._http_head import SectionEnd, TooLarge
+from relay.protocols._http_head import SectionEnd, TooLarge, fault_of
 from relay.protocols._http_reply import reply
 
 MAX_REQUEST_LINE_BYTES = 8192  # RFC 9112 section 3 asks for at least 8000
 
+_FIRST_WORD = re.compile(rb"[A-Za-z0-9._-]{1,24}(?![A-Za-z0-9._-])")
 _REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r?")
 _AUTHORITY = re.compile(rb"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
@@ -77,7 +78,7 @@ class RequestReader:
         try:
             request = self.connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise bad_request(str(error), status=error.error_status_hint, method=_method(head)) from None
+            raise bad_request(fault_of(error), status=error.error_status_hint, method=_method(head)) from None
         assert isinstance(request, h11.Request)  # noqa: S101 - the head is whole, so h11 gives it or raises
         self._authenticate(request)
         return _understood(request)
@@ -91,7 +92,7 @@ class RequestReader:
                 return None
             # Answered before the blank line: what speaks another protocol may never send one.
             if not _REQUEST_LINE.fullmatch(self.buffer, 0, line_end):
-                raise bad_request(f"{bytes(self.buffer[: min(line_end, 80)])!r} is not an HTTP request line")
+                raise bad_request(f"{_begin_of(self.buffer)} is not an HTTP request line")
             self._line_end = line_end
         try:
             head_end = self._end.find(self.buffer, self._line_end)
@@ -127,6 +128,12 @@ def bad_request(why: str, *, status: int = 400, method: bytes = b"") -> Protocol
     return ProtocolError(f"http: {why}", reply=reply(status, why, error="http_request_error", method=method))
 
 
+def _begin_of(line: bytearray) -> str:
+    """A name for a line of any kind, by its first word at most: credentials may be anywhere behind that."""
+    word = _FIRST_WORD.match(line)
+    return "a line" if word is None else f"a line that begins with {word[0].decode('ascii')!r}"
+
+
 def _method(head: bytes | bytearray) -> bytes:
     return bytes(head[: head.find(b" ")])
 
@@ -158,7 +165,7 @@ def _absolute(request: h11.Request) -> ProxyRequest:
     if match is None:
         raise ValueError(
             "this is a proxy, not a web server: set it as your client's HTTP proxy, "
-            "and it will ask for http://host/path instead of " + request.target[:200].decode("ascii")
+            "and it will ask for http://host/path instead of a path alone"
         )
     scheme, authority, rest = match.groups()
     if scheme.lower() == b"https":
@@ -175,8 +182,8 @@ def _absolute(request: h11.Request) -> ProxyRequest:
 
 def _endpoint(authority: bytes, default_port: int | None) -> Endpoint:
     match = _AUTHORITY.fullmatch(authority)
-    if match is None:
-        raise ValueError(f"cannot read {authority[:300]!r}: the form is host:port, an IPv6 address in brackets")
+    if match is None or b"@" in authority:  # not quoted: a user and a password may be in it
+        raise ValueError("cannot read the address: the form is host:port, an IPv6 address in brackets")
     host, digits = read_host(match[1]), match[2]
     if not digits:
         if default_port is None:

@@ -35,7 +35,7 @@ from relay.events import DialFailure
 from relay.protocols._base import NEED_DATA
 from relay.protocols._http_body import Body, MalformedBody, UntilCloseBody, request_body, response_body
 from relay.protocols._http_fields import Head, options, passed_on, passed_on_trailers
-from relay.protocols._http_head import MAX_HEADER_BYTES, SectionEnd, TooLarge
+from relay.protocols._http_head import MAX_HEADER_BYTES, SectionEnd, TooLarge, fault_of
 from relay.protocols._http_reply import refusal, reply
 from relay.protocols._http_request import ProxyRequest, RequestReader, bad_request
 
@@ -252,7 +252,8 @@ class HttpExchange:
                     break
                 out += more
         except (h11.RemoteProtocolError, MalformedBody, TooLarge) as error:
-            why = f"{self._connected_to} sent no valid response: {error}"
+            fault = fault_of(error) if isinstance(error, h11.RemoteProtocolError) else str(error)
+            why = f"{self._connected_to} sent no valid response: {fault}"
             raise self._bad_gateway(why, error="http_protocol_error", before=bytes(out)) from None
         self.behind_origin = self._work_left <= 0 and self._awaits_response
         if self._switched:

@@ -109,7 +109,7 @@ def test_a_refusal_is_the_same_however_the_request_was_cut(data: bytes, outcome_
 
 def test_another_protocol_is_answered_after_its_first_line(converse: OutcomeOf) -> None:
     reply = converse([b"SSH-2.0-OpenSSH_9.9\r\n"]).reply
-    assert b"'SSH-2.0-OpenSSH_9.9\\r' is not an HTTP request line" in reply
+    assert b"'SSH-2.0-OpenSSH_9.9' is not an HTTP request line" in reply
 
 
 def test_an_unknown_transfer_coding_is_not_implemented(converse: OutcomeOf) -> None:
