@@ -45,6 +45,7 @@ def reply(
     head = (
         b"HTTP/1.1 %d %s" % (status, _REASON[status]),
         b"Content-Type: text/plain; charset=utf-8",
+        b"X-Content-Type-Options: nosniff",  # a browser must not take what the text quotes for a page
         b"Content-Length: %d" % len(body),
         b"Proxy-Status: vmnat-relay; error=" + error.encode("ascii"),
         *headers,

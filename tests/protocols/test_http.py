@@ -22,6 +22,7 @@ def status_of(reply: bytes) -> int:
     head, _, body = reply.partition(b"\r\n\r\n")
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert b"Content-Type: text/plain" in head
+    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in head
     assert b"Proxy-Status: vmnat-relay; error=" in head
     assert head.endswith(b"\r\nConnection: close")
     return int(head.split(b" ", 2)[1])
