@@ -169,7 +169,10 @@ def _absolute(request: h11.Request) -> ProxyRequest:
         )
     scheme, authority, rest = match.groups()
     if scheme.lower() == b"https":
-        raise ValueError("an https:// address goes through a tunnel: ask for it with CONNECT host:443")
+        raise ValueError(
+            "an https:// URL is reached by CONNECT, and never stands in the request line: set your client's proxy "
+            'for https (HTTPS_PROXY, proxies["https"]) to http://HOST:PORT of this relay'
+        )
     if scheme.lower() != b"http":
         raise ValueError(f"only http:// addresses are passed on, not {scheme.decode('ascii')}://")
     host = authority.rpartition(b"@")[2]  # RFC 9110 section 4.2.4: a user before the host is not passed on

@@ -101,6 +101,15 @@ def test_a_request_that_cannot_be_served_is_answered_with_the_reason(
     assert hint in reply.partition(b"\r\n\r\n")[2]
 
 
+def test_an_https_url_is_answered_with_what_to_set_in_the_client(converse: OutcomeOf) -> None:
+    reply = converse([b"GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"]).reply
+    assert status_of(reply) == 400
+    body = reply.partition(b"\r\n\r\n")[2].decode()
+    for hint in ("by CONNECT", "HTTPS_PROXY", 'proxies["https"]', "http://HOST:PORT of this relay"):
+        assert hint in body
+    assert body.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT a.test HTTP/1.0\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n"]
 )
