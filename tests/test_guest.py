@@ -1,4 +1,4 @@
-"""A relay in a trio that is a guest of an asyncio loop: both run in one thread, and the relay's tasks are trio's."""
+"""A relay in a program that has a loop of its own: of plain asyncio, or of a trio that is a guest of asyncio's."""
 
 from __future__ import annotations
 
@@ -8,12 +8,35 @@ import outcome
 import trio
 
 from relay.config import configure
+from relay.eventlog import EventLog
 from relay.net.waker import TaskWaker
 from relay.server import open_relay
 from support.origins import Origin, echo
 
 
+def test_a_relay_serves_in_a_program_that_knows_nothing_of_anyio(readiness: str) -> None:
+    """Outside the program's tasks, in its loop's callbacks, nothing but the relay tells anyio what runs."""
+
+    async def ask(port: int) -> bytes:
+        log = EventLog()
+        log.subscribe(lambda _: None)  # then it looks up whose flow it is
+        forward = f"127.0.0.1:0:localhost:{port}"  # a name: looking it up takes a task
+        async with open_relay(configure("transparent", listen=None, forwards=[forward]), log) as relay:
+            answers = b""
+            for word in (b"hello", b"again"):  # the first may be accepted in a task still
+                reader, writer = await asyncio.open_connection(*relay.forward_addresses[0])
+                writer.write(word)
+                answers += await asyncio.wait_for(reader.readexactly(5), 10)
+                writer.close()
+            return answers
+
+    with Origin(echo) as origin:
+        assert asyncio.run(ask(origin.port)) == b"helloagain"
+
+
 def test_a_relay_serves_in_trio_as_a_guest_of_asyncio() -> None:
+    """Both run in one thread, and the relay's tasks are trio's."""
+
     async def ask(port: int) -> bytes:
         forward = f"127.0.0.1:0:localhost:{port}"  # a name: looking it up takes a task
         async with open_relay(configure("transparent", listen=None, forwards=[forward])) as relay:

@@ -11,12 +11,14 @@ lest epolls watch each other in a circle, then walks through everything that our
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 import anyio
+import sniffio
 
 from relay.backend import running_backend
 from relay.net.readiness import Readiness
@@ -43,6 +45,9 @@ class AsyncioWaker:
 
     def __init__(self, turn: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        # A callback is in no task, by which sniffio, and so anyio, would know that asyncio runs.
+        self._context = contextvars.copy_context()
+        self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._turn = turn
         self.due_s = math.inf
         self._soon: asyncio.Handle | None = None
@@ -51,14 +56,15 @@ class AsyncioWaker:
 
     def soon(self) -> None:
         if self._running and self._soon is None:
-            self._soon = self._loop.call_soon(self._on_soon)
+            self._soon = self._loop.call_soon(self._on_soon, context=self._context)
 
     def at(self, due_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._running:
             self.due_s = due_s
-            self._timer = self._loop.call_later(max(0.0, due_s - time.monotonic()), self._on_due)
+            delay_s = max(0.0, due_s - time.monotonic())
+            self._timer = self._loop.call_later(delay_s, self._on_due, context=self._context)
 
     async def run(self, readiness: Readiness) -> None:
         self._running = True
@@ -69,7 +75,7 @@ class AsyncioWaker:
                 while True:
                     await readiness.wait()
                     self._turn()
-            self._loop.add_reader(descriptor, self._turn)
+            self._context.run(self._loop.add_reader, descriptor, self._turn)
             await anyio.sleep_forever()
         finally:
             self._running = False
