@@ -30,6 +30,7 @@ class EventType(StrEnum):
     ACCEPT_RESUMED = "accept-resumed"
     FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
+    NAME_RESOLVED = "name-resolved"
     FLOW_OPENED = "flow-opened"
     FLOW_CONNECTED = "flow-connected"
     DIAL_FAILED = "dial-failed"
@@ -80,6 +81,12 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "accept-resumed": {},
     "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
     "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
+    "name-resolved": {
+        "client": "the client's address",
+        "name": "the name or address that it asked about, over SOCKS5, without asking for a connection",
+        "answer": "the address or name that it was told, or null",
+        "failure": "name not resolved, timed out, or null",
+    },
     "flow-opened": {
         "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
         "client": "the opener's address",

@@ -115,6 +115,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "accept-resumed": lambda f: "accepting connections again",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
     "handshake-failed": lambda f: f"{f['client']} did not get as far as a request: {f['reason']}",
+    "name-resolved": lambda f: f"{f['client']} asks about {f['name']}: {f['answer'] or f['failure']}",
     "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",

@@ -93,6 +93,9 @@ def drive_a_nat(backend: str) -> list[Record]:
         with socket.create_connection(("127.0.0.1", nat.address.port)) as stranger:
             stranger.sendall(b"\x00\xff" * 8)
             nat.wait_for("handshake-failed")
+        with socket.create_connection(("127.0.0.1", nat.address.port)) as curious:
+            curious.sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", 0, command=0xF0))
+            nat.wait_for("name-resolved")
         with refusing_port() as port, pytest.raises(Refused):
             connect_by_port(nat.address.port, "127.0.0.1", port).close()
         with through(nat, origin):

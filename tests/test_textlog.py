@@ -45,6 +45,16 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "127.0.0.1:5 did not get as far as a request: no request within 10 s",
         ),
     ],
+    "name-resolved": [
+        (
+            {"client": "127.0.0.1:5", "name": "a.test", "answer": "192.0.2.7", "failure": None},
+            "127.0.0.1:5 asks about a.test: 192.0.2.7",
+        ),
+        (
+            {"client": "127.0.0.1:5", "name": "192.0.2.7", "answer": None, "failure": "name not resolved"},
+            "127.0.0.1:5 asks about 192.0.2.7: name not resolved",
+        ),
+    ],
     "flow-opened": [
         (
             {"via": "socks5", "client": "127.0.0.1:5", "destination": "a.test:80"},

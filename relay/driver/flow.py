@@ -1,8 +1,9 @@
 """One flow: turns what its sockets do into events, and the flow machine's answers into what its sockets do.
 
-A flow passes through four phases:
+A flow passes through these phases:
 
     TALKING    its opener says what it wants (a front end's conversation)
+    ASKED      that was no connection, only the answer to a question; with it the flow is over
     DIALLING   the behaviours were asked; what the opener sends meanwhile is kept
     CARRYING   two pumps move bytes, and every FIN, RST and fact goes to the machine
     OVER       nothing more happens; a leg may still be flushing, or playing deaf
@@ -54,9 +55,11 @@ from relay.events import (
 from relay.flow import FlowMachine, Step
 from relay.frontends import Conversation
 from relay.net.connect import Connecting
-from relay.net.leg import Leg
+from relay.net.leg import BROKEN, Leg
 from relay.net.pump import Outcome
+from relay.net.question import Question
 from relay.net.timers import Timer
+from relay.protocols import Resolve
 
 if TYPE_CHECKING:
     from relay.driver import Driver
@@ -86,6 +89,7 @@ def _guarded(
 
 class _Phase(enum.Enum):
     TALKING = enum.auto()
+    ASKED = enum.auto()
     DIALLING = enum.auto()
     CARRYING = enum.auto()
     OVER = enum.auto()
@@ -123,7 +127,7 @@ class Flow:
         self._legs = FlowLegs(driver.engine, driver.observers, self._journal, driver.limits.time_scale)
         self._facts: InternalFacts | None = None
         self._carrier: Carrier | None = None
-        self._connecting: Connecting | None = None
+        self._connecting: Connecting | Question | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
         self._scheduled = False
 
@@ -180,6 +184,8 @@ class Flow:
         match self._phase:
             case _Phase.TALKING:
                 self._talk()
+            case _Phase.ASKED:
+                self._notice_leaving()
             case _Phase.DIALLING:
                 self._keep_early_data()
             case _Phase.CARRYING:
@@ -193,6 +199,8 @@ class Flow:
             return
         if reason is not None:
             self._turn_away(reason)
+        elif self._conversation.question is not None:
+            self._ask(self._conversation.question)
         elif self._conversation.request is not None:
             self._request()
 
@@ -221,6 +229,39 @@ class Flow:
             raise ConfigError("nothing in the profile opens connections; is precomplete-handshake disabled?")
         if self._phase is _Phase.DIALLING:
             self._keep_early_data()
+
+    # Answering a question
+
+    def _ask(self, question: Resolve) -> None:
+        self._stop_timer("handshake")
+        self._phase = _Phase.ASKED
+        self._connecting = Question(
+            self._driver.engine,
+            self._driver.connector,
+            question.host,
+            partial(self._on_answer, question.host),
+            client=self._client_address(),
+            reverse=question.reverse,
+        )
+
+    @_guarded
+    def _on_answer(self, name: str, answer: str | DialFailure) -> None:
+        self._connecting = None
+        client = self._client()
+        match answer:
+            case DialFailure(kind=kind):
+                self._journal.write("name-resolved", client=client, name=name, answer=None, failure=kind.value)
+                self._refuse(answer)
+            case _:
+                self._journal.write("name-resolved", client=client, name=name, answer=answer, failure=None)
+                self._opener_leg.write(self._conversation.grant(Endpoint(answer, 0)))
+        self._finish()
+
+    def _notice_leaving(self) -> None:
+        # One read finds a RST; a FIN is no more than the end of input, and what else comes may wait.
+        leg = self._opener_leg
+        if leg.readable and not leg.frozen and leg.receive_into(self._driver.engine.buffer) == BROKEN:
+            self._finish()
 
     # Dialling
 
@@ -461,7 +502,7 @@ class Flow:
     def _finish(self, because: str = "") -> None:
         if self._phase is _Phase.OVER:
             return
-        asked = self._phase is not _Phase.TALKING
+        asked = self._phase not in {_Phase.TALKING, _Phase.ASKED}
         self._phase = _Phase.OVER
         self._driver.forget(self)
         for timer in (self._timers or {}).values():

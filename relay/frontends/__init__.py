@@ -10,7 +10,7 @@ from typing import Protocol
 
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
-from relay.protocols import HttpExchange
+from relay.protocols import HttpExchange, Resolve
 
 
 class Conversation(Protocol):
@@ -29,6 +29,10 @@ class Conversation(Protocol):
         """The destination, once it is known."""
 
     @property
+    def question(self) -> Resolve | None:
+        """What the opener asks instead of a connection; its `request` names the host alone then."""
+
+    @property
     def early_data(self) -> bytes:
         """What came behind the request, for the destination."""
 
@@ -44,7 +48,7 @@ class Conversation(Protocol):
         """
 
     def grant(self, bound: Endpoint | None) -> bytes:
-        """The words for: connected, from this address of ours."""
+        """The words for: connected, from this address of ours. To a `question`: the answer, with port 0."""
 
     def refuse(self, failure: DialFailure) -> bytes | None:
         """The words for: not connected, and why. None where only a RST can say so."""

@@ -14,6 +14,7 @@ class ForwardConversation:
 
     __slots__ = ("opener", "request")
 
+    question = None
     early_data = b""
     codec = None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from relay.address import Endpoint
 from relay.errors import ProtocolError
 from relay.events import DialFailure, Side
-from relay.protocols import NEED_DATA, Connect, Credentials, Handshake, HttpExchange, Send, open_handshake
+from relay.protocols import NEED_DATA, Connect, Credentials, Handshake, HttpExchange, Resolve, Send, open_handshake
 
 
 class ProxyConversation:
     """A connection to the proxy port; see `Conversation`."""
 
-    __slots__ = ("_credentials", "_handshake", "request")
+    __slots__ = ("_credentials", "_handshake", "question", "request")
 
     opener = Side.INTERNAL
 
@@ -19,6 +19,7 @@ class ProxyConversation:
         self._credentials = credentials
         self._handshake: Handshake | None = None
         self.request: Endpoint | None = None
+        self.question: Resolve | None = None
 
     @property
     def via(self) -> str:
@@ -45,6 +46,9 @@ class ProxyConversation:
                         answer += reply
                     case Connect(destination=destination):
                         self.request = destination
+                        break
+                    case Resolve(host=host) as question:
+                        self.request, self.question = Endpoint(host, 0), question
                         break
         except ProtocolError as error:
             # What came before the fault, in the same segment perhaps, is owed its answer as well.

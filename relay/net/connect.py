@@ -18,7 +18,7 @@ from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
-from relay.net.resolve import Resolver, addresses_of
+from relay.net.resolve import Resolver, address_of, addresses_of
 from relay.net.timers import Timer
 
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -71,7 +71,23 @@ class Connector:
         """Its addresses where they can be told without looking a name up."""
         host = self._overrides.get((destination.host.lower(), destination.port), destination.host)
         literal = _literal(host)
-        return None if literal is None else [(literal[0], Endpoint(literal[1], destination.port))]
+        return None if literal is None else [address_of(literal, destination.port)]
+
+    async def answer(self, host: str, client: str, *, reverse: bool) -> str | None:
+        """What a client is told that only asks for a name's address, or an address's name; an answer of our own first.
+
+        Of several addresses it is the first of IPv4: there is room for one, and not every client takes the other kind.
+        """
+        if reverse:
+            asked = Endpoint(host, 0).ip
+            ours = [name for (name, _), address in self._overrides.items() if Endpoint(address, 0).ip == asked]
+            return next(iter(ours or await self.resolver.look_up_name(host, client)), None)
+        ours = [address for (name, _), address in self._overrides.items() if name == host.lower()]
+        literal = _literal(ours[0] if ours else host)
+        if literal is not None:
+            return literal
+        found = [target.host for _, target in await self.resolver.look_up(Endpoint(host, 0), client)]
+        return next((address for address in found if ":" not in address), found[0] if found else None)
 
     def dial(
         self,
@@ -155,7 +171,7 @@ class Connecting:
 
 
 @lru_cache(1024)
-def _literal(host: str) -> tuple[socket.AddressFamily, str] | None:
+def _literal(host: str) -> str | None:
     """What an address literal stands for, however it is spelt (`127.1`, `2130706433`); None for a name."""
     try:
         return addresses_of(host, socket.AI_NUMERICHOST)[0]

@@ -21,6 +21,7 @@ import contextlib
 import socket
 import threading
 import weakref
+from collections.abc import Callable
 
 import anyio
 import anyio.from_thread
@@ -31,6 +32,7 @@ from relay.net.dial import Address
 from relay.net.hosts_file import HostsFile
 
 MAX_OF_ONE_CLIENT = 128
+_MAX_NAME_BYTES = 255  # that a SOCKS5 reply has room for
 _MAX_OF_ALL = 4 * MAX_OF_ONE_CLIENT  # a thread, 40 KB of memory and a descriptor each
 
 
@@ -50,12 +52,19 @@ class Resolver:
         Cancelled while it waits for its turn it asks nothing; later, its thread keeps its place until it is through.
         """
         name = destination.host.lower()
-        lookup = self._under_way.get(name) or await self._begin(name, client)
-        await lookup.done.wait()
-        return [(family, Endpoint(host, destination.port)) for family, host in lookup.found]
+        return [address_of(host, destination.port) for host in await self._ask(name, client, addresses_of)]
 
-    async def _begin(self, name: str, client: str) -> _Lookup:
-        lookup = _Lookup(name, self._under_way)
+    async def look_up_name(self, address: str, client: str) -> list[str]:
+        """The names of an address; otherwise as `look_up`."""
+        return await self._ask(address, client, names_of)
+
+    async def _ask(self, name: str, client: str, ask: Callable[[str], list[str]]) -> list[str]:
+        lookup = self._under_way.get(name) or await self._begin(name, client, ask)
+        await lookup.done.wait()
+        return lookup.found
+
+    async def _begin(self, name: str, client: str, ask: Callable[[str], list[str]]) -> _Lookup:
+        lookup = _Lookup(name, ask, self._under_way)
         if name not in self._hosts_file:
             await lookup.take_turn(self._limit_of(client), self._of_all)
             if (other := self._under_way.get(name)) is not None:  # begun meanwhile
@@ -74,13 +83,14 @@ class Resolver:
 class _Lookup:
     """One question, in a thread."""
 
-    def __init__(self, name: str, under_way: dict[str, _Lookup]) -> None:
+    def __init__(self, name: str, ask: Callable[[str], list[str]], under_way: dict[str, _Lookup]) -> None:
         self._name = name
+        self._ask = ask
         self._under_way = under_way
         self._turn: list[anyio.CapacityLimiter] = []
         self._token = anyio.lowlevel.current_token()
         self.done = anyio.Event()
-        self.found: list[tuple[socket.AddressFamily, str]] = []
+        self.found: list[str] = []
 
     async def take_turn(self, *limits: anyio.CapacityLimiter) -> None:
         """Wait until it may have a thread."""
@@ -100,13 +110,13 @@ class _Lookup:
     def begin(self) -> None:
         self._under_way[self._name] = self
         try:
-            threading.Thread(target=self._ask, name=f"look up {self._name}", daemon=True).start()
+            threading.Thread(target=self._run, name=f"look up {self._name}", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._end()
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            self.found = addresses_of(self._name)
+            self.found = self._ask(self._name)
         with contextlib.suppress(RuntimeError):  # the relay has stopped meanwhile
             anyio.from_thread.run_sync(self._end, token=self._token)
 
@@ -116,12 +126,27 @@ class _Lookup:
         self.done.set()
 
 
-def addresses_of(host: str, flags: int = 0) -> list[tuple[socket.AddressFamily, str]]:
+def address_of(literal: str, port: int) -> Address:
+    """An address as it is dialled."""
+    return socket.AF_INET6 if ":" in literal else socket.AF_INET, Endpoint(literal, port)
+
+
+def addresses_of(host: str, flags: int = 0) -> list[str]:
     """What `getaddrinfo` answers, in the one spelling that is dialled: without a zone, which a dial ignores.
 
     Raises:
         OSError: there is none.
         UnicodeError: the host cannot even be asked for.
     """
-    answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
-    return [(family, str(address[0])) for family, _, _, _, address in answers]
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)]
+
+
+def names_of(address: str) -> list[str]:
+    """What `getnameinfo` answers, if it can be said in SOCKS5.
+
+    Raises:
+        OSError: there is none.
+        UnicodeError: it is not even text.
+    """
+    name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+    return [name] if name.isascii() and len(name) <= _MAX_NAME_BYTES else []

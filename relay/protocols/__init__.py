@@ -10,6 +10,7 @@ from relay.protocols._base import (
     Handshake,
     HandshakeEvent,
     NeedData,
+    Resolve,
     Send,
 )
 from relay.protocols.http import HttpHandshake
@@ -27,6 +28,7 @@ __all__ = [
     "HttpExchange",
     "HttpHandshake",
     "NeedData",
+    "Resolve",
     "Send",
     "Socks4Handshake",
     "Socks5Handshake",

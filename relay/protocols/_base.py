@@ -5,6 +5,7 @@ A handshake is a machine without sockets: bytes in, events out, and bytes to ans
     receive_data(bytes)
     next_event() --> Send(bytes)       write this now, then ask again
                  --> Connect(where)    the request is complete; trailing_data came after it
+                 --> Resolve(host)     the request is complete, and wants no connection; Tor's SOCKS5 alone has it
                  --> NEED_DATA         nothing until more arrives
                  raises ProtocolError  write its reply, if any, and close
     grant(bound) or refuse(failure) --> the bytes that answer the request
@@ -65,6 +66,14 @@ class Connect:
     destination: Endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """The client's request is complete: it asks for a name's address or, with `reverse`, for an address's name."""
+
+    host: str
+    reverse: bool
+
+
 class NeedData(enum.Enum):
     """The type of `NEED_DATA`."""
 
@@ -74,7 +83,7 @@ class NeedData(enum.Enum):
 NEED_DATA: Final = NeedData.NEED_DATA
 """No event before more data has been received."""
 
-HandshakeEvent: TypeAlias = Send | Connect | NeedData
+HandshakeEvent: TypeAlias = Send | Connect | Resolve | NeedData
 
 
 class Handshake(Protocol):
@@ -104,7 +113,10 @@ class Handshake(Protocol):
         """What the client sent after its request, for the destination; nothing for plain http (the codec has it)."""
 
     def grant(self, bound: Endpoint | None) -> bytes:
-        """What tells the client that it is connected; `bound` is the relay's own address on the external side."""
+        """What tells the client that it is connected; `bound` is the relay's own address on the external side.
+
+        A client that sent `Resolve` is told the answer, as a host with port 0.
+        """
 
     def refuse(self, failure: DialFailure) -> bytes:
         """What tells the client why it is not connected; close after it."""
@@ -137,7 +149,7 @@ class BufferedHandshake:
         except ProtocolError as error:
             self._error = error
             raise
-        self._requested = isinstance(event, Connect)
+        self._requested = isinstance(event, Connect | Resolve)
         return event
 
     @property

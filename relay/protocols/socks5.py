@@ -1,13 +1,15 @@
 """SOCKS5, server side (RFC 1928, and RFC 1929 for username and password).
 
-    GREETING --method--> [AUTH --> ] REQUEST --connect--> AWAIT_REPLY --grant/refuse--> DONE
+    GREETING --method--> [AUTH --> ] REQUEST --connect, resolve--> AWAIT_REPLY --grant/refuse--> DONE
 
 With credentials set, username and password is the only method taken. Without, "no authentication" is preferred, and a
 client that offers nothing but username and password is let in whatever they are: many offer only that once they were
 given a user. Each connection is judged by itself; nothing is remembered from one to the next.
 
-Only CONNECT is served. A request that is refused was read to its end first, so that closing after the reply does not
-reset it away; one whose address type is unknown has no end.
+CONNECT is served, and Tor's RESOLVE and RESOLVE_PTR, by which torsocks looks names up ("Tor's extensions to the SOCKS
+protocol", section 2): the request's port means nothing, and the reply has the answer in place of the bound address. A
+request that is refused was read to its end first, so that closing after the reply does not reset it away; one whose
+address type is unknown has no end.
 """
 
 from __future__ import annotations
@@ -17,11 +19,20 @@ import ipaddress
 from relay.address import Endpoint
 from relay.errors import ProtocolError
 from relay.events import DialFailure, FailureKind
-from relay.protocols._base import NEED_DATA, BufferedHandshake, Connect, Credentials, NeedData, Send, read_host
+from relay.protocols._base import (
+    NEED_DATA,
+    BufferedHandshake,
+    Connect,
+    Credentials,
+    NeedData,
+    Resolve,
+    Send,
+    read_host,
+)
 
 _NO_AUTHENTICATION, _USERNAME_PASSWORD, _NO_ACCEPTABLE_METHOD = 0x00, 0x02, 0xFF  # RFC 1928 section 3
 _AUTH_VERSION = 0x01  # RFC 1929 section 2
-_CONNECT = 0x01
+_CONNECT, _RESOLVE, _RESOLVE_PTR = 0x01, 0xF0, 0xF1
 _IPV4, _NAME, _IPV6 = 0x01, 0x03, 0x04
 _ADDRESS_BYTES = {_IPV4: 4, _IPV6: 16}
 _SUCCEEDED, _GENERAL_FAILURE, _COMMAND_NOT_SUPPORTED, _ADDRESS_TYPE_NOT_SUPPORTED = 0x00, 0x01, 0x07, 0x08
@@ -82,7 +93,7 @@ class Socks5Handshake(BufferedHandshake):
         self._read = self._read_request
         return Send(bytes((_AUTH_VERSION, 0)))
 
-    def _read_request(self) -> Connect | NeedData:
+    def _read_request(self) -> Connect | Resolve | NeedData:
         # VER  CMD  RSV  ATYP  DST.ADDR  DST.PORT
         if len(self._buffer) < 5:  # the fifth byte is a name's length; no address is shorter
             return NEED_DATA
@@ -98,12 +109,23 @@ class Socks5Handshake(BufferedHandshake):
         if len(self._buffer) < port_at + 2:
             return NEED_DATA
         request = self._take(port_at + 2)
+        if command not in {_CONNECT, _RESOLVE, _RESOLVE_PTR}:
+            raise _refused(
+                f"command {command} is not served, only CONNECT (1), RESOLVE (240) and RESOLVE_PTR (241)",
+                _COMMAND_NOT_SUPPORTED,
+            )
+        destination = Endpoint(_host(kind, request[address_at:port_at]), int.from_bytes(request[port_at:]))
         if command != _CONNECT:
-            raise _refused(f"command {command} is not served, only CONNECT (1)", _COMMAND_NOT_SUPPORTED)
-        port = int.from_bytes(request[port_at:])
-        if port == 0:
+            return _question(destination, reverse=command == _RESOLVE_PTR)
+        if destination.port == 0:
             raise _refused("nothing can listen on port 0")
-        return Connect(Endpoint(_host(kind, request[address_at:port_at]), port))
+        return Connect(destination)
+
+
+def _question(destination: Endpoint, *, reverse: bool) -> Resolve:
+    if reverse and destination.ip is None:
+        raise _refused("RESOLVE_PTR wants an address, not a name", _ADDRESS_TYPE_NOT_SUPPORTED)
+    return Resolve(destination.host, reverse)
 
 
 def _host(kind: int, raw: bytes) -> str:
@@ -124,8 +146,10 @@ def _refused(why: str, code: int = _GENERAL_FAILURE) -> ProtocolError:
 
 
 def _reply(code: int, bound: Endpoint | None = None) -> bytes:
-    ip = bound.ip if bound is not None else None
-    if bound is None or ip is None:
+    if bound is None:
         return bytes((5, code, 0, _IPV4)) + bytes(6)
-    kind = _IPV4 if ip.version == 4 else _IPV6
-    return bytes((5, code, 0, kind)) + ip.packed + bound.port.to_bytes(2)
+    if bound.ip is None:
+        address = bytes((_NAME, len(bound.host))) + bound.host.encode("ascii")
+    else:
+        address = bytes((_IPV4 if bound.ip.version == 4 else _IPV6,)) + bound.ip.packed
+    return bytes((5, code, 0)) + address + bound.port.to_bytes(2)

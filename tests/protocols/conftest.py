@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from relay.errors import ProtocolError
-from relay.protocols import NEED_DATA, Connect, Credentials, Send, open_handshake
+from relay.protocols import NEED_DATA, Connect, Credentials, Resolve, Send, open_handshake
 
 
 class Outcome(NamedTuple):
@@ -38,6 +38,8 @@ def _converse(chunks: Iterable[bytes], credentials: Credentials | None = None) -
                         sent += data
                     case Connect(where):
                         destination = str(where)
+                    case Resolve(host, reverse):
+                        destination = f"{'name' if reverse else 'address'} of {host}"
     except ProtocolError as error:
         return Outcome(sent, destination, "" if handshake is None else handshake.name, b"", error.reply)
     assert handshake is not None

@@ -44,11 +44,29 @@ def test_a_request_names_its_destination(request_bytes: bytes, destination: str,
 
 
 @pytest.mark.parametrize(
+    ("request_bytes", "question"),
+    [
+        (b"\x05\xf0\x00\x03\x06a.test\x00\x00", "address of a.test"),
+        (b"\x05\xf0\x00\x03\x06a.test\x01\xbb", "address of a.test"),
+        (b"\x05\xf0\x00\x01\x7f\x00\x00\x01\x00\x00", "address of 127.0.0.1"),
+        (b"\x05\xf1\x00\x01\x7f\x00\x00\x01\x00\x00", "name of 127.0.0.1"),
+        (b"\x05\xf1\x00\x04" + bytes(15) + b"\x01\x00\x00", "name of ::1"),
+        (b"\x05\xf1\x00\x03\x09127.0.0.1\x00\x00", "name of 127.0.0.1"),
+    ],
+)
+def test_tors_commands_ask_for_names_and_addresses(request_bytes: bytes, question: str, outcome_of: OutcomeOf) -> None:
+    assert outcome_of(GREETING + request_bytes + b"more") == (CHOSEN, question, "socks5", b"more", None)
+
+
+@pytest.mark.parametrize(
     ("request_bytes", "code"),
     [
         (b"\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50", 7),  # BIND
         (b"\x05\x03\x00\x03\x01a\x00\x50", 7),  # UDP ASSOCIATE
         (b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50", 7),
+        (b"\x05\xf2\x00\x01\x7f\x00\x00\x01\x00\x50", 7),
+        (b"\x05\xf1\x00\x03\x06a.test\x00\x00", 8),  # the name of a name
+        (b"\x05\xf0\x00\x03\x00\x00\x00", 1),
         (b"\x05\x01\x00\x02\x7f", 8),
         (b"\x05\x01\x00\x00\x7f", 8),
         (b"\x05\x01\x00\x05\x7f", 8),
@@ -137,11 +155,11 @@ def test_without_credentials_any_user_is_let_in(auth: bytes, outcome_of: Outcome
     [
         (Endpoint("192.0.2.7", 4660), b"\x05\x00\x00\x01\xc0\x00\x02\x07\x12\x34"),
         (Endpoint("2001:db8::1", 4660), b"\x05\x00\x00\x04\x20\x01\x0d\xb8" + bytes(11) + b"\x01\x12\x34"),
-        (Endpoint("a.test", 4660), b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"),
+        (Endpoint("a.test", 0), b"\x05\x00\x00\x03\x06a.test\x00\x00"),
         (None, b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"),
     ],
 )
-def test_a_grant_carries_the_bound_address(bound: Endpoint | None, reply: bytes) -> None:
+def test_a_grant_carries_the_bound_address_or_the_answer(bound: Endpoint | None, reply: bytes) -> None:
     assert open_handshake(b"\x05", None).grant(bound) == reply
 
 

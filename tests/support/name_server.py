@@ -14,6 +14,7 @@ from support.capabilities import need_program
 _HEAD_BYTES = 12  # RFC 1035 section 4.1.1
 _A, _IN = 1, 1
 _RESPONSE = 0x8180  # an answer, recursion desired and available, no error
+_NO_SUCH_NAME = 3
 
 
 def with_name_server_here(directory: Path, options: str = "", hosts: str = "127.0.0.1 localhost") -> tuple[str, ...]:
@@ -25,7 +26,10 @@ def with_name_server_here(directory: Path, options: str = "", hosts: str = "127.
 
 
 class NameServer:
-    """Answers every name that begins with `quick`: it is at 127.0.0.1. Use it in a network namespace of one's own."""
+    """Says where a name is that begins with `quick` (127.0.0.1), and that there is none that begins with `no`.
+
+    Use it in a network namespace of one's own.
+    """
 
     def __init__(self) -> None:
         self.questions: Counter[str] = Counter()
@@ -56,8 +60,9 @@ class NameServer:
             end = question.index(b"\0", _HEAD_BYTES) + 5  # of the name, its type and its class
             wants_ipv4 = struct.unpack_from("!H", question, end - 4)[0] == _A
             self.questions[label] += wants_ipv4
-            if label.startswith("quick"):
-                head = question[:2] + struct.pack("!5H", _RESPONSE, 1, int(wants_ipv4), 0, 0)
+            if label.startswith(("quick", "no")):
+                found = wants_ipv4 and label.startswith("quick")
+                flags = _RESPONSE if label.startswith("quick") else _RESPONSE | _NO_SUCH_NAME
+                head = question[:2] + struct.pack("!5H", flags, 1, found, 0, 0)
                 address = struct.pack("!3HIH4s", 0xC000 | _HEAD_BYTES, _A, _IN, 60, 4, socket.inet_aton("127.0.0.1"))
-                answer = head + question[_HEAD_BYTES:end] + (address if wants_ipv4 else b"")
-                self._sock.sendto(answer, asker)
+                self._sock.sendto(head + question[_HEAD_BYTES:end] + (address if found else b""), asker)

@@ -23,6 +23,7 @@ from relay.protocols import (
     Connect,
     Credentials,
     HttpHandshake,
+    Resolve,
     Send,
     Socks4Handshake,
     Socks5Handshake,
@@ -54,6 +55,8 @@ _SOCKS5_TOKENS = (
     b"\x05\x01\x00\x03\x05[::1]\x00\x50",
     b"\x05\x01\x00\x04" + bytes(15) + b"\x01\x00\x50",
     b"\x05\x03\x00\x01",
+    b"\x05\xf0\x00\x03\x06a.test\x00\x00",
+    b"\x05\xf1\x00\x01\x7f\x00\x00\x01\x00\x00",
 )
 _HTTP_TOKENS = (
     b"CONNECT a.test:443 HTTP/1.1\r\n",
@@ -165,6 +168,10 @@ def _feed(handshake: BufferedHandshake, chunks: list[bytes], most_bytes: Callabl
                         destination = where
                         _check_destination(where)
                         _check_answers(handshake)
+                    case Resolve(host=host):
+                        destination = Endpoint(host, 1)  # the port means nothing
+                        _check_destination(destination)
+                        _check_answers(handshake)
             kept = bytes(handshake._buffer)
             assert destination is not None or len(kept) <= most_bytes(kept), "kept, and never to be taken"
     except ProtocolError as error:
@@ -224,7 +231,7 @@ def check_reply(reply: bytes, request: bytes = b"") -> None:
         case 0x05:
             assert reply[1] <= 0x08
             assert reply[2] == 0
-            assert len(reply) == {1: 10, 4: 22}[reply[3]]
+            assert len(reply) == {1: 10, 3: 7 + reply[4], 4: 22}[reply[3]]
         case _:
             _check_response(reply, request)
 

@@ -1,0 +1,54 @@
+"""What a name, or an address, stands for: asked by a client that wants to know it and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from relay.events import DialFailure, FailureKind
+from relay.net.connect import Connector
+from relay.net.engine import Engine
+
+
+class Question:
+    """One question; `told` is called with the answer or the failure, once and later, unless it is abandoned."""
+
+    __slots__ = ("_connector", "_host", "_over", "_scope", "_timer", "_told")
+
+    def __init__(
+        self,
+        engine: Engine,
+        connector: Connector,
+        host: str,
+        told: Callable[[str | DialFailure], None],
+        *,
+        client: str,
+        reverse: bool,
+    ) -> None:
+        self._connector = connector
+        self._host = host
+        self._told = told
+        self._over = False
+        self._scope: anyio.CancelScope | None = None
+        self._timer = engine.call_later(connector.timeout_s, self._time_out)
+        engine.spawn(self._ask, client, reverse)
+
+    def abandon(self) -> None:
+        """Give up without a word."""
+        self._over = True
+        self._timer.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _ask(self, client: str, reverse: bool) -> None:
+        if self._over:
+            return
+        with anyio.CancelScope() as self._scope:
+            answer = await self._connector.answer(self._host, client, reverse=reverse)
+            self._timer.cancel()
+            self._told(answer or DialFailure(FailureKind.NOT_RESOLVED, self._host))
+
+    def _time_out(self) -> None:
+        self.abandon()
+        self._told(DialFailure(FailureKind.TIMED_OUT, self._host))
