@@ -15,6 +15,7 @@ from typing import TypeAlias
 from relay.address import Endpoint
 from relay.events import DialFailure, FailureKind
 from relay.net.engine import Engine
+from relay.net.forks import held
 from relay.net.pacing import no_pacing_on_loopback
 from relay.net.timers import Timer
 
@@ -103,7 +104,9 @@ class Dial:
         return True
 
     def _start(self, family: socket.AddressFamily, target: Endpoint) -> int:
-        self.sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+        with held:
+            self.sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+            self._engine.unwatched.add(self.sock)
         if not _NON_BLOCKING:
             self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -141,7 +144,10 @@ class Dial:
         if self._timer is not None:
             self._timer.cancel()
         if self._addresses:
-            self._connected(self.sock, self._addresses[0][1])
+            try:
+                self._connected(self.sock, self._addresses[0][1])
+            finally:
+                self._engine.unwatched.discard(self.sock)
         elif self._failure is not None:
             self._failed(self._failure)
 
@@ -158,6 +164,7 @@ class Dial:
     def _drop_socket(self) -> None:
         if hasattr(self, "sock"):
             self._engine.unwatch_and_close(self)
+            self._engine.unwatched.discard(self.sock)
             del self.sock
 
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from anyio.abc import TaskGroup
 
+from relay.net.forks import close_in_children, held
 from relay.net.pipe import PipePool
-from relay.net.readiness import Pollable, open_readiness
+from relay.net.readiness import Pollable, Readiness, open_readiness
 from relay.net.spin import Spin
 from relay.net.timers import Timer, Timers
 from relay.net.waker import open_waker
@@ -51,6 +53,10 @@ class Engine:
         self.watch = self._readiness.watch
         self.unwatch = self._readiness.unwatch
         self.unwatch_and_close = self._readiness.unwatch_and_close
+        self.unwatched: set[Pollable] = set()
+        """Sockets that are opened and have no watcher yet."""
+        self._sockets = _Sockets(self._readiness, self.unwatched)
+        close_in_children(self._sockets)
         self._timers = Timers()
         self._timers_from_s = 0.0
         self._looks = 0
@@ -95,8 +101,11 @@ class Engine:
         await self._waker.run(self._readiness)
 
     def close(self) -> None:
-        """Close every socket that is still watched."""
+        """Close every socket that is still open."""
         self._readiness.close()
+        with held:
+            for sock in self.unwatched:
+                sock.close()
         self.pipes.close()
 
     def _turn(self) -> None:
@@ -161,6 +170,19 @@ class Engine:
             callback()
         except Exception as fault:
             self.on_fault(fault)
+
+
+class _Sockets:
+    """All that an engine has open, for a forked child to close: there it must not touch the epoll, which is shared."""
+
+    def __init__(self, readiness: Readiness, unwatched: set[Pollable]) -> None:
+        self._readiness = readiness
+        self._unwatched = unwatched
+
+    def close(self) -> None:
+        for sock in [*self._unwatched, *(watcher.sock for watcher in self._readiness.watched())]:
+            with suppress(OSError):  # the others are closed all the same
+                sock.close()
 
 
 class _ReadWatcher:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from relay.address import Endpoint
 from relay.errors import ConfigError
 from relay.net.engine import Engine
+from relay.net.forks import close_in_children, held
 from relay.net.pacing import no_pacing_on_loopback
 from relay.net.timers import Timer
 
@@ -38,7 +39,9 @@ def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket
     """
     with _worded(bind, where):
         family, address = _resolved(bind)
-        listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
+        with held:
+            listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
+            close_in_children(listener)
     listener.setblocking(False)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     no_pacing_on_loopback(listener, Endpoint(*address))
@@ -68,14 +71,16 @@ def reserve_address(bind: Endpoint, *, where: str) -> socket.socket:
     """
     with _worded(bind, where):
         family, address = _resolved(bind)
-        holder = socket.socket(family)
+        with held:
+            holder = socket.socket(family)
+            close_in_children(holder)
         try:
             if family == socket.AF_INET6:
                 holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as create_server does
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT are no obstacle
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             holder.bind(address)
-            with socket.create_server(holder.getsockname()[:2], family=family, backlog=1):
+            with held, socket.create_server(holder.getsockname()[:2], family=family, backlog=1):
                 holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except BaseException:
             holder.close()
@@ -148,15 +153,16 @@ class Listener:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._engine.unwatch(self)
-            self.sock.close()
+            self._engine.unwatch_and_close(self)
 
     def _accept_burst(self) -> None:
         for _ in range(_BURST):
             if self._closed:
                 return
             try:
-                connection, _ = self.sock.accept()
+                with held:
+                    connection, _ = self.sock.accept()
+                    self._engine.unwatched.add(connection)
             except (BlockingIOError, InterruptedError):
                 if self._at_rest:
                     self._at_rest = False
@@ -174,6 +180,8 @@ class Listener:
             except Exception as fault:  # the next caller has nothing to do with it
                 connection.close()
                 self._engine.on_fault(fault)
+            finally:
+                self._engine.unwatched.discard(connection)
         self._engine.call_soon(self._accept_burst)
 
     def _rest(self, error: OSError) -> None:

@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from relay.errors import RelayBug, RelayError
 from relay.fidelity import QuirkFidelity
+from relay.net.forks import close_in_children, held
 from relay.workers.channel import Channel, Ready, Start
 
 _ENDS_S = 5.0  # an interpreter that has closed its channel has little left to do
@@ -39,7 +40,10 @@ class WorkerProcess:
         """How many flows it had when it began to drain."""
         self.draining = anyio.Event()
         self.gone = anyio.Event()
-        ours, its = socket.socketpair()
+        with held:
+            ours, its = socket.socketpair()
+            close_in_children(ours)
+            close_in_children(its)
         with its:
             try:
                 self._process = _spawn(its, backend)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import anyio
 
+from relay.net.forks import held
 from relay.net.readiness._api import Watcher
 
 
@@ -37,10 +38,11 @@ class KernelQueue(ABC):
             self._forget(descriptor)
 
     def unwatch_and_close(self, watcher: Watcher) -> None:
-        descriptor = watcher.sock.fileno()
-        if self._is_watched(descriptor, watcher):
-            self._forget(descriptor)
-        watcher.sock.close()
+        with held:
+            descriptor = watcher.sock.fileno()
+            if self._is_watched(descriptor, watcher):
+                self._forget(descriptor)
+            watcher.sock.close()
 
     def rearm_read(self, watcher: Watcher) -> None:
         return  # the next edge comes unasked
@@ -51,6 +53,9 @@ class KernelQueue(ABC):
             self._writers.add(descriptor)
             self._add_writes(descriptor)
 
+    def watched(self) -> list[Watcher]:
+        return [watcher for watcher in self._watchers if watcher is not None]
+
     async def wait(self) -> None:
         assert self.descriptor is not None  # noqa: S101 - it has one from the first
         await anyio.wait_readable(self.descriptor)
@@ -60,10 +65,10 @@ class KernelQueue(ABC):
         return len(self._watchers) + len(self._writers)
 
     def close(self) -> None:
-        for watcher in self._watchers:
-            if watcher is not None:
+        with held:
+            for watcher in self.watched():
                 watcher.sock.close()
-        self._watchers.clear()
+            self._watchers.clear()
         self._close_queue()
 
     @abstractmethod

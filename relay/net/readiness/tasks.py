@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from relay.net.forks import held
 from relay.net.readiness._api import Pollable, Watcher
 
 
@@ -36,8 +37,12 @@ class TaskReadiness:
         anyio.notify_closing(watcher.sock)
 
     def unwatch_and_close(self, watcher: Watcher) -> None:
-        self.unwatch(watcher)
-        watcher.sock.close()
+        with held:
+            self.unwatch(watcher)
+            watcher.sock.close()
+
+    def watched(self) -> list[Watcher]:
+        return list(self._scopes)
 
     def rearm_read(self, watcher: Watcher) -> None:
         self._arm(watcher, anyio.wait_readable, False)
@@ -61,9 +66,8 @@ class TaskReadiness:
         return len(ready)
 
     def close(self) -> None:
-        for watcher in list(self._scopes):
-            self.unwatch(watcher)
-            watcher.sock.close()
+        for watcher in self.watched():
+            self.unwatch_and_close(watcher)
 
     def _arm(self, watcher: Watcher, wait: Callable[[Pollable], Awaitable[None]], for_writing: bool) -> None:
         if watcher in self._scopes and (watcher, for_writing) not in self._waiting:
