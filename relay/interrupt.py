@@ -25,21 +25,19 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 @contextmanager
 def open_signals(*numbers: signal.Signals) -> Iterator[AsyncIterator[signal.Signals]]:
     """Receive these signals, instead of dying of them, for as long as the block lasts."""
-    if sys.platform != "win32":
-        with anyio.open_signal_receiver(*numbers) as received:
-            yield received
-        return
-    noted: list[signal.Signals] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(signal.Signals(number))
-
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
-        yield _poll(noted)
+        if sys.platform != "win32":
+            with anyio.open_signal_receiver(*numbers) as received:
+                yield received
+        else:
+            noted: list[signal.Signals] = []
+            for number in numbers:
+                signal.signal(number, lambda number, frame: noted.append(signal.Signals(number)))
+            yield _poll(noted)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler)  # asyncio leaves Python's own for SIGINT, whatever was there
 
 
 async def _poll(noted: list[signal.Signals]) -> AsyncIterator[signal.Signals]:
@@ -56,8 +54,8 @@ def interrupted_once() -> Iterator[None]:
     If that takes much too long, one more ends the process. Nothing is changed in another thread than the main one, or
     where Ctrl-C is handled otherwise, or ignored, already.
     """
-    default = signal.default_int_handler
-    if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not default:
+    before = signal.getsignal(signal.SIGINT)
+    if not _in_main_thread() or before not in {signal.default_int_handler, signal.SIG_DFL}:
         yield
         return
     handler = _FirstInterrupt()
@@ -66,7 +64,7 @@ def interrupted_once() -> Iterator[None]:
         yield
     finally:
         # After one the process is about to end, and Python takes handlers away before it has; what is ignored stays.
-        signal.signal(signal.SIGINT, default if handler.came_at_s is None else signal.SIG_IGN)
+        signal.signal(signal.SIGINT, before if handler.came_at_s is None else signal.SIG_IGN)
 
 
 @contextmanager

@@ -82,8 +82,7 @@ def import_everything() -> None:
     import relay  # noqa: PLC0415 - not before the platform is what it is to be
 
     for module in pkgutil.walk_packages(relay.__path__, "relay."):
-        if module.name != "relay.__main__":  # which runs
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
 
 
 def carry_bytes_and_a_half_close(backend: str) -> None:
