@@ -11,6 +11,7 @@ from relay.address import Endpoint
 from relay.events import Fact
 from relay.fidelity import QuirkFidelity
 from relay.observe import Fidelity, Support, Survey
+from relay.printable import escape_unprintable
 from relay.profiles import Profile, Quirk, available
 from relay.server import Started
 from relay.workers import Workers
@@ -30,7 +31,7 @@ def profiles() -> str:
 
 def explain(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
     """A profile's quirks: what each does, how it is set, how that is known, and what this host can do about it."""
-    blocks = ["\n".join(_indented(f"{profile.name}: {_heading(profile)}", by=""))]
+    blocks = ["\n".join(_indented(f"{escape_unprintable(profile.name)}: {_heading(profile)}", by=""))]
     for each in assessed:
         quirk = each.quirk
         doc = (quirk.kind.__doc__ or "").strip().partition("\n")[0]
@@ -56,7 +57,7 @@ def doctor(survey: Survey, *, colour: bool) -> str:
 def banner(relay: Started, *, colour: bool) -> str:
     """What somebody who has just started a relay needs to know."""
     profile = relay.config.profile
-    lines = [f"profile {profile.name}: {profile.title}"]
+    lines = [escape_unprintable(f"profile {profile.name}: {profile.title}")]
     if relay.address is not None:
         userinfo = "USER:PASS@" if relay.config.auth is not None else ""
         lines += [
@@ -67,7 +68,10 @@ def banner(relay: Started, *, colour: bool) -> str:
         ("forward", relay.forward_addresses, relay.config.forwards),
         ("inbound", relay.inbound_addresses, relay.config.inbound),
     ):
-        lines += [f"{kind} {address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]
+        lines += [
+            escape_unprintable(f"{kind} {address} -> {spec.target}")
+            for address, spec in zip(addresses, specs, strict=True)
+        ]
     if isinstance(relay, Workers):
         lines.append(f"workers {relay.count} processes, among which the kernel spreads connections by their addresses")
     for each in relay.fidelity:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from relay.errors import ConfigError
+from relay.printable import escape_unprintable
 
 STDOUT_HINT = "have it go to a terminal, a pipe, or a file with room to write"
 
@@ -41,7 +42,8 @@ def tell(text: str) -> None:
 
 def complaint(message: str, hint: str) -> str:
     """What is wrong in one line, and in another, if there is something, what to do about it."""
-    return f"relay: {message}\nhint: {hint}" if hint else f"relay: {message}"
+    lines = [f"relay: {message}", f"hint: {hint}"] if hint else [f"relay: {message}"]
+    return "\n".join(map(escape_unprintable, lines))
 
 
 def complain(message: str, hint: str) -> None:

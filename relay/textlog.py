@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from relay.eventlog import Record
+from relay.printable import escape_unprintable
 
 _WHO = {"internal": "the app", "external": "the server"}
 _LOUD = frozenset(
@@ -23,13 +23,12 @@ _LOUD = frozenset(
     }
 )
 _QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
 def describe(record: Record) -> str:
     """What happened, in one line without time or flow."""
-    return _on_one_line(_SENTENCES[record.event](record.fields))
+    return escape_unprintable(_SENTENCES[record.event](record.fields))
 
 
 class TextLines:
@@ -46,16 +45,11 @@ class TextLines:
             parts.append(f"#{record.flow}")
         if record.process is not None:
             pid, name = record.process
-            parts.append(f"{_on_one_line(name)}[{pid}]")
+            parts.append(f"{escape_unprintable(name)}[{pid}]")
         line = "  ".join([*parts, describe(record)])
         if self._colour and record.event in _LOUD | _QUIET:
             line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
         return line
-
-
-def _on_one_line(text: str) -> str:
-    """Escape what ends a line, or makes a terminal do something: a process may call itself anything."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def _tos_changed(fields: Mapping[str, Any]) -> str:
