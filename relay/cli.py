@@ -19,6 +19,7 @@ import anyio
 import typer
 
 from relay import report
+from relay.auth_file import read_auth_file
 from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
@@ -161,7 +162,11 @@ def serve(
     ] = None,
     auth: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--auth", envvar="RELAY_AUTH", metavar="USER:PASS", help="Who may use the proxy."),
+        typer.Option("--auth", envvar="RELAY_AUTH", metavar="USER:PASS", help="Who may use the proxy; ps shows it."),
+    ] = None,
+    auth_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, a file's one line."),
     ] = None,
     allow_open: Annotated[
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
@@ -227,6 +232,11 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
     library, library_options = choose_backend(backend, where="--backend")
+    if auth_file is not None:
+        if auth is not None:
+            hint = "give one of them; RELAY_AUTH and RELAY_AUTH_FILE count, too"
+            raise ConfigError("--auth-file: --auth says already who may use the proxy", hint=hint)
+        auth = read_auth_file(auth_file)
     config = configure(
         profile,
         settings=settings or (),

@@ -76,7 +76,7 @@ def configure(
         ConfigError: naming the option that is wrong, in the command line's words.
     """
     endpoint = parse_endpoint(listen, where="--listen") if listen is not None else None
-    credentials = _credentials(auth)
+    credentials = parse_credentials(auth, where="--auth") if auth is not None else None
     if endpoint is not None and credentials is None and not allow_open:
         _refuse_open(endpoint, "--listen", "add --auth USER:PASS, or --allow-open if everybody may use it")
     specs = {
@@ -138,26 +138,29 @@ def check_time_scale(value: float) -> None:
         )
 
 
-def _profile(profile: str | Profile, settings: tuple[str, ...]) -> Profile:
-    if isinstance(profile, str):
-        return load_profile(profile, settings)
-    return adjust_profile(profile, settings) if settings else profile
+def parse_credentials(text: str, *, where: str) -> Credentials:
+    """Read USER:PASS.
 
-
-def _credentials(text: str | None) -> Credentials | None:
-    if text is None:
-        return None
+    Raises:
+        ConfigError: it is something else, or more than SOCKS5 carries; naming `where`.
+    """
     user, colon, password = text.partition(":")
     if not user or not colon or not password:
-        raise ConfigError("--auth: not of the form USER:PASS", hint="neither part may be empty")
+        raise ConfigError(f"{where}: not of the form USER:PASS", hint="neither part may be empty")
     for part in (user, password):
         try:
             size_bytes = len(part.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
-            raise ConfigError("--auth: user or password is no text", hint="give UTF-8, or any other bytes") from None
+            raise ConfigError(f"{where}: user or password is no text", hint="give UTF-8, or any other bytes") from None
         if size_bytes > 255:  # RFC 1929: one length byte each
-            raise ConfigError("--auth: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
+            raise ConfigError(f"{where}: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
     return Credentials(user, password)
+
+
+def _profile(profile: str | Profile, settings: tuple[str, ...]) -> Profile:
+    if isinstance(profile, str):
+        return load_profile(profile, settings)
+    return adjust_profile(profile, settings) if settings else profile
 
 
 def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:
