@@ -104,12 +104,13 @@ class ExchangeCarrier(Carrier):
         self._was_paused = self._codec.paused
         if self._was_paused:
             return Outcome.WAITING
-        if not self._client_ended:
+        if not self._client_ended or self.from_near.can_go_on():
             outcome = self.from_near.run()
             if outcome is not Outcome.FINISHED:
                 return outcome
-            self._client_ended = True
-            self._write(self.from_near, self._codec.client_eof())
+            if not self._client_ended:
+                self._client_ended = True
+                self._write(self.from_near, self._codec.client_eof())
         return Outcome.FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
 
     def _run_from_origin(self) -> Outcome:

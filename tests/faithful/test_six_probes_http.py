@@ -142,6 +142,29 @@ def test_a_rst_behind_the_fin_of_pipelined_requests_reaches_a_server_that_is_sil
         assert received.get(timeout=10) == (b"", "rst")
 
 
+def test_a_pipelined_body_that_takes_many_turns_is_passed_on_whole_behind_the_clients_fin(backend: str) -> None:
+    chunks = b"1\r\nx\r\n" * 5000
+    received: queue.Queue[int] = queue.Queue()
+    asked: queue.Queue[None] = queue.Queue()
+
+    def answer_both(connection: socket.socket) -> None:
+        read_head(connection)
+        asked.get(timeout=10)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        read_head(connection)
+        received.put(read_to_end(connection).count(b"x"))
+
+    with serve_in_thread("transparent", backend=backend) as nat, Origin(answer_both) as origin:
+        target = f"http://127.0.0.1:{origin.port}/"
+        head = f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{origin.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        second = head.encode() + chunks + b"0\r\n\r\n"
+        with send_head((nat.address.host, nat.address.port), f"GET {target}", origin.port, 0, second) as client:
+            client.shutdown(socket.SHUT_WR)
+            wait_until_acknowledged(client)
+            asked.put(None)
+            assert received.get(timeout=10) == 5000
+
+
 def test_a_refusal_is_a_502_that_says_so(transparent: RunningRelay) -> None:
     proxy = (transparent.address.host, transparent.address.port)
     with refusing_port() as port, send_head(proxy, f"GET http://127.0.0.1:{port}/", port, 0, b"") as client:
