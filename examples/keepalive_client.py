@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from relay import serve_in_thread
-from relay.events import Fact
+from relay.abilities import Ability, Want
 from relay.observe import Fidelity, survey
 
 IDLE_S, INTERVAL_S, PROBES = 1, 1, 2
@@ -64,7 +64,7 @@ def try_behind(profile: str) -> str:
 
 if __name__ == "__main__":
     profiles = ["transparent", "vmware-fusion"]
-    frozen_in_earnest = survey().of(Fact.DEAFNESS)
+    frozen_in_earnest = survey().of(Want(Ability.BLACKHOLE))
     if frozen_in_earnest.fidelity is not Fidelity.EXACT:
         print(f"transparent     cannot be shown here: {frozen_in_earnest.how}", file=sys.stderr)
         profiles.remove("transparent")

@@ -70,7 +70,7 @@ class SendProbes(Action):
 class Deafen(Action):
     """Leave everything that `side` sends from now on without an answer, for `at_most_s` seconds, then reset it.
 
-    Where the host cannot (see `Fact.DEAFNESS`) the side is reset at once.
+    Where the host cannot (see `Ability.BLACKHOLE`) the side is reset at once.
     """
 
     side: Side

@@ -33,27 +33,6 @@ class Side(enum.Enum):
         return Side.EXTERNAL if self is Side.INTERNAL else Side.INTERNAL
 
 
-class Fact(enum.Enum):
-    """A kind of thing that something on this host must be able to see, or do, for a behaviour to work."""
-
-    TOS = "TOS byte"
-    """Every segment's TOS byte is seen, and a segment that differs can be withheld."""
-    KEEPALIVE = "keepalive probe"
-    """Keepalive probes from the app are seen."""
-    PROBE_ANSWER = "answer to a keepalive probe"
-    """Keepalive probes from the app are answered on this side of the NAT, and told of."""
-    HANDSHAKE = "handshake order"
-    """The opener learns of its connection when a behaviour says so, not before."""
-    CLOSE = "FIN and RST"
-    """FIN and RST are told apart, and each can be sent at will."""
-    LOCAL_ACK = "local acknowledgement"
-    """The app's data is acknowledged by the relay, before the server has it."""
-    END_TO_END_ACK = "end-to-end acknowledgement"
-    """The app's data is acknowledged when the server has acknowledged it, not before."""
-    DEAFNESS = "unanswered probe"
-    """A socket can be made to leave whatever its peer sends without an answer."""
-
-
 class FailureKind(enum.Enum):
     """Why a destination was not reached. The front ends' reply codes are chosen by this alone."""
 
@@ -111,6 +90,18 @@ class OpenerVanished(Event):
 
     A FIN is no such end: an opener may have said all it has to say, and wait for the answer.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class SynUnknown(Event):
+    """The kernel has not kept the SYN of `side`, as it does not under SYN cookies.
+
+    `reference` is the TOS byte of the segment behind it, which takes the place of the SYN's own. None: that is not
+    known either, and no `TosChanged` will come.
+    """
+
+    side: Side
+    reference: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What this host can do about each quirk of a profile: exact, approximate, or impossible.
 
-A quirk is as good as the worst of the facts it needs; the words come from whatever supplies that fact.
+A quirk is as good as the worst supported of its wants; the words come from whatever supports that one.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.abilities import KINDS
 from relay.errors import Unsupported
-from relay.events import Fact
 from relay.observe import Fidelity, Support, Survey
 from relay.profiles import Profile, Quirk
 
@@ -28,9 +28,9 @@ def assess(profile: Profile, survey: Survey, *, forwards: bool = False) -> list[
     """Judge every quirk of the profile; `forwards` says that connections come through port forwards, too."""
     assessed = []
     for quirk in profile.quirks:
-        needs = quirk.build().needs()
-        # In the order of Fact, not the set's: of equals the first counts, and it must be the same one every time.
-        worst = _worst(survey.of(fact, forward=forwards) for fact in Fact if fact in needs)
+        wanted = {want.kind for want in quirk.build().wants()}
+        # In the order of KINDS: of equals the first counts, and it must be the same one every time.
+        worst = _worst(survey.of(kind, forward=forwards) for kind in KINDS if kind in wanted)
         assessed.append(QuirkFidelity(quirk, worst))
     return assessed
 

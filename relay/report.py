@@ -7,8 +7,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from relay.abilities import KINDS
 from relay.address import Endpoint
-from relay.events import Fact
 from relay.fidelity import QuirkFidelity
 from relay.observe import Fidelity, Support, Survey
 from relay.printable import escape_unprintable
@@ -47,10 +47,10 @@ def explain(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool
 
 
 def doctor(survey: Survey, *, colour: bool) -> str:
-    """What this host can see and do, fact by fact."""
+    """What this host can see and do."""
     lines = [f"{platform.system()} {platform.release()}, Python {sys.version.partition(' ')[0]}", ""]
-    for fact in Fact:
-        lines += [fact.value, *_support(survey.of(fact), colour=colour)]
+    for kind in KINDS:
+        lines += [kind.title, *_support(survey.of(kind), colour=colour)]
     return "\n".join(lines)
 
 

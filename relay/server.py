@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -44,8 +45,9 @@ from relay.frontends.forward import ForwardConversation
 from relay.frontends.proxy import ProxyConversation
 from relay.net.connect import Connector, demand_own
 from relay.net.engine import Engine
+from relay.net.kernel_leg import KernelLeg
 from relay.net.listen import Listener, open_listener
-from relay.observe import save_syn, survey
+from relay.observe import Observers, save_syn, survey
 from relay.profiles import Profile, adjust_profile
 
 ResultT = TypeVar("ResultT")
@@ -69,6 +71,7 @@ class Relay:
         config: RelayConfig,
         log: EventLog,
         driver: Driver,
+        observers: Observers,
         fidelity: list[QuirkFidelity],
         share: Share | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
+        self._observers = observers
         self._shares_addresses = share is not None
         self._listeners: dict[Listener, Side] = {}
 
@@ -233,7 +237,7 @@ class Relay:
         listener = Listener(
             self._driver.engine,
             sock,
-            accepted=lambda connection: self._driver.accept(connection, converse()),
+            accepted=lambda connection: self._accept(connection, opener, converse()),
             resting=lambda reason: self.log.emit("accept-paused", reason=reason),
             resumed=lambda: self.log.emit("accept-resumed"),
         )
@@ -242,10 +246,14 @@ class Relay:
         self._driver.connector.own_addresses.add(listener.address)
         return listener.address
 
+    def _accept(self, connection: socket.socket, opener: Side, conversation: Conversation) -> None:
+        leg = KernelLeg(self._driver.engine, connection, opener, abilities=self._observers, accepted=True)
+        self._driver.accept(leg, conversation)
+
     def _cover_listeners(self) -> None:
         for listener, opener in self._listeners.items():
             if opener is Side.INTERNAL:
-                self._driver.observers.cover(listener.sock, self.profile.withheld_tos_bits)
+                self._observers.cover(listener.sock, self.profile.tos_mask)
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -274,9 +282,6 @@ async def open_relay(
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
-        connector = Connector(
-            engine, overrides=config.resolve, source=config.source, timeout_s=config.connect_timeout_s
-        )
         limits = Limits(
             handshake_timeout_s=config.handshake_timeout_s,
             idle_timeout_s=config.idle_timeout_s,
@@ -286,10 +291,16 @@ async def open_relay(
         first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
         try:
             with contextlib.closing(surveyed.open(engine)) as observers:
+                connector = Connector(
+                    engine,
+                    overrides=config.resolve,
+                    source=config.source,
+                    timeout_s=config.connect_timeout_s,
+                    abilities=observers,
+                )
                 driver = Driver(
                     engine,
                     connector,
-                    observers,
                     config.profile,
                     log,
                     limits,
@@ -297,7 +308,7 @@ async def open_relay(
                     first_flow=first_flow,
                     flow_step=flow_step,
                 )
-                relay = Relay(config, log, driver, assessed, share)
+                relay = Relay(config, log, driver, observers, assessed, share)
                 try:
                     relay.open_listeners()
                     tasks.start_soon(engine.run)

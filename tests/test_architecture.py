@@ -39,7 +39,7 @@ def test_the_contracts_hold(tree: Path) -> None:
         ("behaviours/tos_reset.py", "import socket"),
         ("protocols/socks5.py", "import time"),
         ("flow.py", "import random"),
-        ("flow.py", "import relay.net.leg"),
+        ("flow.py", "import relay.net.kernel_leg"),
         ("net/leg.py", "import relay.driver"),
         ("driver/flow.py", "import asyncio"),
         ("somewhere_new.py", "import relay.errors"),

@@ -221,10 +221,14 @@ def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_som
             with socket.create_connection(("127.0.0.1", served.port), timeout=10) as waiting:
                 waiting.sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", origin.port))
                 waiting.settimeout(0.5)
-                busy_s = cpu_s(served.process.pid)
-                with pytest.raises(TimeoutError):
-                    waiting.recv(1)
-                assert cpu_s(served.process.pid) - busy_s < 0.1, "it goes round in circles"
+                for _ in range(4):  # a relay that goes round in circles is busy in each; in the first it may still log
+                    before_s = cpu_s(served.process.pid)
+                    with pytest.raises(TimeoutError):
+                        waiting.recv(1)
+                    busy_s = cpu_s(served.process.pid) - before_s
+                    if busy_s < 0.1:
+                        break
+                assert busy_s < 0.1, "it goes round in circles"
                 assert [event["event"] for event in served.events()].count("accept-paused") == 1
         served.wait_for("accept-resumed")
         with connect_by_port(served.port, "127.0.0.1", origin.port) as sock:

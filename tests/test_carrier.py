@@ -8,7 +8,7 @@ import pytest
 
 from relay.driver.carrier import Carrier
 from relay.events import Side
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 from relay.net.pump import Outcome
 from support.bench import Owner, open_engine, socket_pair
 from support.origins import reset
@@ -20,8 +20,8 @@ async def test_a_rst_behind_a_fin_is_told_again_and_kept_once() -> None:
     near, near_peer = socket_pair()
     far, far_peer = socket_pair()
     async with open_engine() as (engine, _):
-        legs = [Leg(engine, near, Side.INTERNAL, Owner()), Leg(engine, far, Side.EXTERNAL, Owner())]
-        carrier = Carrier(engine, *legs)
+        legs = [KernelLeg(engine, near, Side.INTERNAL, Owner()), KernelLeg(engine, far, Side.EXTERNAL, Owner())]
+        carrier = Carrier(*legs)
         for peer, expected in ((near_peer, Outcome.FINISHED), (near_peer, Outcome.BROKEN)):
             if expected is Outcome.FINISHED:
                 peer.shutdown(socket.SHUT_WR)

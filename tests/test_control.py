@@ -44,7 +44,7 @@ def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
         for command in COMMANDS[:-1]:
             nat.do(command)
         assert [record.event for record in nat.events][1:] == ["frozen", "thawed", "link-down", "settings-changed"]
-        assert (nat.time_scale, nat.seed, nat.profile.withheld_tos_bits) == (10.0, 7, 0xFC)
+        assert (nat.time_scale, nat.seed, nat.profile.tos_mask) == (10.0, 7, 0xFC)
         (forward,), (inbound,) = nat.forward_addresses, nat.inbound_addresses
         for address in (nat.address, forward, inbound):
             socket.create_connection(address).close()
@@ -60,4 +60,4 @@ def test_a_command_that_is_wrong_changes_nothing(backend: str) -> None:
                 nat.do(wrong)
         with pytest.raises(RelayBug, match="is carried out nowhere"):
             nat.do(Command())
-        assert (nat.time_scale, nat.profile.withheld_tos_bits) == (1.0, 0xE0)
+        assert (nat.time_scale, nat.profile.tos_mask) == (1.0, 0xE0)

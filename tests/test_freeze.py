@@ -19,7 +19,7 @@ TIMED_OUT = 0x06  # RFC 1928 section 6: TTL expired
 
 @pytest.fixture
 def nat(backend: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningRelay]:
-    monkeypatch.setattr("relay.net.ending.WIND_DOWN_S", 0.05)  # less than each freeze here takes
+    monkeypatch.setattr("relay.legs.ending.WIND_DOWN_S", 0.05)  # less than each freeze here takes
     with serve_in_thread("transparent", backend=backend, connect_timeout_s=0.2, handshake_timeout_s=1.0) as nat:
         yield nat
 

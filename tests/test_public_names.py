@@ -79,7 +79,7 @@ async def echoed(address: relay.Endpoint) -> bytes:
 async def test_a_program_opens_a_relay_in_its_own_loop() -> None:
     with Origin(echo) as origin:
         async with relay.open_relay("transparent", settings={"tos_reset": {"mask": 0xFC}}, time_scale=10) as nat:
-            assert nat.profile.withheld_tos_bits == 0xFC
+            assert nat.profile.tos_mask == 0xFC
             assert nat.time_scale == 10
             records: list[relay.Record] = []
             nat.log.subscribe(records.append)
@@ -96,9 +96,9 @@ async def test_a_program_opens_a_relay_in_its_own_loop() -> None:
 def test_a_loaded_profile_takes_settings_too() -> None:
     loaded = relay.load_profile("transparent")
     with relay.serve_in_thread(loaded, settings={"tos_reset": {"mask": 1}}) as nat:
-        assert nat.profile.withheld_tos_bits == 1
+        assert nat.profile.tos_mask == 1
     with relay.serve_in_thread(loaded, settings=["tos-reset.mask=2"]) as nat:
-        assert nat.profile.withheld_tos_bits == 2
+        assert nat.profile.tos_mask == 2
     with relay.serve_in_thread(loaded) as nat:
         assert nat.profile is loaded
 

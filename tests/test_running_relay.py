@@ -155,7 +155,7 @@ def test_settings_change_for_flows_to_come(nat: RunningRelay, origin: Origin) ->
     with connect(nat, "forward", origin.host, origin.port) as before:
         exchange(before)
         nat.set(tos_reset={"mask": 0xFC}, link_down_reset={"enabled": False})
-        assert nat.profile.withheld_tos_bits == 0xFC
+        assert nat.profile.tos_mask == 0xFC
         assert "link-down-reset" not in {quirk.name for quirk in nat.profile.quirks}
         with connect(nat, "forward", origin.host, origin.port) as after:
             exchange(after)

@@ -22,7 +22,7 @@ from relay.config import configure
 from relay.driver.flow import Flow
 from relay.eventlog import EventLog, Record
 from relay.events import Side
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import Pipe
 from relay.server import Relay, open_relay
 
@@ -76,7 +76,7 @@ def _count(relay: Relay) -> dict[str, int]:
     return {
         "flows": relay.flow_count,
         "tasks": len(anyio.get_running_tasks()),
-        "held": sum(isinstance(each, Flow | Leg) for each in objects),
+        "held": sum(isinstance(each, Flow | KernelLeg) for each in objects),
         "pipes": sum(isinstance(each, Pipe) for each in objects),
         "blocks": sys.getallocatedblocks(),
     }

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.soak.subject import Subject
-from relay.net.ending import WIND_DOWN_S
+from relay.legs.ending import WIND_DOWN_S
 
 IDLE_S = WIND_DOWN_S + 1.0
 _SETTLE_S = 15.0  # a leg winds down for 5 s, and one that is to be reset after its data may stall for 5 s before

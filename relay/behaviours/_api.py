@@ -13,7 +13,7 @@ flow, so what a rule must remember is an ordinary attribute. A handler takes the
         def on_timer_fired(self, event: TimerFired) -> Actions:
             yield Note("still here?")
 
-Its name is its class's, in kebab case: `grumble`. Which facts it needs follows from the handlers it has; a handler
+Its name is its class's, in kebab case: `grumble`. What it wants of a leg follows from the handlers it has; a handler
 whose name fits no event is a `TypeError` at import. Guarantees: events come in order and one at a time, and
 `on_timer_fired` only for timers of one's own. Not guaranteed: that any event comes at all (a host may not see it).
 
@@ -25,13 +25,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 from relay import events
+from relay.abilities import Ability, Want
 from relay.actions import Action
-from relay.events import Event, Fact
+from relay.events import Event
 
 Actions: TypeAlias = Iterable[Action]
 
@@ -49,14 +49,15 @@ HANDLERS: Mapping[str, type[Event]] = MappingProxyType(
 )
 """Every handler a behaviour may have, and the event it is called with."""
 
-_FACT_BEHIND: Mapping[type[Event], Fact] = {
-    events.TosChanged: Fact.TOS,
-    events.ProbeArrived: Fact.KEEPALIVE,
-    events.ConnectRequested: Fact.HANDSHAKE,
-    events.OpenerVanished: Fact.HANDSHAKE,
-    events.FinReceived: Fact.CLOSE,
-    events.RstReceived: Fact.CLOSE,
+_WANT_BEHIND: Mapping[type[Event], Want] = {
+    events.TosChanged: Want(Ability.TOS),
+    events.ProbeArrived: Want(Ability.KEEPALIVE),
+    events.ConnectRequested: Want(Ability.HANDSHAKE),
+    events.OpenerVanished: Want(Ability.HANDSHAKE),
+    events.FinReceived: Want(Ability.CLOSE),
+    events.RstReceived: Want(Ability.CLOSE),
 }
+_FORMER = {"needs": "wants", "withheld_tos_bits": "wants"}
 
 
 def setting(
@@ -95,16 +96,14 @@ class Behaviour:
         for name in names:
             if name not in HANDLERS:
                 raise TypeError(f"{cls.__name__}.{name} handles no event; there are: {', '.join(sorted(HANDLERS))}")
+        for former, current in _FORMER.items():
+            if hasattr(cls, former):
+                raise TypeError(f"{cls.__name__}.{former} has no effect; say it with {current}() (relay.abilities)")
         cls.handled = {HANDLERS[name]: name for name in names}
 
-    def needs(self) -> AbstractSet[Fact]:
-        """The facts without which this behaviour, as it is set, cannot do what it says."""
-        return frozenset(fact for event, fact in _FACT_BEHIND.items() if event in self.handled)
+    def wants(self) -> Iterable[Want]:
+        """The abilities without which this behaviour, as it is set, cannot do what it says.
 
-    def withheld_tos_bits(self) -> int:
-        """Which bits of the TOS byte matter so much that a segment must be withheld.
-
-        A segment from the internal side that differs from its SYN in any of them is not taken in, neither its data nor
-        its ACK, before `on_tos_changed` has decided; if that leaves the connection up, the peer's retransmission is.
+        Asked once for a profile. By default they follow from the handlers.
         """
-        return 0
+        return dict.fromkeys(want for event, want in _WANT_BEHIND.items() if event in self.handled)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.abilities import Ability, Want
 from relay.actions import Action, Deafen, SendFin, SendRst
 from relay.behaviours._api import Actions, Behaviour, setting
-from relay.events import Fact, FinReceived, LegTimedOut, RstReceived, Side
+from relay.events import FinReceived, LegTimedOut, RstReceived, Side
 
 
 @dataclass
@@ -32,8 +33,10 @@ class CloseMapping(Behaviour):
     )
     silence_s: int = setting(900, low=1, high=86_400, doc="how long the silence lasts before the app is reset, in s")
 
-    def needs(self) -> AbstractSet[Fact]:
-        return super().needs() | ({Fact.DEAFNESS} if self.timed_out == "silence" else set())
+    def wants(self) -> Iterable[Want]:
+        yield from super().wants()
+        if self.timed_out == "silence":
+            yield Want(Ability.BLACKHOLE)
 
     def on_fin_received(self, event: FinReceived) -> Actions:
         yield SendFin(event.side.other)

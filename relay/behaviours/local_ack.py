@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.abilities import Ability, Want
 from relay.actions import LimitBuffer, ReportLoss
 from relay.behaviours._api import Actions, Behaviour, setting
-from relay.events import DialSucceeded, Fact, LegTimedOut, RstReceived, Side
+from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
 
 
 @dataclass
@@ -29,8 +30,8 @@ class LocalAck(Behaviour):
         doc="how much is acknowledged that the server has not taken, about, in bytes; 0 is the kernel's own limit",
     )
 
-    def needs(self) -> AbstractSet[Fact]:
-        return {Fact.LOCAL_ACK if self.acknowledged_by == "nat" else Fact.END_TO_END_ACK}
+    def wants(self) -> Iterable[Want]:
+        yield Want(Ability.ACK, by=self.acknowledged_by)
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.buffer_bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.abilities import Ability, Want
 from relay.actions import Note, SendProbes
 from relay.behaviours._api import Actions, Behaviour, setting
-from relay.events import DialSucceeded, Fact, ProbeArrived, Side
+from relay.events import DialSucceeded, ProbeArrived, Side
 
 _PROBE_IDLE_S = 1  # the least a kernel takes: the app has been silent for longer already
 _PROBE_INTERVAL_S = 1
@@ -35,8 +36,11 @@ class LocalKeepalive(Behaviour):
     def __post_init__(self) -> None:
         self._probing = False
 
-    def needs(self) -> AbstractSet[Fact]:
-        return super().needs() | {Fact.DEAFNESS} if self.answered_by == "server" else {Fact.PROBE_ANSWER}
+    def wants(self) -> Iterable[Want]:
+        if self.answered_by == "nat":
+            yield Want(Ability.KEEPALIVE_ANSWER, by="nat")
+        else:
+            yield from (Want(Ability.KEEPALIVE), Want(Ability.BLACKHOLE))
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.external_interval_s:

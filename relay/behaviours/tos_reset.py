@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.abilities import Ability, Want
 from relay.actions import SendFin, SendRst, StartTimer
 from relay.behaviours._api import Actions, Behaviour, setting
 from relay.events import Side, TimerFired, TosChanged
@@ -29,8 +31,8 @@ class TosReset(Behaviour):
         105, low=0, high=60_000, doc="from the reset to the FIN toward the server, in ms"
     )
 
-    def withheld_tos_bits(self) -> int:
-        return self.mask
+    def wants(self) -> Iterable[Want]:
+        yield Want(Ability.TOS, mask=self.mask)
 
     def on_tos_changed(self, event: TosChanged) -> Actions:
         if event.side is not Side.INTERNAL:

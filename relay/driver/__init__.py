@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,15 +10,14 @@ import anyio.to_thread
 
 from relay.driver.flow import Flow
 from relay.driver.idle import IdleLimit
-from relay.driver.journal import Journal, Process
+from relay.driver.journal import Journal
 from relay.driver.surplus import Surplus
 from relay.eventlog import EventLog
 from relay.events import Side
 from relay.frontends import Conversation
+from relay.legs import Leg, Process
 from relay.net.connect import Connector
 from relay.net.engine import Engine
-from relay.net.leg import Leg
-from relay.observe import Observers, owner_of
 from relay.profiles import Profile
 
 _MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet
@@ -44,7 +42,6 @@ class Driver:
         self,
         engine: Engine,
         connector: Connector,
-        observers: Observers,
         profile: Profile,
         log: EventLog,
         limits: Limits,
@@ -55,7 +52,6 @@ class Driver:
     ) -> None:
         self.engine = engine
         self.connector = connector
-        self.observers = observers
         self.profile = profile
         """What flows are made with from now on; those that are open keep theirs."""
         self.log = log
@@ -76,13 +72,13 @@ class Driver:
         self._lookups = 0
         self._idle = anyio.Event()
 
-    def accept(self, sock: socket.socket, conversation: Conversation) -> None:
+    def accept(self, leg: Leg, conversation: Conversation) -> None:
         """Take over a connection that was just accepted."""
         if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
-            self._surplus.turn_away(sock, conversation, self.limits.max_flows)
+            self._surplus.turn_away(leg, conversation, self.limits.max_flows)
             return
-        if (flow := self._new_flow(conversation, refuse=sock.close)) is not None:
-            flow.start(sock)
+        if (flow := self._new_flow(conversation, refuse=leg.close)) is not None:
+            flow.start(leg)
 
     def go_on(self, leg: Leg, conversation: Conversation) -> None:
         """Serve the next request of an opener whose last flow is over."""
@@ -154,18 +150,17 @@ class Driver:
             flow.give_up(because)
         return len(flows)
 
-    def name_owner(self, journal: Journal, sock: socket.socket) -> None:
-        """Find out which process has the other end of `sock`, if anybody wants to know."""
+    def name_owner(self, journal: Journal, leg: Leg) -> None:
+        """Find out which process has the other end of a leg, if there is a log to say so."""
         if self.log.wanted and self._lookups < _MAX_OWNER_LOOKUPS:
             self._lookups += 1
             journal.hold()
-            self.engine.spawn(self._look_up_owner, journal, sock)
+            self.engine.spawn(self._look_up_owner, journal, leg)
 
-    async def _look_up_owner(self, journal: Journal, sock: socket.socket) -> None:
+    async def _look_up_owner(self, journal: Journal, leg: Leg) -> None:
         found: Process | None = None
         try:
-            process = await anyio.to_thread.run_sync(owner_of, sock, abandon_on_cancel=True)
-            found = (process.pid, process.name) if process is not None else None
+            found = await anyio.to_thread.run_sync(leg.find_process, abandon_on_cancel=True)
         except OSError:
             pass  # the connection is over already
         finally:

@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.events import Side
-from relay.net.engine import Engine
-from relay.net.leg import Leg
+from relay.legs import Leg
 from relay.net.pump import Outcome, Pump, TranslatingPump
 from relay.protocols import HttpExchange
 
@@ -26,9 +25,9 @@ class Carrier:
 
     __slots__ = ("_finished", "from_far", "from_near")
 
-    def __init__(self, engine: Engine, near: Leg, far: Leg) -> None:
-        self.from_near = Pump(engine, near, far)
-        self.from_far = Pump(engine, far, near)
+    def __init__(self, near: Leg, far: Leg) -> None:
+        self.from_near = Pump(near, far)
+        self.from_far = Pump(far, near)
         self._finished: tuple[Pump, ...] = ()
 
     def run(self) -> Iterator[tuple[Leg, Outcome]]:
@@ -75,10 +74,10 @@ class ExchangeCarrier(Carrier):
     from_near: TranslatingPump
     from_far: TranslatingPump
 
-    def __init__(self, engine: Engine, near: Leg, far: Leg, codec: HttpExchange) -> None:
-        super().__init__(engine, near, far)
-        self.from_near = TranslatingPump(engine, near, far, codec.from_client, lambda: codec.behind_client)
-        self.from_far = TranslatingPump(engine, far, near, codec.from_origin, lambda: codec.behind_origin)
+    def __init__(self, near: Leg, far: Leg, codec: HttpExchange) -> None:
+        super().__init__(near, far)
+        self.from_near = TranslatingPump(near, far, codec.from_client, lambda: codec.behind_client)
+        self.from_far = TranslatingPump(far, near, codec.from_origin, lambda: codec.behind_origin)
         self._codec = codec
         self._client_ended = False
         self._origin_ended = False

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import enum
 import errno
-import socket
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -35,7 +34,6 @@ from relay.actions import (
 from relay.address import Endpoint
 from relay.driver.carrier import Carrier, ExchangeCarrier
 from relay.driver.chance import Chance
-from relay.driver.facts import InternalFacts, own_tos
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
 from relay.driver.opening import Opening
@@ -54,8 +52,8 @@ from relay.events import (
 )
 from relay.flow import FlowMachine, Step
 from relay.frontends import Conversation
+from relay.legs import BROKEN, Leg
 from relay.net.connect import Connecting
-from relay.net.leg import BROKEN, Leg
 from relay.net.pump import Outcome
 from relay.net.question import Question
 from relay.net.timers import Timer
@@ -103,7 +101,6 @@ class Flow:
         "_connecting",
         "_conversation",
         "_driver",
-        "_facts",
         "_journal",
         "_legs",
         "_machine",
@@ -124,8 +121,7 @@ class Flow:
         self._machine = FlowMachine(lineup, conversation.opener, chance.give_to if chance is not None else None)
         self._phase = _Phase.TALKING
         self._opening: Opening
-        self._legs = FlowLegs(driver.engine, driver.observers, self._journal, driver.limits.time_scale)
-        self._facts: InternalFacts | None = None
+        self._legs = FlowLegs(driver.engine, self._journal, driver.limits.time_scale)
         self._carrier: Carrier | None = None
         self._connecting: Connecting | Question | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
@@ -134,17 +130,10 @@ class Flow:
     # Beginning
 
     @_guarded
-    def start(self, sock: socket.socket) -> None:
+    def start(self, leg: Leg) -> None:
         """Begin with a connection that was just accepted."""
-        opener = self._conversation.opener
-        leg = self._add_leg(sock, opener)
+        self._take_over(leg)
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
-        if opener is Side.INTERNAL:
-            self._driver.name_owner(self._journal, sock)
-            leg.syn_tos, isn, leg.syn_kept = self._driver.observers.syn_of(sock)
-            self._watch(leg, isn)
-        if opener in self._driver.frozen:
-            self._legs.freeze(opener)
         if self._conversation.request is not None:
             self._request()
         else:
@@ -153,28 +142,27 @@ class Flow:
     @_guarded
     def inherit(self, leg: Leg) -> None:
         """Begin with an opener that had another flow before, and has its request ready."""
-        leg.owner = self
-        self._legs.add(leg)
+        self._take_over(leg)
         self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
-        self._driver.name_owner(self._journal, leg.sock)
-        self._watch(leg)
         self._request()
 
-    def _add_leg(self, sock: socket.socket, side: Side) -> Leg:
-        try:
-            leg = Leg(self._driver.engine, sock, side, self)
-        except OSError:  # the kernel watches no more sockets for this user (max_user_watches)
-            sock.close()
-            raise
+    def _take_over(self, leg: Leg) -> None:
+        leg.owner = self
         self._legs.add(leg)
-        return leg
+        if leg.side is Side.INTERNAL:
+            self._driver.name_owner(self._journal, leg)
+            leg.watch(self._driver.profile.wants, self.on_leg_saw)
+        if leg.side in self._driver.frozen:
+            self._legs.freeze(leg.side)
 
-    def _watch(self, leg: Leg, isn: int | None = None) -> None:
-        driver, mask = self._driver, self._driver.profile.withheld_tos_bits
-        accepted = self._conversation.opener is Side.INTERNAL
-        self._facts = InternalFacts(self, self._journal, driver.observers, leg, mask, isn, accepted=accepted)
+    # The legs call
 
-    # The sockets call
+    @_guarded
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        """The internal leg has seen something; a segment that was withheld comes after all that came before it."""
+        if withheld:
+            self._empty_internal()
+        self.take(event)
 
     @_guarded
     def on_leg_ready(self, leg: Leg) -> None:
@@ -273,23 +261,17 @@ class Flow:
     def _dial(self) -> None:
         self._connecting = self._driver.connector.connect(
             self._destination,
+            self._conversation.opener.other,
             partial(self._on_connected, self.now_s()),
             self._on_dial_failed,
             self._client_address,
         )
 
     @_guarded
-    def _on_connected(self, began_s: float, sock: socket.socket, address: Endpoint) -> None:
+    def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
         self._connecting = None
-        side = self._conversation.opener.other
         self._journal.write("flow-connected", address=str(address), dial_s=round(self.now_s() - began_s, 6))
-        leg = self._add_leg(sock, side)
-        if side is Side.INTERNAL:
-            self._driver.name_owner(self._journal, sock)
-            leg.syn_tos = own_tos(sock)
-            self._watch(leg)
-        if side in self._driver.frozen:
-            self._legs.freeze(side)
+        self._take_over(leg)
         self.take(DialSucceeded(self.now_s()))
         if self._phase is _Phase.DIALLING:
             self._begin_to_carry()
@@ -305,9 +287,9 @@ class Flow:
     def _begin_to_carry(self) -> None:
         self._phase = _Phase.CARRYING
         near, far = self._opener_leg, self._legs[self._conversation.opener.other]
-        engine, codec = self._driver.engine, self._conversation.codec
+        codec = self._conversation.codec
         try:
-            self._carrier = Carrier(engine, near, far) if codec is None else ExchangeCarrier(engine, near, far, codec)
+            self._carrier = Carrier(near, far) if codec is None else ExchangeCarrier(near, far, codec)
         except ProtocolError as error:
             self._end_exchange(error)
             return
@@ -360,8 +342,7 @@ class Flow:
     def _hand_over(self) -> None:
         """The opener's next request is for another server: this flow ends in order, and another goes on."""
         near = self._legs.give_away(self._conversation.opener)
-        if self._facts is not None:
-            self._facts.let_go()
+        near.watch((), self.on_leg_saw)  # the next flow may mind other things, or nothing
         self._finish("next-request")
         self._conversation.redirect()
         self._driver.go_on(near, self._conversation)
@@ -379,7 +360,7 @@ class Flow:
     def _report_broken(self, leg: Leg) -> None:
         self.take(self._legs.what_broke(leg, self.now_s()))
 
-    def empty_internal(self) -> None:
+    def _empty_internal(self) -> None:
         """Hand on, now, whatever the internal side has sent so far."""
         if self._carrier is not None:
             self._carrier.empty(Side.INTERNAL)
@@ -458,8 +439,8 @@ class Flow:
             self._opener_leg.finish()
 
     def _perform_on_leg(self, action: Action, because: str) -> None:
-        if isinstance(action, SendRst) and action.side is Side.INTERNAL and self._facts is not None:
-            self._facts.close()
+        if isinstance(action, SendRst) and action.side is Side.INTERNAL and (leg := self._legs.get(action.side)):
+            leg.unwatch()
         if not self._legs.perform(action, because):
             raise AssertionError(f"nobody performs {action}")
         if isinstance(action, SendProbes) and (leg := self._legs[action.side]).frozen:
@@ -508,9 +489,8 @@ class Flow:
         for timer in (self._timers or {}).values():
             timer.cancel()
         self._timers = None
-        if self._facts is not None:
-            self._facts.close()
-            self._facts = None
+        if (internal := self._legs.get(Side.INTERNAL)) is not None:
+            internal.unwatch()
         self._abandon_dial()
         self._legs.wind_down(self._machine.endings)
         if (asked or self._machine.endings) and self._journal.wanted:
@@ -538,21 +518,16 @@ class Flow:
 
     def _bound_address(self) -> Endpoint | None:
         far = self._legs.get(self._conversation.opener.other)
-        return Endpoint(*far.sock.getsockname()[:2]) if far is not None else None
+        return far.local if far is not None else None
 
     def _client(self) -> str:
         if not self._journal.wanted:
             return ""
-        try:
-            return str(Endpoint(*self._opener_leg.sock.getpeername()[:2]))
-        except OSError:
-            return "a client that is gone"
+        return str(self._opener_leg.peer or "a client that is gone")
 
     def _client_address(self) -> str:
-        try:
-            return str(self._opener_leg.sock.getpeername()[0])
-        except OSError:
-            return ""  # all that are gone are one client
+        peer = self._opener_leg.peer
+        return peer.host if peer is not None else ""  # all that are gone are one client
 
     def now_s(self) -> float:
         return self._driver.engine.now_s()

@@ -6,13 +6,23 @@ they keep the time at which they were made.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from relay.eventlog import EventLog, Record
-from relay.events import Event, FinReceived, LegTimedOut, LinkWentDown, OpenerVanished, ProbeArrived, RstReceived, Side
+from relay.events import (
+    Event,
+    FinReceived,
+    LegTimedOut,
+    LinkWentDown,
+    OpenerVanished,
+    ProbeArrived,
+    RstReceived,
+    Side,
+    SynUnknown,
+    TosChanged,
+)
 from relay.flow import FlowMachine
-
-Process: TypeAlias = tuple[int, str]
+from relay.legs import Process
 
 
 class Journal:
@@ -64,6 +74,10 @@ class Journal:
                 self.write("rst-received", side=side.value, unacked_bytes=unacked_bytes)
             case LegTimedOut(side=side, unacked_bytes=unacked_bytes):
                 self.write("timed-out", side=side.value, unacked_bytes=unacked_bytes)
+            case TosChanged():
+                self._write_tos(event)
+            case SynUnknown(side=side, reference=reference):
+                self.write("syn-unknown", side=side.value, reference=reference)
             case ProbeArrived(side=side):
                 self.write("keepalive-probe", side=side.value)
             case OpenerVanished():
@@ -71,16 +85,15 @@ class Journal:
             case LinkWentDown() | _:
                 pass  # said once for all flows, or of no interest to a reader
 
-    def write_tos(self, syn: int, old: int, new: int | None) -> None:
-        """Record a change of the internal side's TOS byte."""
+    def _write_tos(self, event: TosChanged) -> None:
         self.write(
             "tos-changed",
-            side=Side.INTERNAL.value,
-            syn=syn,
-            old=old,
-            new=new,
-            syn_precedence=syn >> 5,
-            new_precedence=None if new is None else new >> 5,
+            side=event.side.value,
+            syn=event.syn,
+            old=event.old,
+            new=event.new,
+            syn_precedence=event.syn >> 5,
+            new_precedence=None if event.new is None else event.new >> 5,
         )
 
     def write_ending(

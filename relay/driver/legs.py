@@ -8,20 +8,18 @@ from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, Send
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.flow import PEER
-from relay.net.ending import reset_after_data, wind_down
+from relay.legs import Leg
+from relay.legs.ending import reset_after_data, wind_down
 from relay.net.engine import Engine
-from relay.net.leg import Leg
-from relay.observe import Observers
 
 
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_internal", "_journal", "_observers", "time_scale")
+    __slots__ = ("_engine", "_external", "_internal", "_journal", "time_scale")
 
-    def __init__(self, engine: Engine, observers: Observers, journal: Journal, time_scale: float) -> None:
+    def __init__(self, engine: Engine, journal: Journal, time_scale: float) -> None:
         self._engine = engine
-        self._observers = observers
         self._journal = journal
         self._internal: Leg | None = None
         self._external: Leg | None = None
@@ -97,7 +95,7 @@ class FlowLegs:
             leg.reset()
 
     def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
-        if self._observers.deafen(leg.sock):
+        if leg.blackhole(True):
             self._journal.write("deafened", side=leg.side.value, because=because)
             self._engine.call_later(at_most_s, leg.reset)
         else:
@@ -110,15 +108,15 @@ class FlowLegs:
         leg = self.get(side)
         if leg is not None:
             leg.freeze()
-            if side is not Side.INTERNAL:  # that one's socket may have its observer's filter
-                self._observers.deafen(leg.sock)
+            if side is not Side.INTERNAL:  # that one's socket may have its provider's filter
+                leg.blackhole(True)
 
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
         leg = self.get(side)
         if leg is not None:
             if side is not Side.INTERNAL:
-                self._observers.undeafen(leg.sock)
+                leg.blackhole(False)
             leg.thaw()
 
     # How they end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.errors import ProtocolError
 from relay.frontends import Conversation
-from relay.net.leg import BROKEN, Leg
+from relay.legs import BROKEN, Leg
 
 EARLY_BYTES = 64 * 1024
 """How much is kept for the destination while it is dialled; then the opener's window closes."""

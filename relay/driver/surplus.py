@@ -8,16 +8,13 @@ callers can make the relay hold is bounded, whether they speak or not.
 
 from __future__ import annotations
 
-import socket
-
-from relay.address import Endpoint
 from relay.driver.opening import Opening
 from relay.eventlog import EventLog
 from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
-from relay.net.ending import wind_down
+from relay.legs import Leg
+from relay.legs.ending import wind_down
 from relay.net.engine import Engine
-from relay.net.leg import Leg
 from relay.net.timers import Timer
 
 _MAX_HEARD = 64  # at once, those included that have their answer and have not closed yet
@@ -32,13 +29,13 @@ class Surplus:
         self._handshake_timeout_s = handshake_timeout_s
         self._heard: list[Leg] = []
 
-    def turn_away(self, sock: socket.socket, conversation: Conversation, max_flows: int) -> None:
+    def turn_away(self, leg: Leg, conversation: Conversation, max_flows: int) -> None:
         """Refuse a connection that was just accepted, and say so in the event log."""
         reason = f"{max_flows} flows are open, as many as --max-flows allows"
-        self._log.emit("flow-refused", client=_name_of(sock), reason=reason)
+        self._log.emit("flow-refused", client=str(leg.peer or "a client that is gone"), reason=reason)
         failure = DialFailure(FailureKind.EXHAUSTED, reason)
         hearing = _Hearing(self._engine, conversation, failure)
-        leg = Leg(self._engine, sock, conversation.opener, hearing)
+        leg.owner = hearing
         if len(self._heard) >= _MAX_HEARD:
             self._heard = [each for each in self._heard if not each.closed]
         if conversation.request is not None or len(self._heard) >= _MAX_HEARD:
@@ -65,10 +62,3 @@ class _Hearing:
             return
         self.timer.cancel()
         wind_down(leg)
-
-
-def _name_of(sock: socket.socket) -> str:
-    try:
-        return str(Endpoint(*sock.getpeername()[:2]))
-    except OSError:
-        return "a client that is gone"

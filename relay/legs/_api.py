@@ -1,7 +1,7 @@
 """What a leg guarantees, and what it needs of the loop that runs it.
 
-A leg is our half of one side of a flow: a kernel's socket (`relay.net.leg`), a TCP of our own, or one end of a pair in
-memory (`relay.testing`). It moves bytes and carries endings; what they mean is its owner's affair.
+A leg is our half of one side of a flow: a kernel's socket (`relay.net.kernel_leg`), a TCP of our own, or one end of a
+pair in memory (`relay.testing`). It moves bytes and carries endings; what they mean is its owner's affair.
 
     receive_into --> a count of bytes | 0, the peer's FIN | WOULD_BLOCK | BROKEN, and `broken` says by which errno
     write            takes everything; what cannot go now goes later, in order
@@ -15,10 +15,15 @@ nothing can be cancelled half-way: no call ever waits. `relay.testing.check_leg`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, TypeAlias
 
-from relay.events import Side
+from relay.abilities import Want
+from relay.address import Endpoint
+from relay.events import Event, Side
+
+Process: TypeAlias = tuple[int, str]
+"""A process's pid and name."""
 
 WOULD_BLOCK = -1
 """What `receive_into` returns when there is nothing to read now."""
@@ -59,8 +64,8 @@ class LegOwner(Protocol):
 class Leg(Protocol):
     """One side's connection.
 
-    Legal after `close` or `reset`: both again, `finish`, `freeze`, `thaw`, `unacked_bytes`, `unread_bytes`, and
-    reading the attributes; each of them does nothing or says what was last known. A closed leg calls nobody.
+    Legal after `close` or `reset`: both again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`, `unread_bytes`,
+    and reading the attributes; each of them does nothing or says what was last known. A closed leg calls nobody.
     """
 
     side: Side
@@ -78,6 +83,14 @@ class Leg(Protocol):
     @property
     def loop(self) -> Loop:
         """What runs it."""
+
+    @property
+    def local(self) -> Endpoint | None:
+        """Our end's address; None where it is not known any more."""
+
+    @property
+    def peer(self) -> Endpoint | None:
+        """The peer's address; None where it is not known any more, or never was."""
 
     @property
     def has_room(self) -> bool:
@@ -130,6 +143,20 @@ class Leg(Protocol):
 
     def unread_bytes(self) -> int:
         """How many bytes have arrived, and were acknowledged, that were not read; 0 where that cannot be told."""
+
+    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
+        """See what is wanted from now on, in place of what was wanted before; what that withheld is let through.
+
+        `tell` is called, never from inside this call, with `TosChanged`, `SynUnknown` and `ProbeArrived`, and with
+        whether a segment was withheld for it. Such a segment is let through when `tell` returns, unless the leg is no
+        longer watched then. What a leg cannot see it is silent about.
+        """
+
+    def unwatch(self) -> None:
+        """See nothing more. What is withheld stays so."""
+
+    def find_process(self) -> Process | None:
+        """The process that has the peer's end, where this host can tell. May block; may be called in any thread."""
 
     def freeze(self) -> None:
         """Stop writing, and have the owner not read; what the peer sends fills the window, which then closes."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import anyio
 
 from relay.address import Endpoint, ResolveOverride
 from relay.errors import ConfigError
-from relay.events import DialFailure, FailureKind
+from relay.events import DialFailure, FailureKind, Side
 from relay.net.dial import Address, Dial
 from relay.net.engine import Engine
+from relay.net.kernel_leg import NO_ABILITIES, Abilities, KernelLeg
 from relay.net.resolve import Resolver, address_of, addresses_of
 from relay.net.timers import Timer
 
@@ -38,11 +39,18 @@ class Connector:
     """Opens a relay's outgoing connections."""
 
     def __init__(
-        self, engine: Engine, *, overrides: Iterable[ResolveOverride], source: str | None, timeout_s: float
+        self,
+        engine: Engine,
+        *,
+        overrides: Iterable[ResolveOverride],
+        source: str | None,
+        timeout_s: float,
+        abilities: Abilities = NO_ABILITIES,
     ) -> None:
         self.timeout_s = timeout_s
         """How long a connection may take, its name's resolution included."""
         self._engine = engine
+        self._abilities = abilities
         self._overrides = {(override.name, override.port): override.address for override in overrides}
         self._source = source
         self.resolver = Resolver()
@@ -57,15 +65,19 @@ class Connector:
     def connect(
         self,
         destination: Endpoint,
-        connected: Callable[[socket.socket, Endpoint], None],
+        side: Side,
+        connected: Callable[[KernelLeg, Endpoint], None],
         failed: Callable[[DialFailure], None],
         client: Callable[[], str],
     ) -> Connecting:
-        """Begin to connect; exactly one of the first two is called, later, unless the result's `abandon` is.
+        """Begin to connect toward a side; exactly one of `connected` and `failed` is called, later.
 
+        Neither is once the result's `abandon` was. What is called with a leg sets its owner before it returns.
         `client` tells the address on whose behalf a name is looked up.
         """
-        return Connecting(self, self._engine, destination, connected, failed, client)
+        return Connecting(
+            self, self._engine, destination, partial(self._hand_over, side, connected, failed), failed, client
+        )
 
     def known(self, destination: Endpoint) -> list[Address] | None:
         """Its addresses where they can be told without looking a name up."""
@@ -99,6 +111,21 @@ class Connector:
         return Dial(
             self._engine, addresses, timeout_s=timeout_s, source=self._source, connected=connected, failed=failed
         )
+
+    def _hand_over(
+        self,
+        side: Side,
+        connected: Callable[[KernelLeg, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+        sock: socket.socket,
+        address: Endpoint,
+    ) -> None:
+        try:
+            leg = KernelLeg(self._engine, sock, side, abilities=self._abilities)
+        except OSError as error:
+            failed(DialFailure(FailureKind.EXHAUSTED, f"{address} cannot be watched: {error.strerror}"))
+            return
+        connected(leg, address)
 
     def is_own(self, target: Endpoint) -> bool:
         """Whether the relay itself listens there."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from relay.net.engine import Engine
-from relay.net.leg import BROKEN, WOULD_BLOCK, Leg
+from relay.legs import BROKEN, WOULD_BLOCK, Leg
+from relay.net.kernel_leg import KernelLeg
 
 BULK_BYTES = 4 * 1024 * 1024  # a direction that has moved so much is bulk, and will be spliced
 TRANSLATED_BYTES = 64 * 1024  # h11 is twice as fast on these as on 256 KiB: its buffers stay in the cache
@@ -45,10 +45,9 @@ _STOPPED_BY = {WOULD_BLOCK: Outcome.WAITING, BROKEN: Outcome.BROKEN, 0: Outcome.
 class Pump:
     """One direction of one flow."""
 
-    __slots__ = ("_engine", "moved_bytes", "sink", "source")
+    __slots__ = ("moved_bytes", "sink", "source")
 
-    def __init__(self, engine: Engine, source: Leg, sink: Leg | None) -> None:
-        self._engine = engine
+    def __init__(self, source: Leg, sink: Leg | None) -> None:
         self.source = source
         self.sink = sink
         """Where the bytes go; None: nowhere, they are read and dropped."""
@@ -58,7 +57,7 @@ class Pump:
         """Move what can be moved now."""
         if not self.source.readable:
             return Outcome.WAITING
-        return self._splice() if self.moved_bytes >= BULK_BYTES else self._copy(self._engine.buffer)
+        return self._splice() if self.moved_bytes >= BULK_BYTES else self._copy(self.source.loop.buffer)
 
     def _copy(self, buffer: memoryview) -> Outcome:
         source, budget = self.source, BUDGET_BYTES
@@ -73,12 +72,15 @@ class Pump:
         return Outcome.WAITING
 
     def _splice(self) -> Outcome:
-        source, budget = self.source, BUDGET_BYTES
-        self._engine.spin.nap()
+        source, sink, budget = self.source, self.sink, BUDGET_BYTES
+        if not isinstance(source, KernelLeg) or not isinstance(sink, KernelLeg):
+            return self._copy(source.loop.buffer)
+        engine = source.loop
+        engine.spin.nap()
         while source.readable and not source.frozen and self._sink_is_free():
-            pipe = self._engine.pipes.borrow() if self.sink is not None else None
+            pipe = engine.pipes.borrow()
             if pipe is None:
-                return self._copy(self._engine.buffer)
+                return self._copy(engine.buffer)
             try:
                 count = source.splice_into(pipe)
             except BaseException:  # a provider's, which asks before each read
@@ -86,12 +88,13 @@ class Pump:
                 raise
             if count <= 0:
                 pipe.give_back()
-                return _STOPPED_BY[count] if count else self._copy(self._engine.buffer)
+                return _STOPPED_BY[count] if count else self._copy(engine.buffer)
             self.moved_bytes += count
             if self.sink is not None:
-                self.sink.write_from(pipe)
-            else:  # nobody is to have it any more, since it was looked at just now
+                sink.write_from(pipe)
+            else:  # the sink was given up while the source was asked
                 pipe.give_back()
+                return self._copy(engine.buffer)
             budget -= count
             if budget <= 0:
                 return Outcome.SPENT
@@ -100,12 +103,12 @@ class Pump:
     def _sink_is_free(self) -> bool:
         """Whether what is read now can be handed on, or need not be."""
         sink = self.sink
-        return sink is None or bool(sink.broken) or (sink.writable and not sink.unsent and not sink.frozen)
+        return sink is None or bool(sink.broken) or sink.has_room
 
     def run_dry(self) -> None:
         """Move everything that is there, whether the sink's kernel takes it now or not."""
         self.source.readable = True
-        buffer = self._engine.buffer
+        buffer = self.source.loop.buffer
         while (count := self.source.receive_into(buffer)) > 0:
             self.hand_on(buffer[:count])
 
@@ -123,14 +126,13 @@ class TranslatingPump(Pump):
 
     def __init__(
         self,
-        engine: Engine,
         source: Leg,
         sink: Leg | None,
         translate: Callable[[bytes], bytes],
         is_behind: Callable[[], bool],
     ) -> None:
         """`translate` may leave some of what it got for another call, with nothing; `is_behind` tells that it did."""
-        super().__init__(engine, source, sink)
+        super().__init__(source, sink)
         self._translate = translate
         self._is_behind = is_behind
 
@@ -139,8 +141,9 @@ class TranslatingPump(Pump):
         return self._is_behind() and self.sink is not None and not self.source.frozen and self._sink_is_free()
 
     def run(self) -> Outcome:
-        source, buffer = self.source, self._engine.buffer[:TRANSLATED_BYTES]
-        until_s = self._engine.now_s() + TURN_S
+        source, loop = self.source, self.source.loop
+        buffer = loop.buffer[:TRANSLATED_BYTES]
+        until_s = loop.now_s() + TURN_S
         while not source.frozen and self._sink_is_free():
             if self.can_go_on():
                 self.hand_on(b"")
@@ -150,7 +153,7 @@ class TranslatingPump(Pump):
                 self.hand_on(buffer[:count])
             else:
                 return _STOPPED_BY[count]
-            if self._engine.now_s() >= until_s:
+            if loop.now_s() >= until_s:
                 return Outcome.SPENT
         return Outcome.WAITING
 

@@ -1,10 +1,10 @@
-"""What this host can see and do: the providers of facts, tried and chosen.
+"""What this host can see and do: the providers of abilities, tried and chosen.
 
-    survey(observer)  -->  Survey: for each fact a Support (exact, approximate or impossible, how, remedy)
+    survey(observer)  -->  Survey: for each kind of want a Support (exact, approximate or impossible, how, remedy)
                              | open(host)
                            Observers: the providers, running
 
-The best provider that passes its self-test is chosen for each fact. What none provides is labelled, never pretended.
+The best provider that passes its self-test is chosen for each ability. What none provides is labelled, never pretended.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
+from relay.abilities import Ability, Want
 from relay.errors import ConfigError, Unsupported
-from relay.events import Fact
+from relay.events import Event
 from relay.observe import socket_filter
 from relay.observe._api import (
     Fidelity,
@@ -35,6 +36,7 @@ from relay.observe._api import (
 )
 from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.in_process import InProcessProvider, in_process_syn_tos, is_watching
+from relay.observe.leg_watch import LegWatch, WatchedLeg, own_syn
 from relay.observe.owner import Process, owner_of
 from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
 from relay.observe.sock_diag import SockDiagProvider
@@ -76,6 +78,7 @@ OBSERVERS = (
 """What `--observer` takes."""
 
 _KERNEL = "kernel sockets"
+_TOS, _HANDSHAKE, _BLACKHOLE = Want(Ability.TOS), Want(Ability.HANDSHAKE), Want(Ability.BLACKHOLE)
 _PRIVILEGES = "cap_bpf,cap_net_admin"  # for a kernel before 5.8: cap_net_admin,cap_net_raw
 _OPTION = "--observer"
 _TOS_PROVIDERS: Mapping[str, Callable[[Host], TosProvider]] = MappingProxyType(
@@ -102,23 +105,23 @@ _HOW_TOS = {
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What this host gives for each fact."""
+    """What this host gives for each want."""
 
-    support: Mapping[Fact, Support]
-    """Per fact; the handshake's is that of the proxy protocols (SOCKS, HTTP CONNECT)."""
+    support: Mapping[Want, Support]
+    """Per kind of want; the handshake's is that of the proxy protocols (SOCKS, HTTP CONNECT)."""
     tos_provider: str | None
     keepalive_provider: str | None
 
-    def of(self, fact: Fact, *, forward: bool = False) -> Support:
-        """Return the support for a fact, with `forward` for connections that come through a port forward."""
-        if fact is Fact.HANDSHAKE and forward:
+    def of(self, want: Want, *, forward: bool = False) -> Support:
+        """Return the support for a want, with `forward` for connections that come through a port forward."""
+        if want.kind == _HANDSHAKE and forward:
             return Support(
                 Fidelity.APPROXIMATE,
                 _KERNEL,
                 "a port forward's client is accepted by the kernel before any behaviour is asked; a refusal is a reset",
                 remedy="connect through SOCKS or HTTP CONNECT",
             )
-        return self.support[fact]
+        return self.support[want.kind]
 
     def open(self, host: Host) -> Observers:
         """Start the providers.
@@ -128,7 +131,7 @@ class Survey:
         """
         tos = _TOS_PROVIDERS[self.tos_provider](host) if self.tos_provider is not None else None
         keepalive = TcpInfoProvider(host) if self.keepalive_provider is not None else None
-        return Observers(tos, keepalive, self.support[Fact.DEAFNESS].fidelity is Fidelity.EXACT)
+        return Observers(tos, keepalive, self.support[_BLACKHOLE].fidelity is Fidelity.EXACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +147,31 @@ class Observers:
         if self.tos is not None:
             self.tos.cover(listener, mask)
 
-    def syn_of(self, accepted: socket.socket) -> Syn:
-        """Return what is known of the SYN that opened this connection; ask once."""
+    def watch(self, leg: WatchedLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> LegWatch:
+        """See on a leg what is wanted, as far as there are providers for it."""
+        if leg.syn is None:
+            leg.syn = self._syn_of(leg.sock) if leg.accepted else own_syn(leg.sock)
+        return LegWatch(leg, self.tos, self.keepalive, wants, tell)
+
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        """Have everything that comes for a socket dropped unseen, or no more; False where that is not to be had."""
+        if not self.can_deafen:
+            return False
+        if on:
+            return socket_filter.deafen(sock)
+        socket_filter.undeafen(sock)
+        return True
+
+    def find_process(self, sock: socket.socket) -> tuple[int, str] | None:
+        """The process that has the peer's end of a connection on this host."""
+        process = owner_of(sock)
+        return (process.pid, process.name) if process is not None else None
+
+    def _syn_of(self, accepted: socket.socket) -> Syn:
         syn = syn_of(accepted)
         if not syn.kept and isinstance(self.tos, InProcessProvider):
             return Syn(in_process_syn_tos(accepted))
         return syn
-
-    def deafen(self, sock: socket.socket) -> bool:
-        """Have everything that comes for a socket dropped unseen; False where that is not to be had."""
-        return self.can_deafen and socket_filter.deafen(sock)
-
-    def undeafen(self, sock: socket.socket) -> None:
-        """Take back `deafen`."""
-        if self.can_deafen:
-            socket_filter.undeafen(sock)
 
     def close(self) -> None:
         if self.tos is not None:
@@ -190,20 +203,22 @@ def survey(observer: str | None = None) -> Survey:
     tos = observer if observer in _HOW_TOS else next((name for name in usable if name in _HOW_TOS), None)
     keepalive = TcpInfoProvider.name if TcpInfoProvider.name in usable else None
     support = {
-        Fact.TOS: _tos_support(observer, tos),
-        Fact.KEEPALIVE: _keepalive_support(observer, keepalive),
-        Fact.PROBE_ANSWER: _answer_support(_keepalive_support(observer, keepalive)),
-        Fact.HANDSHAKE: Support(
+        _TOS: _tos_support(observer, tos),
+        Want(Ability.KEEPALIVE): _keepalive_support(observer, keepalive),
+        Want(Ability.KEEPALIVE_ANSWER, by="nat"): _answer_support(_keepalive_support(observer, keepalive)),
+        _HANDSHAKE: Support(
             Fidelity.EXACT, _KERNEL, "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection"
         ),
-        Fact.CLOSE: _close_support(),
-        Fact.LOCAL_ACK: Support(Fidelity.EXACT, _KERNEL, "the relay's kernel acknowledges what the app sends"),
-        Fact.END_TO_END_ACK: Support(
+        Want(Ability.CLOSE): _close_support(),
+        Want(Ability.ACK, by="nat"): Support(
+            Fidelity.EXACT, _KERNEL, "the relay's kernel acknowledges what the app sends"
+        ),
+        Want(Ability.ACK, by="server"): Support(
             Fidelity.APPROXIMATE,
             _KERNEL,
             "the relay's kernel acknowledges first; what the server never took is reported as lost",
         ),
-        Fact.DEAFNESS: _deafness_support(observer),
+        _BLACKHOLE: _deafness_support(observer),
     }
     return Survey(MappingProxyType(support), tos, keepalive)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import cast
 
+from relay.abilities import Want, tos_mask
 from relay.behaviours import Behaviour, Lineup
 
 STATUSES = ("observed", "documented", "reported", "assumed")
@@ -71,9 +72,11 @@ class Profile:
         return Lineup((quirk.kind for quirk in self.quirks), (quirk.build for quirk in self.quirks))
 
     @cached_property
-    def withheld_tos_bits(self) -> int:
+    def wants(self) -> tuple[Want, ...]:
+        """What its behaviours want of a leg, each want once."""
+        return tuple(dict.fromkeys(want for behaviour in self.behaviours() for want in behaviour.wants()))
+
+    @cached_property
+    def tos_mask(self) -> int:
         """The bits of the TOS byte in which no segment may differ from its SYN before a behaviour has decided."""
-        bits = 0
-        for behaviour in self.behaviours():
-            bits |= behaviour.withheld_tos_bits()
-        return bits
+        return tos_mask(self.wants)

@@ -23,6 +23,8 @@ from typing import Any, TypeAlias
 
 import anyio
 
+from relay.abilities import KINDS
+from relay.events import Event
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
 
 _DEADLINE_S = 10.0
@@ -240,6 +242,23 @@ async def _to_close_with_nothing_unread_is_a_fin(ends: _Ends) -> None:
     assert await ends.receive_all(ends.peer) == (_SOME, 0)
 
 
+async def _each_end_knows_both_addresses(ends: _Ends) -> None:
+    assert ends.leg.local is not None
+    assert ends.leg.peer is not None
+    assert (ends.leg.local, ends.leg.peer) == (ends.peer.peer, ends.peer.local)
+
+
+async def _a_leg_that_sees_what_is_not_there_says_nothing(ends: _Ends) -> None:
+    seen: list[tuple[Event, bool]] = []
+    for wants in (KINDS, (), KINDS):
+        ends.leg.watch(wants, lambda event, withheld: seen.append((event, withheld)))
+    ends.peer.write(_SOME)
+    assert await ends.receive(ends.leg) == _SOME
+    ends.leg.unwatch()
+    ends.leg.unwatch()
+    assert not seen
+
+
 async def _a_closed_leg_calls_nothing_and_bears_what_is_legal(ends: _Ends) -> None:
     ends.leg.close()
     calls = ends.owner.calls
@@ -251,6 +270,7 @@ async def _a_closed_leg_calls_nothing_and_bears_what_is_legal(ends: _Ends) -> No
     ends.leg.finish()
     ends.leg.freeze()
     ends.leg.thaw()
+    ends.leg.unwatch()
     assert ends.leg.unread_bytes() == 0
     assert ends.leg.unacked_bytes() >= 0
     assert ends.leg.closed
@@ -345,6 +365,8 @@ CHECKS: tuple[_Check, ...] = (
     _a_reset_is_a_rst_that_overtakes_what_waits,
     _to_close_with_bytes_unread_resets_the_peer,
     _to_close_with_nothing_unread_is_a_fin,
+    _each_end_knows_both_addresses,
+    _a_leg_that_sees_what_is_not_there_says_nothing,
     _a_closed_leg_calls_nothing_and_bears_what_is_legal,
     _a_frozen_leg_neither_writes_nor_loses_what_arrives,
     _a_new_owner_has_the_next_call,

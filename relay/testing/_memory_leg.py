@@ -9,12 +9,18 @@ acknowledged there; the rest waits. A FIN follows the bytes, a RST overtakes tho
 from __future__ import annotations
 
 import errno
+import itertools
+from collections.abc import Callable, Collection
 from typing import Any
 
-from relay.events import Side
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Timer
+from relay.abilities import Ability, Want, tos_mask
+from relay.address import Endpoint
+from relay.events import Event, ProbeArrived, Side, TosChanged
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Process, Timer
 
 WINDOW_BYTES = 64 * 1024
+_PORTS = itertools.count(49_152)
+_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
 
 
 class _NoOwner:
@@ -33,7 +39,12 @@ class MemoryLeg:
         self.frozen = False
         self.broken = 0
         self.closed = False
-        self.peer: MemoryLeg = self
+        self.local: Endpoint | None = Endpoint("192.0.2.1", next(_PORTS))
+        self.process: Process | None = None
+        """The process that has this end, for the other's `find_process`."""
+        self.tos = 0
+        """The TOS byte of this end's segments; the SYN's was 0."""
+        self.other: MemoryLeg = self
         """The other end."""
         self.probes_seen = 0
         """How many keepalive probes of the peer's have arrived here."""
@@ -49,10 +60,18 @@ class MemoryLeg:
         self._heard_at_s = 0.0
         self._unanswered = 0
         self._probe: Timer | None = None
+        self._wants: Collection[Want] = ()
+        self._tell: Callable[[Event, bool], None] = lambda event, withheld: None
+        self._seen_tos = 0
+        self._withholds = False
+
+    @property
+    def peer(self) -> Endpoint | None:
+        return self.other.local
 
     @property
     def has_room(self) -> bool:
-        return not (self._unsent or self.frozen or self.closed) and self.peer.takes_bytes > 0
+        return not (self._unsent or self.frozen or self.closed) and self.other.takes_bytes > 0
 
     @property
     def has_unsent(self) -> bool:
@@ -61,7 +80,7 @@ class MemoryLeg:
     @property
     def takes_bytes(self) -> int:
         """How many bytes its window has room for."""
-        return 0 if self.hears_nothing else max(0, self._window_bytes - len(self._inbox))
+        return 0 if self.hears_nothing or self._withholds else max(0, self._window_bytes - len(self._inbox))
 
     @property
     def timed_out(self) -> bool:
@@ -79,7 +98,7 @@ class MemoryLeg:
             count = min(len(buffer), len(self._inbox))
             buffer[:count] = self._inbox[:count]
             del self._inbox[:count]
-            self.peer.call_flush()
+            self.other.call_flush()
             return count
         if self._error:
             self.broken = self.broken or self._error
@@ -104,11 +123,13 @@ class MemoryLeg:
     def flush(self) -> None:
         if self.frozen or self._error:
             return
-        count = min(len(self._unsent), self.peer.takes_bytes)
+        if self._unsent:
+            self.other.see_tos(self.tos)
+        count = min(len(self._unsent), self.other.takes_bytes)
         if count:
-            self.peer.take(self._unsent[:count])
+            self.other.take(self._unsent[:count])
             del self._unsent[:count]
-        if self._fin_wanted and not self._unsent and not self.peer.hears_nothing:
+        if self._fin_wanted and not self._unsent and not self.other.hears_nothing:
             self._send_fin()
 
     def call_flush(self) -> None:
@@ -127,7 +148,7 @@ class MemoryLeg:
 
     def _send_fin(self) -> None:
         self._fin_wanted, self._fin_sent = False, True
-        self.peer.take_fin()
+        self.other.take_fin()
         if self._fin_read:
             self.close()
 
@@ -157,6 +178,7 @@ class MemoryLeg:
         if self.hears_nothing:
             return False
         self.probes_seen += 1
+        self.loop.call_soon(self._tell_of_probe)
         return True
 
     def _call(self) -> None:
@@ -170,14 +192,48 @@ class MemoryLeg:
         if not self.closed:
             self.owner.on_leg_ready(self)
 
+    # What it sees
+
+    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
+        self._wants, self._tell = wants, tell
+        self._let_through()
+
+    def unwatch(self) -> None:
+        self._wants = ()
+
+    def find_process(self) -> Process | None:
+        return self.other.process
+
+    def see_tos(self, tos: int) -> None:
+        """A segment of the peer's comes with this byte."""
+        mask = tos_mask(self._wants)
+        if mask and tos != self._seen_tos and not (self.hears_nothing or self._withholds):
+            old, self._seen_tos = self._seen_tos, tos
+            self._withholds = bool(tos & mask)
+            self.loop.call_soon(lambda: self._tell_of_tos(old, tos))
+
+    def _tell_of_tos(self, old: int, tos: int) -> None:
+        if self._wants:
+            self._tell(TosChanged(self.loop.now_s(), self.side, 0, old, tos), self._withholds)
+        if self._wants:
+            self._let_through()
+
+    def _let_through(self) -> None:
+        self._withholds = False
+        self.other.call_flush()
+
+    def _tell_of_probe(self) -> None:
+        if any(want.ability in _PROBES for want in self._wants):
+            self._tell(ProbeArrived(self.loop.now_s(), self.side), False)
+
     # Ending
 
     def reset(self) -> None:
         if not self.closed:
             self._end()
             self._drop_unsent()
-            if not self.peer.hears_nothing:
-                self.peer.take_rst()
+            if not self.other.hears_nothing:
+                self.other.take_rst()
 
     def close(self) -> None:
         if self.closed:
@@ -187,14 +243,15 @@ class MemoryLeg:
             return
         self._end()
         self._drop_unsent()
-        if not (self._fin_sent or self._error or self.peer.hears_nothing):
+        if not (self._fin_sent or self._error or self.other.hears_nothing):
             self._fin_sent = True
-            self.peer.take_fin()
+            self.other.take_fin()
 
     def _end(self) -> None:
         self.closed = True
         self.readable = False
         self.owner = _NoOwner()
+        self._wants = ()
         if self._probe is not None:
             self._probe.cancel()
 
@@ -228,7 +285,7 @@ class MemoryLeg:
     def blackhole(self, on: bool) -> bool:
         self._blackholed = on
         if not on:
-            self.peer.call_flush()
+            self.other.call_flush()
         return True
 
     def limit_window(self, size_bytes: int) -> None:
@@ -255,7 +312,7 @@ class MemoryLeg:
             self._wait_to_probe(idle_s - silent_s)
         elif self._unanswered == count:
             self.take_rst(errno.ETIMEDOUT)
-        elif self.peer.take_probe() and not self._blackholed:
+        elif self.other.take_probe() and not self._blackholed:
             self._heard()
             self._wait_to_probe(idle_s)
         else:
@@ -266,5 +323,5 @@ class MemoryLeg:
 def memory_pair(loop: Loop, side: Side = Side.INTERNAL) -> tuple[MemoryLeg, MemoryLeg]:
     """A peer, and the leg that is our half of the connection to it; `side` is the one that the peer is on."""
     peer, leg = MemoryLeg(loop, side.other), MemoryLeg(loop, side)
-    peer.peer, leg.peer = leg, peer
+    peer.other, leg.other = leg, peer
     return peer, leg

@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 from relay import events
+from relay.abilities import Ability, Want
 from relay.actions import Note, StartTimer
 from relay.behaviours import Actions, Behaviour, installed_behaviours, setting
 from relay.behaviours._api import HANDLERS
@@ -15,7 +16,6 @@ from relay.events import (
     ConnectRequested,
     DialSucceeded,
     Event,
-    Fact,
     FinReceived,
     LinkWentDown,
     OpenerVanished,
@@ -69,27 +69,29 @@ def test_every_event_has_a_handler() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "fact"),
+    ("event", "want"),
     [
-        (TosChanged, Fact.TOS),
-        (ProbeArrived, Fact.KEEPALIVE),
-        (ConnectRequested, Fact.HANDSHAKE),
-        (OpenerVanished, Fact.HANDSHAKE),
-        (FinReceived, Fact.CLOSE),
-        (RstReceived, Fact.CLOSE),
+        (TosChanged, Want(Ability.TOS)),
+        (ProbeArrived, Want(Ability.KEEPALIVE)),
+        (ConnectRequested, Want(Ability.HANDSHAKE)),
+        (OpenerVanished, Want(Ability.HANDSHAKE)),
+        (FinReceived, Want(Ability.CLOSE)),
+        (RstReceived, Want(Ability.CLOSE)),
     ],
 )
-def test_a_handler_needs_the_fact_behind_its_event(event: type[Event], fact: Fact) -> None:
+def test_a_handler_wants_the_ability_behind_its_event(event: type[Event], want: Want) -> None:
     handler = next(name for name, handled in HANDLERS.items() if handled is event)
-    assert type("Curious", (Behaviour,), {handler: lambda self, event: ()})().needs() == {fact}
+    assert type("Curious", (Behaviour,), {handler: lambda self, event: ()})().wants() == {want: None}
 
 
-def test_what_the_relay_itself_brings_about_needs_no_fact() -> None:
-    assert GrumbleTwice().needs() == set()
+def test_what_the_relay_itself_brings_about_takes_no_ability() -> None:
+    assert set(GrumbleTwice().wants()) == set()
 
 
-def test_nothing_is_withheld_unless_a_behaviour_says_so() -> None:
-    assert GrumbleTwice().withheld_tos_bits() == 0
+@pytest.mark.parametrize("former", ["needs", "withheld_tos_bits"])
+def test_a_former_way_to_say_it_is_an_error_that_names_the_new_one(former: str) -> None:
+    with pytest.raises(TypeError, match=rf"Curious\.{former} has no effect; say it with wants\(\)"):
+        type("Curious", (Behaviour,), {former: lambda self: set()})
 
 
 def test_a_setting_knows_its_meaning_and_its_limits() -> None:

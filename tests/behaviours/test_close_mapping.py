@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from captures.trace import elapsed_ms, read_trace
+from relay.abilities import Ability, Want
 from relay.actions import Action, Deafen, SendFin, SendRst
 from relay.behaviours.close_mapping import CloseMapping
-from relay.events import Fact, FinReceived, LegTimedOut, RstReceived, Side
+from relay.events import FinReceived, LegTimedOut, RstReceived, Side
 
 INTERNAL, EXTERNAL = Side
 
@@ -72,6 +73,9 @@ def test_vmware_turned_the_guests_reset_into_a_fin_at_the_same_sequence_number()
     assert list(CloseMapping(internal_rst="fin").on_rst_received(reset)) == [SendFin(EXTERNAL)]
 
 
-@pytest.mark.parametrize(("timed_out", "needs"), [("rst", {Fact.CLOSE}), ("silence", {Fact.CLOSE, Fact.DEAFNESS})])
-def test_silence_needs_a_host_that_can_be_deaf(timed_out: str, needs: set[Fact]) -> None:
-    assert CloseMapping(timed_out=timed_out).needs() == needs
+@pytest.mark.parametrize(
+    ("timed_out", "needs"),
+    [("rst", {Want(Ability.CLOSE)}), ("silence", {Want(Ability.CLOSE), Want(Ability.BLACKHOLE)})],
+)
+def test_silence_needs_a_host_that_can_be_deaf(timed_out: str, needs: set[Want]) -> None:
+    assert set(CloseMapping(timed_out=timed_out).wants()) == needs

@@ -15,5 +15,4 @@ def test_both_sides_are_reset_at_once() -> None:
 
 
 def test_it_works_on_every_host() -> None:
-    assert LinkDownReset().needs() == set()
-    assert LinkDownReset().withheld_tos_bits() == 0
+    assert set(LinkDownReset().wants()) == set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from captures.trace import elapsed_ms, read_trace
+from relay.abilities import Ability, Want
 from relay.actions import Action, LimitBuffer, ReportLoss
 from relay.behaviours.local_ack import LocalAck
-from relay.events import DialSucceeded, Fact, LegTimedOut, RstReceived, Side
+from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
 
 
 @pytest.mark.parametrize(("data", "ack"), [(4, 5), (8, 9), (10, 11)])
@@ -19,9 +20,11 @@ def test_vmware_acknowledged_what_the_server_could_not_have_seen_yet(data: int, 
     assert LocalAck().acknowledged_by == "nat"
 
 
-@pytest.mark.parametrize(("acknowledged_by", "needs"), [("nat", {Fact.LOCAL_ACK}), ("server", {Fact.END_TO_END_ACK})])
-def test_who_acknowledges_is_what_the_host_must_provide(acknowledged_by: str, needs: set[Fact]) -> None:
-    assert LocalAck(acknowledged_by=acknowledged_by).needs() == needs
+@pytest.mark.parametrize(
+    ("acknowledged_by", "needs"), [("nat", {Want(Ability.ACK, by="nat")}), ("server", {Want(Ability.ACK, by="server")})]
+)
+def test_who_acknowledges_is_what_the_host_must_provide(acknowledged_by: str, needs: set[Want]) -> None:
+    assert set(LocalAck(acknowledged_by=acknowledged_by).wants()) == needs
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.abilities import Ability, Want
 from relay.actions import Action, Note, SendProbes
 from relay.behaviours.local_keepalive import LocalKeepalive
-from relay.events import DialSucceeded, Fact, ProbeArrived, Side
+from relay.events import DialSucceeded, ProbeArrived, Side
 
 CAPTURE = tomllib.loads(
     (Path(__file__).parents[1] / "captures" / "workstation_keepalive.toml").read_text(encoding="utf-8")
@@ -67,7 +68,11 @@ def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, action
 
 
 @pytest.mark.parametrize(
-    ("answered_by", "needs"), [("nat", {Fact.PROBE_ANSWER}), ("server", {Fact.KEEPALIVE, Fact.DEAFNESS})]
+    ("answered_by", "needs"),
+    [
+        ("nat", {Want(Ability.KEEPALIVE_ANSWER, by="nat")}),
+        ("server", {Want(Ability.KEEPALIVE), Want(Ability.BLACKHOLE)}),
+    ],
 )
-def test_leaving_probes_unanswered_needs_a_host_that_can_be_deaf(answered_by: str, needs: set[Fact]) -> None:
-    assert LocalKeepalive(answered_by=answered_by).needs() == needs
+def test_leaving_probes_unanswered_needs_a_host_that_can_be_deaf(answered_by: str, needs: set[Want]) -> None:
+    assert set(LocalKeepalive(answered_by=answered_by).wants()) == needs

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from captures.trace import elapsed_ms, read_trace
+from relay.abilities import Ability, Want
 from relay.actions import AbandonDial, Action, Dial, Grant, Refuse, SendFin, SendRst
 from relay.address import Endpoint
 from relay.behaviours._api import HANDLERS
@@ -18,7 +19,6 @@ from relay.events import (
     DialFailure,
     DialSucceeded,
     Event,
-    Fact,
     FailureKind,
     OpenerVanished,
     Side,
@@ -78,4 +78,4 @@ def test_a_lone_syn_still_makes_a_whole_handshake_with_the_server() -> None:
 
 
 def test_it_needs_a_front_end_that_can_wait() -> None:
-    assert PrecompleteHandshake().needs() == {Fact.HANDSHAKE}
+    assert set(PrecompleteHandshake().wants()) == {Want(Ability.HANDSHAKE)}

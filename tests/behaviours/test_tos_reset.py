@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from captures.trace import elapsed_ms, read_trace
+from relay.abilities import Ability, Want
 from relay.actions import SendFin, SendRst, StartTimer
 from relay.behaviours.tos_reset import TosReset
-from relay.events import Fact, Side, TimerFired, TosChanged
+from relay.events import Side, TimerFired, TosChanged
 
 GUEST = read_trace("fusion_guest")
 HOST = read_trace("fusion_host")
@@ -112,7 +113,7 @@ def test_the_server_gets_an_orderly_close_when_the_delay_is_over() -> None:
 def test_the_offending_segment_has_to_be_withheld(mask: int) -> None:
     """The FIN's sequence number is that of frame 35: none of its 392 bytes had been passed on."""
     assert (HOST[33].seq, GUEST[35].seq, GUEST[35].len) == (2642, 2642, 392)
-    assert TosReset(mask=mask).withheld_tos_bits() == mask
+    assert list(TosReset(mask=mask).wants()) == [Want(Ability.TOS, mask=mask)]
     assert mask & ((GUEST[35].tos or 0) ^ (GUEST[32].tos or 0))
 
 
@@ -124,4 +125,4 @@ def test_its_acknowledgement_is_withheld_too() -> None:
 
 
 def test_it_needs_to_see_the_tos_byte_and_nothing_else() -> None:
-    assert TosReset().needs() == {Fact.TOS}
+    assert {want.kind for want in TosReset().wants()} == {Want(Ability.TOS)}

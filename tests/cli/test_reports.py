@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.events import Fact
+from relay.abilities import KINDS
 from relay.fidelity import assess
 from relay.observe import Fidelity, Support, survey
 from relay.profiles import Profile, available, load_profile, profile_names
@@ -115,10 +115,10 @@ def test_the_doctor_says_of_every_fact_what_this_host_gives(observer: str | None
     told = report("doctor", *(("--observer", observer) if observer is not None else ()))
     check_width(told)
     lines = told.splitlines()
-    heads = [lines.index(fact.value) for fact in Fact]
+    heads = [lines.index(want.title) for want in KINDS]
     assert heads == sorted(heads)
     given = survey(observer)
-    for fact, start, end in zip(Fact, heads, [*heads[1:], len(lines)], strict=True):
+    for fact, start, end in zip(KINDS, heads, [*heads[1:], len(lines)], strict=True):
         check_support(given.of(fact), "\n".join(lines[start + 1 : end]))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from relay.events import Side
 from relay.legs import BROKEN
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 from relay.testing import LegPair, MemoryLeg, MemoryLoop, check_leg, memory_pair
 from support.bench import open_engine, socket_pair
 
@@ -34,7 +34,7 @@ async def on_kernel_sockets(host: str = "127.0.0.1") -> AsyncIterator[LegPair]:
         near, far = socket_pair(host)
         far.setblocking(False)
         far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        legs = [Leg(engine, sock, Side.INTERNAL, Unowned()) for sock in (near, far)]
+        legs = [KernelLeg(engine, sock, Side.INTERNAL, Unowned()) for sock in (near, far)]
         yield LegPair(legs[1], legs[0])
         for leg in legs:
             leg.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay.driver.flow import Flow
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 from relay.testing import RunningRelay, serve_in_thread
 from support.clients import Refused, connect_by_port
 from support.masses import wait_until
@@ -48,7 +48,7 @@ def test_a_flow_that_is_over_is_forgotten_at_once(end: str, backend: str) -> Non
         end_a_flow(nat, origin, end)
         nat.wait_for("flow-ended")
         wait_until(
-            lambda: not any(isinstance(each, Flow | Leg) for each in gc.get_objects()),
-            lambda: f"there is still {[each for each in gc.get_objects() if isinstance(each, Flow | Leg)]}",
+            lambda: not any(isinstance(each, Flow | KernelLeg) for each in gc.get_objects()),
+            lambda: f"there is still {[each for each in gc.get_objects() if isinstance(each, Flow | KernelLeg)]}",
             timeout_s=3.0,  # less than what a timer of a leg's may hold it
         )

@@ -16,7 +16,7 @@ import pytest
 
 from relay.events import Side
 from relay.net.engine import Engine
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
 from relay.net.pump import BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
 from support.bench import DEADLINE_S, in_thread, open_engine, socket_pair
@@ -31,9 +31,9 @@ class Carried:
 
     def __init__(self, engine: Engine, near: socket.socket, far: socket.socket) -> None:
         self.engine = engine
-        self.near = Leg(engine, near, Side.INTERNAL, self)
-        self.far = Leg(engine, far, Side.EXTERNAL, self)
-        self.pump = Pump(engine, self.near, self.far)
+        self.near = KernelLeg(engine, near, Side.INTERNAL, self)
+        self.far = KernelLeg(engine, far, Side.EXTERNAL, self)
+        self.pump = Pump(self.near, self.far)
         self.called = anyio.Event()
 
     async def stalled(self) -> Pipe:
@@ -43,7 +43,7 @@ class Carried:
                 await self.called.wait()
         return self.far.unsent
 
-    def on_leg_ready(self, leg: Leg) -> None:
+    def on_leg_ready(self, leg: KernelLeg) -> None:
         match self.pump.run():
             case Outcome.SPENT:
                 self.engine.call_soon(lambda: self.on_leg_ready(leg))
@@ -249,7 +249,7 @@ async def test_translating_stops_when_its_time_is_up_and_goes_on_where_it_stoppe
     async with carrying() as ends:
         monkeypatch.setattr(ends.carried.engine, "now_s", translator.now_s)
         near, far = ends.carried.near, ends.carried.far
-        pump = TranslatingPump(ends.carried.engine, near, far, translator, lambda: translator.left > 0)
+        pump = TranslatingPump(near, far, translator, lambda: translator.left > 0)
         ends.sender.sendall(b"data")
         near.readable = True
         for turn in range(1, 26):
@@ -263,7 +263,7 @@ async def test_what_translating_has_left_waits_for_its_sides_and_is_no_reason_to
     translator = Sluggish()
     async with carrying() as ends:
         near, far = ends.carried.near, ends.carried.far
-        pump = TranslatingPump(ends.carried.engine, near, far, translator, lambda: translator.left > 0)
+        pump = TranslatingPump(near, far, translator, lambda: translator.left > 0)
         pump.hand_on(b"data")
         near.freeze()
         assert (pump.run(), pump.can_go_on(), translator.calls) == (Outcome.WAITING, False, 1)

@@ -268,8 +268,8 @@ def test_what_is_withheld_counts_for_its_own_socket_alone(require: Callable[...,
 
 WITHOUT_BPF = """
 from relay.observe import survey
-from relay.events import Fact
-found = survey().support[Fact.TOS]
+from relay.abilities import KINDS, Ability, Want
+found = survey().support[Want(Ability.TOS)]
 print(found.provider, found.fidelity.value)
 try:
     survey("ebpf")

@@ -79,7 +79,7 @@ def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost)
 
 AS_NOBODY = """
 import os, socket
-from relay.events import Fact
+from relay.abilities import KINDS, Ability, Want
 from relay.observe import survey
 from relay.observe.ends import ends_of
 from relay.observe.self_test import keepalive_self_test, tos_self_test
@@ -104,7 +104,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as clie
         found = diag.query(ends.peer, ends.local)
         diag.close()
         assert (found.tos, found.uid) == (0x48, 65534), found
-for fact in (Fact.TOS, Fact.KEEPALIVE, Fact.DEAFNESS):
+for fact in (Want(Ability.TOS), Want(Ability.KEEPALIVE), Want(Ability.BLACKHOLE)):
     support = survey().support[fact]
     print(support.provider, support.fidelity.value, bool(support.remedy))
 """

@@ -212,11 +212,11 @@ def test_a_drop_that_no_packet_told_of_is_found_by_the_guard(
 
 WITHOUT_PACKETS = """
 from relay.observe import survey
-from relay.events import Fact
+from relay.abilities import KINDS, Ability, Want
 from relay.observe.socket_filter import SocketFilterProvider
 from relay.observe.self_test import tos_self_test
 assert tos_self_test(SocketFilterProvider) is None
-print(survey("socket-filter").support[Fact.TOS].how)
+print(survey("socket-filter").support[Want(Ability.TOS)].how)
 """
 
 

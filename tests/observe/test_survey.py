@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
+from relay.abilities import KINDS, Ability, Want
 from relay.errors import ConfigError, Unsupported
-from relay.events import Fact
 from relay.observe import OBSERVERS, Fidelity, survey
 from relay.observe.ebpf_filter import EbpfProvider
 from relay.observe.self_test import deafness_self_test, tos_self_test
@@ -28,43 +28,43 @@ def _privileged(require: Callable[..., None]) -> None:
 @pytest.mark.usefixtures("_privileged")
 def test_with_every_privilege_all_but_the_end_to_end_ack_is_exact() -> None:
     found = survey()
-    assert set(found.support) == set(Fact)
+    assert set(found.support) == set(KINDS)
     short = [fact for fact, support in found.support.items() if support.fidelity is not Fidelity.EXACT]
-    assert short == [Fact.END_TO_END_ACK]
-    assert found.support[Fact.TOS].provider == "ebpf"
-    assert found.support[Fact.KEEPALIVE].provider == "tcp-info"
+    assert short == [Want(Ability.ACK, by="server")]
+    assert found.support[Want(Ability.TOS)].provider == "ebpf"
+    assert found.support[Want(Ability.KEEPALIVE)].provider == "tcp-info"
 
 
 def test_a_forwards_handshake_is_labelled_approximate() -> None:
-    assert survey().of(Fact.HANDSHAKE).fidelity is Fidelity.EXACT
-    forwarded = survey().of(Fact.HANDSHAKE, forward=True)
+    assert survey().of(Want(Ability.HANDSHAKE)).fidelity is Fidelity.EXACT
+    forwarded = survey().of(Want(Ability.HANDSHAKE), forward=True)
     assert forwarded.fidelity is Fidelity.APPROXIMATE
     assert forwarded.remedy
-    assert survey().of(Fact.CLOSE, forward=True) == survey().of(Fact.CLOSE)
+    assert survey().of(Want(Ability.CLOSE), forward=True) == survey().of(Want(Ability.CLOSE))
 
 
 @pytest.mark.usefixtures("_privileged")
 def test_an_observer_is_forced_for_the_facts_it_supplies() -> None:
     forced = survey("sock-diag")
-    assert forced.support[Fact.TOS].provider == "sock-diag"
-    assert forced.support[Fact.TOS].fidelity is Fidelity.APPROXIMATE
-    assert forced.support[Fact.KEEPALIVE].provider == "tcp-info"
-    assert survey("tcp-info").support[Fact.TOS].provider == "ebpf"
+    assert forced.support[Want(Ability.TOS)].provider == "sock-diag"
+    assert forced.support[Want(Ability.TOS)].fidelity is Fidelity.APPROXIMATE
+    assert forced.support[Want(Ability.KEEPALIVE)].provider == "tcp-info"
+    assert survey("tcp-info").support[Want(Ability.TOS)].provider == "ebpf"
     assert survey("ebpf").support == survey().support
-    filtered = survey("socket-filter").support[Fact.TOS]
+    filtered = survey("socket-filter").support[Want(Ability.TOS)]
     assert (filtered.provider, filtered.fidelity) == ("socket-filter", Fidelity.EXACT)
 
 
 def test_no_observer_at_all_leaves_nothing_seen(host: EpollHost, connect: Connect) -> None:
     nothing = survey("none")
-    for fact in (Fact.TOS, Fact.KEEPALIVE):
-        assert nothing.support[fact].fidelity is Fidelity.IMPOSSIBLE
-        assert "--observer none" in nothing.support[fact].remedy
+    for want in (Want(Ability.TOS), Want(Ability.KEEPALIVE)):
+        assert nothing.support[want].fidelity is Fidelity.IMPOSSIBLE
+        assert "--observer none" in nothing.support[want].remedy
     observers = nothing.open(host)
     assert observers.tos is None
     assert observers.keepalive is None
     _, accepted = connect()
-    assert not observers.deafen(accepted)
+    assert not observers.blackhole(accepted, True)
     observers.close()
 
 
@@ -95,7 +95,7 @@ def test_the_chosen_observers_run(host: EpollHost, connect: Connect) -> None:
 def test_a_deafened_socket_hears_nothing_and_answers_nothing(host: EpollHost, connect: Connect) -> None:
     observers = survey().open(host)
     client, accepted = connect()
-    assert observers.deafen(accepted)
+    assert observers.blackhole(accepted, True)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
     client.send(b"x")
     with pytest.raises(TimeoutError):
@@ -190,15 +190,15 @@ for name in ("AF_NETLINK", "AF_PACKET", "NETLINK_ROUTE", "TCP_INFO", "TCP_KEEPID
 import relay.observe.ebpf_filter, relay.observe.owner, relay.observe.sock_diag
 import relay.observe.socket_filter, relay.observe.tcp_info
 from relay.errors import Unsupported
-from relay.events import Fact
+from relay.abilities import KINDS, Ability, Want
 from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_of
 found = survey()
-for fact in Fact:
-    support = found.support[fact]
-    assert support.how and support.provider, fact
+for want in KINDS:
+    support = found.support[want]
+    assert support.how and support.provider, want
     if support.fidelity.value == "impossible":
-        assert support.provider == "none" and support.remedy, fact
-    print(fact.name, support.fidelity.value)
+        assert support.provider == "none" and support.remedy, want
+    print(want.title, support.fidelity.value)
 with socket.create_server(("127.0.0.1", 0)) as listener:
     save_syn(listener)
     with socket.create_connection(listener.getsockname()):
@@ -218,14 +218,14 @@ for name in OBSERVERS:
 def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
     lines = run(ELSEWHERE.format(platform="sys.platform = 'darwin'")).splitlines()
     assert lines == [
-        "TOS impossible",
-        "KEEPALIVE impossible",
-        "PROBE_ANSWER approximate",
-        "HANDSHAKE exact",
-        "CLOSE approximate",
-        "LOCAL_ACK exact",
-        "END_TO_END_ACK approximate",
-        "DEAFNESS approximate",
+        "TOS byte impossible",
+        "keepalive probe impossible",
+        "answer to a keepalive probe by the NAT approximate",
+        "handshake order exact",
+        "FIN and RST approximate",
+        "acknowledgement by the NAT exact",
+        "acknowledgement by the server approximate",
+        "unanswered probe approximate",
         "refused ebpf",
         "refused socket-filter",
         "refused sock-diag",
@@ -237,7 +237,7 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
 @pytest.mark.usefixtures("_privileged")
 def test_without_netlink_and_packet_sockets_the_filter_alone_still_serves() -> None:
     lines = run(ELSEWHERE.format(platform="")).splitlines()
-    assert "KEEPALIVE exact" in lines
+    assert "keepalive probe exact" in lines
     assert "refused sock-diag" in lines
 
 

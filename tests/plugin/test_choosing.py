@@ -131,7 +131,7 @@ def test_the_factory_heeds_no_marker_and_takes_what_a_marker_takes(suite: Suite)
                 "transparent", "vmware-fusion-11", "vmware-workstation-14", "transparent"
             ]
             assert [nat.time_scale for nat in (nat_relay, plain, told)] == [5, 1, 7]
-            assert loaded.profile.withheld_tos_bits == 1
+            assert loaded.profile.tos_mask == 1
             assert len(proxyless.forward_addresses) == 1
             assert len({nat.address for nat in (nat_relay, plain, told, loaded)}) == 4
     """

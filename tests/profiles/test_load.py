@@ -77,7 +77,7 @@ def test_a_quirk_is_removed_and_its_absence_has_evidence_of_its_own(write: Write
     profile = load_profile(write('extends = "vmware-fusion"\n[tos-reset]\nenabled = false\n' + SEEN))
     assert "tos-reset" not in [quirk.name for quirk in profile.quirks]
     assert [(quirk.name, quirk.status) for quirk in profile.absent] == [("tos-reset", "observed")]
-    assert profile.withheld_tos_bits == 0
+    assert profile.tos_mask == 0
 
 
 def test_the_evidence_for_a_quirk_is_none_for_its_absence(write: Write) -> None:
@@ -110,8 +110,8 @@ def test_extends_takes_paths_relative_to_the_file_itself(write: Write, monkeypat
 def test_two_ways_to_the_same_base_are_no_ring(write: Write) -> None:
     write("[tos-reset]\nmask = 1", "base.toml")
     write('extends = "base.toml"', "one.toml")
-    assert load_profile(write('extends = "one.toml"', "two.toml")).withheld_tos_bits == 1
-    assert load_profile(write('extends = "base.toml"', "three.toml")).withheld_tos_bits == 1
+    assert load_profile(write('extends = "one.toml"', "two.toml")).tos_mask == 1
+    assert load_profile(write('extends = "base.toml"', "three.toml")).tos_mask == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from relay.events import Side
 from relay.net.engine import Engine
-from relay.net.leg import Leg
+from relay.net.kernel_leg import KernelLeg
 
 DEADLINE_S = 10.0
 _Result = TypeVar("_Result")
@@ -26,7 +26,7 @@ class Owner:
     calls: int = 0
     called: anyio.Event = field(default_factory=anyio.Event)
 
-    def on_leg_ready(self, leg: Leg) -> None:
+    def on_leg_ready(self, leg: KernelLeg) -> None:
         self.calls += 1
         self.called.set()
         self.called = anyio.Event()
@@ -36,7 +36,7 @@ class Owner:
 class Bench:
     engine: Engine
     owner: Owner
-    leg: Leg
+    leg: KernelLeg
     peer: socket.socket
     """Blocking; use it with `in_thread` where it may block."""
     faults: list[Exception]
@@ -93,7 +93,7 @@ async def open_bench(host: str = "127.0.0.1") -> AsyncIterator[Bench]:
     with peer:
         async with open_engine() as (engine, faults):
             owner = Owner()
-            bench = Bench(engine, owner, Leg(engine, near, Side.INTERNAL, owner), peer, faults)
+            bench = Bench(engine, owner, KernelLeg(engine, near, Side.INTERNAL, owner), peer, faults)
             yield bench
             bench.leg.close()
     assert not faults

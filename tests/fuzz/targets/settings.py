@@ -174,7 +174,7 @@ def fuzz_profile(data: bytes) -> str:
 
 def _check_profile(profile: Profile) -> None:
     profile.behaviours()
-    assert 0 <= profile.withheld_tos_bits <= 0xFF
+    assert 0 <= profile.tos_mask <= 0xFF
     names = [quirk.name for quirk in (*profile.quirks, *profile.absent)]
     assert len(set(names)) == len(names)
     spelt = []

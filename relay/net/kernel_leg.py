@@ -1,4 +1,4 @@
-"""A leg: our non-blocking socket to one side of a flow.
+"""A leg that is a kernel's socket: our non-blocking half of one side of a flow.
 
 A leg caches its socket's readiness (edges come once), keeps what the kernel would not take yet, and turns errno into
 values. Nothing here decides anything; whoever owns the leg does, in `on_leg_ready`.
@@ -9,7 +9,7 @@ Endings, as the kernel lets us make them:
     reset()    RST now; whatever the peer had not acknowledged is lost
     close()    what is left of an exchange that is over
 
-Those that take their time, with nobody looking after the leg any more, are in `relay.net.ending`.
+Those that take their time, with nobody looking after the leg any more, are in `relay.legs.ending`.
 
 A peer's RST is found by reading: the bytes that came before it are readable still, the error comes after them. A write
 may meet the error first and so consume it; `broken` remembers.
@@ -21,17 +21,16 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
-from relay.events import Side
+from relay.abilities import Want
+from relay.address import Endpoint
+from relay.events import Event, Side
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process
 from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
-
-WOULD_BLOCK = -1
-BROKEN = -2
-"""What `receive_into` returns beside a count of bytes (0: FIN)."""
 
 _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
@@ -39,32 +38,73 @@ _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
 _DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
-class LegOwner(Protocol):
-    """Whoever acts on a leg."""
-
-    def on_leg_ready(self, leg: Leg) -> None:
-        """The leg can be read or written again."""
-
-
-class _Nobody:
+class _NoOwner:
     """Owns the legs that are closed."""
 
-    def on_leg_ready(self, leg: Leg) -> None:
+    def on_leg_ready(self, leg: object) -> None:
         pass
 
 
-_NOBODY = _Nobody()
+_NO_OWNER = _NoOwner()
 
 
-class Leg:
-    """One side's socket. Not thread-safe; only the engine's thread may touch it."""
+class Watch(Protocol):
+    """What sees, on one leg, what was wanted."""
+
+    def release(self) -> None:
+        """Let through what is withheld, and withhold no more."""
+
+    def close(self) -> None:
+        """See nothing more."""
+
+
+class Abilities(Protocol):
+    """What this host's providers add to a kernel's socket."""
+
+    def watch(self, leg: KernelLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> Watch:
+        """As `Leg.watch`."""
+
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        """As `Leg.blackhole`."""
+
+    def find_process(self, sock: socket.socket) -> Process | None:
+        """As `Leg.find_process`."""
+
+
+class _NoAbilities:
+    """A host without any provider."""
+
+    def watch(self, leg: KernelLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> Watch:
+        return self
+
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        return False
+
+    def find_process(self, sock: socket.socket) -> Process | None:
+        return None
+
+    def release(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+NO_ABILITIES: Abilities = _NoAbilities()
+
+
+class KernelLeg:
+    """One side's socket; see `relay.legs.Leg`. Only the engine's thread may touch it."""
 
     __slots__ = (
+        "_abilities",
         "_ended",
         "_fin_received",
         "_fin_sent",
         "_finish_pending",
         "_undelivered_bytes",
+        "_watch",
+        "accepted",
         "ask_tos",
         "broken",
         "closed",
@@ -74,17 +114,34 @@ class Leg:
         "readable",
         "side",
         "sock",
-        "syn_kept",
-        "syn_tos",
+        "syn",
         "unsent",
         "writable",
     )
 
-    def __init__(self, engine: Engine, sock: socket.socket, side: Side, owner: LegOwner) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        side: Side,
+        owner: LegOwner = _NO_OWNER,
+        abilities: Abilities = NO_ABILITIES,
+        *,
+        accepted: bool = False,
+    ) -> None:
+        """Take over a connected socket; whoever makes the leg for another sets its `owner` before it returns.
+
+        Raises:
+            OSError: the kernel watches no more sockets for this user (max_user_watches); the socket is closed.
+        """
         self.loop: Engine = engine
         self.sock = sock
         self.side = side
         self.owner = owner
+        self.accepted = accepted
+        """Whether it came by a listener of ours; else we dialled."""
+        self.syn: Any = None
+        """What the providers know of its SYN; it outlives the flow if the initiator asks for another."""
         self.readable = False
         self.writable = True  # a fresh connection takes bytes; no edge says so unless it is asked for
         self.unsent: bytes | bytearray | Pipe = b""
@@ -92,20 +149,22 @@ class Leg:
         self.broken = 0
         """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
-        self.syn_tos: int | None = 0
-        """The TOS byte of the SYN that the leg began with: it outlives the flow if the opener asks for another."""
-        self.syn_kept = True
-        """Whether it is really the SYN's; else it is that of the segment behind it, or None."""
         self.frozen = False
         """Whether it is neither read nor written for now."""
         self.ask_tos: Callable[[], None] | None = None
         """Called before every read and after every write, where the TOS byte can only be had by asking."""
+        self._abilities = abilities
+        self._watch: Watch | None = None
         self._ended = False
         self._undelivered_bytes = 0  # written when it had broken
         self._finish_pending = False
         self._fin_sent = False
         self._fin_received = False
-        engine.watch(self)
+        try:
+            engine.watch(self)
+        except OSError:
+            sock.close()
+            raise
 
     def on_ready(self, readable: bool, writable: bool, ended: bool) -> None:
         self.readable |= readable
@@ -276,6 +335,36 @@ class Leg:
         except OSError as error:
             self.broken = self.broken or error.errno or errno.ENOTCONN
 
+    # What it sees
+
+    @property
+    def local(self) -> Endpoint | None:
+        try:
+            return Endpoint(*self.sock.getsockname()[:2])
+        except OSError:
+            return None
+
+    @property
+    def peer(self) -> Endpoint | None:
+        try:
+            return Endpoint(*self.sock.getpeername()[:2])
+        except OSError:
+            return None
+
+    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
+        if self._watch is not None:
+            self._watch.release()
+            self._watch.close()
+        self._watch = self._abilities.watch(self, wants, tell) if wants else None
+
+    def unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def find_process(self) -> Process | None:
+        return self._abilities.find_process(self.sock)
+
     # Knobs
 
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
@@ -290,7 +379,8 @@ class Leg:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
     def blackhole(self, on: bool) -> bool:
-        return False
+        """Have the kernel drop everything that comes, unseen; False where that is not to be had."""
+        return self._abilities.blackhole(self.sock, on)
 
     def freeze(self) -> None:
         """Stop reading and writing; what the peer sends fills the kernel's buffer, then its window closes."""
@@ -340,6 +430,7 @@ class Leg:
             self.closed = True
             self.readable = self.writable = False
             # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
-            self.owner, self.ask_tos = _NOBODY, None
+            self.owner, self.ask_tos = _NO_OWNER, None
             self._drop_unsent()
+            self.unwatch()
             self.loop.unwatch_and_close(self)

@@ -6,8 +6,7 @@ wind_down(leg)          FIN, and whatever the peer still sends is dropped until 
 
 from __future__ import annotations
 
-from relay.net.leg import WOULD_BLOCK, Leg
-from relay.net.timers import Timer
+from relay.legs._api import WOULD_BLOCK, Leg, Timer
 
 WIND_DOWN_S = 5.0
 """How long a peer has for its own FIN when nothing more is expected of it."""
@@ -49,7 +48,8 @@ def wind_down(leg: Leg) -> None:
     that still takes what is unsent has longer; one that has stopped is reset: what it lacks must not look complete.
     """
     if not leg.closed and not isinstance(leg.owner, _WindingDown):
-        leg.owner, leg.ask_tos = _WindingDown(), None
+        leg.owner = _WindingDown()
+        leg.unwatch()
         leg.finish()
         leg.owner.on_leg_ready(leg)
 
@@ -77,7 +77,7 @@ class _WindingDown:
         self._going_on = count > 0
         if self._going_on:
             leg.loop.call_soon(lambda: self._drop_input(leg))
-        elif count != WOULD_BLOCK and (leg.broken or not leg.unsent):
+        elif count != WOULD_BLOCK and (leg.broken or not leg.has_unsent):
             self._close(leg)
 
     def _wait(self, leg: Leg) -> None:
@@ -88,7 +88,7 @@ class _WindingDown:
         self._timer = None
         if leg.frozen or leg.closed:
             return
-        if not leg.unsent:
+        if not leg.has_unsent:
             self._close(leg)
         elif leg.unacked_bytes() < self._left_bytes:
             self._wait(leg)

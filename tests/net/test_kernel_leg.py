@@ -12,9 +12,8 @@ from typing import TypeAlias
 import anyio
 import pytest
 
-from relay.net import ending
-from relay.net.ending import reset_after_data, wind_down
-from relay.net.leg import BROKEN, WOULD_BLOCK
+from relay.legs import BROKEN, WOULD_BLOCK, ending
+from relay.legs.ending import reset_after_data, wind_down
 from support.bench import DEADLINE_S, Bench, in_thread, open_bench
 from support.origins import read_exactly, read_until_over, reset, wait_until_acknowledged
 
