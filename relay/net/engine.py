@@ -101,11 +101,13 @@ class Engine:
         await self._waker.run(self._readiness)
 
     def close(self) -> None:
-        """Close every socket that is still open."""
+        """Close every socket that is still open, and call nothing more: what was to be called holds this engine."""
         self._readiness.close()
         with held:
             for sock in self.unwatched:
                 sock.close()
+        self._timers.clear()
+        self._deferred.clear()
         self.pipes.close()
 
     def _turn(self) -> None:

@@ -61,6 +61,12 @@ class Timers:
             else:
                 yield callback
 
+    def clear(self) -> None:
+        """Let go of every timer and its callback; none becomes due."""
+        for _, _, timer in self._heap:
+            timer.take()
+        self._heap.clear()
+
     def count_cancelled(self) -> None:
         self._cancelled += 1
         if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):

@@ -22,7 +22,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from relay.address import Endpoint
 from relay.errors import ProtocolError
@@ -130,24 +130,26 @@ class BufferedHandshake:
 
     codec: HttpExchange | None = None
 
-    def __init__(self, first_reader: Callable[[], HandshakeEvent]) -> None:
+    def __init__(self, first_reader: Callable[[Any], HandshakeEvent]) -> None:
         self._buffer = bytearray()
+        # The method as its class has it: bound to this handshake it would hold what holds it, buffer and all.
         self._read = first_reader
         self._requested = False
-        self._error: ProtocolError | None = None
+        self._fault: tuple[str, bytes] | None = None  # not the error, whose traceback holds this handshake
 
     def receive_data(self, data: bytes) -> None:
         self._buffer += data
 
     def next_event(self) -> HandshakeEvent:
-        if self._error is not None:
-            raise self._error
+        if self._fault is not None:
+            message, reply = self._fault
+            raise ProtocolError(message, reply=reply)
         if self._requested:
             return NEED_DATA
         try:
-            event = self._read()
+            event = self._read(self)
         except ProtocolError as error:
-            self._error = error
+            self._fault = (str(error), error.reply)
             raise
         self._requested = isinstance(event, Connect | Resolve)
         return event

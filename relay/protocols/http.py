@@ -23,7 +23,7 @@ class HttpHandshake(BufferedHandshake):
     """One client's first request."""
 
     def __init__(self, credentials: Credentials | None) -> None:
-        super().__init__(self._read_request)
+        super().__init__(HttpHandshake._read_request)
         self.name = "http"
         self._reader = RequestReader(credentials, self._buffer)
         self._tunnel_to: Endpoint | None = None

@@ -35,7 +35,7 @@ class Socks4Handshake(BufferedHandshake):
     """One client's SOCKS4 or SOCKS4a request."""
 
     def __init__(self, credentials: Credentials | None) -> None:
-        super().__init__(self._read_request)
+        super().__init__(Socks4Handshake._read_request)
         self.name = "socks4"
         self._credentials = credentials
 

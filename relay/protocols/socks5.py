@@ -52,7 +52,7 @@ class Socks5Handshake(BufferedHandshake):
     """One client's SOCKS5 negotiation and request."""
 
     def __init__(self, credentials: Credentials | None) -> None:
-        super().__init__(self._read_greeting)
+        super().__init__(Socks5Handshake._read_greeting)
         self.name = "socks5"
         self._credentials = credentials
 
@@ -67,10 +67,10 @@ class Socks5Handshake(BufferedHandshake):
             return NEED_DATA
         offered = self._take(2 + self._buffer[1])[2:]
         if self._credentials is None and _NO_AUTHENTICATION in offered:
-            self._read = self._read_request
+            self._read = Socks5Handshake._read_request
             return Send(bytes((5, _NO_AUTHENTICATION)))
         if _USERNAME_PASSWORD in offered:
-            self._read = self._read_auth
+            self._read = Socks5Handshake._read_auth
             return Send(bytes((5, _USERNAME_PASSWORD)))
         wanted = "username and password (2)" if self._credentials is not None else "no authentication (0)"
         raise ProtocolError(
@@ -90,7 +90,7 @@ class Socks5Handshake(BufferedHandshake):
         message = self._take(plen_at + 1 + self._buffer[plen_at])
         if self._credentials is not None and not self._credentials.match(message[2:plen_at], message[plen_at + 1 :]):
             raise _unauthorised("wrong username or password")
-        self._read = self._read_request
+        self._read = Socks5Handshake._read_request
         return Send(bytes((_AUTH_VERSION, 0)))
 
     def _read_request(self) -> Connect | Resolve | NeedData:

@@ -10,16 +10,16 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from relay.testing import RunningRelay
 from support.clients import whole_request
-from support.origins import black_hole, read_exactly, reset
+from support.origins import black_hole, read_exactly, refusing_port, reset
 
 TUNNELS = ("socks4", "socks4a", "socks5", "http-connect", "forward", "inbound")
 """The front ends that carry bytes as they are."""
-_HOST, _NAME = "127.0.0.1", "origin.test"
+HOST, _NAME = "127.0.0.1", "origin.test"
 _GRANT_BYTES = {"socks4": 8, "socks4a": 8, "socks5": 2 + 10, "http-connect": len(b"HTTP/1.1 200 ") + 26}
 _WAIT_S = 20.0
 _TAKES_NO_MORE_MS = 20
@@ -42,19 +42,26 @@ class Place:
     server_port: int
     dead_port: int
     """Nothing answers a SYN to it."""
+    refusing_port: int
     _listener: socket.socket
     _sockets: contextlib.ExitStack
-    _forwards: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ways = {"forward": self.nat.forward, "inbound": self.nat.forward_inbound}
+        ports = (self.server_port, self.dead_port, self.refusing_port)
+        self._forwards = {
+            (name, port): open_forward(HOST, port) for name, open_forward in ways.items() for port in ports
+        }
 
     def call(self, front_end: str, port: int) -> socket.socket:
         """Connect to a front end that can ask for this port; nothing is said yet."""
-        client = socket.create_connection(self._address(front_end, port), timeout=_WAIT_S)
-        return self._sockets.enter_context(client)
+        address = self._forwards.get((front_end, port), self.nat.address)
+        return self._sockets.enter_context(socket.create_connection(address, timeout=_WAIT_S))
 
     def ask(self, front_end: str, port: int) -> socket.socket:
         """Connect to a front end and ask for this port, without a look at the answer."""
         client = self.call(front_end, port)
-        client.sendall(whole_request(front_end, _NAME if front_end == "socks4a" else _HOST, port))
+        client.sendall(whole_request(front_end, _NAME if front_end == "socks4a" else HOST, port))
         return client
 
     def accept(self) -> socket.socket:
@@ -63,25 +70,17 @@ class Place:
         server.settimeout(_WAIT_S)
         return self._sockets.enter_context(server)
 
-    def _address(self, front_end: str, port: int) -> tuple[str, int]:
-        if front_end not in ("forward", "inbound"):
-            return self.nat.address
-        if (front_end, port) not in self._forwards:
-            open_forward = self.nat.forward if front_end == "forward" else self.nat.forward_inbound
-            self._forwards[front_end, port] = open_forward(_HOST, port)
-        return self._forwards[front_end, port]
-
 
 @contextlib.contextmanager
 def open_place(nat: RunningRelay) -> Iterator[Place]:
     """A place around a relay; its sockets are closed in the end."""
-    with contextlib.ExitStack() as sockets, black_hole() as dead_port:
-        listener = sockets.enter_context(socket.create_server((_HOST, 0), backlog=512))
+    with contextlib.ExitStack() as sockets, black_hole() as dead_port, refusing_port() as refused_port:
+        listener = sockets.enter_context(socket.create_server((HOST, 0), backlog=512))
         listener.settimeout(_WAIT_S)
         port = listener.getsockname()[1]
-        for each in (port, dead_port):
-            nat.resolve(_NAME, each, _HOST)
-        yield Place(nat, port, dead_port, listener, sockets)
+        for each in (port, dead_port, refused_port):
+            nat.resolve(_NAME, each, HOST)
+        yield Place(nat, port, dead_port, refused_port, listener, sockets)
 
 
 Stage: TypeAlias = Callable[[Place], Parties]
@@ -109,7 +108,7 @@ def _through(front_end: str, stage: _TunnelStage) -> Stage:
 
 def _half_asked(place: Place, front_end: str) -> Parties:
     client = place.call(front_end, place.server_port)
-    client.sendall(whole_request(front_end, _HOST, place.server_port)[:-3])
+    client.sendall(whole_request(front_end, HOST, place.server_port)[:-3])
     return Parties(client)
 
 
@@ -181,25 +180,25 @@ _FULL_STAGES: dict[str, _TunnelStage] = {
 
 # Plain HTTP
 
-_OK = b"HTTP/1.1 200 OK\r\n"
-_WHOLE = _OK + b"Content-Length: 2\r\n\r\nok"
-_PART = _OK + b"Content-Length: 9\r\n\r\npart"
+OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"Content-Length: 2\r\n\r\nok"
+_PART = OK + b"Content-Length: 9\r\n\r\npart"
 
 
-def _request(port: int, method: str = "GET", *fields: str, body: str = "") -> bytes:
-    head = [f"{method} http://{_HOST}:{port}/ HTTP/1.1", f"Host: {_HOST}:{port}", *fields]
+def http_request(port: int, method: str = "GET", *fields: str, body: str = "") -> bytes:
+    head = [f"{method} http://{HOST}:{port}/ HTTP/1.1", f"Host: {HOST}:{port}", *fields]
     return "\r\n".join([*head, "", body]).encode()
 
 
-def _exchange(*requests: tuple[str, ...], answer: bytes = b"", body: str = "", elsewhere: bool = False) -> Stage:
+def exchange(*requests: tuple[str, ...], answer: bytes = b"", body: str = "", elsewhere: bool = False) -> Stage:
     """These requests at once, the last with a body; the server has had the first one's head and given an answer."""
 
     def stage(place: Place) -> Parties:
         client = place.call("http", place.server_port)
-        asked = [_request(place.server_port, *request) for request in requests]
+        asked = [http_request(place.server_port, *request) for request in requests]
         asked[-1] += body.encode()
         if elsewhere:
-            asked.append(_request(place.dead_port))
+            asked.append(http_request(place.dead_port))
         client.sendall(b"".join(asked))
         server = place.accept()
         head = b""
@@ -224,40 +223,40 @@ def _asked_of_the_dead(request: Callable[[int], bytes]) -> Stage:
 
 def _full_exchange(towards: int) -> Stage:
     def stage(place: Place) -> Parties:
-        both = _exchange(("POST", "Content-Length: 99999999"))(place)
+        both = exchange(("POST", "Content-Length: 99999999"))(place)
         assert both.server is not None
         reader, writer = (both.server, both.client) if towards else (both.client, both.server)
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BYTES)
         if not towards:
-            writer.sendall(_OK + b"Content-Length: 99999999\r\n\r\n")
+            writer.sendall(OK + b"Content-Length: 99999999\r\n\r\n")
         _fill(writer)
         return both
 
     return stage
 
 
-_GET, _POST, _CHUNKED = ("GET",), ("POST", "Content-Length: 9"), ("POST", "Transfer-Encoding: chunked")
+GET, POST, CHUNKED = ("GET",), ("POST", "Content-Length: 9"), ("POST", "Transfer-Encoding: chunked")
 _HTTP_STAGES: dict[str, Stage] = {
-    "half a request": _asked_of_the_dead(lambda port: _request(port)[:-3]),
-    "dialling for a GET": _asked_of_the_dead(_request),
-    "dialling for a POST": _asked_of_the_dead(lambda port: _request(port, *_POST, body="part")),
-    "dialling for the next request": _exchange(_GET, answer=_WHOLE, elsewhere=True),
-    "a GET without an answer": _exchange(_GET),
-    "a POST amid its body": _exchange(_POST, body="part"),
-    "a POST amid a chunk": _exchange(_CHUNKED, body="9\r\npart"),
-    "a POST that waits for 100": _exchange((*_POST, "Expect: 100-continue")),
-    "a response to a POST amid its body": _exchange(_POST, body="part", answer=_PART),
-    "a response to half a POST": _exchange(_POST, body="part", answer=_WHOLE),
-    "amid a response": _exchange(_GET, answer=_PART),
-    "amid a chunk of a response": _exchange(_GET, answer=_OK + b"Transfer-Encoding: chunked\r\n\r\n"),
-    "amid a response without a length": _exchange(_GET, answer=_OK + b"Connection: close\r\n\r\n"),
-    "between two requests": _exchange(_GET, answer=_WHOLE),
-    "amid the second request": _exchange(_GET, body="GET http:", answer=_WHOLE),
-    "pipelined requests": _exchange(_GET, _GET),
-    "pipelined requests amid a response": _exchange(_GET, _GET, answer=_PART),
-    "a pipelined request to another server": _exchange(_GET, elsewhere=True),
-    "so many pipelined requests that no more are read": _exchange(*[_GET] * 2000),
-    "after a switch of protocols": _exchange(
+    "half a request": _asked_of_the_dead(lambda port: http_request(port)[:-3]),
+    "dialling for a GET": _asked_of_the_dead(http_request),
+    "dialling for a POST": _asked_of_the_dead(lambda port: http_request(port, *POST, body="part")),
+    "dialling for the next request": exchange(GET, answer=WHOLE, elsewhere=True),
+    "a GET without an answer": exchange(GET),
+    "a POST amid its body": exchange(POST, body="part"),
+    "a POST amid a chunk": exchange(CHUNKED, body="9\r\npart"),
+    "a POST that waits for 100": exchange((*POST, "Expect: 100-continue")),
+    "a response to a POST amid its body": exchange(POST, body="part", answer=_PART),
+    "a response to half a POST": exchange(POST, body="part", answer=WHOLE),
+    "amid a response": exchange(GET, answer=_PART),
+    "amid a chunk of a response": exchange(GET, answer=OK + b"Transfer-Encoding: chunked\r\n\r\n"),
+    "amid a response without a length": exchange(GET, answer=OK + b"Connection: close\r\n\r\n"),
+    "between two requests": exchange(GET, answer=WHOLE),
+    "amid the second request": exchange(GET, body="GET http:", answer=WHOLE),
+    "pipelined requests": exchange(GET, GET),
+    "pipelined requests amid a response": exchange(GET, GET, answer=_PART),
+    "a pipelined request to another server": exchange(GET, elsewhere=True),
+    "so many pipelined requests that no more are read": exchange(*[GET] * 2000),
+    "after a switch of protocols": exchange(
         ("GET", "Connection: Upgrade", "Upgrade: x"),
         answer=b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
     ),
