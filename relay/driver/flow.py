@@ -378,12 +378,12 @@ class Flow:
     @_guarded
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side."""
-        self._legs.freeze(side)
+        self._freeze(side)
 
     @_guarded
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
-        self._stop_timer("probes-of-frozen")
+        self._stop_timer(f"frozen-{side.value}")
         self._legs.thaw(side)
 
     @_guarded
@@ -443,9 +443,18 @@ class Flow:
             leg.unwatch()
         if not self._legs.perform(action, because):
             raise AssertionError(f"nobody performs {action}")
-        if isinstance(action, SendProbes) and (leg := self._legs[action.side]).frozen:
-            # The peer's kernel may answer for it still: that a frozen side does not is then ours to say.
-            self._start_timer("probes-of-frozen", self._legs.silence_s(action), partial(self._time_out, leg))
+        if isinstance(action, SendProbes):
+            self._await_death(action.side)
+
+    def _freeze(self, side: Side) -> None:
+        self._legs.freeze(side)
+        self._await_death(side)
+
+    def _await_death(self, side: Side) -> None:
+        """A frozen side is not read, so that it answers no probe is ours to say."""
+        silence_s = self._legs.silence_s(side)
+        if silence_s is not None:
+            self._start_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self._legs[side]))
 
     @_guarded
     def _time_out(self, leg: Leg) -> None:

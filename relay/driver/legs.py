@@ -16,13 +16,15 @@ from relay.net.engine import Engine
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_internal", "_journal", "time_scale")
+    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_probes", "time_scale")
 
     def __init__(self, engine: Engine, journal: Journal, time_scale: float) -> None:
         self._engine = engine
         self._journal = journal
         self._internal: Leg | None = None
         self._external: Leg | None = None
+        self._probes: dict[Side, SendProbes] | None = None
+        self._frozen_at_s: dict[Side, float] | None = None  # few flows ever have any
         self.time_scale = time_scale
         """What behaviours' delays are divided by."""
 
@@ -70,6 +72,7 @@ class FlowLegs:
             case Deafen(side=side, at_most_s=at_most_s):
                 self._deafen(self[side], at_most_s / self.time_scale, because)
             case SendProbes(side=side):
+                self._probes = {**(self._probes or {}), side: action}
                 idle_s, interval_s = self._probe_times(action)
                 self[side].set_keepalive(idle_s, interval_s, action.count)
             case LimitBuffer(side=side, size_bytes=size_bytes):
@@ -78,10 +81,17 @@ class FlowLegs:
                 return False
         return True
 
-    def silence_s(self, probes: SendProbes) -> float:
-        """How long a side that answers none of these probes is silent before it counts as dead."""
+    def silence_s(self, side: Side) -> float | None:
+        """In how many seconds a frozen side counts as dead by the probes that it is sent; None if there are none.
+
+        Its kernel may answer them, where it cannot be made deaf. The first is due when the side has been silent for
+        `idle_s`, which it is since it was frozen.
+        """
+        frozen_at_s, probes = (self._frozen_at_s or {}).get(side), (self._probes or {}).get(side)
+        if frozen_at_s is None or probes is None:
+            return None
         idle_s, interval_s = self._probe_times(probes)
-        return idle_s + interval_s * probes.count
+        return max(0.0, frozen_at_s + idle_s - self._engine.now_s()) + interval_s * probes.count
 
     def _probe_times(self, probes: SendProbes) -> tuple[int, int]:
         idle_s, interval_s = (max(1, round(wait_s / self.time_scale)) for wait_s in (probes.idle_s, probes.interval_s))
@@ -107,6 +117,7 @@ class FlowLegs:
         """Neither read nor write this side; where it can be had, its kernel falls silent, too."""
         leg = self.get(side)
         if leg is not None:
+            self._frozen_at_s = {**(self._frozen_at_s or {}), side: self._engine.now_s()}
             leg.freeze()
             if side is not Side.INTERNAL:  # that one's socket may have its provider's filter
                 leg.blackhole(True)
@@ -115,6 +126,8 @@ class FlowLegs:
         """Go on where `freeze` stopped."""
         leg = self.get(side)
         if leg is not None:
+            if self._frozen_at_s is not None:
+                self._frozen_at_s.pop(side, None)
             if side is not Side.INTERNAL:
                 leg.blackhole(False)
             leg.thaw()

@@ -102,6 +102,17 @@ def descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1] if sys.platform != "win32" else 0
 
 
+@contextlib.contextmanager
+def all_descriptors() -> Iterator[None]:
+    """Have this process open as many as it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def descriptors(pid: int) -> set[str]:
     """What a process has open, by number; the relay's pool of pipes aside, of which it keeps a bounded number."""
     links = _descriptor_links(pid)
