@@ -273,7 +273,7 @@ def test_no_connection_beyond_the_limit_is_remembered(backend: str) -> None:
             reset(place.ask("socks5", place.server_port))
         client.close()
         server.close()
-        before["relay.net.leg.Leg"] += _HEARD
+        before["relay.net.kernel_leg.KernelLeg"] += _HEARD
         check_forgotten(before, "as many flows as there may be")
 
 
