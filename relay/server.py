@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, cast
@@ -40,14 +39,10 @@ from relay.errors import RelayBug
 from relay.eventlog import EventLog
 from relay.events import Side
 from relay.fidelity import QuirkFidelity, assess, demand_possible
-from relay.frontends import Conversation
-from relay.frontends.forward import ForwardConversation
-from relay.frontends.proxy import ProxyConversation
+from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
 from relay.net.connect import Connector, demand_own
 from relay.net.engine import Engine
-from relay.net.kernel_leg import KernelLeg
-from relay.net.listen import Listener, open_listener
-from relay.observe import Observers, save_syn, survey
+from relay.observe import Observers, survey
 from relay.profiles import Profile, adjust_profile
 
 ResultT = TypeVar("ResultT")
@@ -86,9 +81,14 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
-        self._observers = observers
-        self._shares_addresses = share is not None
-        self._listeners: dict[Listener, Side] = {}
+        self._doors = Doors(
+            driver.engine,
+            observers,
+            shared=share is not None,
+            resting=lambda reason: log.emit("accept-paused", reason=reason),
+            resumed=lambda: log.emit("accept-resumed"),
+        )
+        self._front_ends: list[ListeningFrontEnd] = []
 
     @property
     def flow_count(self) -> int:
@@ -205,7 +205,7 @@ class Relay:
         """Begin to serve; `open_relay` does."""
         config = self.config
         if config.listen is not None:
-            self.address = self._listen(config.listen, "--listen", lambda: ProxyConversation(config.auth))
+            self.address = self._open(ProxyFrontEnd(self._doors, config.listen, config.auth))
         for spec in config.forwards:
             self.forward(spec)
         for spec in config.inbound:
@@ -219,46 +219,26 @@ class Relay:
 
     def _adjust(self, settings: tuple[str, ...]) -> None:
         self._driver.profile = adjust_profile(self._driver.profile, settings)
-        self._cover_listeners()
+        for front_end in self._front_ends:
+            front_end.cover(self.profile.tos_mask)
         self.log.emit("settings-changed", settings=list(settings))
 
     def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        inbound = initiator is Side.EXTERNAL
-        where = "--inbound" if inbound else "--forward"
-        address = self._listen(spec.bind, where, lambda: ForwardConversation(spec.target, initiator), initiator)
-        (self.inbound_addresses if inbound else self.forward_addresses).append(address)
+        address = self._open(ForwardFrontEnd(self._doors, spec, initiator))
+        (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
         return address
 
-    def _listen(
-        self, bind: Endpoint, where: str, converse: Callable[[], Conversation], opener: Side = Side.INTERNAL
-    ) -> Endpoint:
-        sock = open_listener(bind, where=where, shared=self._shares_addresses)
-        save_syn(sock)
-        listener = Listener(
-            self._driver.engine,
-            sock,
-            accepted=lambda connection: self._accept(connection, opener, converse()),
-            resting=lambda reason: self.log.emit("accept-paused", reason=reason),
-            resumed=lambda: self.log.emit("accept-resumed"),
-        )
-        self._listeners[listener] = opener
-        self._cover_listeners()
-        self._driver.connector.own_addresses.add(listener.address)
-        return listener.address
-
-    def _accept(self, connection: socket.socket, opener: Side, conversation: Conversation) -> None:
-        leg = KernelLeg(self._driver.engine, connection, opener, abilities=self._observers, accepted=True)
-        self._driver.accept(leg, conversation)
-
-    def _cover_listeners(self) -> None:
-        for listener, opener in self._listeners.items():
-            if opener is Side.INTERNAL:
-                self._observers.cover(listener.sock, self.profile.tos_mask)
+    def _open(self, front_end: ListeningFrontEnd) -> Endpoint:
+        front_end.open(self._driver)
+        self._front_ends.append(front_end)
+        front_end.cover(self.profile.tos_mask)
+        self._driver.connector.own_addresses.add(front_end.address)
+        return front_end.address
 
     def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        for front_end in self._front_ends:
+            front_end.close()
+        self._front_ends.clear()
 
 
 @asynccontextmanager

@@ -153,7 +153,7 @@ def drive_past_a_syn(backend: str) -> list[Record]:
         Origin(echo) as origin,
         serve_in_thread(backend=backend) as nat,
     ):
-        patch.setattr("relay.server.save_syn", lambda _: False)
+        patch.setattr("relay.frontends.listening.save_syn", lambda _: False)
         with socket.create_connection(nat.forward(origin.host, origin.port)) as sock:
             exchange(sock)
         if sys.platform == "linux":

@@ -269,9 +269,13 @@ def fail_to_watch(monkeypatch: pytest.MonkeyPatch, *turns: bool) -> None:
     monkeypatch.setattr(EpollReadiness, "_add", run_out)
 
 
-@pytest.mark.parametrize("turns", [(True,), (False, True)], ids=["opener", "destination"])
+@pytest.mark.parametrize(
+    ("turns", "event", "field"),
+    [((True,), "fault", "error"), ((False, True), "dial-failed", "detail")],
+    ids=["initiator", "destination"],
+)
 def test_a_socket_that_the_kernel_will_not_watch_is_closed_and_the_next_one_served(
-    turns: tuple[bool, ...], backend: str, monkeypatch: pytest.MonkeyPatch
+    turns: tuple[bool, ...], event: str, field: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Origin(echo) as origin, serve_in_thread(backend=backend) as nat:
         forward = nat.forward("127.0.0.1", origin.port)
@@ -281,7 +285,7 @@ def test_a_socket_that_the_kernel_will_not_watch_is_closed_and_the_next_one_serv
                 assert read_until_over(sock)[0] == b""
             with socket.create_connection((forward.host, forward.port), timeout=10) as sock:
                 check_exchange(sock)
-        assert "No space left" in nat.wait_for("fault").fields["error"]
+        assert "No space left" in nat.wait_for(event).fields[field]
         wait_until(lambda: not nat.flow_count, lambda: f"{nat.flow_count} flows are left")
 
 

@@ -1,553 +1,364 @@
-"""One flow: turns what its sockets do into events, and the flow machine's answers into what its sockets do.
+"""One flow: turns what its legs do into events, and carries out what the machine makes of them.
 
-A flow passes through these phases:
+A flow passes through these phases, each an object that holds what exists in it alone:
 
-    TALKING    its opener says what it wants (a front end's conversation)
-    ASKED      that was no connection, only the answer to a question; with it the flow is over
-    DIALLING   the behaviours were asked; what the opener sends meanwhile is kept
-    CARRYING   two pumps move bytes, and every FIN, RST and fact goes to the machine
-    OVER       nothing more happens; a leg may still be flushing, or playing deaf
+    Talking    its initiator says what it wants (a front end's conversation)
+    Asking     that was no connection, only the answer to a question; with it the flow is over
+    Dialling   the behaviours were asked; what the initiator sends meanwhile is kept
+    Carrying   two pumps move bytes, and every FIN, RST and change goes to the machine
+    OVER       nothing more happens; a leg may still be flushing, or leave its peer unanswered
 
-Nothing here knows any behaviour. A fault, a behaviour's or our own, ends this flow and no other.
+Events are taken one at a time: one that comes while another is being answered waits for its turn. Nothing here knows
+any behaviour. A fault, a behaviour's or our own, ends this flow and no other.
 """
 
 from __future__ import annotations
 
-import enum
 import errno
 from collections.abc import Callable
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
-from relay.actions import (
-    AbandonDial,
-    Action,
-    Dial,
-    Grant,
-    Note,
-    Refuse,
-    ReportLoss,
-    SendProbes,
-    SendRst,
-    StartTimer,
-)
-from relay.address import Endpoint
-from relay.driver.carrier import Carrier, ExchangeCarrier
+from relay.driver.asking import Asking
+from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
+from relay.driver.deeds import perform
+from relay.driver.dialling import Dialling
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
-from relay.driver.opening import Opening
-from relay.errors import BehaviourError, ConfigError, ProtocolError
-from relay.events import (
-    ConnectRequested,
-    DialFailed,
-    DialFailure,
-    DialSucceeded,
-    Event,
-    FinReceived,
-    LinkWentDown,
-    OpenerVanished,
-    Side,
-    TimerFired,
-)
+from relay.driver.talking import HANDSHAKE, Talking
+from relay.errors import BehaviourError, ProtocolError
+from relay.events import Event, LinkWentDown, Side, TimerFired
 from relay.flow import FlowMachine, Step
-from relay.frontends import Conversation
-from relay.legs import BROKEN, Leg
-from relay.net.connect import Connecting
-from relay.net.pump import Outcome
-from relay.net.question import Question
+from relay.frontends import Conversation, PendingConnection
+from relay.legs import Leg
 from relay.net.timers import Timer
-from relay.protocols import Resolve
 
 if TYPE_CHECKING:
-    from relay.driver import Driver
+    from relay.driver.driver import Driver
 
 LINGER_S = 60.0
 """How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
 
-_SIDES = tuple(Side)  # going through an enum itself costs a generator
-
 _Args = ParamSpec("_Args")
 
 
-def _guarded(
-    method: Callable[Concatenate[Flow, _Args], None],
-) -> Callable[Concatenate[Flow, _Args], None]:
-    """Wrap what others call: whatever it raises ends the flow, and stops here."""
+class Phase(Protocol):
+    """What a flow is at."""
 
-    @wraps(method)
-    def guarded(flow: Flow, /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
-        try:
-            method(flow, *args, **kwargs)
-        except Exception as fault:
-            flow.break_off(fault)
+    def on_leg_ready(self) -> None:
+        """A leg can be read or written again, or has broken."""
 
-    return guarded
+    def leave(self) -> None:
+        """The flow is over: let go of what the phase holds."""
 
 
-class _Phase(enum.Enum):
-    TALKING = enum.auto()
-    ASKED = enum.auto()
-    DIALLING = enum.auto()
-    CARRYING = enum.auto()
-    OVER = enum.auto()
+class _Over:
+    def on_leg_ready(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
+OVER: Phase = _Over()
 
 
 class Flow:
     """One flow. Owns its legs; see the module for its phases."""
 
     __slots__ = (
-        "_carrier",
-        "_connecting",
-        "_conversation",
-        "_driver",
-        "_journal",
-        "_legs",
-        "_machine",
-        "_opening",
-        "_phase",
-        "_scheduled",
+        "_answering",
+        "_pending",
         "_timers",
+        "_waiting",
+        "driver",
+        "initiator",
+        "journal",
+        "legs",
+        "machine",
         "number",
+        "phase",
     )
 
-    def __init__(self, driver: Driver, number: int, conversation: Conversation) -> None:
+    def __init__(self, driver: Driver, number: int, initiator: Side) -> None:
         self.number = number
-        self._driver = driver
-        self._conversation = conversation
-        self._journal = Journal(driver.log, number, driver.engine.now_s())
+        self.driver = driver
+        self.initiator = initiator
+        self.journal = Journal(driver.log, number, driver.engine.now_s())
         lineup = driver.profile.lineup
-        chance = Chance(self._journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
-        self._machine = FlowMachine(lineup, conversation.opener, chance.give_to if chance is not None else None)
-        self._phase = _Phase.TALKING
-        self._opening: Opening
-        self._legs = FlowLegs(driver.engine, self._journal, driver.limits.time_scale)
-        self._carrier: Carrier | None = None
-        self._connecting: Connecting | Question | None = None
+        chance = Chance(self.journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
+        self.machine = FlowMachine(lineup, initiator, chance.give_to if chance is not None else None)
+        self.legs = FlowLegs(driver.engine, self.journal, driver.limits.time_scale)
+        self.phase: Phase = OVER
+        self._pending: PendingConnection | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
-        self._scheduled = False
+        self._answering = False
+        self._waiting: tuple[Event, ...] = ()
 
     # Beginning
 
-    @_guarded
-    def start(self, leg: Leg) -> None:
-        """Begin with a connection that was just accepted."""
-        self._take_over(leg)
-        self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
-        if self._conversation.request is not None:
-            self._request()
-        else:
-            self._limit_handshake()
+    def start(self, leg: Leg, conversation: Conversation) -> None:
+        """Begin with a connection whose initiator is to be heard first."""
+        talking = self.phase = Talking(self, leg, conversation)
+        self.guard(self._begin, leg, talking.begin)
 
-    @_guarded
-    def inherit(self, leg: Leg) -> None:
-        """Begin with an opener that had another flow before, and has its request ready."""
-        self._take_over(leg)
-        self._opening = Opening(self._driver.engine.buffer, leg, self._conversation)
-        self._request()
+    def start_pending(self, pending: PendingConnection) -> None:
+        """Begin with a connection that was asked for."""
+        self.guard(self._begin, pending.leg, partial(self.dial, pending))
 
-    def _take_over(self, leg: Leg) -> None:
+    def _begin(self, leg: Leg, begin: Callable[[], None]) -> None:
+        self.take_over(leg)
+        begin()
+
+    def take_over(self, leg: Leg) -> None:
+        """Make a leg this flow's own."""
+        driver = self.driver
         leg.owner = self
-        self._legs.add(leg)
+        self.legs.add(leg)
         if leg.side is Side.INTERNAL:
-            self._driver.name_owner(self._journal, leg)
-            leg.watch(self._driver.profile.wants, self.on_leg_saw)
-        if leg.side in self._driver.frozen:
-            self._legs.freeze(leg.side)
+            driver.name_owner(self.journal, leg)
+            leg.watch(driver.profile.wants, self.on_leg_saw)
+        if leg.side in driver.frozen:
+            self.legs.freeze(leg.side)
+
+    # From one phase to the next
+
+    def ask(self, leg: Leg, conversation: Conversation) -> None:
+        """The initiator wants the answer to a question."""
+        self.stop_timer(HANDSHAKE)
+        asking = self.phase = Asking(self, leg, conversation)
+        if (question := conversation.question) is not None:
+            asking.begin(question)
+
+    def dial(self, pending: PendingConnection) -> None:
+        """The initiator wants a connection."""
+        self.stop_timer(HANDSHAKE)
+        self._pending = pending
+        dialling = self.phase = Dialling(self, pending)
+        dialling.begin()
+
+    def carry(self, pending: PendingConnection, far: Leg, early: bytes) -> None:
+        """Both legs are there."""
+        try:
+            carrying = Carrying(self, pending, far)
+        except ProtocolError as error:
+            self.end_exchange(error)
+            return
+        self.phase = carrying
+        carrying.begin(early)
+
+    def hand_over(self) -> None:
+        """The initiator's next request is for another server: this flow ends in order, and another goes on."""
+        pending = self.pending
+        near = self.legs.give_away(self.initiator)
+        near.watch((), self.on_leg_saw)  # the next flow may mind other things, or nothing
+        self.finish("next-request")
+        self.driver.take(pending.next_request())
 
     # The legs call
 
-    @_guarded
+    def on_leg_ready(self, leg: Leg) -> None:
+        self.guard(self.phase.on_leg_ready)
+
     def on_leg_saw(self, event: Event, withheld: bool) -> None:
         """The internal leg has seen something; a segment that was withheld comes after all that came before it."""
-        if withheld:
-            self._empty_internal()
+        self.guard(self._take_seen, event, withheld)
+
+    def _take_seen(self, event: Event, withheld: bool) -> None:
+        if withheld and isinstance(self.phase, Carrying):
+            self.phase.empty(Side.INTERNAL)
         self.take(event)
 
-    @_guarded
-    def on_leg_ready(self, leg: Leg) -> None:
-        self._advance()
+    def report_broken(self, leg: Leg) -> None:
+        """A leg's connection has broken."""
+        self.take(self.legs.what_broke(leg, self.now_s()))
 
-    def _advance(self) -> None:
-        match self._phase:
-            case _Phase.TALKING:
-                self._talk()
-            case _Phase.ASKED:
-                self._notice_leaving()
-            case _Phase.DIALLING:
-                self._keep_early_data()
-            case _Phase.CARRYING:
-                self._carry()
-            case _Phase.OVER:
-                pass
-
-    def _talk(self) -> None:
-        reason = self._opening.talk()
-        if self._phase is not _Phase.TALKING:
-            return
-        if reason is not None:
-            self._turn_away(reason)
-        elif self._conversation.question is not None:
-            self._ask(self._conversation.question)
-        elif self._conversation.request is not None:
-            self._request()
-
-    def _limit_handshake(self) -> None:
-        limit_s = self._driver.limits.handshake_timeout_s
-        self._start_timer("handshake", limit_s, partial(self._lose_patience, limit_s))
-
-    def _lose_patience(self, limit_s: float) -> None:
-        self._turn_away(f"no request within {limit_s:g} s", because="handshake-limit")
-
-    def _turn_away(self, reason: str, because: str = "") -> None:
-        self._journal.write("handshake-failed", client=self._client(), reason=reason)
-        if not self._driver.lets_linger(self._opener_leg):
-            self._opener_leg.reset()
-        self._finish(because)
-
-    def _request(self) -> None:
-        self._stop_timer("handshake")
-        self._phase = _Phase.DIALLING
-        self._opening.early += self._conversation.early_data
-        self._journal.write(
-            "flow-opened", via=self._conversation.via, client=self._client(), destination=str(self._destination)
-        )
-        self.take(ConnectRequested(self.now_s(), self._destination, self._conversation.opener))
-        if self._phase is _Phase.DIALLING and not (self._connecting or self._timers or self._machine.answered):
-            raise ConfigError("nothing in the profile opens connections; is precomplete-handshake disabled?")
-        if self._phase is _Phase.DIALLING:
-            self._keep_early_data()
-
-    # Answering a question
-
-    def _ask(self, question: Resolve) -> None:
-        self._stop_timer("handshake")
-        self._phase = _Phase.ASKED
-        self._connecting = Question(
-            self._driver.engine,
-            self._driver.connector,
-            question.host,
-            partial(self._on_answer, question.host),
-            client=self._client_address(),
-            reverse=question.reverse,
-        )
-
-    @_guarded
-    def _on_answer(self, name: str, answer: str | DialFailure) -> None:
-        self._connecting = None
-        client = self._client()
-        match answer:
-            case DialFailure(kind=kind):
-                self._journal.write("name-resolved", client=client, name=name, answer=None, failure=kind.value)
-                self._refuse(answer)
-            case _:
-                self._journal.write("name-resolved", client=client, name=name, answer=answer, failure=None)
-                self._opener_leg.write(self._conversation.grant(Endpoint(answer, 0)))
-        self._finish()
-
-    def _notice_leaving(self) -> None:
-        # One read finds a RST; a FIN is no more than the end of input, and what else comes may wait.
-        leg = self._opener_leg
-        if leg.readable and not leg.frozen and leg.receive_into(self._driver.engine.buffer) == BROKEN:
-            self._finish()
-
-    # Dialling
-
-    def _keep_early_data(self) -> None:
-        opener = self._conversation.opener
-        if not self._machine.is_over(opener) and not self._opening.keep_early_data():
-            self.take(OpenerVanished(self.now_s()))
-
-    def _dial(self) -> None:
-        self._connecting = self._driver.connector.connect(
-            self._destination,
-            self._conversation.opener.other,
-            partial(self._on_connected, self.now_s()),
-            self._on_dial_failed,
-            self._client_address,
-        )
-
-    @_guarded
-    def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
-        self._connecting = None
-        self._journal.write("flow-connected", address=str(address), dial_s=round(self.now_s() - began_s, 6))
-        self._take_over(leg)
-        self.take(DialSucceeded(self.now_s()))
-        if self._phase is _Phase.DIALLING:
-            self._begin_to_carry()
-
-    @_guarded
-    def _on_dial_failed(self, failure: DialFailure) -> None:
-        self._connecting = None
-        self._journal.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
-        self.take(DialFailed(self.now_s(), failure))
-
-    # Carrying
-
-    def _begin_to_carry(self) -> None:
-        self._phase = _Phase.CARRYING
-        near, far = self._opener_leg, self._legs[self._conversation.opener.other]
-        codec = self._conversation.codec
+    def guard(self, method: Callable[_Args, None], /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
+        """Call what is called from outside the flow: whatever it raises ends the flow, and stops here."""
         try:
-            self._carrier = Carrier(near, far) if codec is None else ExchangeCarrier(near, far, codec)
-        except ProtocolError as error:
-            self._end_exchange(error)
-            return
-        self._drop_what_cannot_go()
-        if self._opening.early:
-            self._carrier.from_near.hand_on(bytes(self._opening.early))
-        del self._opening  # of no more use: an idle flow is to be small
-        if self._machine.answered and codec is None:
-            self._conversation.forget_words()
-        self._carry()
+            method(*args, **kwargs)
+        except Exception as fault:
+            self.break_off(fault)
 
-    def _carry(self) -> None:
-        assert self._carrier is not None  # noqa: S101 - CARRYING began with making it
-        try:
-            for leg, outcome in self._carrier.run():
-                self._heed(leg, outcome)
-                if self._phase is not _Phase.CARRYING:
-                    return
-        except ProtocolError as error:
-            self._end_exchange(error)
-            return
-        if isinstance(self._carrier, ExchangeCarrier):
-            self._limit_head(self._carrier)
+    def guarded(self, method: Callable[_Args, None]) -> Callable[_Args, None]:
+        """The same for a callback that is called later."""
 
-    def _limit_head(self, carrier: ExchangeCarrier) -> None:
-        """The limit of a handshake holds for every request's head, but not for the time between two of them."""
-        if not carrier.within_head:
-            self._stop_timer("handshake")
-        elif "handshake" not in (self._timers or ()):
-            self._limit_handshake()
+        def call(*args: _Args.args, **kwargs: _Args.kwargs) -> None:
+            self.guard(method, *args, **kwargs)
 
-    def _end_exchange(self, error: ProtocolError) -> None:
-        self._opener_leg.write(error.reply)
-        self._journal.write("fault", error=str(error))
-        self._finish("protocol-error")
+        return call
 
-    def _heed(self, leg: Leg, outcome: Outcome) -> None:
-        match outcome:
-            case Outcome.SPENT:
-                self._schedule()
-            case Outcome.FINISHED:
-                self.take(FinReceived(self.now_s(), leg.side))
-            case Outcome.BROKEN if not self._machine.is_over(leg.side):
-                self._report_broken(leg)
-            case Outcome.REDIRECTED:
-                self._hand_over()
-            case _:
-                pass
+    # Commands
 
-    def _hand_over(self) -> None:
-        """The opener's next request is for another server: this flow ends in order, and another goes on."""
-        near = self._legs.give_away(self._conversation.opener)
-        near.watch((), self.on_leg_saw)  # the next flow may mind other things, or nothing
-        self._finish("next-request")
-        self._conversation.redirect()
-        self._driver.go_on(near, self._conversation)
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._driver.engine.call_soon(self._resume)
-
-    @_guarded
-    def _resume(self) -> None:
-        self._scheduled = False
-        self._advance()
-
-    def _report_broken(self, leg: Leg) -> None:
-        self.take(self._legs.what_broke(leg, self.now_s()))
-
-    def _empty_internal(self) -> None:
-        """Hand on, now, whatever the internal side has sent so far."""
-        if self._carrier is not None:
-            self._carrier.empty(Side.INTERNAL)
-
-    @property
-    def moved_bytes(self) -> int | None:
-        """How many bytes it has carried, either way; None while, or if, it carries nothing."""
-        return sum(map(self._carrier.moved_bytes, Side)) if self._carrier is not None else None
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How many of them are on their way still: neither side's peer has acknowledged them."""
-        return sum(leg.unacked_bytes() for leg in self._legs if not leg.closed)
-
-    @_guarded
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side."""
-        self._freeze(side)
+        self.guard(self._freeze, side)
 
-    @_guarded
+    def _freeze(self, side: Side) -> None:
+        self.legs.freeze(side)
+        self.await_death(side)
+
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
-        self._stop_timer(f"frozen-{side.value}")
-        self._legs.thaw(side)
+        self.stop_timer(f"frozen-{side.value}")
+        self.guard(self.legs.thaw, side)
 
-    @_guarded
     def link_down(self) -> None:
         """The host's link went down."""
-        self.take(LinkWentDown(self.now_s()))
+        self.guard(self.take, LinkWentDown(self.now_s()))
+
+    def await_death(self, side: Side) -> None:
+        """A frozen side is not read, so that it answers no probe is ours to say."""
+        silence_s = self.legs.silence_s(side)
+        if silence_s is not None:
+            self.start_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self.legs[side]))
+
+    def _time_out(self, leg: Leg) -> None:
+        if not leg.closed:
+            leg.broken = leg.broken or errno.ETIMEDOUT
+            self.report_broken(leg)
 
     # The machine answers
 
     def take(self, event: Event) -> None:
-        """Do what the behaviours make of an event."""
-        self._journal.write_event(event)
-        self._perform(self._machine.handle(event))
+        """Do what the behaviours make of an event, now or after the one that is being answered."""
+        if self._answering:
+            self._waiting += (event,)
+            return
+        self._answering = True
+        try:
+            self._answer(event)
+            while self._waiting:
+                event, *rest = self._waiting
+                self._waiting = tuple(rest)
+                self._answer(event)
+        finally:
+            self._answering, self._waiting = False, ()
+
+    def _answer(self, event: Event) -> None:
+        self.journal.write_event(event)
+        self._perform(self.machine.handle(event))
 
     def _perform(self, steps: list[Step]) -> None:
         for action, because in steps:
-            match action:
-                case Dial():
-                    self._dial()
-                case AbandonDial():
-                    self._journal.write("dial-abandoned", because=because)
-                    self._abandon_dial()
-                case Grant():
-                    self._opener_leg.write(self._conversation.grant(self._bound_address()))
-                case Refuse(failure=failure):
-                    self._refuse(failure)
-                case ReportLoss(count_bytes=count_bytes):
-                    self._journal.lost_bytes += count_bytes
-                    self._journal.write("bytes-lost", bytes=count_bytes, because=because)
-                case StartTimer(key=key, after_s=after_s):
-                    name = f"{because}/{key}"
-                    self._start_timer(name, after_s / self._legs.time_scale, partial(self._on_timer, name))
-                case Note(text=text):
-                    self._journal.write("note", text=text, because=because)
-                case _:
-                    self._perform_on_leg(action, because)
-        if self._machine.endings:
+            perform(self, action, because)
+        if self.machine.endings:
             self._follow_endings()
 
     def _follow_endings(self) -> None:
-        self._drop_what_cannot_go()
-        if self._machine.over:
-            self._finish()
-        elif self._machine.fading and "linger" not in (self._timers or ()):
-            self._start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
-
-    def _refuse(self, failure: DialFailure) -> None:
-        words = self._conversation.refuse(failure)
-        if words is None:
-            self._opener_leg.reset()
-        else:
-            self._opener_leg.write(words)
-            self._opener_leg.finish()
-
-    def _perform_on_leg(self, action: Action, because: str) -> None:
-        if isinstance(action, SendRst) and action.side is Side.INTERNAL and (leg := self._legs.get(action.side)):
-            leg.unwatch()
-        if not self._legs.perform(action, because):
-            raise AssertionError(f"nobody performs {action}")
-        if isinstance(action, SendProbes):
-            self._await_death(action.side)
-
-    def _freeze(self, side: Side) -> None:
-        self._legs.freeze(side)
-        self._await_death(side)
-
-    def _await_death(self, side: Side) -> None:
-        """A frozen side is not read, so that it answers no probe is ours to say."""
-        silence_s = self._legs.silence_s(side)
-        if silence_s is not None:
-            self._start_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self._legs[side]))
-
-    @_guarded
-    def _time_out(self, leg: Leg) -> None:
-        if leg.closed:
-            return
-        leg.broken = leg.broken or errno.ETIMEDOUT
-        self._report_broken(leg)
-
-    def _drop_what_cannot_go(self) -> None:
-        if self._carrier is not None:
-            for side in _SIDES:
-                if not self._machine.can_send(side):
-                    self._carrier.stop_sending_to(side)
-
-    @_guarded
-    def _on_timer(self, name: str) -> None:
-        self.take(TimerFired(self.now_s(), name))
+        if isinstance(self.phase, Carrying):
+            self.phase.drop_what_cannot_go()
+        if self.machine.over:
+            self.finish()
+        elif self.machine.fading and not self.has_timer("linger"):
+            self.start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
 
     # Ending
 
     def give_up(self, because: str) -> None:
         """Reset whatever is not over yet."""
-        self._perform(self._machine.end(because))
-        self._finish(because)
+        self._perform(self.machine.end(because))
+        self.finish(because)
 
     def break_off(self, fault: Exception) -> None:
         """End the flow because something in it broke."""
         culprit = f"fault:{fault.behaviour}" if isinstance(fault, BehaviourError) else "fault"
-        self._journal.write("fault", error=str(fault) or type(fault).__name__)
+        self.journal.write("fault", error=str(fault) or type(fault).__name__)
         if not isinstance(fault, BehaviourError):
-            self._driver.engine.on_fault(fault)
-        self._machine.cause = culprit  # whatever had begun to end it before
+            self.driver.engine.on_fault(fault)
+        self.machine.cause = culprit  # whatever had begun to end it before
         self.give_up(culprit)
 
-    def _finish(self, because: str = "") -> None:
-        if self._phase is _Phase.OVER:
+    def end_exchange(self, error: ProtocolError) -> None:
+        """End the flow because what passes breaks its protocol."""
+        self.initiator_leg.write(error.reply)
+        self.journal.write("fault", error=str(error))
+        self.finish("protocol-error")
+
+    def finish(self, because: str = "") -> None:
+        """Nothing more is to happen; harmless when repeated."""
+        phase = self.phase
+        if phase is OVER:
             return
-        asked = self._phase not in {_Phase.TALKING, _Phase.ASKED}
-        self._phase = _Phase.OVER
-        self._driver.forget(self)
+        self.phase = OVER
+        self.driver.forget(self)
         for timer in (self._timers or {}).values():
             timer.cancel()
         self._timers = None
-        if (internal := self._legs.get(Side.INTERNAL)) is not None:
+        if (internal := self.legs.get(Side.INTERNAL)) is not None:
             internal.unwatch()
-        self._abandon_dial()
-        self._legs.wind_down(self._machine.endings)
-        if (asked or self._machine.endings) and self._journal.wanted:
-            moved = {side: self._carrier.moved_bytes(side) for side in Side} if self._carrier is not None else {}
-            self._journal.write_ending(
-                self._machine, because or self._machine.cause, str(self._conversation.request), moved, self.now_s()
-            )
+        phase.leave()
+        self.legs.wind_down(self.machine.endings)
+        if (self._pending is not None or self.machine.endings) and self.journal.wanted:
+            moved = {side: phase.moved_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
+            destination = str(self._pending.destination) if self._pending is not None else None
+            self.journal.write_ending(self.machine, because or self.machine.cause, destination, moved, self.now_s())
 
-    def _abandon_dial(self) -> None:
-        if self._connecting is not None:
-            self._connecting.abandon()
-            self._connecting = None
-
-    # Odds and ends
+    # What it is about
 
     @property
-    def _opener_leg(self) -> Leg:
-        return self._legs[self._conversation.opener]
+    def pending(self) -> PendingConnection:
+        """What its initiator asked for."""
+        assert self._pending is not None, "nothing was asked for yet"  # noqa: S101
+        return self._pending
 
     @property
-    def _destination(self) -> Endpoint:
-        destination = self._conversation.request
-        assert destination is not None  # noqa: S101 - the phases after TALKING have one
-        return destination
+    def dialling(self) -> Dialling:
+        """Its phase, of which it is known to be that."""
+        assert isinstance(self.phase, Dialling), "only a machine that dials asks for this"  # noqa: S101
+        return self.phase
 
-    def _bound_address(self) -> Endpoint | None:
-        far = self._legs.get(self._conversation.opener.other)
-        return far.local if far is not None else None
+    @property
+    def initiator_leg(self) -> Leg:
+        return self.legs[self.initiator]
 
-    def _client(self) -> str:
-        if not self._journal.wanted:
+    @property
+    def client(self) -> str:
+        """The initiator's address, for the log; empty without one."""
+        if not self.journal.wanted:
             return ""
-        return str(self._opener_leg.peer or "a client that is gone")
+        return str(self.initiator_leg.peer or "a client that is gone")
 
-    def _client_address(self) -> str:
-        peer = self._opener_leg.peer
-        return peer.host if peer is not None else ""  # all that are gone are one client
+    def client_address(self) -> str:
+        """The host that the initiator is on; the same for all that are gone."""
+        peer = self.initiator_leg.peer
+        return peer.host if peer is not None else ""
+
+    @property
+    def moved_bytes(self) -> int | None:
+        """How many bytes it has carried, either way; None while, or if, it carries nothing."""
+        return sum(map(self.phase.moved_bytes, Side)) if isinstance(self.phase, Carrying) else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many of them are on their way still: neither side's peer has acknowledged them."""
+        return sum(leg.unacked_bytes() for leg in self.legs if not leg.closed)
+
+    # Time
 
     def now_s(self) -> float:
-        return self._driver.engine.now_s()
+        return self.driver.engine.now_s()
 
-    def _start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
-        self._stop_timer(key)
+    @property
+    def has_timers(self) -> bool:
+        return bool(self._timers)
+
+    def has_timer(self, key: str) -> bool:
+        return self._timers is not None and key in self._timers
+
+    def start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
+        """Call back in `after_s` seconds, unless the flow is over by then; a timer of the same key starts anew."""
+        self.stop_timer(key)
         if self._timers is None:
             self._timers = {}
-        self._timers[key] = self._driver.engine.call_later(after_s, callback)
+        self._timers[key] = self.driver.engine.call_later(after_s, partial(self.guard, callback))
 
-    def _stop_timer(self, key: str) -> None:
+    def start_behaviours_timer(self, name: str, after_s: float) -> None:
+        """Tell the machine in `after_s` seconds of the NAT's time."""
+        self.start_timer(name, after_s / self.legs.time_scale, lambda: self.take(TimerFired(self.now_s(), name)))
+
+    def stop_timer(self, key: str) -> None:
         if self._timers is not None and (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
             self._timers = self._timers or None

@@ -97,7 +97,7 @@ class Journal:
         )
 
     def write_ending(
-        self, machine: FlowMachine, because: str, destination: str, moved: dict[Side, int], now_s: float
+        self, machine: FlowMachine, because: str, destination: str | None, moved: dict[Side, int], now_s: float
     ) -> None:
         """Record how it all ended."""
         fields: dict[str, Any] = {}

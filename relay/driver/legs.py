@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relay.actions import Action, Deafen, LimitBuffer, SendFin, SendProbes, SendRst
+from relay.actions import SendProbes
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.flow import PEER
@@ -59,27 +59,27 @@ class FlowLegs:
 
     # What behaviours wish
 
-    def perform(self, action: Action, because: str) -> bool:
-        """Do to a leg what a behaviour wishes; False if the action is not about a leg."""
-        match action:
-            case SendFin(side=side):
-                self._journal.write("fin-sent", side=side.value, because=because)
-                self[side].finish()
-            case SendRst(side=side) if self.get(side) is None:
-                pass  # its socket could not even be watched, and is closed
-            case SendRst(side=side, after_data=after_data):
-                self._reset(self[side], because, after_data=after_data)
-            case Deafen(side=side, at_most_s=at_most_s):
-                self._deafen(self[side], at_most_s / self.time_scale, because)
-            case SendProbes(side=side):
-                self._probes = {**(self._probes or {}), side: action}
-                idle_s, interval_s = self._probe_times(action)
-                self[side].set_keepalive(idle_s, interval_s, action.count)
-            case LimitBuffer(side=side, size_bytes=size_bytes):
-                self[side].limit_window(size_bytes)
-            case _:
-                return False
-        return True
+    def send_probes(self, probes: SendProbes) -> None:
+        """Have keepalive probes sent to a side."""
+        self._probes = {**(self._probes or {}), probes.side: probes}
+        idle_s, interval_s = self._probe_times(probes)
+        self[probes.side].set_keepalive(idle_s, interval_s, probes.count)
+
+    def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
+        """Send RST: at once, or when the peer has all that was written."""
+        self._journal.write("rst-sent", side=leg.side.value, because=because)
+        if after_data:
+            reset_after_data(leg)
+        else:
+            leg.reset()
+
+    def deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
+        """Leave all that a peer sends unanswered for so long, then reset it; at once where the leg cannot."""
+        if leg.blackhole(True):
+            self._journal.write("deafened", side=leg.side.value, because=because)
+            self._engine.call_later(at_most_s / self.time_scale, leg.reset)
+        else:
+            self.reset(leg, because, after_data=True)
 
     def silence_s(self, side: Side) -> float | None:
         """In how many seconds a frozen side counts as dead by the probes that it is sent; None if there are none.
@@ -96,20 +96,6 @@ class FlowLegs:
     def _probe_times(self, probes: SendProbes) -> tuple[int, int]:
         idle_s, interval_s = (max(1, round(wait_s / self.time_scale)) for wait_s in (probes.idle_s, probes.interval_s))
         return idle_s, interval_s
-
-    def _reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
-        self._journal.write("rst-sent", side=leg.side.value, because=because)
-        if after_data:
-            reset_after_data(leg)
-        else:
-            leg.reset()
-
-    def _deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
-        if leg.blackhole(True):
-            self._journal.write("deafened", side=leg.side.value, because=because)
-            self._engine.call_later(at_most_s, leg.reset)
-        else:
-            self._reset(leg, because, after_data=True)
 
     # What testers wish
 

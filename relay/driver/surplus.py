@@ -8,7 +8,7 @@ callers can make the relay hold is bounded, whether they speak or not.
 
 from __future__ import annotations
 
-from relay.driver.opening import Opening
+from relay.driver.talking import converse
 from relay.eventlog import EventLog
 from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
@@ -34,7 +34,7 @@ class Surplus:
         reason = f"{max_flows} flows are open, as many as --max-flows allows"
         self._log.emit("flow-refused", client=str(leg.peer or "a client that is gone"), reason=reason)
         failure = DialFailure(FailureKind.EXHAUSTED, reason)
-        hearing = _Hearing(self._engine, conversation, failure)
+        hearing = _Hearing(conversation, failure)
         leg.owner = hearing
         if len(self._heard) >= _MAX_HEARD:
             self._heard = [each for each in self._heard if not each.closed]
@@ -48,14 +48,13 @@ class Surplus:
 class _Hearing:
     """One surplus connection: listens until the request is there, or never will be."""
 
-    def __init__(self, engine: Engine, conversation: Conversation, failure: DialFailure) -> None:
-        self._buffer = engine.buffer
+    def __init__(self, conversation: Conversation, failure: DialFailure) -> None:
         self._conversation = conversation
         self._failure = failure
         self.timer: Timer
 
     def on_leg_ready(self, leg: Leg) -> None:
-        unheard = Opening(self._buffer, leg, self._conversation).talk()
+        unheard = converse(leg, self._conversation)
         if self._conversation.request is not None:
             leg.write(self._conversation.refuse(self._failure) or b"")
         elif unheard is None:

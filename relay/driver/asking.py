@@ -1,0 +1,63 @@
+"""The phase of a flow that wants no connection, only the answer to a question; with that it is over."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from relay.address import Endpoint
+from relay.events import DialFailure
+from relay.frontends import Conversation
+from relay.legs import BROKEN, Leg
+from relay.net.question import Question
+from relay.protocols import Resolve
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+
+class Asking:
+    """Waits for the answer; see `relay.driver.flow.Phase`."""
+
+    __slots__ = ("_conversation", "_flow", "_leg", "_question")
+
+    def __init__(self, flow: Flow, leg: Leg, conversation: Conversation) -> None:
+        self._flow = flow
+        self._leg = leg
+        self._conversation = conversation
+        self._question: Question | None = None
+
+    def begin(self, question: Resolve) -> None:
+        """Look it up."""
+        driver = self._flow.driver
+        self._question = Question(
+            driver.engine,
+            driver.connector,
+            question.host,
+            self._flow.guarded(partial(self._on_answer, question.host)),
+            client=self._flow.client_address(),
+            reverse=question.reverse,
+        )
+
+    def on_leg_ready(self) -> None:
+        # One read finds a RST; a FIN is no more than the end of input, and what else comes may wait.
+        leg = self._leg
+        if leg.readable and not leg.frozen and leg.receive_into(leg.loop.buffer) == BROKEN:
+            self._flow.finish()
+
+    def leave(self) -> None:
+        if self._question is not None:
+            self._question.abandon()
+            self._question = None
+
+    def _on_answer(self, name: str, answer: str | DialFailure) -> None:
+        flow, self._question = self._flow, None
+        failure = answer.kind.value if isinstance(answer, DialFailure) else None
+        told = None if isinstance(answer, DialFailure) else answer
+        flow.journal.write("name-resolved", client=flow.client, name=name, answer=told, failure=failure)
+        if isinstance(answer, DialFailure):
+            self._leg.write(self._conversation.refuse(answer) or b"")
+            self._leg.finish()
+        else:
+            self._leg.write(self._conversation.grant(Endpoint(answer, 0)))
+        flow.finish()

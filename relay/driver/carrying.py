@@ -1,0 +1,103 @@
+"""The phase in which two pumps move bytes, and every FIN, RST and change that is seen goes to the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.driver.carrier import Carrier, ExchangeCarrier
+from relay.driver.talking import HANDSHAKE, limit_handshake
+from relay.errors import ProtocolError
+from relay.events import FinReceived, Side
+from relay.frontends import PendingConnection
+from relay.legs import Leg
+from relay.net.pump import Outcome
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+_SIDES = tuple(Side)  # going through an enum itself costs a generator
+
+
+class Carrying:
+    """Runs the pumps whenever a leg is ready; see `relay.driver.flow.Phase`."""
+
+    __slots__ = ("_carrier", "_flow", "_scheduled")
+
+    def __init__(self, flow: Flow, pending: PendingConnection, far: Leg) -> None:
+        """Set up the pumps.
+
+        Raises:
+            ProtocolError: what came with the request is not what the codec takes.
+        """
+        self._flow = flow
+        near, codec = pending.leg, pending.codec
+        self._carrier = Carrier(near, far) if codec is None else ExchangeCarrier(near, far, codec)
+        self._scheduled = False
+
+    def begin(self, early: bytes) -> None:
+        """Begin with what the initiator was in a hurry to say."""
+        self.drop_what_cannot_go()
+        if early:
+            self._carrier.from_near.hand_on(early)
+        self.on_leg_ready()
+
+    def on_leg_ready(self) -> None:
+        flow, carrier = self._flow, self._carrier
+        try:
+            for leg, outcome in carrier.run():
+                self._heed(leg, outcome)
+                if flow.phase is not self:
+                    return
+        except ProtocolError as error:
+            flow.end_exchange(error)
+            return
+        if isinstance(carrier, ExchangeCarrier):
+            self._limit_head(carrier)
+
+    def leave(self) -> None:
+        pass
+
+    def moved_bytes(self, side: Side) -> int:
+        """How many bytes have come from this side."""
+        return self._carrier.moved_bytes(side)
+
+    def empty(self, side: Side) -> None:
+        """Hand on, now, all that this side has sent so far."""
+        self._carrier.empty(side)
+
+    def drop_what_cannot_go(self) -> None:
+        """Read on from a side whose bytes the other takes no more, and drop them."""
+        for side in _SIDES:
+            if not self._flow.machine.can_send(side):
+                self._carrier.stop_sending_to(side)
+
+    def _heed(self, leg: Leg, outcome: Outcome) -> None:
+        flow = self._flow
+        match outcome:
+            case Outcome.SPENT:
+                self._schedule()
+            case Outcome.FINISHED:
+                flow.take(FinReceived(flow.now_s(), leg.side))
+            case Outcome.BROKEN if not flow.machine.is_over(leg.side):
+                flow.report_broken(leg)
+            case Outcome.REDIRECTED:
+                flow.hand_over()
+            case _:
+                pass
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._flow.driver.engine.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._scheduled = False
+        if self._flow.phase is self:
+            self._flow.guard(self.on_leg_ready)
+
+    def _limit_head(self, carrier: ExchangeCarrier) -> None:
+        """The limit of a handshake holds for every request's head, but not for the time between two of them."""
+        if not carrier.within_head:
+            self._flow.stop_timer(HANDSHAKE)
+        elif not self._flow.has_timer(HANDSHAKE):
+            limit_handshake(self._flow)

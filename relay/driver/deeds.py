@@ -1,0 +1,115 @@
+"""What is done for each action that a behaviour asks for: one entry here, for every action there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from relay.actions import (
+    AbandonDial,
+    Action,
+    Deafen,
+    Dial,
+    Grant,
+    LimitBuffer,
+    Note,
+    Refuse,
+    ReportLoss,
+    SendFin,
+    SendProbes,
+    SendRst,
+    StartTimer,
+)
+from relay.errors import RelayBug
+from relay.events import Side
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+Deed: TypeAlias = Callable[["Flow", Any, str], None]
+"""Carries out one kind of action for a flow; the last argument is the behaviour that asked for it."""
+
+
+def perform(flow: Flow, action: Action, because: str) -> None:
+    """Carry out an action that the machine has found possible."""
+    deed = _DEEDS.get(type(action))
+    if deed is None:
+        raise RelayBug(f"{action!r} is carried out nowhere")
+    deed(flow, action, because)
+
+
+def _dial(flow: Flow, action: Dial, because: str) -> None:
+    flow.dialling.dial()
+
+
+def _abandon_dial(flow: Flow, action: AbandonDial, because: str) -> None:
+    flow.journal.write("dial-abandoned", because=because)
+    flow.dialling.abandon()
+
+
+def _grant(flow: Flow, action: Grant, because: str) -> None:
+    far = flow.legs.get(flow.initiator.other)
+    flow.pending.grant(far.local if far is not None else None)
+
+
+def _refuse(flow: Flow, action: Refuse, because: str) -> None:
+    flow.pending.refuse(action.failure)
+
+
+def _send_fin(flow: Flow, action: SendFin, because: str) -> None:
+    flow.journal.write("fin-sent", side=action.side.value, because=because)
+    flow.legs[action.side].finish()
+
+
+def _send_rst(flow: Flow, action: SendRst, because: str) -> None:
+    leg = flow.legs.get(action.side)
+    if leg is None:
+        return  # its socket could not even be watched, and is closed
+    if action.side is Side.INTERNAL:
+        leg.unwatch()
+    flow.legs.reset(leg, because, after_data=action.after_data)
+
+
+def _deafen(flow: Flow, action: Deafen, because: str) -> None:
+    flow.legs.deafen(flow.legs[action.side], action.at_most_s, because)
+
+
+def _send_probes(flow: Flow, action: SendProbes, because: str) -> None:
+    flow.legs.send_probes(action)
+    flow.await_death(action.side)
+
+
+def _limit_buffer(flow: Flow, action: LimitBuffer, because: str) -> None:
+    flow.legs[action.side].limit_window(action.size_bytes)
+
+
+def _report_loss(flow: Flow, action: ReportLoss, because: str) -> None:
+    flow.journal.lost_bytes += action.count_bytes
+    flow.journal.write("bytes-lost", bytes=action.count_bytes, because=because)
+
+
+def _start_timer(flow: Flow, action: StartTimer, because: str) -> None:
+    flow.start_behaviours_timer(f"{because}/{action.key}", action.after_s)
+
+
+def _note(flow: Flow, action: Note, because: str) -> None:
+    flow.journal.write("note", text=action.text, because=because)
+
+
+_DEEDS: Mapping[type[Action], Deed] = MappingProxyType(
+    {
+        Dial: _dial,
+        AbandonDial: _abandon_dial,
+        Grant: _grant,
+        Refuse: _refuse,
+        SendFin: _send_fin,
+        SendRst: _send_rst,
+        Deafen: _deafen,
+        SendProbes: _send_probes,
+        LimitBuffer: _limit_buffer,
+        ReportLoss: _report_loss,
+        StartTimer: _start_timer,
+        Note: _note,
+    }
+)

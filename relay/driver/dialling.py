@@ -1,0 +1,100 @@
+"""The phase in which the behaviours were asked, and the destination is dialled if one of them says so.
+
+What the initiator sends meanwhile is kept for the destination, up to `EARLY_BYTES`; then its window closes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from relay.address import Endpoint
+from relay.errors import ConfigError
+from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, OpenerVanished
+from relay.frontends import PendingConnection
+from relay.legs import BROKEN, Leg
+from relay.net.connect import Connecting
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+EARLY_BYTES = 64 * 1024
+
+
+class Dialling:
+    """Waits for the dial, and for what the behaviours make of it; see `relay.driver.flow.Phase`."""
+
+    __slots__ = ("_connecting", "_early", "_flow", "_pending")
+
+    def __init__(self, flow: Flow, pending: PendingConnection) -> None:
+        self._flow = flow
+        self._pending = pending
+        self._connecting: Connecting | None = None
+        self._early = bytearray(pending.early_data)
+
+    def begin(self) -> None:
+        """Ask the behaviours."""
+        flow, pending = self._flow, self._pending
+        flow.journal.write("flow-opened", via=pending.via, client=flow.client, destination=str(pending.destination))
+        flow.take(ConnectRequested(flow.now_s(), pending.destination, pending.initiator))
+        if flow.phase is not self:
+            return
+        if not (self._connecting or flow.has_timers or flow.machine.answered):
+            raise ConfigError("nothing in the profile opens connections; is precomplete-handshake disabled?")
+        self.on_leg_ready()
+
+    def on_leg_ready(self) -> None:
+        flow = self._flow
+        if not flow.machine.is_over(self._pending.initiator) and not self._keep_early_data():
+            flow.take(OpenerVanished(flow.now_s()))
+
+    def leave(self) -> None:
+        self.abandon()
+
+    def dial(self) -> None:
+        """Open the connection to the destination."""
+        flow = self._flow
+        self._connecting = flow.driver.connector.connect(
+            self._pending.destination,
+            self._pending.initiator.other,
+            flow.guarded(partial(self._on_connected, flow.now_s())),
+            flow.guarded(self._on_failed),
+            flow.client_address,
+        )
+
+    def abandon(self) -> None:
+        """Give the dial up, if one is under way."""
+        if self._connecting is not None:
+            self._connecting.abandon()
+            self._connecting = None
+
+    def _keep_early_data(self) -> bool:
+        """Take in what the initiator sends; False if it has reset."""
+        leg, early = self._pending.leg, self._early
+        while leg.readable and not leg.frozen and len(early) < EARLY_BYTES:
+            buffer = leg.loop.buffer[: EARLY_BYTES - len(early)]
+            count = leg.receive_into(buffer)
+            if count > 0:
+                early += buffer[:count]
+            elif count == BROKEN:
+                return False
+            elif count == 0:
+                # A FIN is the end of what the initiator says; the pump's first read meets it again. A RST behind it is
+                # the initiator's own end, and no read tells of it.
+                return not leg.find_broken()
+        return True
+
+    def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
+        self._connecting = None
+        flow = self._flow
+        flow.journal.write("flow-connected", address=str(address), dial_s=round(flow.now_s() - began_s, 6))
+        flow.take_over(leg)
+        flow.take(DialSucceeded(flow.now_s()))
+        if flow.phase is self:
+            flow.carry(self._pending, leg, bytes(self._early))
+
+    def _on_failed(self, failure: DialFailure) -> None:
+        self._connecting = None
+        flow = self._flow
+        flow.journal.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
+        flow.take(DialFailed(flow.now_s(), failure))

@@ -1,0 +1,179 @@
+"""The flows of one relay, and what they share; `relay.driver.flow` has the flow itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from relay.driver.flow import Flow
+from relay.driver.idle import IdleLimit
+from relay.driver.journal import Journal
+from relay.driver.surplus import Surplus
+from relay.eventlog import EventLog
+from relay.events import Side
+from relay.frontends import Conversation, PendingConnection
+from relay.legs import Leg, Process
+from relay.net.connect import Connector
+from relay.net.engine import Engine
+from relay.profiles import Profile
+
+_MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet
+_MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long things may take, in seconds, and how many flows there may be; None is no limit."""
+
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float | None = None
+    max_flows: int | None = None
+    time_scale: float = 1.0
+    """What behaviours' delays are divided by."""
+
+
+class Driver:
+    """The flows of one relay, and what they share."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connector: Connector,
+        profile: Profile,
+        log: EventLog,
+        limits: Limits,
+        seed: int = 0,
+        *,
+        first_flow: int = 1,
+        flow_step: int = 1,
+    ) -> None:
+        self.engine = engine
+        self.connector = connector
+        self.profile = profile
+        """What flows are made with from now on; those that are open keep theirs."""
+        self.log = log
+        self.limits = limits
+        self.seed = seed
+        self.flows_before_seed = 0
+        """How many flows there were before the seed was set: they do not count for what follows from it."""
+        self.frozen: set[Side] = set()
+        """The sides that are frozen, of every flow there is and every one to come."""
+        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may still owe its peer something
+        self.flows: dict[int, Flow] = {}
+        self._flow_step = flow_step
+        self._last_flow = first_flow - flow_step
+        self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
+        if limits.idle_timeout_s is not None:
+            IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
+        self._lingering: list[Leg] = []
+        self._lookups = 0
+        self._idle = anyio.Event()
+
+    def accept(self, leg: Leg, conversation: Conversation) -> None:
+        """Take over a connection that was just accepted."""
+        if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
+            self._surplus.turn_away(leg, conversation, self.limits.max_flows)
+            return
+        if (flow := self._new_flow(leg, conversation.opener)) is not None:
+            flow.start(leg, conversation)
+
+    def take(self, pending: PendingConnection) -> None:
+        """Take over a connection that was asked for."""
+        if (flow := self._new_flow(pending.leg, pending.initiator)) is not None:
+            flow.start_pending(pending)
+
+    def forget(self, flow: Flow) -> None:
+        """The flow is over."""
+        self.flows.pop(flow.number, None)
+        if self.frozen:
+            self._to_be_thawed.append(flow)
+        if not self.flows:
+            self._idle.set()
+
+    def lets_linger(self, leg: Leg) -> bool:
+        """Whether a client that is turned away may have the time to read its answer: it holds a descriptor for that."""
+        if self.limits.max_flows is None:
+            return True
+        self._lingering = [each for each in self._lingering if not each.closed]
+        if len(self.flows) + len(self._lingering) >= self.limits.max_flows + _MAX_LINGERING:
+            return False
+        self._lingering.append(leg)
+        return True
+
+    async def wait_until_idle(self) -> None:
+        """Until no flow is open."""
+        self._idle = anyio.Event()
+        if self.flows:
+            await self._idle.wait()
+
+    def reseed(self, seed: int) -> None:
+        """Have what is left to chance follow from another seed, as if the next flow were the first."""
+        self.seed = seed
+        self.flows_before_seed = self._last_flow
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether some flow's records are held back, until its process is known."""
+        return self._lookups > 0
+
+    def link_down(self) -> None:
+        """Tell every flow that the host's link went down."""
+        self.log.emit("link-down")
+        for flow in list(self.flows.values()):
+            flow.link_down()
+
+    def freeze(self, side: Side) -> None:
+        """Neither read nor write this side of any flow, until it is thawed."""
+        if side not in self.frozen:
+            self.frozen.add(side)
+            self.log.emit("frozen", side=side.value)
+            for flow in list(self.flows.values()):
+                flow.freeze(side)
+
+    def thaw(self, side: Side) -> None:
+        """Go on where `freeze` stopped."""
+        if side in self.frozen:
+            self.frozen.discard(side)
+            self.log.emit("thawed", side=side.value)
+            for flow in [*self.flows.values(), *self._to_be_thawed]:
+                flow.thaw(side)
+            if not self.frozen:
+                self._to_be_thawed.clear()
+
+    def end_all(self, because: str) -> int:
+        """Reset every flow that is left; returns how many there were."""
+        flows = list(self.flows.values())
+        for flow in flows:
+            flow.give_up(because)
+        return len(flows)
+
+    def name_owner(self, journal: Journal, leg: Leg) -> None:
+        """Find out which process has the other end of a leg, if there is a log to say so."""
+        if self.log.wanted and self._lookups < _MAX_OWNER_LOOKUPS:
+            self._lookups += 1
+            journal.hold()
+            self.engine.spawn(self._look_up_owner, journal, leg)
+
+    async def _look_up_owner(self, journal: Journal, leg: Leg) -> None:
+        found: Process | None = None
+        try:
+            found = await anyio.to_thread.run_sync(leg.find_process, abandon_on_cancel=True)
+        except OSError:
+            pass  # the connection is over already
+        finally:
+            self._lookups -= 1
+            journal.name_process(found)
+
+    def _new_flow(self, leg: Leg, initiator: Side) -> Flow | None:
+        """A flow, or None where making one has failed; then the leg is closed."""
+        self._last_flow += self._flow_step
+        try:
+            flow = Flow(self, self._last_flow, initiator)
+        except Exception as fault:
+            leg.close()
+            self.engine.on_fault(fault)
+            return None
+        self.flows[flow.number] = flow
+        return flow

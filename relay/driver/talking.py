@@ -1,0 +1,86 @@
+"""The phase in which an initiator says what it wants, by a conversation of its front end."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from relay.errors import ProtocolError
+from relay.frontends import Conversation, ConversedConnection
+from relay.legs import BROKEN, Leg
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+HANDSHAKE = "handshake"
+"""The timer that limits how long a head or a handshake may take."""
+
+
+class Talking:
+    """Reads the initiator's leg for its conversation; see `relay.driver.flow.Phase`."""
+
+    __slots__ = ("_conversation", "_flow", "_leg")
+
+    def __init__(self, flow: Flow, leg: Leg, conversation: Conversation) -> None:
+        self._flow = flow
+        self._leg = leg
+        self._conversation = conversation
+
+    def begin(self) -> None:
+        """Wait for the request, within the handshake's limit; a forward has it from the first."""
+        if self._conversation.request is not None:
+            self._ask()
+        else:
+            limit_handshake(self._flow)
+
+    def on_leg_ready(self) -> None:
+        flow, conversation = self._flow, self._conversation
+        reason = converse(self._leg, conversation)
+        if flow.phase is not self:
+            return
+        if reason is not None:
+            turn_away(flow, reason)
+        elif conversation.question is not None:
+            flow.ask(self._leg, conversation)
+        elif conversation.request is not None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._flow.dial(ConversedConnection(self._leg, self._conversation))
+
+    def leave(self) -> None:
+        pass
+
+
+def converse(leg: Leg, conversation: Conversation) -> str | None:
+    """Let a conversation go on until it has its request; returns why it never will, if so."""
+    buffer = leg.loop.buffer
+    while leg.readable and not leg.frozen and conversation.request is None:
+        count = leg.receive_into(buffer)
+        if count > 0:
+            try:
+                leg.write(conversation.receive_data(bytes(buffer[:count])))
+            except ProtocolError as error:
+                leg.write(error.reply)
+                return str(error)
+        elif count == 0:
+            return "it closed the connection"
+        elif count == BROKEN:
+            return "it reset the connection"
+    return None
+
+
+def limit_handshake(flow: Flow) -> None:
+    """Turn the initiator away unless its handshake, or its next request's head, is whole within the limit."""
+    limit_s = flow.driver.limits.handshake_timeout_s
+    flow.start_timer(
+        HANDSHAKE, limit_s, partial(turn_away, flow, f"no request within {limit_s:g} s", because="handshake-limit")
+    )
+
+
+def turn_away(flow: Flow, reason: str, because: str = "") -> None:
+    """End a flow whose initiator has not said, or will not say, what it wants."""
+    flow.journal.write("handshake-failed", client=flow.client, reason=reason)
+    if not flow.driver.lets_linger(flow.initiator_leg):
+        flow.initiator_leg.reset()
+    flow.finish(because)

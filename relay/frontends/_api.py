@@ -1,0 +1,136 @@
+"""How connections come in, and how one that asks is answered.
+
+    FrontEnd --Conversation--> the driver reads the initiator's leg for it, until it has its request
+             --PendingConnection--> what has asked already: the driver grants, refuses or ignores it
+
+A conversation is free of I/O: a protocol's bytes in, bytes out. A front end whose initiators ask by other means (a SYN
+on a link) hands over pending connections from the start.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from relay.abilities import Want
+from relay.address import Endpoint
+from relay.events import DialFailure, Side
+from relay.legs import Leg
+from relay.observe import Support
+from relay.protocols import HttpExchange, Resolve
+
+
+class Conversation(Protocol):
+    """One opener's way of asking for a connection."""
+
+    @property
+    def opener(self) -> Side:
+        """Which side opened the connection: the internal one, but for inbound forwards."""
+
+    @property
+    def via(self) -> str:
+        """The protocol or forward, for the event log."""
+
+    @property
+    def request(self) -> Endpoint | None:
+        """The destination, once it is known."""
+
+    @property
+    def question(self) -> Resolve | None:
+        """What the opener asks instead of a connection; its `request` names the host alone then."""
+
+    @property
+    def early_data(self) -> bytes:
+        """What came behind the request, for the destination."""
+
+    @property
+    def codec(self) -> HttpExchange | None:
+        """Rewrites what passes, where the protocol wants that."""
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Take in what the opener sent; returns what it is to be answered.
+
+        Raises:
+            ProtocolError: with the reply that the opener is owed.
+        """
+
+    def grant(self, bound: Endpoint | None) -> bytes:
+        """The words for: connected, from this address of ours. To a `question`: the answer, with port 0."""
+
+    def refuse(self, failure: DialFailure) -> bytes | None:
+        """The words for: not connected, and why. None where only a RST can say so."""
+
+    def forget_words(self) -> None:
+        """The request was answered, and no codec is at work: let go of what it took to understand it."""
+
+    def redirect(self) -> None:
+        """Make the codec's next destination the request."""
+
+
+class PendingConnection(Protocol):
+    """A connection that was asked for. Exactly one of `grant`, `refuse` and `ignore` is called, once."""
+
+    @property
+    def leg(self) -> Leg:
+        """Our half of the initiator's side."""
+
+    @property
+    def initiator(self) -> Side:
+        """Which side asked."""
+
+    @property
+    def via(self) -> str:
+        """By which protocol or forward, for the event log."""
+
+    @property
+    def destination(self) -> Endpoint:
+        """What it asked for."""
+
+    @property
+    def early_data(self) -> bytes:
+        """What came with the request, for the destination. The driver reads the leg for what comes later."""
+
+    @property
+    def codec(self) -> HttpExchange | None:
+        """Rewrites what passes between the two legs, where the protocol wants that."""
+
+    def grant(self, bound: Endpoint | None) -> None:
+        """Tell the initiator that it is connected, from this address of ours if that is known."""
+
+    def refuse(self, failure: DialFailure) -> None:
+        """Tell it why it is not connected, and end: in its protocol's words, or by a RST."""
+
+    def ignore(self) -> None:
+        """Leave it without an answer, for ever."""
+
+    def next_request(self) -> PendingConnection:
+        """What the initiator asks for next, on the same leg: the codec has another destination for it."""
+
+
+class Host(Protocol):
+    """What a front end hands its connections to."""
+
+    def accept(self, leg: Leg, conversation: Conversation) -> None:
+        """Take over a connection whose initiator is to be heard first."""
+
+    def take(self, pending: PendingConnection) -> None:
+        """Take over a connection that was asked for."""
+
+
+class FrontEnd(Protocol):
+    """A way in."""
+
+    def open(self, host: Host) -> None:
+        """Begin to hand over connections.
+
+        Raises:
+            ConfigError: it cannot be opened where it was wanted.
+        """
+
+    def close(self) -> None:
+        """Hand over nothing more. What was handed over goes on. Harmless when repeated."""
+
+    def describe(self) -> str:
+        """Where it listens, and what for, in one line."""
+
+    def support(self, want: Want) -> Support | None:
+        """How well its connections show what is wanted, where that differs from what the host gives; else None."""

@@ -1,0 +1,130 @@
+"""Front ends that listen on an address of this host: the proxy port, and port forwards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.abilities import Ability, Want
+from relay.address import Endpoint, ForwardSpec
+from relay.events import Side
+from relay.frontends._api import Conversation, Host
+from relay.frontends.forward import ForwardConversation
+from relay.frontends.proxy import ProxyConversation
+from relay.net.engine import Engine
+from relay.net.kernel_leg import KernelLeg
+from relay.net.listen import Listener, open_listener
+from relay.observe import Fidelity, Observers, Support, save_syn
+from relay.protocols import Credentials
+
+FORWARDED = Support(
+    Fidelity.APPROXIMATE,
+    "kernel sockets",
+    "a port forward's client is accepted by the kernel before any behaviour is asked; a refusal is a reset",
+    remedy="connect through SOCKS or HTTP CONNECT",
+)
+"""How well a port forward shows the order of handshakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the listening front ends of one relay share."""
+
+    engine: Engine
+    observers: Observers
+    shared: bool
+    """Whether other processes listen on the same addresses, which were reserved for all of them."""
+    resting: Callable[[str], None]
+    """Called with the reason when nothing can be accepted for a while."""
+    resumed: Callable[[], None]
+
+
+class ListeningFrontEnd(ABC):
+    """Hands over what is accepted on one address; see `FrontEnd`."""
+
+    initiator = Side.INTERNAL
+
+    def __init__(self, doors: Doors, bind: Endpoint) -> None:
+        self._doors = doors
+        self._bind = bind
+        self._listener: Listener | None = None
+
+    def open(self, host: Host) -> None:
+        doors = self._doors
+        sock = open_listener(self._bind, where=self.where, shared=doors.shared)
+        save_syn(sock)
+        self._listener = Listener(
+            doors.engine,
+            sock,
+            accepted=lambda connection: host.accept(
+                KernelLeg(doors.engine, connection, self.initiator, abilities=doors.observers, accepted=True),
+                self._converse(),
+            ),
+            resting=doors.resting,
+            resumed=doors.resumed,
+        )
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    @property
+    def address(self) -> Endpoint:
+        """Where it listens, with the port that was picked if 0 was asked for."""
+        assert self._listener is not None, "not open"  # noqa: S101
+        return self._listener.address
+
+    def cover(self, mask: int) -> None:
+        """See a change in these bits of the TOS byte from the first segment of each connection on."""
+        if self._listener is not None and self.initiator is Side.INTERNAL:
+            self._doors.observers.cover(self._listener.sock, mask)
+
+    def describe(self) -> str:
+        return str(self.address)
+
+    def support(self, want: Want) -> Support | None:
+        return None
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """The option that its address was given by."""
+
+    @abstractmethod
+    def _converse(self) -> Conversation: ...
+
+
+class ProxyFrontEnd(ListeningFrontEnd):
+    """The proxy port: SOCKS4, SOCKS4a, SOCKS5 and HTTP."""
+
+    where = "--listen"
+
+    def __init__(self, doors: Doors, bind: Endpoint, credentials: Credentials | None) -> None:
+        super().__init__(doors, bind)
+        self._credentials = credentials
+
+    def _converse(self) -> Conversation:
+        return ProxyConversation(self._credentials)
+
+
+class ForwardFrontEnd(ListeningFrontEnd):
+    """A port forward; with an external initiator an inbound one."""
+
+    def __init__(self, doors: Doors, spec: ForwardSpec, initiator: Side) -> None:
+        super().__init__(doors, spec.bind)
+        self._target = spec.target
+        self.initiator = initiator
+
+    @property
+    def where(self) -> str:
+        return "--forward" if self.initiator is Side.INTERNAL else "--inbound"
+
+    def describe(self) -> str:
+        return f"{self.address} -> {self._target}"
+
+    def support(self, want: Want) -> Support | None:
+        return FORWARDED if want.ability is Ability.HANDSHAKE else None
+
+    def _converse(self) -> Conversation:
+        return ForwardConversation(self._target, self.initiator)
