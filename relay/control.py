@@ -85,7 +85,10 @@ class SetSeed(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drain(Command[None]):
-    """Accept nothing more. Flows go on; `at_most_s` is how long they have, in seconds, for the log."""
+class Drain(Command[int]):
+    """Accept nothing more; the result is how many flows are open, which go on.
+
+    `at_most_s` is how long they have, in seconds, for the log.
+    """
 
     at_most_s: float

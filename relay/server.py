@@ -131,6 +131,7 @@ class Relay:
             case Drain(at_most_s):
                 self._stop_listening()
                 self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
+                return self.flow_count
             case _:
                 raise RelayBug(f"{command!r} is carried out nowhere")
         return None
@@ -198,6 +199,10 @@ class Relay:
     async def drain(self, at_most_s: float) -> None:
         """Accept nothing more, and wait until the last flow has ended, for a bounded time."""
         self.do(Drain(at_most_s))
+        await self.wait_until_idle(at_most_s)
+
+    async def wait_until_idle(self, at_most_s: float) -> None:
+        """Wait until no flow is open, for a bounded time."""
         with anyio.move_on_after(at_most_s):
             await self._driver.wait_until_idle()
 

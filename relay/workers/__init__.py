@@ -1,6 +1,6 @@
 """One relay in several processes, for more than one core: `relay serve --workers N`.
 
-    parent     reserves the addresses, serves nothing, has the event log; hears signals and hands them on
+    parent     reserves the addresses, serves nothing, has the event log; hears signals and carries commands to all
     worker k   its own listeners on the same addresses, its own engine, providers and flows k, k + N, k + 2N, ...
 
 Which worker a connection goes to is the kernel's choice, by a hash of both addresses and ports: even on the average,
@@ -17,30 +17,36 @@ process serves.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar, cast
 
 import anyio
 
-from relay.address import Endpoint, ForwardSpec
 from relay.config import RelayConfig
+from relay.control import Command, Drain, LinkDown, OpenForward
 from relay.errors import ConfigError, RelayError, Unsupported
 from relay.eventlog import EventLog, Record
+from relay.events import Side
 from relay.fidelity import QuirkFidelity
-from relay.net.listen import reserve_address
 from relay.server import Share, emit_started
-from relay.workers.channel import Drain, Draining, LinkDown, Start
-from relay.workers.process import WorkerProcess
+from relay.workers.channel import Done, Start
+from relay.workers.process import Answer, WorkerProcess
+from relay.workers.standing import Standing
 
 MAX_WORKERS = 64
 MAX_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
 _STOP_S = 5.0  # for workers to reset their flows and say so
+_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed"})
+"""The records of what all workers do, which the parent makes."""
+ResultT = TypeVar("ResultT")
 
 
 def check_workers(count: int, config: RelayConfig) -> None:
@@ -67,8 +73,8 @@ def check_workers(count: int, config: RelayConfig) -> None:
 class Workers:
     """A relay that several processes serve; made by `open_workers`."""
 
-    def __init__(self, config: RelayConfig, log: EventLog, count: int, backend: str, *, tell: bool) -> None:
-        self.config = config
+    def __init__(self, standing: Standing, log: EventLog, count: int, backend: str, *, tell: bool) -> None:
+        config = self.config = standing.config
         self.log = log
         self.fidelity: list[QuirkFidelity] = []
         self.address = config.listen
@@ -81,28 +87,53 @@ class Workers:
         """What is cancelled then."""
         self.flows_ended = 0
         """How many flows the stop has ended."""
+        self._standing = standing
         self._backend = backend
         self._tell = tell
         self._workers: list[WorkerProcess] = []
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._stopping = False
 
+    async def do(self, command: Command[ResultT]) -> ResultT:
+        """Have every worker carry out a command, and wait until all have; see `relay.control`.
+
+        Workers that start later begin with what it has changed. One that dies meanwhile is not waited for. Once the
+        last flow of a worker that carries out `Drain` has ended, or after its `at_most_s`, the worker ends.
+
+        Raises:
+            ConfigError: it cannot be carried out as it is, and nothing was changed.
+            RelayError: a worker alone could not carry it out.
+        """
+        taken = self._standing.take(command)
+        if isinstance(taken, Drain):
+            self._stopping = True
+        done = [given for answer in self._ask(taken) if (given := await answer.wait()) is not None]
+        for each in done:
+            if each.error is not None:
+                raise each.error
+        return cast("ResultT", self._result_of(taken, done))
+
+    def _result_of(self, command: Command[object], done: list[Done]) -> object:
+        match command:
+            case OpenForward(spec, initiator):
+                addresses = self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses
+                addresses.append(spec.bind)
+                return spec.bind
+            case Drain(at_most_s):
+                flows = sum(cast("int", each.result) for each in done)
+                self.log.emit("relay-draining", flows=flows, at_most_s=at_most_s)
+                return flows
+            case _:
+                return None
+
     def link_down(self) -> None:
-        """Tell every flow that the host's network link went down."""
-        self.log.emit("link-down")
-        for worker in self._workers:
-            worker.tell(LinkDown())
+        """Tell every flow that the host's network link went down, without waiting for it."""
+        self._ask(self._standing.take(LinkDown()))
 
     async def drain(self, at_most_s: float) -> None:
         """Accept nothing more, and wait until the last flow has ended, for a bounded time."""
-        self._stopping = True
-        for worker in self._workers:
-            worker.tell(Drain(at_most_s))
         with anyio.move_on_after(at_most_s):
-            for worker in self._workers:
-                await worker.draining.wait()
-            flows = sum(worker.flows for worker in self._workers)
-            self.log.emit("relay-draining", flows=flows, at_most_s=at_most_s)
+            await self.do(Drain(at_most_s))
             for worker in self._workers:
                 await worker.gone.wait()
 
@@ -127,7 +158,7 @@ class Workers:
             if self._stopping:
                 return
             try:
-                worker = self._workers[place] = await self._replace(worker, status)
+                worker = await self._replace(place, worker, status)
             except RelayError as error:
                 self.failure = error
                 self.body.cancel()
@@ -151,18 +182,22 @@ class Workers:
         for worker in self._workers:
             worker.kill()
 
+    def _ask(self, command: Command[object]) -> list[Answer]:
+        return [worker.ask(command) for worker in self._workers]
+
     def _tell_death(self, worker: WorkerProcess, status: str) -> None:
         self.log.emit("worker-died", worker=worker.number, pid=worker.pid, status=status)
 
     def _spawn(self, number: int, first_flow: int) -> WorkerProcess:
         share = Share(first_flow=first_flow, of=self.count)
-        config = self.config
+        config = self._standing.config
         if config.max_flows is not None:
             part, rest = divmod(config.max_flows, self.count)
             config = replace(config, max_flows=part + (number <= rest))
-        return WorkerProcess(number, Start(config, share, self.log.clock, self._tell), self._backend)
+        start = Start(config, share, self.log.clock, self._tell, self._standing.replayed)
+        return WorkerProcess(number, start, self._backend)
 
-    async def _replace(self, dead: WorkerProcess, status: str) -> WorkerProcess:
+    async def _replace(self, place: int, dead: WorkerProcess, status: str) -> WorkerProcess:
         now_s = time.monotonic()
         if len(self._deaths) == MAX_DEATHS and now_s - self._deaths[0] < DEATHS_WITHIN_S:
             raise RelayError(
@@ -170,15 +205,14 @@ class Workers:
                 hint="is this host out of memory? without --workers one process serves",
             )
         self._deaths.append(now_s)
-        worker = self._spawn(dead.number, dead.next_flow)
+        # Among the workers from now on: what is commanded while it starts waits in its channel.
+        worker = self._workers[place] = self._spawn(dead.number, dead.next_flow)
         try:
             await worker.ready()
         except BaseException:
             worker.kill()
             raise
         self.log.emit("worker-started", worker=worker.number, pid=worker.pid)
-        if self._stopping:  # meanwhile
-            worker.channel.close_sending()
         return worker
 
     async def _hear_out(self, worker: WorkerProcess) -> None:
@@ -188,13 +222,12 @@ class Workers:
             except EOFError:
                 return
             match message:
-                case Draining(flows):
-                    worker.flows = flows
-                    worker.draining.set()
+                case Done():
+                    worker.take(message)
                 case Record(event="relay-stopped"):
                     self.flows_ended += message.fields["flows_ended"]
-                case Record(event="relay-draining" | "link-down"):
-                    pass  # said once, for all of them
+                case Record(event=event) if event in _SAID_ONCE:
+                    pass
                 case Record():
                     if message.flow is not None:
                         worker.next_flow = max(worker.next_flow, message.flow + self.count)
@@ -213,8 +246,8 @@ async def open_workers(
         RelayError: workers keep dying, at the beginning or later.
     """
     failure: BaseException | None = None
-    with _reserved(config) as reserved:
-        workers = Workers(reserved, log, count, backend, tell=tell)
+    with contextlib.closing(Standing(config, log)) as standing:
+        workers = Workers(standing, log, count, backend, tell=tell)
         try:
             await workers.start()
             async with anyio.create_task_group() as tasks:
@@ -236,22 +269,3 @@ async def open_workers(
     log.emit("relay-stopped", flows_ended=workers.flows_ended)
     if (failed := failure or workers.failure) is not None:
         raise failed
-
-
-@contextmanager
-def _reserved(config: RelayConfig) -> Iterator[RelayConfig]:
-    """Hold every address that is to be listened on; the configuration has the ports that were picked."""
-    with ExitStack() as held:
-
-        def reserve(bind: Endpoint, where: str) -> Endpoint:
-            return Endpoint(*held.enter_context(reserve_address(bind, where=where)).getsockname()[:2])
-
-        def reserve_all(specs: tuple[ForwardSpec, ...], where: str) -> tuple[ForwardSpec, ...]:
-            return tuple(ForwardSpec(reserve(spec.bind, where), spec.target) for spec in specs)
-
-        yield replace(
-            config,
-            listen=reserve(config.listen, "--listen") if config.listen is not None else None,
-            forwards=reserve_all(config.forwards, "--forward"),
-            inbound=reserve_all(config.inbound, "--inbound"),
-        )

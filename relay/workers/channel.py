@@ -1,7 +1,7 @@
 """What a worker and the process that started it say to each other: objects, over a pair of connected sockets.
 
-    parent --> worker    Start, then any of Drain and LinkDown
-    worker --> parent    Ready or an error, then the event log's records, and Draining
+    parent --> worker    Start, then Do for each command
+    worker --> parent    Ready or an error, then the event log's records, and Done for each Do, in their order
 
 Each object is pickled, with its length before it. That the parent closes its half means "end now", whether it meant to
 or was killed: the kernel closes it all the same. The parent never waits to be heard for long, for it says little; a
@@ -22,6 +22,8 @@ from typing import Any
 import anyio
 
 from relay.config import RelayConfig
+from relay.control import Command
+from relay.errors import RelayError
 from relay.fidelity import QuirkFidelity
 from relay.server import Share
 
@@ -39,6 +41,8 @@ class Start:
     """The parent's event log's."""
     tell: bool
     """Whether anybody wants the records."""
+    commands: tuple[Command[object], ...] = ()
+    """What to carry out first; that is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +53,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
-    """Accept nothing more, and end when the last flow has, or after so long."""
+class Do:
+    """Carry out a command."""
 
-    at_most_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Draining:
-    """The worker accepts nothing more; how many flows it has."""
-
-    flows: int
+    command: Command[object]
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDown:
-    """Tell every flow that the host's network link went down."""
+class Done:
+    """The command was carried out; or `error` says why not."""
+
+    result: object = None
+    error: RelayError | None = None
 
 
 class Channel:

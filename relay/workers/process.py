@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,12 +18,31 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
+from relay.control import Command
 from relay.errors import RelayBug, RelayError
 from relay.fidelity import QuirkFidelity
 from relay.net.forks import close_in_children, held
-from relay.workers.channel import Channel, Ready, Start
+from relay.workers.channel import Channel, Do, Done, Ready, Start
 
 _ENDS_S = 5.0  # an interpreter that has closed its channel has little left to do
+
+
+class Answer:
+    """What one worker says to one command."""
+
+    def __init__(self) -> None:
+        self._given = anyio.Event()
+        self._done: Done | None = None
+
+    def give(self, done: Done | None) -> None:
+        """With None the worker has ended before."""
+        self._done = done
+        self._given.set()
+
+    async def wait(self) -> Done | None:
+        """Wait for what `give` is called with."""
+        await self._given.wait()
+        return self._done
 
 
 class WorkerProcess:
@@ -36,10 +56,8 @@ class WorkerProcess:
         self.number = number
         self.next_flow = start.share.first_flow
         """What is at least the number of the next flow that it tells of."""
-        self.flows = 0
-        """How many flows it had when it began to drain."""
-        self.draining = anyio.Event()
         self.gone = anyio.Event()
+        self._asked: deque[Answer] = deque()
         with held:
             ours, its = socket.socketpair()
             close_in_children(ours)
@@ -53,7 +71,7 @@ class WorkerProcess:
                     f"--workers: cannot start a process: {error.strerror}", hint="start fewer of them"
                 ) from None
         self.channel = Channel(ours)
-        self.tell(start)
+        self._tell(start)
 
     @property
     def pid(self) -> int:
@@ -63,10 +81,19 @@ class WorkerProcess:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def tell(self, message: object) -> None:
-        """Say something, if there is still somebody to hear it."""
-        with suppress(OSError):
-            self.channel.send(message)
+    def ask(self, command: Command[object]) -> Answer:
+        """Have it carry out a command, after those it was asked before."""
+        answer = Answer()
+        if self.gone.is_set():
+            answer.give(None)
+        else:
+            self._asked.append(answer)
+            self._tell(Do(command))
+        return answer
+
+    def take(self, done: Done) -> None:
+        """Take in what it says to the earliest command that it has not answered."""
+        self._asked.popleft().give(done)
 
     async def ready(self) -> list[QuirkFidelity]:
         """Wait until it serves; returns how well each quirk shows there.
@@ -92,8 +119,9 @@ class WorkerProcess:
 
         Returns the signal that killed it, or its exit code in words; empty if all was well.
         """
-        self.draining.set()
         self.gone.set()
+        while self._asked:
+            self._asked.popleft().give(None)
         try:
             code = await anyio.to_thread.run_sync(partial(self._process.wait, _ENDS_S), abandon_on_cancel=True)
         except subprocess.TimeoutExpired:
@@ -109,6 +137,10 @@ class WorkerProcess:
             self._process.kill()
         self.channel.close()
         return self._process.wait()
+
+    def _tell(self, message: object) -> None:
+        with suppress(OSError):  # it has ended
+            self.channel.send(message)
 
 
 def _name_of_signal(number: int) -> str:

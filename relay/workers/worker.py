@@ -21,10 +21,11 @@ from contextlib import suppress
 import anyio
 
 from relay.backend import choose_backend, spare_collector
+from relay.control import Command, Drain
 from relay.errors import ConfigError, RelayBug, RelayError, Unsupported
 from relay.eventlog import EventLog
 from relay.server import Relay, open_relay
-from relay.workers.channel import Channel, Drain, Draining, LinkDown, Ready, Start
+from relay.workers.channel import Channel, Do, Done, Ready, Start
 from relay.workers.outbox import Outbox
 
 _GRACE_S = 0.5  # for a worker to reset its flows when its parent has gone
@@ -82,6 +83,8 @@ async def _work(channel: Channel, sock: socket.socket) -> None:
     outbox = Outbox(sock, log)
     try:
         async with open_relay(start.config, log, share=start.share) as relay:
+            for command in start.commands:
+                relay.do(command)
             outbox.put(Ready(relay.fidelity))
             if start.tell:
                 log.subscribe(outbox.record)
@@ -95,18 +98,25 @@ async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
         tasks.start_soon(outbox.run)
         try:
             while True:
-                match await channel.receive():
-                    case LinkDown():
-                        relay.link_down()
-                    case Drain(at_most_s):
-                        outbox.put(Draining(relay.flow_count))
-                        tasks.start_soon(_drain, relay, at_most_s, tasks.cancel_scope)
+                message = await channel.receive()
+                if not isinstance(message, Do):
+                    raise RelayBug(f"a worker was told {message!r}")
+                outbox.put(_carry_out(relay, message.command))
+                if isinstance(message.command, Drain):
+                    tasks.start_soon(_end_when_idle, relay, message.command.at_most_s, tasks.cancel_scope)
         except EOFError:
             tasks.cancel_scope.cancel()
 
 
-async def _drain(relay: Relay, at_most_s: float, scope: anyio.CancelScope) -> None:
-    await relay.drain(at_most_s)
+def _carry_out(relay: Relay, command: Command[object]) -> Done:
+    try:
+        return Done(relay.do(command))
+    except RelayError as error:
+        return Done(error=error)
+
+
+async def _end_when_idle(relay: Relay, at_most_s: float, scope: anyio.CancelScope) -> None:
+    await relay.wait_until_idle(at_most_s)
     scope.cancel()
 
 

@@ -8,12 +8,24 @@ import select
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from support.clients import ask
 from support.origins import read_exactly
 from support.programs import ServedRelay
 
 _MAX_CALLS = 64  # that the kernel's hash gives them all to the same one of two workers happens once in 2**63
+
+
+class Served(Protocol):
+    """A relay of two workers, in a process of its own or in the test's."""
+
+    @property
+    def port(self) -> int:
+        """Where the proxy listens."""
+
+    def wait_for(self, event: str, **fields: Any) -> Any:
+        """The first event of this name with these fields, as a mapping that has its flow as well."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Call:
         assert read_exactly(self.sock, 11) == b"still here?"
 
 
-def call(served: ServedRelay, origin_port: int, *, tos: int = 0) -> Call:
+def call(served: Served, origin_port: int, *, tos: int = 0) -> Call:
     """Connect to an echoing origin through the proxy of two workers; `tos` is set before the SYN."""
     sock = socket.socket()
     sock.settimeout(20)
@@ -49,7 +61,7 @@ def call(served: ServedRelay, origin_port: int, *, tos: int = 0) -> Call:
 
 
 @contextlib.contextmanager
-def call_both_workers(served: ServedRelay, origin_port: int, *, tos: int = 0) -> Iterator[dict[int, Call]]:
+def call_both_workers(served: Served, origin_port: int, *, tos: int = 0) -> Iterator[dict[int, Call]]:
     """A connection on each of two workers, by the workers' numbers."""
     calls: dict[int, Call] = {}
     with contextlib.ExitStack() as stack:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from relay.eventlog import EventLog, Record
-from relay.workers.channel import Channel, Draining
+from relay.workers.channel import Channel, Done
 from relay.workers.outbox import QUEUE_BYTES, Outbox
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ends
 
 
-async def hear(channel: Channel, last: Draining) -> list[object]:
+async def hear(channel: Channel, last: Done) -> list[object]:
     """All that is said up to a message."""
     heard: list[object] = []
     while not heard or heard[-1] != last:
@@ -52,13 +52,13 @@ async def test_what_does_not_fit_is_counted_and_said_in_its_place(pair: tuple[so
         heard: list[object] = []
         for waited in (1, 2):
             emit(3 * FIT)
-            outbox.put(Draining(waited))  # there is always room for this
+            outbox.put(Done(waited))  # there is always room for this
             with anyio.fail_after(20):
-                heard += await hear(parent, Draining(waited))
+                heard += await hear(parent, Done(waited))
             await anyio.wait_all_tasks_blocked()
             emit(5)
-        outbox.put(Draining(3))
-        heard += await hear(parent, Draining(3))
+        outbox.put(Done(3))
+        heard += await hear(parent, Done(3))
         tasks.cancel_scope.cancel()
 
     expected = 0
@@ -80,9 +80,9 @@ async def test_what_does_not_fit_is_counted_and_said_in_its_place(pair: tuple[so
 async def test_finishing_sends_what_is_left_and_gives_up_in_time(pair: tuple[socket.socket, socket.socket]) -> None:
     log = EventLog()
     outbox, parent = Outbox(pair[0], log), Channel(pair[1])
-    outbox.put(Draining(1))
+    outbox.put(Done(1))
     outbox.finish(20)
-    assert await parent.receive() == Draining(1)
+    assert await parent.receive() == Done(1)
     for _ in range(2 * FIT):
         outbox.record(log.record("note", text=TEXT, because=""))
     began_s = time.monotonic()

@@ -1,0 +1,114 @@
+"""What holds for all workers of a relay: the addresses they share, and what commands have changed.
+
+The parent checks a command here before a worker gets it, and records it in the event log once. A worker that starts
+later begins with `config`, which has all that a configuration can say, and carries out `replayed`, which has the rest.
+`LinkDown` is not replayed: it is about the flows of its moment.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from relay.address import Endpoint, ForwardSpec
+from relay.config import RelayConfig, check_time_scale
+from relay.control import (
+    Adjust,
+    Command,
+    Drain,
+    Freeze,
+    LinkDown,
+    OpenForward,
+    ResolveAs,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
+from relay.errors import RelayBug
+from relay.eventlog import EventLog
+from relay.events import Side
+from relay.net.listen import reserve_address
+from relay.profiles import adjust_profile
+
+
+class Standing:
+    """What workers have in common; `close` releases the addresses.
+
+    Raises:
+        ConfigError: an address cannot be listened on.
+    """
+
+    def __init__(self, config: RelayConfig, log: EventLog) -> None:
+        self._log = log
+        self._held = ExitStack()
+        self._frozen: set[Side] = set()
+        try:
+            self.config = replace(
+                config,
+                listen=self._reserve(config.listen, "--listen") if config.listen is not None else None,
+                forwards=tuple(self._reserve_forward(spec, "--forward") for spec in config.forwards),
+                inbound=tuple(self._reserve_forward(spec, "--inbound") for spec in config.inbound),
+            )
+            """The configuration of a worker that starts now; its ports are those that were picked."""
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def replayed(self) -> tuple[Command[object], ...]:
+        """The commands that a worker carries out as it starts."""
+        return tuple(Freeze(side) for side in Side if side in self._frozen)
+
+    def take(self, command: Command[object]) -> Command[object]:
+        """Take in a command; returns it as the workers are to have it.
+
+        Raises:
+            ConfigError: it cannot be carried out as it is, and nothing was changed.
+        """
+        match command:
+            case Freeze(side):
+                if side not in self._frozen:
+                    self._frozen.add(side)
+                    self._log.emit("frozen", side=side.value)
+            case Thaw(side):
+                if side in self._frozen:
+                    self._frozen.discard(side)
+                    self._log.emit("thawed", side=side.value)
+            case LinkDown():
+                self._log.emit("link-down")
+            case Adjust(settings):
+                self.config = replace(self.config, profile=adjust_profile(self.config.profile, settings))
+                self._log.emit("settings-changed", settings=list(settings))
+            case OpenForward(spec, initiator):
+                return self._add_forward(spec, initiator)
+            case ResolveAs(override):
+                self.config = replace(self.config, resolve=(*self.config.resolve, override))
+            case SetTimeScale(scale):
+                check_time_scale(scale)
+                self.config = replace(self.config, time_scale=scale)
+            case SetSeed(seed):
+                self.config = replace(self.config, seed=seed)
+            case Drain():
+                pass  # no worker starts after it
+            case _:
+                raise RelayBug(f"no worker carries out {command!r}")
+        return command
+
+    def close(self) -> None:
+        """Release the addresses."""
+        self._held.close()
+
+    def _add_forward(self, spec: ForwardSpec, initiator: Side) -> OpenForward:
+        if initiator is Side.EXTERNAL:
+            spec = self._reserve_forward(spec, "--inbound")
+            self.config = replace(self.config, inbound=(*self.config.inbound, spec))
+        else:
+            spec = self._reserve_forward(spec, "--forward")
+            self.config = replace(self.config, forwards=(*self.config.forwards, spec))
+        return OpenForward(spec, initiator)
+
+    def _reserve_forward(self, spec: ForwardSpec, where: str) -> ForwardSpec:
+        return ForwardSpec(self._reserve(spec.bind, where), spec.target)
+
+    def _reserve(self, bind: Endpoint, where: str) -> Endpoint:
+        return Endpoint(*self._held.enter_context(reserve_address(bind, where=where)).getsockname()[:2])

@@ -1,0 +1,212 @@
+"""Commands reach every worker, those that start later as well, and are carried out by all of them or refused."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.config import configure
+from relay.control import (
+    Adjust,
+    Command,
+    Drain,
+    Freeze,
+    LinkDown,
+    OpenForward,
+    ResolveAs,
+    ResultT_co,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
+from relay.errors import ConfigError, RelayBug
+from relay.eventlog import EventLog
+from relay.events import Side
+from relay.records import Records
+from relay.workers import Workers, open_workers
+from support.clients import connect_by_port
+from support.origins import Origin, echo, read_exactly
+from support.workers import call_both_workers
+
+BACKENDS = ("asyncio", "trio")
+SILENT_S = 0.2
+ENOUGH_FOR_BOTH = 32  # connections: that one of two workers has none of them happens once in 2**31
+KEEP_ON_LINK_DOWN = Adjust(("link-down-reset.enabled=false",))
+
+
+class Commanded:
+    """Two workers whose parent runs in a thread of the test's process."""
+
+    def __init__(self, portal: BlockingPortal, workers: Workers, records: Records) -> None:
+        self._portal = portal
+        self.workers = workers
+        self._records = records
+
+    @property
+    def port(self) -> int:
+        assert self.workers.address is not None
+        return self.workers.address.port
+
+    @property
+    def events(self) -> list[str]:
+        """The names of all events so far."""
+        return [record.event for record in self._records.snapshot()]
+
+    def do(self, command: Command[ResultT_co]) -> ResultT_co:
+        return self._portal.call(self.workers.do, command)
+
+    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
+        record = self._records.wait_for(event, fields, timeout_s=20)
+        return {**record.fields, "flow": record.flow}
+
+    def kill_a_worker(self) -> None:
+        """Kill the first worker; when this returns, another is starting in its place."""
+        pid = self.wait_for("worker-started", worker=1)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for("worker-died", pid=pid)
+
+    def wait_for_the_replacement(self) -> None:
+        while self.events.count("worker-started") < 3:
+            self.do(SetSeed(1))  # which waits for the worker
+
+
+@contextmanager
+def open_commanded(backend: str) -> Iterator[Commanded]:
+    log, records = EventLog(), Records()
+    log.subscribe(records)
+    config = configure("vmware-fusion", listen="127.0.0.1:0")
+    with (
+        start_blocking_portal(backend) as portal,
+        portal.wrap_async_context_manager(open_workers(config, log, count=2, backend=backend)) as workers,
+    ):
+        yield Commanded(portal, workers, records)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Commanded]:
+    """Workers for tests that leave them as they are, apart from settings."""
+    with open_commanded(request.param) as served:
+        yield served
+
+
+@pytest.fixture
+def served(backend: str) -> Iterator[Commanded]:
+    with open_commanded(backend) as served:
+        yield served
+
+
+@contextmanager
+def two_calls(served: Commanded, origin: Origin) -> Iterator[list[socket.socket]]:
+    """A connection on each worker."""
+    with call_both_workers(served, origin.port) as calls:
+        yield [each.sock for each in calls.values()]
+
+
+def test_a_frozen_side_stalls_on_every_worker_until_it_is_thawed(shared: Commanded) -> None:
+    with Origin(echo) as origin, two_calls(shared, origin) as socks:
+        shared.do(Freeze(Side.EXTERNAL))
+        for sock in socks:
+            sock.sendall(b"hello")
+            sock.settimeout(SILENT_S)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+        shared.do(Thaw(Side.EXTERNAL))
+        for sock in socks:
+            sock.settimeout(20)
+            assert read_exactly(sock, 5) == b"hello"
+    assert [event for event in shared.events if event in {"frozen", "thawed"}] == ["frozen", "thawed"]
+
+
+def test_settings_hold_for_new_flows_of_each_worker_and_not_for_old_ones(shared: Commanded) -> None:
+    with Origin(echo) as origin, two_calls(shared, origin) as old:
+        shared.do(KEEP_ON_LINK_DOWN)
+        with call_both_workers(shared, origin.port) as new:
+            shared.do(LinkDown())
+            for sock in old:
+                with pytest.raises(ConnectionResetError):
+                    sock.recv(1)
+            for each in new.values():
+                each.exchange()
+    assert (shared.events.count("settings-changed"), shared.events.count("link-down")) == (1, 1)
+
+
+@pytest.mark.parametrize("initiator", Side)
+def test_a_forward_that_is_opened_later_is_served_by_every_worker(shared: Commanded, initiator: Side) -> None:
+    with Origin(echo) as origin:
+        spec = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(origin.host, origin.port))
+        forward = shared.do(OpenForward(spec, initiator))
+        listed = shared.workers.forward_addresses if initiator is Side.INTERNAL else shared.workers.inbound_addresses
+        assert listed == [forward]
+        workers = set()
+        for _ in range(64):
+            with socket.create_connection(forward, timeout=20) as sock:
+                sock.sendall(b"x")
+                assert read_exactly(sock, 1) == b"x"
+                client = f"127.0.0.1:{sock.getsockname()[1]}"
+                workers.add(shared.wait_for("flow-opened", client=client)["flow"] % 2)
+            if len(workers) == 2:
+                break
+        assert workers == {0, 1}
+        with pytest.raises(ConfigError, match="address already in use"):
+            shared.do(OpenForward(ForwardSpec(forward, spec.target), initiator))
+
+
+def test_a_worker_that_replaces_a_dead_one_has_what_was_changed_before_and_while_it_starts(served: Commanded) -> None:
+    with Origin(echo) as origin, ExitStack() as stack:
+        forward = served.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(origin.host, origin.port))))
+        served.do(ResolveAs(ResolveOverride("guest.test", origin.port, "127.0.0.1")))
+        served.do(Freeze(Side.EXTERNAL))
+        served.kill_a_worker()
+        served.do(KEEP_ON_LINK_DOWN)
+        served.wait_for_the_replacement()
+        socks = [stack.enter_context(socket.create_connection(forward, timeout=20)) for _ in range(ENOUGH_FOR_BOTH)]
+        for sock in socks:
+            sock.sendall(b"x")
+        assert select.select(socks, [], [], SILENT_S)[0] == []
+        served.do(Thaw(Side.EXTERNAL))
+        served.do(LinkDown())
+        for sock in socks:
+            assert read_exactly(sock, 1) == b"x"
+            connect_by_port(served.port, "guest.test", origin.port).close()
+        assert served.events.count("frozen") == 1
+
+
+def test_a_command_that_is_wrong_changes_nothing_on_any_worker(shared: Commanded) -> None:
+    told = shared.events.count("settings-changed")
+    for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0)):
+        with pytest.raises(ConfigError):
+            shared.do(wrong)
+    with pytest.raises(RelayBug, match="no worker carries out"):
+        shared.do(Command())
+    assert shared.events.count("settings-changed") == told
+    with Origin(echo) as origin, call_both_workers(shared, origin.port) as calls:
+        for each in calls.values():
+            each.exchange()
+
+
+def test_what_one_worker_cannot_do_is_an_error(shared: Commanded) -> None:
+    pid = shared.wait_for("worker-started", worker=2)["pid"]
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"--forward: cannot listen on .*: too many open files"):
+            shared.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 9))))
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_draining_counts_the_flows_of_all_workers(served: Commanded) -> None:
+    with Origin(echo) as origin, two_calls(served, origin):
+        assert served.do(Drain(20.0)) == served.events.count("flow-opened") >= 2
+        with pytest.raises(ConnectionRefusedError):
+            connect_by_port(served.port, "127.0.0.1", origin.port)
+    assert served.events.count("relay-draining") == 1
