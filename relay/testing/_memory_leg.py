@@ -95,10 +95,11 @@ class MemoryLeg:
 
     def receive_into(self, buffer: memoryview) -> int:
         if self._inbox:
+            was_full = not self.takes_bytes
             count = min(len(buffer), len(self._inbox))
             buffer[:count] = self._inbox[:count]
             del self._inbox[:count]
-            self.other.call_flush()
+            self.other.call_flush(has_room_again=was_full)
             return count
         if self._error:
             self.broken = self.broken or self._error
@@ -132,9 +133,9 @@ class MemoryLeg:
         if self._fin_wanted and not self._unsent and not self.other.hears_nothing:
             self._send_fin()
 
-    def call_flush(self) -> None:
-        """The peer's window has room again: go on, once whoever made it has returned."""
-        if self._unsent or self._fin_wanted:
+    def call_flush(self, *, has_room_again: bool = False) -> None:
+        """The peer's window has room: go on with what waits, after whatever has made that room."""
+        if self._unsent or self._fin_wanted or has_room_again:
             self.loop.call_soon(self._flush_and_call)
 
     def _flush_and_call(self) -> None:
