@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
+from relay.address import Endpoint
 from relay.driver.asking import Asking
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
@@ -72,6 +73,7 @@ class Flow:
         "_pending",
         "_timers",
         "_waiting",
+        "destination",
         "driver",
         "initiator",
         "journal",
@@ -91,6 +93,8 @@ class Flow:
         self.machine = FlowMachine(lineup, initiator, chance.give_to if chance is not None else None)
         self.legs = FlowLegs(driver.engine, self.journal, driver.limits.time_scale)
         self.phase: Phase = OVER
+        self.destination: Endpoint | None = None
+        """What its initiator asked for; None before it did."""
         self._pending: PendingConnection | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
         self._answering = False
@@ -118,7 +122,7 @@ class Flow:
         self.legs.add(leg)
         if leg.side is Side.INTERNAL:
             driver.name_owner(self.journal, leg)
-            leg.watch(driver.profile.wants, self.on_leg_saw)
+            leg.watch(driver.profile.wants, self)
         if leg.side in driver.frozen:
             self.legs.freeze(leg.side)
 
@@ -134,7 +138,7 @@ class Flow:
     def dial(self, pending: PendingConnection) -> None:
         """The initiator wants a connection."""
         self.stop_timer(HANDSHAKE)
-        self._pending = pending
+        self._pending, self.destination = pending, pending.destination
         dialling = self.phase = Dialling(self, pending)
         dialling.begin()
 
@@ -146,13 +150,15 @@ class Flow:
             self.end_exchange(error)
             return
         self.phase = carrying
+        if self.machine.answered and pending.codec is None:
+            self._pending = None  # of no more use: an idle flow is to be small
         carrying.begin(early)
 
     def hand_over(self) -> None:
         """The initiator's next request is for another server: this flow ends in order, and another goes on."""
         pending = self.pending
         near = self.legs.give_away(self.initiator)
-        near.watch((), self.on_leg_saw)  # the next flow may mind other things, or nothing
+        near.watch((), self)  # the next flow may mind other things, or nothing
         self.finish("next-request")
         self.driver.take(pending.next_request())
 
@@ -290,17 +296,17 @@ class Flow:
             internal.unwatch()
         phase.leave()
         self.legs.wind_down(self.machine.endings)
-        if (self._pending is not None or self.machine.endings) and self.journal.wanted:
+        if (self.destination is not None or self.machine.endings) and self.journal.wanted:
             moved = {side: phase.moved_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
-            destination = str(self._pending.destination) if self._pending is not None else None
+            destination = str(self.destination) if self.destination is not None else None
             self.journal.write_ending(self.machine, because or self.machine.cause, destination, moved, self.now_s())
 
     # What it is about
 
     @property
     def pending(self) -> PendingConnection:
-        """What its initiator asked for."""
-        assert self._pending is not None, "nothing was asked for yet"  # noqa: S101
+        """What is to be answered."""
+        assert self._pending is not None, "not asked for yet, or answered"  # noqa: S101
         return self._pending
 
     @property

@@ -61,6 +61,16 @@ class LegOwner(Protocol):
         """The leg can be read, or takes bytes again, or has broken."""
 
 
+class Witness(Protocol):
+    """What is told of what a leg sees."""
+
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        """It is `TosChanged`, `SynUnknown` or `ProbeArrived`; for the first a segment may have been withheld.
+
+        Such a segment is let through when this returns, unless the leg is no longer watched then.
+        """
+
+
 class Leg(Protocol):
     """One side's connection.
 
@@ -144,12 +154,10 @@ class Leg(Protocol):
     def unread_bytes(self) -> int:
         """How many bytes have arrived, and were acknowledged, that were not read; 0 where that cannot be told."""
 
-    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
+    def watch(self, wants: Collection[Want], witness: Witness) -> None:
         """See what is wanted from now on, in place of what was wanted before; what that withheld is let through.
 
-        `tell` is called, never from inside this call, with `TosChanged`, `SynUnknown` and `ProbeArrived`, and with
-        whether a segment was withheld for it. Such a segment is let through when `tell` returns, unless the leg is no
-        longer watched then. What a leg cannot see it is silent about.
+        The witness is called later, never from inside this call. What a leg cannot see it is silent about.
         """
 
     def unwatch(self) -> None:

@@ -26,8 +26,8 @@ from typing import Any, Protocol
 
 from relay.abilities import Want
 from relay.address import Endpoint
-from relay.events import Event, Side
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process
+from relay.events import Side
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process, Witness
 from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
@@ -61,7 +61,7 @@ class Watch(Protocol):
 class Abilities(Protocol):
     """What this host's providers add to a kernel's socket."""
 
-    def watch(self, leg: KernelLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> Watch:
+    def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Watch:
         """As `Leg.watch`."""
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
@@ -74,7 +74,7 @@ class Abilities(Protocol):
 class _NoAbilities:
     """A host without any provider."""
 
-    def watch(self, leg: KernelLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> Watch:
+    def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Watch:
         return self
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
@@ -351,11 +351,11 @@ class KernelLeg:
         except OSError:
             return None
 
-    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
+    def watch(self, wants: Collection[Want], witness: Witness) -> None:
         if self._watch is not None:
             self._watch.release()
             self._watch.close()
-        self._watch = self._abilities.watch(self, wants, tell) if wants else None
+        self._watch = self._abilities.watch(self, wants, witness) if wants else None
 
     def unwatch(self) -> None:
         if self._watch is not None:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from relay.abilities import Ability, Want
 from relay.errors import ConfigError, Unsupported
-from relay.events import Event
+from relay.legs import Witness
 from relay.observe import socket_filter
 from relay.observe._api import (
     Fidelity,
@@ -147,11 +147,11 @@ class Observers:
         if self.tos is not None:
             self.tos.cover(listener, mask)
 
-    def watch(self, leg: WatchedLeg, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> LegWatch:
+    def watch(self, leg: WatchedLeg, wants: Collection[Want], witness: Witness) -> LegWatch:
         """See on a leg what is wanted, as far as there are providers for it."""
         if leg.syn is None:
             leg.syn = self._syn_of(leg.sock) if leg.accepted else own_syn(leg.sock)
-        return LegWatch(leg, self.tos, self.keepalive, wants, tell)
+        return LegWatch(leg, self.tos, self.keepalive, wants, witness)
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
         """Have everything that comes for a socket dropped unseen, or no more; False where that is not to be had."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Protocol
 
 from relay.abilities import Ability, Want, tos_mask
-from relay.events import Event, ProbeArrived, Side, SynUnknown, TosChanged
+from relay.events import ProbeArrived, Side, SynUnknown, TosChanged
+from relay.legs import Witness
 from relay.observe._api import KeepaliveProvider, TosProvider, TosWatch, Watch
 from relay.observe.syn import Syn
 
@@ -44,7 +46,7 @@ class WatchedLeg(Protocol):
 class LegWatch:
     """The watches on one leg. Nothing is told after `close`, which comes before the leg's own."""
 
-    __slots__ = ("_closed", "_keepalive", "_leg", "_syn", "_tell", "_tos", "_tos_watch")
+    __slots__ = ("_closed", "_keepalive", "_leg", "_syn", "_tos", "_tos_watch", "_witness")
 
     def __init__(
         self,
@@ -52,11 +54,10 @@ class LegWatch:
         tos: TosProvider | None,
         keepalive: KeepaliveProvider | None,
         wants: Collection[Want],
-        tell: Callable[[Event, bool], None],
+        witness: Witness,
     ) -> None:
-        """`tell` is called with each event, and whether a segment was withheld for it."""
         self._leg = leg
-        self._tell = tell
+        self._witness = witness
         self._tos_watch: TosWatch | None = None
         self._keepalive: Watch | None = None
         self._closed = False
@@ -78,7 +79,7 @@ class LegWatch:
         self._tos_watch = provider.attach(
             leg.sock, syn_tos=syn.tos, mask=mask, changed=self._on_withheld, accepted=leg.accepted, isn=syn.isn
         )
-        leg.syn = syn._replace(isn=None)  # what came before this watch is of no concern to the next one
+        leg.syn = _without_isn(syn.tos, syn.kept)  # what came before this watch is of no concern to the next one
         if self._tos_watch is not None and self._tos_watch.asks:
             leg.ask_tos = self.ask
 
@@ -109,13 +110,13 @@ class LegWatch:
 
     def _on_probe(self) -> None:
         if not self._closed:
-            self._tell(ProbeArrived(self._leg.loop.now_s(), self._leg.side), False)
+            self._witness.on_leg_saw(ProbeArrived(self._leg.loop.now_s(), self._leg.side), False)
             self.ask()  # a probe is a segment too
 
     def _tell_unknown(self) -> None:
         syn = self._leg.syn
         if not self._closed and syn is not None:
-            self._tell(SynUnknown(self._leg.loop.now_s(), self._leg.side, syn.tos), False)
+            self._witness.on_leg_saw(SynUnknown(self._leg.loop.now_s(), self._leg.side, syn.tos), False)
 
     def _report(self, new: int | None, *, withheld: bool) -> None:
         old = self._tos
@@ -123,7 +124,13 @@ class LegWatch:
             return
         if new is not None:
             self._tos = new
-        self._tell(TosChanged(self._leg.loop.now_s(), self._leg.side, self._syn, old, new), withheld)
+        event = TosChanged(self._leg.loop.now_s(), self._leg.side, self._syn, old, new)
+        self._witness.on_leg_saw(event, withheld)
+
+
+@cache
+def _without_isn(tos: int, kept: bool) -> Syn:
+    return Syn(tos, kept=kept)  # one for all connections that are alike: an idle flow is to be small
 
 
 def own_syn(dialled: socket.socket) -> Syn:

@@ -50,10 +50,14 @@ class _Owner:
     calls: int = 0
     inside: bool = False
     called_inside: bool = field(default=False, init=False)
+    seen: list[Event] = field(default_factory=list, init=False)
 
     def on_leg_ready(self, leg: Any) -> None:
         self.calls += 1
         self.called_inside |= self.inside
+
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        self.seen.append(event)
 
 
 class _Ends:
@@ -249,14 +253,13 @@ async def _each_end_knows_both_addresses(ends: _Ends) -> None:
 
 
 async def _a_leg_that_sees_what_is_not_there_says_nothing(ends: _Ends) -> None:
-    seen: list[tuple[Event, bool]] = []
     for wants in (KINDS, (), KINDS):
-        ends.leg.watch(wants, lambda event, withheld: seen.append((event, withheld)))
+        ends.leg.watch(wants, ends.owner)
     ends.peer.write(_SOME)
     assert await ends.receive(ends.leg) == _SOME
     ends.leg.unwatch()
     ends.leg.unwatch()
-    assert not seen
+    assert not ends.owner.seen
 
 
 async def _a_closed_leg_calls_nothing_and_bears_what_is_legal(ends: _Ends) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
 from relay.events import Event, ProbeArrived, Side, TosChanged
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Process, Timer
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Process, Timer, Witness
 
 WINDOW_BYTES = 64 * 1024
 _PORTS = itertools.count(49_152)
@@ -61,7 +61,7 @@ class MemoryLeg:
         self._unanswered = 0
         self._probe: Timer | None = None
         self._wants: Collection[Want] = ()
-        self._tell: Callable[[Event, bool], None] = lambda event, withheld: None
+        self._witness: Witness | None = None
         self._seen_tos = 0
         self._withholds = False
 
@@ -195,8 +195,8 @@ class MemoryLeg:
 
     # What it sees
 
-    def watch(self, wants: Collection[Want], tell: Callable[[Event, bool], None]) -> None:
-        self._wants, self._tell = wants, tell
+    def watch(self, wants: Collection[Want], witness: Witness) -> None:
+        self._wants, self._witness = wants, witness
         self._let_through()
 
     def unwatch(self) -> None:
@@ -214,8 +214,7 @@ class MemoryLeg:
             self.loop.call_soon(lambda: self._tell_of_tos(old, tos))
 
     def _tell_of_tos(self, old: int, tos: int) -> None:
-        if self._wants:
-            self._tell(TosChanged(self.loop.now_s(), self.side, 0, old, tos), self._withholds)
+        self._tell(TosChanged(self.loop.now_s(), self.side, 0, old, tos))
         if self._wants:
             self._let_through()
 
@@ -225,7 +224,11 @@ class MemoryLeg:
 
     def _tell_of_probe(self) -> None:
         if any(want.ability in _PROBES for want in self._wants):
-            self._tell(ProbeArrived(self.loop.now_s(), self.side), False)
+            self._tell(ProbeArrived(self.loop.now_s(), self.side))
+
+    def _tell(self, event: Event) -> None:
+        if self._wants and self._witness is not None:
+            self._witness.on_leg_saw(event, isinstance(event, TosChanged) and self._withholds)
 
     # Ending
 
