@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from relay.address import Endpoint, ForwardSpec, ResolveOverride
     from relay.config import RelayConfig
     from relay.errors import ConfigError, RelayError, Unsupported
-    from relay.eventlog import EventLog, EventType, Record
     from relay.events import Side
     from relay.fidelity import QuirkFidelity
+    from relay.log import EventLog, EventType, Record
+    from relay.log.memory import FlowStory
     from relay.options import RelayOptions
     from relay.profiles import Profile, load_profile
-    from relay.records import FlowStory
     from relay.server import Relay
     from relay.testing import RunningRelay, serve_in_thread
 
@@ -68,12 +68,12 @@ _HOME = {
         "relay.address": ("Endpoint", "ForwardSpec", "ResolveOverride"),
         "relay.config": ("RelayConfig",),
         "relay.errors": ("ConfigError", "RelayError", "Unsupported"),
-        "relay.eventlog": ("EventLog", "EventType", "Record"),
+        "relay.log": ("EventLog", "EventType", "Record"),
         "relay.events": ("Side",),
         "relay.fidelity": ("QuirkFidelity",),
         "relay.options": ("RelayOptions",),
         "relay.profiles": ("Profile", "load_profile"),
-        "relay.records": ("FlowStory",),
+        "relay.log.memory": ("FlowStory",),
         "relay.server": ("Relay",),
         "relay.testing": ("RunningRelay", "serve_in_thread"),
     }.items()

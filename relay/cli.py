@@ -24,9 +24,9 @@ from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
-from relay.eventlog import EventLog
 from relay.fidelity import assess
 from relay.interrupt import interrupted_once, open_signals
+from relay.log import EventLog
 from relay.observe import survey
 from relay.output_file import worded, write_whole
 from relay.outputs import Talk, open_outputs

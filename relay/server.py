@@ -36,10 +36,10 @@ from relay.control import (
 )
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
-from relay.eventlog import EventLog
 from relay.events import Side
 from relay.fidelity import QuirkFidelity, assess, demand_possible
 from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
+from relay.log import EventLog
 from relay.net.connect import Connector, demand_own
 from relay.net.engine import Engine
 from relay.observe import Observers, survey

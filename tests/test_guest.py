@@ -8,7 +8,7 @@ import outcome
 import trio
 
 from relay.config import configure
-from relay.eventlog import EventLog
+from relay.log import EventLog
 from relay.net.waker import TaskWaker
 from relay.server import open_relay
 from support.origins import Origin, echo

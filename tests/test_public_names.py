@@ -17,7 +17,7 @@ import relay
 import relay.testing
 from relay import EventType
 from relay.config import configure
-from relay.eventlog import FIELDS
+from relay.log import FIELDS
 from support.origins import Origin, echo
 from support.programs import run
 

@@ -20,8 +20,8 @@ from relay.address import Endpoint, ForwardSpec
 from relay.backend import choose_backend
 from relay.config import configure
 from relay.driver.flow import Flow
-from relay.eventlog import EventLog, Record
 from relay.events import Side
+from relay.log import EventLog, Record
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import Pipe
 from relay.server import Relay, open_relay

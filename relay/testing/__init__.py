@@ -9,9 +9,9 @@ thread. With pytest, the fixture `nat_relay` gives the same object.
 """
 
 from relay.address import Endpoint
-from relay.eventlog import EventType, Record
+from relay.log import EventType, Record
+from relay.log.memory import FlowStory
 from relay.options import RelayOptions
-from relay.records import FlowStory
 from relay.testing._check_leg import LegPair, check_leg
 from relay.testing._memory_leg import MemoryLeg, memory_pair
 from relay.testing._memory_loop import MemoryLoop

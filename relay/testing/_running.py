@@ -35,11 +35,11 @@ from relay.control import (
     Thaw,
 )
 from relay.errors import ConfigError
-from relay.eventlog import EventLog, EventType, Record
 from relay.events import Side
+from relay.log import EventLog, EventType, Record
+from relay.log.memory import FlowStory, Records, as_text
 from relay.options import RelayOptions, configured, worded_for_python
 from relay.profiles import Profile
-from relay.records import FlowStory, Records, as_text
 from relay.server import Relay, open_relay
 
 __all__ = [

@@ -32,9 +32,9 @@ import anyio
 from relay.config import RelayConfig
 from relay.control import Command, Drain, LinkDown, OpenForward
 from relay.errors import ConfigError, RelayError, Unsupported
-from relay.eventlog import EventLog, Record
 from relay.events import Side
 from relay.fidelity import QuirkFidelity
+from relay.log import EventLog, Record
 from relay.server import Share, emit_started
 from relay.workers.channel import Done, Start
 from relay.workers.process import Answer, WorkerProcess

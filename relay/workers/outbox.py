@@ -15,7 +15,7 @@ import time
 
 import anyio
 
-from relay.eventlog import EventLog, EventType, Record
+from relay.log import EventLog, EventType, Record
 from relay.workers.channel import frame
 
 QUEUE_BYTES = 1 << 20  # 5,000 records

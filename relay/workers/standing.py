@@ -25,8 +25,8 @@ from relay.control import (
     Thaw,
 )
 from relay.errors import RelayBug
-from relay.eventlog import EventLog
 from relay.events import Side
+from relay.log import EventLog
 from relay.net.listen import reserve_address
 from relay.profiles import adjust_profile
 

@@ -23,7 +23,7 @@ import anyio
 from relay.backend import choose_backend, spare_collector
 from relay.control import Command, Drain
 from relay.errors import ConfigError, RelayBug, RelayError, Unsupported
-from relay.eventlog import EventLog
+from relay.log import EventLog
 from relay.server import Relay, open_relay
 from relay.workers.channel import Channel, Do, Done, Ready, Start
 from relay.workers.outbox import Outbox

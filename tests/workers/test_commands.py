@@ -30,9 +30,9 @@ from relay.control import (
     Thaw,
 )
 from relay.errors import ConfigError, RelayBug
-from relay.eventlog import EventLog
 from relay.events import Side
-from relay.records import Records
+from relay.log import EventLog
+from relay.log.memory import Records
 from relay.workers import Workers, open_workers
 from support.clients import connect_by_port
 from support.origins import Origin, echo, read_exactly

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from relay.eventlog import EventLog, Record
+from relay.log import EventLog, Record
 from relay.workers.channel import Channel, Done
 from relay.workers.outbox import QUEUE_BYTES, Outbox
 

@@ -47,7 +47,7 @@ class Sleepy(Behaviour):
 _FORKING_PARENT = """
 import os, sys, time, anyio
 from relay.config import configure
-from relay.eventlog import EventLog
+from relay.log import EventLog
 from relay.workers import open_workers
 
 async def main():

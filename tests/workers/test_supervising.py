@@ -14,7 +14,7 @@ import pytest
 
 import relay.workers
 from relay.config import configure
-from relay.eventlog import EventLog, Record
+from relay.log import EventLog, Record
 from relay.workers import open_workers
 from support.clients import crowd
 from support.origins import Origin, echo, read_exactly

@@ -7,10 +7,10 @@ import struct
 from typing import Any
 
 from fuzz.targets._api import target
-from relay.eventlog import COMMON_FIELDS, FIELDS, EventLog, Record
+from relay.log import COMMON_FIELDS, FIELDS, EventLog, Record
+from relay.log.memory import as_text
+from relay.log.text import TextLines
 from relay.printable import is_printable
-from relay.records import as_text
-from relay.textlog import TextLines
 
 _SIDES = ("internal", "external")
 _NUMBERS = frozenset(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.eventlog import FIELDS, Record
-from relay.textlog import TextLines, describe
+from relay.log import FIELDS, Record
+from relay.log.text import TextLines, describe
 
 SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "relay-started": [({"profile": "vmware-fusion-11"}, "relay started with profile vmware-fusion-11")],

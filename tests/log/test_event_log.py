@@ -21,20 +21,20 @@ import pytest
 from relay.actions import Note
 from relay.behaviours import Actions, Behaviour
 from relay.config import configure
-from relay.eventlog import COMMON_FIELDS, FIELDS, EventLog, Record
 from relay.events import DialSucceeded
+from relay.log import COMMON_FIELDS, FIELDS, EventLog, Record
+from relay.log.sink import LIMIT_BYTES
 from relay.net.queues import unread_bytes
 from relay.outputs import open_outputs
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
-from relay.sink import LIMIT_BYTES
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
 from support.programs import serve, with_few_descriptors
 
-_README = Path(__file__).parents[1] / "README.md"
+_README = Path(__file__).parents[2] / "README.md"
 _LINUX_ONLY = {
     *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),

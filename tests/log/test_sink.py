@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from relay.sink import Sink
+from relay.log.sink import Sink
 from support.capabilities import missing
 
 _LINE = "x" * 99  # 100 bytes with its end

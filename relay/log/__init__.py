@@ -1,0 +1,12 @@
+"""What happened: records of events, and how they are told to people, programs and tests.
+
+    driver, server --emit--> EventLog --each record--> text lines, JSON lines, memory
+
+`vocabulary` has every event with its fields, `event_log` the log itself, `text` and `json_lines` its two forms,
+`memory` what tests read, and `sink` writes lines beside the event loop.
+"""
+
+from relay.log.event_log import EventLog, Record
+from relay.log.vocabulary import COMMON_FIELDS, FIELDS, EventType
+
+__all__ = ["COMMON_FIELDS", "FIELDS", "EventLog", "EventType", "Record"]

@@ -1,0 +1,137 @@
+"""The event log as tests read it: a list that can be waited on, and what it tells of each flow."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.errors import ConfigError
+from relay.log.event_log import Record
+from relay.log.text import describe
+from relay.log.vocabulary import FIELDS
+
+__tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStory:
+    """One flow, as the event log tells it."""
+
+    number: int
+    records: tuple[Record, ...]
+
+    @property
+    def destination(self) -> str:
+        """What the opener asked for, HOST:PORT; empty if it never did."""
+        return str(self._find("flow-opened").get("destination", ""))
+
+    @property
+    def process(self) -> tuple[int, str] | None:
+        """Pid and name of the app's process, where the host can tell."""
+        return next((record.process for record in self.records if record.process is not None), None)
+
+    @property
+    def ending(self) -> Mapping[str, Any] | None:
+        """The fields of `flow-ended`, or None while the flow is open."""
+        return self._find("flow-ended") or None
+
+    def _find(self, event: str) -> Mapping[str, Any]:
+        return next((record.fields for record in self.records if record.event == event), {})
+
+
+class Records:
+    """Everything that has happened; a listener of an event log, to be read from any thread."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._changed = threading.Condition()
+        self._over = ""
+
+    def __call__(self, record: Record) -> None:
+        with self._changed:
+            self._records.append(record)
+            self._changed.notify_all()
+
+    def complete(self, over: str) -> None:
+        """Nothing more will come, for the reason `over`: whoever waits need not any longer."""
+        with self._changed:
+            self._over = over
+            self._changed.notify_all()
+
+    def demand_more(self) -> None:
+        """Insist that more may come: that the relay runs.
+
+        Raises:
+            RuntimeError: it has stopped.
+        """
+        if self._over:
+            raise RuntimeError(self._over)
+
+    def snapshot(self) -> list[Record]:
+        with self._changed:
+            return list(self._records)
+
+    def flows(self) -> list[FlowStory]:
+        """Every flow so far, by number."""
+        stories: dict[int, list[Record]] = {}
+        for record in self.snapshot():
+            if record.flow is not None:
+                stories.setdefault(record.flow, []).append(record)
+        return [FlowStory(number, tuple(records)) for number, records in sorted(stories.items())]
+
+    def wait_for(
+        self, event: str, fields: Mapping[str, Any], *, flow: int | None = None, timeout_s: float = 5.0
+    ) -> Record:
+        """The first record of this event, with these fields and of this flow, once there is one.
+
+        Raises:
+            ConfigError: there is no such event, or it has no such field.
+            AssertionError: there was none in time; the message lists what did happen.
+        """
+        _check(event, fields)
+        deadline_s = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for record in self._records:
+                    if (
+                        record.event == event
+                        and flow in {None, record.flow}
+                        and fields.items() <= record.fields.items()
+                    ):
+                        return record
+                if self._over or not self._changed.wait(deadline_s - time.monotonic()):
+                    break
+            limit = "before the relay stopped" if self._over else f"within {timeout_s:g} s"
+        wanted = [f"{name}={value!r}" for name, value in fields.items()]
+        if flow is not None:
+            wanted.append(f"flow={flow}")
+        named = f"{event} ({', '.join(wanted)})" if wanted else event
+        raise AssertionError(f"no {named} {limit}; what happened:\n{as_text(self.snapshot())}")
+
+
+def as_text(records: Iterable[Record]) -> str:
+    """These records, one indented line each."""
+    lines = (
+        f"  {record.at_s:8.3f} s  {f'#{record.flow}  ' if record.flow is not None else ''}{describe(record)}"
+        for record in records
+    )
+    return "\n".join(lines) or "  nothing"
+
+
+def _check(event: str, fields: Mapping[str, Any]) -> None:
+    if event not in FIELDS:
+        raise ConfigError(f"wait_for: there is no event {str(event)!r}", hint=_nearest(event, FIELDS, "the events"))
+    for name in fields:
+        if name not in FIELDS[event]:
+            raise ConfigError(f"wait_for: {event} has no field {name!r}", hint=_nearest(name, FIELDS[event], "it has"))
+
+
+def _nearest(word: str, known: Iterable[str], what: str) -> str:
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(word, names, n=1)
+    question = f"did you mean {close[0]!r}? " if close else ""
+    return f"{question}{what}: {', '.join(names) or 'none'}"

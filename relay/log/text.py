@@ -1,0 +1,136 @@
+"""The event log as a person reads it: one line per event, coloured on a terminal.
+
+12:00:01.234  #7  ssh[4121]  TOS 0x00 -> 0x48 from the app, precedence 0 -> 2 (its SYN's was 0)
+12:00:01.234  #7  ssh[4121]  RST to the app, by tos-reset
+12:00:01.339  #7  ssh[4121]  FIN to the server, by tos-reset
+12:00:01.341  #7  ssh[4121]  ended by tos-reset: 127.0.0.1:22, app rst, server fin, 2642 B out, 2138 B in, 2.321 s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from relay.log.event_log import Record
+from relay.printable import escape_unprintable
+
+_WHO = {"internal": "the app", "external": "the server"}
+_LOUD = frozenset(
+    {
+        *("rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down"),
+        *("worker-died", "records-dropped"),
+    }
+)
+_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
+_RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+
+
+def describe(record: Record) -> str:
+    """What happened, in one line without time or flow."""
+    return escape_unprintable(_SENTENCES[record.event](record.fields))
+
+
+class TextLines:
+    """Words each record as one readable line, without its end."""
+
+    def __init__(self, started_at: float, *, colour: bool) -> None:
+        self._started_at = started_at
+        self._colour = colour
+
+    def __call__(self, record: Record) -> str:
+        at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()
+        parts = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"]
+        if record.flow is not None:
+            parts.append(f"#{record.flow}")
+        if record.process is not None:
+            pid, name = record.process
+            parts.append(f"{escape_unprintable(name)}[{pid}]")
+        line = "  ".join([*parts, describe(record)])
+        if self._colour and record.event in _LOUD | _QUIET:
+            line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
+        return line
+
+
+def _tos_changed(fields: Mapping[str, Any]) -> str:
+    who = _WHO[fields["side"]]
+    if fields["new"] is None:
+        return f"TOS differs from the SYN's 0x{fields['syn']:02x}, from {who}"
+    change = f"TOS 0x{fields['old']:02x} -> 0x{fields['new']:02x} from {who}"
+    precedence = f"precedence {fields['old'] >> 5} -> {fields['new_precedence']}"
+    return f"{change}, {precedence} (its SYN's was {fields['syn_precedence']})"
+
+
+def _syn_unknown(fields: Mapping[str, Any]) -> str:
+    known = fields["reference"]
+    instead = f"TOS 0x{known:02x} of the next segment stands for it" if known is not None else "no change is seen"
+    return f"the SYN of {_WHO[fields['side']]} is not known: {instead}"
+
+
+def _unacked(fields: Mapping[str, Any]) -> str:
+    return f" ({fields['unacked_bytes']} B never acknowledged)" if fields["unacked_bytes"] else ""
+
+
+def _draining(flows: int, at_most_s: float) -> str:
+    if flows == 1:
+        return f"stopping: 1 flow has {at_most_s:g} s; Ctrl-C again ends it now"
+    return f"stopping: {flows} flows have {at_most_s:g} s; Ctrl-C again ends them now"
+
+
+def _stopped(flows_ended: int) -> str:
+    return f"relay stopped; {'1 flow was' if flows_ended == 1 else f'{flows_ended} flows were'} cut off"
+
+
+def _records_dropped(records: int) -> str:
+    return f"{'1 record is' if records == 1 else f'{records} records are'} missing here: this log was read too slowly"
+
+
+def _flow_ended(fields: Mapping[str, Any]) -> str:
+    sides = ", ".join(
+        f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
+        for side in _WHO
+        if fields[side]
+    )
+    lost = f", {fields['bytes_lost']} B lost" if fields["bytes_lost"] else ""
+    return (
+        f"ended by {fields['because']}: {fields['destination']}, {sides or 'never connected'}, "
+        f"{fields['bytes_out']} B out, {fields['bytes_in']} B in{lost}, {fields['duration_s']:.3f} s"
+    )
+
+
+_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "relay-started": lambda f: f"relay started with profile {f['profile']}",
+    "relay-draining": lambda f: _draining(f["flows"], f["at_most_s"]),
+    "relay-stopped": lambda f: _stopped(f["flows_ended"]),
+    "worker-started": lambda f: f"worker {f['worker']} serves, process {f['pid']}",
+    "worker-died": lambda f: f"worker {f['worker']}, process {f['pid']}, died with its flows: {f['status']}",
+    "records-dropped": lambda f: _records_dropped(f["records"]),
+    "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
+    "accept-resumed": lambda f: "accepting connections again",
+    "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
+    "handshake-failed": lambda f: f"{f['client']} did not get as far as a request: {f['reason']}",
+    "name-resolved": lambda f: f"{f['client']} asks about {f['name']}: {f['answer'] or f['failure']}",
+    "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
+    "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
+    "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
+    "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
+    "opener-vanished": lambda f: "the app went away before it was connected",
+    "syn-unknown": _syn_unknown,
+    "tos-changed": _tos_changed,
+    "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",
+    "fin-received": lambda f: f"FIN from {_WHO[f['side']]}",
+    "rst-received": lambda f: f"RST from {_WHO[f['side']]}{_unacked(f)}",
+    "timed-out": lambda f: f"{_WHO[f['side']]} answers no more{_unacked(f)}",
+    "link-down": lambda f: "the link went down",
+    "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
+    "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
+    "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
+    "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
+    "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
+    "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
+    "deafened": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
+    "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
+    "note": lambda f: f"{f['because']}: {f['text']}",
+    "flow-ended": _flow_ended,
+    "fault": lambda f: f"fault: {f['error']}",
+}

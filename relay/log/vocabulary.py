@@ -1,0 +1,144 @@
+"""The vocabulary of the event log: every event, and the fields of each.
+
+`FIELDS` and `COMMON_FIELDS` are the documentation of the JSON, too. `EventLog` refuses a field that is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What can happen, by name; `FIELDS` has what each one tells. A plain string does wherever a member does."""
+
+    RELAY_STARTED = "relay-started"
+    RELAY_DRAINING = "relay-draining"
+    RELAY_STOPPED = "relay-stopped"
+    WORKER_STARTED = "worker-started"
+    WORKER_DIED = "worker-died"
+    RECORDS_DROPPED = "records-dropped"
+    ACCEPT_PAUSED = "accept-paused"
+    ACCEPT_RESUMED = "accept-resumed"
+    FLOW_REFUSED = "flow-refused"
+    HANDSHAKE_FAILED = "handshake-failed"
+    NAME_RESOLVED = "name-resolved"
+    FLOW_OPENED = "flow-opened"
+    FLOW_CONNECTED = "flow-connected"
+    DIAL_FAILED = "dial-failed"
+    DIAL_ABANDONED = "dial-abandoned"
+    OPENER_VANISHED = "opener-vanished"
+    SYN_UNKNOWN = "syn-unknown"
+    TOS_CHANGED = "tos-changed"
+    KEEPALIVE_PROBE = "keepalive-probe"
+    FIN_RECEIVED = "fin-received"
+    RST_RECEIVED = "rst-received"
+    TIMED_OUT = "timed-out"
+    LINK_DOWN = "link-down"
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    SETTINGS_CHANGED = "settings-changed"
+    CHANCE_DRAWN = "chance-drawn"
+    FIN_SENT = "fin-sent"
+    RST_SENT = "rst-sent"
+    DEAFENED = "deafened"
+    BYTES_LOST = "bytes-lost"
+    NOTE = "note"
+    FLOW_ENDED = "flow-ended"
+    FAULT = "fault"
+
+
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "relay-started": {
+        "profile": "the profile's name",
+        "listen": "the proxy's address, or null",
+        "forwards": "the forwards, as BIND -> TARGET",
+        "inbound": "the inbound forwards, as BIND -> TARGET",
+        "seed": "what everything left to chance follows from",
+        "time_scale": "by how much behaviours' delays are shortened",
+        "backend": "what it runs on: asyncio, trio or uvloop",
+        "workers": "how many processes serve",
+        "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
+    },
+    "relay-draining": {"flows": "how many are open", "at_most_s": "how long they have"},
+    "relay-stopped": {"flows_ended": "how many the stop ended"},
+    "worker-started": {"worker": "its number, from 1; only where there are several", "pid": "its process"},
+    "worker-died": {
+        "worker": "its number; its flows are gone, without another event",
+        "pid": "its process",
+        "status": "the signal that killed it, or its exit code",
+    },
+    "records-dropped": {"records": "how many are missing here, because this log was read too slowly"},
+    "accept-paused": {"reason": "why connections cannot be accepted for now"},
+    "accept-resumed": {},
+    "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
+    "handshake-failed": {"client": "the client's address", "reason": "what was wrong with what it said"},
+    "name-resolved": {
+        "client": "the client's address",
+        "name": "the name or address that it asked about, over SOCKS5, without asking for a connection",
+        "answer": "the address or name that it was told, or null",
+        "failure": "name not resolved, timed out, or null",
+    },
+    "flow-opened": {
+        "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
+        "client": "the opener's address",
+        "destination": "what it asked for",
+    },
+    "flow-connected": {"address": "the address that was reached", "dial_s": "how long that took, in seconds"},
+    "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
+    "dial-abandoned": {"because": "the behaviour"},
+    "opener-vanished": {},
+    "syn-unknown": {
+        "side": "whose SYN the kernel has not kept (it does not under SYN cookies)",
+        "reference": "the TOS byte of the segment behind it, which takes the place of its own; null if that is not "
+        "known either: no change is seen then",
+    },
+    "tos-changed": {
+        "side": "whose segment it was",
+        "syn": "the TOS byte of its SYN, or what takes its place (`syn-unknown`)",
+        "old": "the byte before",
+        "new": "the byte now; null if it is only known to differ",
+        "syn_precedence": "the SYN's precedence",
+        "new_precedence": "the precedence now, or null",
+    },
+    "keepalive-probe": {"side": "who sent it"},
+    "fin-received": {"side": "who sent it"},
+    "rst-received": {"side": "who sent it", "unacked_bytes": "what it was sent and never acknowledged"},
+    "timed-out": {"side": "who stopped answering", "unacked_bytes": "what it was sent and never acknowledged"},
+    "link-down": {},
+    "frozen": {"side": "which side of all flows is neither read nor written"},
+    "thawed": {"side": "which side goes on"},
+    "settings-changed": {"settings": "what holds for flows from now on, as BEHAVIOUR.SETTING=VALUE"},
+    "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
+    "fin-sent": {"side": "to whom", "because": "the behaviour"},
+    "rst-sent": {"side": "to whom", "because": "the behaviour"},
+    "deafened": {"side": "whose segments are left unanswered", "because": "the behaviour"},
+    "bytes-lost": {
+        "bytes": "acknowledged to the internal side, never taken by the external",
+        "because": "the behaviour",
+    },
+    "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
+    "flow-ended": {
+        "destination": "what the flow was for",
+        "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
+        "`linger`, `handshake-limit`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
+        "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
+        "internal_because": "who ended it: a behaviour's name, or `peer`",
+        "external": "likewise, the external side",
+        "external_because": "likewise",
+        "bytes_out": "carried from the internal to the external side",
+        "bytes_in": "carried from the external to the internal side",
+        "bytes_lost": "acknowledged to the internal side, never taken by the external",
+        "duration_s": "from accept to end, in seconds",
+    },
+    "fault": {"error": "what broke inside the relay or a behaviour"},
+}
+"""Every event's own fields and their meaning. All have `at`, `at_s`, `event` and `flow`; a flow's have `process`."""
+
+COMMON_FIELDS: Mapping[str, str] = {
+    "at": "wall-clock time, ISO 8601, UTC",
+    "at_s": "seconds since the relay started, from a monotonic clock",
+    "event": "the event's name",
+    "flow": "the flow's number, or null",
+    "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",
+}
