@@ -11,10 +11,10 @@ from relay.driver.flow import Flow
 from relay.driver.idle import IdleLimit
 from relay.driver.journal import Journal
 from relay.driver.surplus import Surplus
-from relay.eventlog import EventLog
 from relay.events import Side
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg, Process
+from relay.log import EventLog
 from relay.net.connect import Connector
 from relay.net.engine import Engine
 from relay.profiles import Profile

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay.eventlog import EventLog, Record
 from relay.events import (
     Event,
     FinReceived,
@@ -23,6 +22,7 @@ from relay.events import (
 )
 from relay.flow import FlowMachine
 from relay.legs import Process
+from relay.log import EventLog, Record
 
 
 class Journal:
@@ -44,7 +44,7 @@ class Journal:
         return self._log.wanted
 
     def write(self, event: str, **fields: Any) -> None:
-        """Record one thing; see `relay.eventlog.FIELDS`."""
+        """Record one thing; see `relay.log.FIELDS`."""
         if not self._log.wanted:
             return
         record = self._log.record(event, flow=self._flow, process=self._process, **fields)

@@ -9,11 +9,11 @@ callers can make the relay hold is bounded, whether they speak or not.
 from __future__ import annotations
 
 from relay.driver.talking import converse
-from relay.eventlog import EventLog
 from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
 from relay.legs import Leg
 from relay.legs.ending import wind_down
+from relay.log import EventLog
 from relay.net.engine import Engine
 from relay.net.timers import Timer
 
