@@ -26,6 +26,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 import zoneinfo  # noqa: F401 - typer wants it at its first run, by its real name for the platform
 from collections.abc import Callable
 from pathlib import Path
@@ -81,8 +82,10 @@ def platform() -> str:
 def import_everything() -> None:
     import relay  # noqa: PLC0415 - not before the platform is what it is to be
 
-    for module in pkgutil.walk_packages(relay.__path__, "relay."):
-        importlib.import_module(module.name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"relay\.\w+ is relay\.log", DeprecationWarning)  # the former names
+        for module in pkgutil.walk_packages(relay.__path__, "relay."):
+            importlib.import_module(module.name)
 
 
 def carry_bytes_and_a_half_close(backend: str) -> None:
