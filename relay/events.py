@@ -14,6 +14,7 @@ import enum
 from dataclasses import dataclass
 
 from relay.address import Endpoint
+from relay.causes import How
 
 
 class Side(enum.Enum):
@@ -163,12 +164,8 @@ class LinkWentDown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one side of a flow ended, and which behaviour made it so.
-
-    `how` is one of `fin`, `rst`, `refused`, `abandoned`; `because` is a behaviour's name, `peer` if that side ended
-    the connection itself, or a word for what the relay did on its own (`shutdown`, `fault`).
-    """
+    """How one side of a flow ended, and why: `because` is a `Cause` or a behaviour's name."""
 
     side: Side
-    how: str
+    how: How
     because: str

@@ -32,6 +32,7 @@ from relay.actions import (
     SendRst,
 )
 from relay.behaviours import Behaviour, Lineup
+from relay.causes import Cause, How
 from relay.errors import BehaviourError
 from relay.events import (
     DialFailed,
@@ -45,9 +46,6 @@ from relay.events import (
     Side,
     TimerFired,
 )
-
-PEER = "peer"
-"""`Ending.because` of a side that ended the connection itself."""
 
 
 class Step(NamedTuple):
@@ -71,6 +69,7 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
 )
 
 
+_PEERS = {Side.INTERNAL: Cause.INTERNAL_PEER, Side.EXTERNAL: Cause.EXTERNAL_PEER}
 _ALIVE = _PRESENT | _DEAD
 _OPEN = _PRESENT | _FIN_SENT | _DEAD
 _NO_ENDINGS: Mapping[Side, Ending] = MappingProxyType({})
@@ -107,7 +106,7 @@ class FlowMachine:
         self._answered = False
         self.opener = opener
         self.cause = ""
-        """What began the flow's end: a behaviour's name, `internal-peer`, `external-peer` or `destination`."""
+        """What began the flow's end: a `Cause` or a behaviour's name; empty as long as nothing has."""
         self.endings: Mapping[Side, Ending] = _NO_ENDINGS
         """How each side ended, or began to end."""
 
@@ -186,27 +185,27 @@ class FlowMachine:
     def _observe(self, event: Event) -> None:
         match event:
             case FinReceived(side=side):
-                self._finish(side, _FIN_RECEIVED, "fin", PEER)
+                self._finish(side, _FIN_RECEIVED, How.FIN, Cause.PEER)
             case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
             case DialFailed():
                 self._dialling = False
-                self.cause = self.cause or "destination"
+                self.cause = self.cause or Cause.DESTINATION
             case OpenerVanished():
-                self._finish(self.opener, _DEAD, "abandoned", PEER)
+                self._finish(self.opener, _DEAD, How.ABANDONED, Cause.PEER)
             case RstReceived(side=side):
-                self._finish(side, _DEAD, "rst", PEER)
+                self._finish(side, _DEAD, How.RST, Cause.PEER)
             case LegTimedOut(side=side):
-                self._finish(side, _DEAD, "timeout", PEER)
+                self._finish(side, _DEAD, How.TIMEOUT, Cause.PEER)
             case _:
                 pass
 
-    def _finish(self, side: Side, bit: int, how: str, because: str) -> None:
+    def _finish(self, side: Side, bit: int, how: How, because: str) -> None:
         """Note one more step of a side's end: its first FIN, in either direction, or whatever kills it."""
         if self.is_over(side):
             return
-        self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
+        self.cause = self.cause or (_PEERS[side] if because == Cause.PEER else because)
         if bit == _DEAD or side not in self.endings:
             self.endings = {**self.endings, side: Ending(side, how, because)}
         if side is self.opener:
@@ -232,15 +231,15 @@ class FlowMachine:
                 if self._answered or self.is_over(self.opener):
                     return False
                 self._answered = True
-                self._finish(self.opener, _DEAD, "refused", step.because)
+                self._finish(self.opener, _DEAD, How.REFUSED, step.because)
             case SendFin(side=side):
                 if not self.can_send(side):
                     return False
-                self._finish(side, _FIN_SENT, "fin", step.because)
+                self._finish(side, _FIN_SENT, How.FIN, step.because)
             case SendRst(side=side) | Deafen(side=side):
                 if self.is_over(side):
                     return False
-                self._finish(side, _DEAD, "rst" if isinstance(step.action, SendRst) else "silence", step.because)
+                self._finish(side, _DEAD, How.RST if isinstance(step.action, SendRst) else How.SILENCE, step.because)
             case AbandonDial():
                 if not self._dialling:
                     return False

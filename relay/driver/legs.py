@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from relay.actions import SendProbes
+from relay.causes import Cause, How
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
-from relay.flow import PEER
 from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
 from relay.net.engine import Engine
@@ -132,7 +132,7 @@ class FlowLegs:
         """The flow is over: end in order what no behaviour has ended, or is ending, in its own way."""
         for leg in self:
             ending = endings.get(leg.side)
-            if ending is not None and (ending.how, ending.because) == ("rst", PEER):
+            if ending is not None and (ending.how, ending.because) == (How.RST, Cause.PEER):
                 leg.close()  # nothing can pass any more, and nobody else holds it
-            elif ending is None or ending.how not in ("rst", "silence"):
+            elif ending is None or ending.how not in (How.RST, How.SILENCE):
                 wind_down(leg)

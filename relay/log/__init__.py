@@ -7,6 +7,6 @@
 """
 
 from relay.log.event_log import EventLog, Record
-from relay.log.vocabulary import COMMON_FIELDS, FIELDS, EventType
+from relay.log.vocabulary import COMMON_FIELDS, FIELDS, Cause, EventType, How
 
-__all__ = ["COMMON_FIELDS", "FIELDS", "EventLog", "EventType", "Record"]
+__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventLog", "EventType", "How", "Record"]

@@ -1,12 +1,17 @@
-"""The vocabulary of the event log: every event, and the fields of each.
+"""The vocabulary of the event log: every event, the fields of each, and the words for why and how flows end.
 
 `FIELDS` and `COMMON_FIELDS` are the documentation of the JSON, too. `EventLog` refuses a field that is not here.
+README's reference of the event log is made from this module, by `tests/support/log_reference.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+
+from relay.causes import Cause, How
+
+__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How"]
 
 
 class EventType(StrEnum):
@@ -120,11 +125,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
     "flow-ended": {
         "destination": "what the flow was for",
-        "because": "what began its end: a behaviour, `internal-peer`, `external-peer`, `destination`, `next-request`, "
-        "`linger`, `handshake-limit`, `idle-limit`, `protocol-error`, `shutdown`, or `fault` with the behaviour's name",
-        "internal": "how the internal side ended: fin, rst, refused, abandoned, timeout, silence, or null",
-        "internal_because": "who ended it: a behaviour's name, or `peer`",
-        "external": "likewise, the external side",
+        "because": "what began its end: a cause, or a behaviour's name",
+        "internal": "how the internal side ended, or null if there was no connection to it",
+        "internal_because": "what ended it: a cause, or a behaviour's name; or null likewise",
+        "external": "how the external side ended, or null likewise",
         "external_because": "likewise",
         "bytes_out": "carried from the internal to the external side",
         "bytes_in": "carried from the external to the internal side",

@@ -33,6 +33,7 @@ from relay.behaviours.close_mapping import CloseMapping
 from relay.behaviours.link_down_reset import LinkDownReset
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.behaviours.tos_reset import TosReset
+from relay.causes import How
 from relay.events import (
     ConnectRequested,
     DialFailed,
@@ -64,8 +65,8 @@ class TestLives:
         assert machine.over
         assert machine.cause == "internal-peer"
         assert machine.endings == {
-            INTERNAL: Ending(INTERNAL, "fin", "peer"),
-            EXTERNAL: Ending(EXTERNAL, "fin", "close-mapping"),
+            INTERNAL: Ending(INTERNAL, How.FIN, "peer"),
+            EXTERNAL: Ending(EXTERNAL, How.FIN, "close-mapping"),
         }
 
     def test_a_half_close_that_is_to_close_all_leaves_only_the_servers_fin_to_come(self) -> None:
@@ -91,7 +92,7 @@ class TestLives:
         assert machine.over
         assert machine.answered
         assert machine.cause == "destination"
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, "refused", "precomplete-handshake")}
+        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "precomplete-handshake")}
 
     def test_the_app_vanishes_in_lockstep_and_the_server_never_knows(self) -> None:
         machine = play(
@@ -101,7 +102,7 @@ class TestLives:
         )
         assert machine.over
         assert not machine.answered
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, "abandoned", "peer")}
+        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.ABANDONED, "peer")}
 
     def test_the_app_vanishes_and_the_server_still_sees_a_connection_then_a_fin(self) -> None:
         machine = play(
@@ -130,7 +131,7 @@ class TestLives:
             (DialFailed(0.2, REFUSED), [(SendRst(INTERNAL), "precomplete-handshake")]),
         )
         assert machine.over
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, "rst", "precomplete-handshake")}
+        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.RST, "precomplete-handshake")}
 
     def test_ssh_marks_a_segment_and_dies_as_behind_vmware(self) -> None:
         machine = play(
@@ -149,8 +150,8 @@ class TestLives:
         assert machine.over
         assert machine.cause == "tos-reset"
         assert machine.endings == {
-            INTERNAL: Ending(INTERNAL, "rst", "tos-reset"),
-            EXTERNAL: Ending(EXTERNAL, "fin", "tos-reset"),
+            INTERNAL: Ending(INTERNAL, How.RST, "tos-reset"),
+            EXTERNAL: Ending(EXTERNAL, How.FIN, "tos-reset"),
         }
 
     def test_a_server_that_resets_takes_the_app_with_it_and_the_loss_is_told(self) -> None:
@@ -165,7 +166,7 @@ class TestLives:
         )
         assert machine.over
         assert machine.cause == "external-peer"
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "close-mapping")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "close-mapping")
 
     def test_a_server_found_dead_is_silence_to_the_app(self) -> None:
         machine = play(
@@ -176,8 +177,8 @@ class TestLives:
         )
         assert machine.over
         assert machine.endings == {
-            EXTERNAL: Ending(EXTERNAL, "timeout", "peer"),
-            INTERNAL: Ending(INTERNAL, "silence", "close-mapping"),
+            EXTERNAL: Ending(EXTERNAL, How.TIMEOUT, "peer"),
+            INTERNAL: Ending(INTERNAL, How.SILENCE, "close-mapping"),
         }
 
     def test_an_inbound_flow_is_opened_from_the_external_side(self) -> None:
@@ -216,7 +217,7 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
             (FinReceived(0.4, EXTERNAL), []),
         )
         assert machine.over
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "link-down-reset")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "link-down-reset")
 
     def test_by_its_own_reset_after_it_was_granted(self) -> None:
         machine = play(
@@ -227,7 +228,7 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
             (FinReceived(0.4, EXTERNAL), []),
         )
         assert machine.over
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "peer")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "peer")
 
     def test_by_another_behaviours_refusal(self) -> None:
         handshake, refusal = "precomplete-handshake", (Refuse(REFUSED), "wish")
@@ -236,7 +237,7 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
             (ASKED, [(Dial(), handshake), refusal, (AbandonDial(), handshake)]),
         )
         assert machine.over
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, "refused", "wish")}
+        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "wish")}
 
     def test_a_refusal_that_comes_first_leaves_nothing_to_dial_for(self) -> None:
         machine = play(

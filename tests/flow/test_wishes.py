@@ -34,6 +34,7 @@ from relay.actions import (
 )
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
+from relay.causes import How
 from relay.errors import BehaviourError
 from relay.events import (
     DialFailed,
@@ -74,14 +75,14 @@ class TestWhoseWish:
             [Step(SendRst(INTERNAL), wisher), Step(SendFin(EXTERNAL), other)], key=lambda step: step.because
         )
         assert machine.endings == {
-            INTERNAL: Ending(INTERNAL, "rst", wisher),
-            EXTERNAL: Ending(EXTERNAL, "fin", other),
+            INTERNAL: Ending(INTERNAL, How.RST, wisher),
+            EXTERNAL: Ending(EXTERNAL, How.FIN, other),
         }
 
     @pytest.mark.parametrize(
-        ("event", "how"), [(RstReceived(2.0, INTERNAL), "rst"), (LegTimedOut(2.0, INTERNAL), "timeout")]
+        ("event", "how"), [(RstReceived(2.0, INTERNAL), How.RST), (LegTimedOut(2.0, INTERNAL), How.TIMEOUT)]
     )
-    def test_what_kills_a_half_closed_side_is_its_ending(self, event: Event, how: str) -> None:
+    def test_what_kills_a_half_closed_side_is_its_ending(self, event: Event, how: How) -> None:
         machine = connected()
         machine.handle(FinReceived(1.0, INTERNAL))
         assert machine.endings[INTERNAL].how == "fin"
@@ -93,20 +94,20 @@ class TestWhoseWish:
         machine = connected([SendFin(EXTERNAL)], [SendRst(INTERNAL)])
         machine.handle(FinReceived(1.0, INTERNAL))
         machine.handle(LinkWentDown(2.0))
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "wish")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "wish")
 
     def test_the_answer_to_our_reset_is_not_the_ending(self) -> None:
         machine = connected([SendRst(INTERNAL)])
         machine.handle(LinkWentDown(1.0))
         machine.handle(RstReceived(1.1, INTERNAL))
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "rst", "wish")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "wish")
 
     def test_a_reset_after_both_fins_changes_nothing(self) -> None:
         machine = connected([SendFin(INTERNAL)])
         machine.handle(FinReceived(1.0, INTERNAL))
         assert machine.is_over(INTERNAL)
         machine.handle(RstReceived(1.1, INTERNAL))
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, "fin", "peer")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.FIN, "peer")
 
 
 class TestWishesThatComeTooLate:
@@ -239,12 +240,12 @@ class TestGivingUp:
         assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown"), Step(SendRst(EXTERNAL), "shutdown")]
         assert machine.over
         assert machine.cause == "shutdown"
-        assert machine.endings == {side: Ending(side, "rst", "shutdown") for side in Side}
+        assert machine.endings == {side: Ending(side, How.RST, "shutdown") for side in Side}
 
     def test_what_is_over_is_left_alone(self) -> None:
         machine = connected()
         machine.handle(RstReceived(1.0, EXTERNAL))
         assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown")]
         assert machine.end("shutdown") == []
-        assert machine.endings[EXTERNAL] == Ending(EXTERNAL, "rst", "peer")
+        assert machine.endings[EXTERNAL] == Ending(EXTERNAL, How.RST, "peer")
         assert machine.cause == "external-peer"

@@ -8,6 +8,7 @@ from captures.trace import read_trace
 from relay.abilities import KINDS, Want
 from relay.actions import Action, Dial, Grant, Note, SendFin, SendRst, StartTimer
 from relay.address import Endpoint
+from relay.causes import How
 from relay.events import (
     ConnectRequested,
     DialSucceeded,
@@ -174,8 +175,8 @@ def test_fusions_profile_plays_the_capture_again() -> None:
     assert machine.over
     assert machine.cause == "tos-reset"
     assert machine.endings == {
-        Side.INTERNAL: Ending(Side.INTERNAL, "rst", "tos-reset"),
-        Side.EXTERNAL: Ending(Side.EXTERNAL, "fin", "tos-reset"),
+        Side.INTERNAL: Ending(Side.INTERNAL, How.RST, "tos-reset"),
+        Side.EXTERNAL: Ending(Side.EXTERNAL, How.FIN, "tos-reset"),
     }
 
 

@@ -18,6 +18,7 @@ from relay.actions import (
     SendProbes,
     SendRst,
 )
+from relay.causes import Cause, How
 from relay.events import (
     DialFailed,
     DialSucceeded,
@@ -29,7 +30,7 @@ from relay.events import (
     RstReceived,
     Side,
 )
-from relay.flow import PEER, FlowMachine, Step
+from relay.flow import FlowMachine, Step
 
 
 class FlowModel:
@@ -62,13 +63,13 @@ class FlowModel:
                 self.dialling = False
                 self.cause = self.cause or "destination"
             case OpenerVanished():
-                self._kill(self.opener, "abandoned", PEER)
+                self._kill(self.opener, How.ABANDONED, Cause.PEER)
             case RstReceived(side=side) if side in self.up:
-                self._kill(side, "rst", PEER)
+                self._kill(side, How.RST, Cause.PEER)
             case LegTimedOut(side=side) if side in self.up:
-                self._kill(side, "timeout", PEER)
+                self._kill(side, How.TIMEOUT, Cause.PEER)
             case FinReceived(side=side) if side in self.up:
-                self._begin_to_end(side, PEER)
+                self._begin_to_end(side, Cause.PEER)
                 self.fin_received.add(side)
             case _:
                 pass
@@ -87,10 +88,10 @@ class FlowModel:
                     self.fin_sent.add(side)
                 case SendRst(side=side):
                     self._check_alive(side)
-                    self._kill(side, "rst", because)
+                    self._kill(side, How.RST, because)
                 case Deafen(side=side):
                     self._check_alive(side)
-                    self._kill(side, "silence", because)
+                    self._kill(side, How.SILENCE, because)
                 case SendProbes(side=side) | LimitBuffer(side=side):
                     self._check_alive(side)
                 case Dial():
@@ -106,17 +107,17 @@ class FlowModel:
                     assert not self.over(self.opener)
                     self.answers += 1
                     if isinstance(action, Refuse):
-                        self._kill(self.opener, "refused", because)
+                        self._kill(self.opener, How.REFUSED, because)
                 case _:
                     pass
 
     def _begin_to_end(self, side: Side, because: str) -> None:
         """The first FIN, in either direction, is how a side ends, unless something kills it before the second."""
         if not self.over(side):
-            self.cause = self.cause or (f"{side.value}-{PEER}" if because == PEER else because)
-            self.endings.setdefault(side, Ending(side, "fin", because))
+            self.cause = self.cause or (f"{side.value}-{Cause.PEER}" if because == Cause.PEER else because)
+            self.endings.setdefault(side, Ending(side, How.FIN, because))
 
-    def _kill(self, side: Side, how: str, because: str) -> None:
+    def _kill(self, side: Side, how: How, because: str) -> None:
         if not self.over(side):
             self._begin_to_end(side, because)
             self.endings[side] = Ending(side, how, because)
@@ -140,4 +141,4 @@ class FlowModel:
         assert machine.over is (not self.dialling and all(machine.is_over(side) for side in Side))
         assert machine.endings == self.endings
         assert machine.cause == self.cause
-        assert {ending.because for ending in self.endings.values()} <= {PEER, *wishers}
+        assert {ending.because for ending in self.endings.values()} <= {Cause.PEER, *wishers}

@@ -1,0 +1,51 @@
+"""Why a flow ended, and how each of its sides did: the words of `flow-ended`.
+
+Each member's docstring is its meaning, at run time too: README's lists are made from them. Where a behaviour is the
+cause, the cause is the behaviour's name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class _Word(StrEnum):
+    """A word and its meaning."""
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        word = str.__new__(cls, value)
+        word._value_ = value
+        word.__doc__ = meaning
+        return word
+
+
+class Cause(_Word):
+    """What ends a flow, or one side of it, where that is not a behaviour."""
+
+    INTERNAL_PEER = "internal-peer", "the app ended it, with FIN or RST, or stopped answering"
+    EXTERNAL_PEER = "external-peer", "the server ended it, with FIN or RST, or stopped answering"
+    PEER = "peer", "of one side: its own end did (the flow's cause is then `internal-peer` or `external-peer`)"
+    DESTINATION = "destination", "the destination could not be reached: see `dial-failed`"
+    NEXT_REQUEST = (
+        "next-request",
+        "plain HTTP: the client's next request is for another server, which is another flow",
+    )
+    HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
+    HANDSHAKE_FAILED = "handshake-failed", "the client left, or broke its protocol, before its request was complete"
+    PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
+    LINGER = "linger", "one side was over, and the other did not end within 60 s"
+    IDLE_LIMIT = "idle-limit", "it carried no byte for `--idle-timeout`"
+    SHUTDOWN = "shutdown", "the relay stopped"
+    FAULT = "fault", "the relay itself failed; `fault:NAME` if it was the behaviour of this name"
+
+
+class How(_Word):
+    """How one side of a flow ended."""
+
+    FIN = "fin", "FIN, from that side or to it"
+    RST = "rst", "RST, from that side or to it"
+    REFUSED = "refused", "its request for a connection was refused"
+    ABANDONED = "abandoned", "it left before it was connected"
+    TIMEOUT = "timeout", "it stopped answering"
+    SILENCE = "silence", "what it sends is not answered any more"
