@@ -6,7 +6,7 @@
 `memory` what tests read, and `sink` writes lines beside the event loop.
 """
 
-from relay.log.event_log import EventLog, Record
+from relay.log.event_log import EventLog, Hold, Record
 from relay.log.vocabulary import COMMON_FIELDS, FIELDS, Cause, EventType, How
 
-__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventLog", "EventType", "How", "Record"]
+__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventLog", "EventType", "Hold", "How", "Record"]

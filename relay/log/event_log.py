@@ -1,17 +1,22 @@
 """Records of what happens, and the log that hands them to its listeners: a terminal, a file of JSON lines, a test.
 
 A record is an event's name, when, which flow, and fields; `relay.log.vocabulary` has them all.
+
+Listeners get records in the order in which they were made, which is that of their `at_s`. A flow's first records are
+made before it is known whose process they are to name: they are held, and every later record waits in the queue behind
+them, until `release` names the process. What a listener itself records comes after the record that it was given.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.log.json_lines import json_line
-from relay.log.vocabulary import FIELDS
+from relay.log.vocabulary import FIELDS, EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,28 @@ class Record:
         return json_line(self, started_at)
 
 
+class Hold:
+    """What some records wait for: that their process is known."""
+
+    __slots__ = ("over", "process")
+
+    def __init__(self) -> None:
+        self.over = False
+        self.process: tuple[int, str] | None = None
+
+
 class EventLog:
-    """Hands records to its listeners as they come. A listener that raises is dropped, and the others told."""
+    """Hands records to its listeners in order. A listener that raises is dropped, and the others told.
+
+    Its methods are for one thread, except `record`.
+    """
 
     def __init__(self, clock: tuple[float, float] | None = None) -> None:
         """With the `clock` of another log, of this process or not, the times of both can be compared."""
         self.started_at, self._started_s = clock or (time.time(), time.monotonic())
         self._listeners: list[Callable[[Record], None]] = []
+        self._queue: deque[tuple[Record, Hold | None]] = deque()
+        self._handing_on = False
 
     @property
     def clock(self) -> tuple[float, float]:
@@ -71,13 +91,38 @@ class EventLog:
         if self._listeners:
             self.hand_on(self.record(event, flow=flow, process=process, **fields))
 
-    def hand_on(self, record: Record) -> None:
-        """Tell every listener of a record."""
+    def hand_on(self, record: Record, hold: Hold | None = None) -> None:
+        """Tell every listener of a record, once those before it were told; with a `hold` not before its release."""
+        self._queue.append((record, hold))
+        self._hand_on_queued()
+
+    def release(self, hold: Hold, process: tuple[int, str] | None) -> None:
+        """Let the records go that wait for this, with the process they are to name, or None if it is not known."""
+        hold.over, hold.process = True, process
+        self._hand_on_queued()
+
+    def _hand_on_queued(self) -> None:
+        if self._handing_on:
+            return  # a listener has recorded something: the loop below, which called it, comes to that
+        self._handing_on = True
+        try:
+            while self._queue:
+                record, hold = self._queue[0]
+                if hold is not None:
+                    if not hold.over:
+                        break
+                    record = record.of_process(hold.process)
+                self._queue.popleft()
+                self._tell(record)
+        finally:
+            self._handing_on = False
+
+    def _tell(self, record: Record) -> None:
         for listener in list(self._listeners):
             if listener not in self._listeners:
-                continue  # dropped meanwhile: it failed at the word that another had been
+                continue  # another listener has ended its subscription
             try:
                 listener(record)
             except Exception as fault:
                 self._listeners.remove(listener)
-                self.emit("fault", error=f"the event log's listener was dropped: {fault}")
+                self.emit(EventType.FAULT, error=f"the event log's listener was dropped: {fault}")
