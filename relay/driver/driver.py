@@ -21,6 +21,7 @@ from relay.profiles import Profile
 
 _MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet
 _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
+_OWNER_WITHIN_S = 0.25  # it takes milliseconds, and the event log waits for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,8 @@ class Driver:
     async def _look_up_owner(self, journal: Journal, leg: Leg) -> None:
         found: Process | None = None
         try:
-            found = await anyio.to_thread.run_sync(leg.find_process, abandon_on_cancel=True)
+            with anyio.move_on_after(_OWNER_WITHIN_S):
+                found = await anyio.to_thread.run_sync(leg.find_process, abandon_on_cancel=True)
         except OSError:
             pass  # the connection is over already
         finally:

@@ -1,7 +1,7 @@
 """A flow's own part of the event log: every record with the flow's number and the app's process.
 
-Which process it is takes a moment to find out. Until then the flow's records are held back, so that each can name it;
-they keep the time at which they were made.
+Which process it is takes a moment to find out. Until then the flow's records are held in the event log, so that each
+can name it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from relay.events import (
 )
 from relay.flow import FlowMachine
 from relay.legs import Process
-from relay.log import EventLog, Record
+from relay.log import EventLog, Hold
 
 
 class Journal:
     """Records what happens to one flow."""
 
-    __slots__ = ("_flow", "_held", "_log", "_process", "lost_bytes", "started_s")
+    __slots__ = ("_flow", "_hold", "_log", "_process", "lost_bytes", "started_s")
 
     def __init__(self, log: EventLog, flow: int, started_s: float) -> None:
         self._log = log
         self._flow = flow
         self._process: Process | None = None
-        self._held: list[Record] | None = None
+        self._hold: Hold | None = None
         self.started_s = started_s
         self.lost_bytes = 0
 
@@ -47,21 +47,17 @@ class Journal:
         """Record one thing; see `relay.log.FIELDS`."""
         if not self._log.wanted:
             return
-        record = self._log.record(event, flow=self._flow, process=self._process, **fields)
-        if self._held is None:
-            self._log.hand_on(record)
-        else:
-            self._held.append(record)
+        self._log.hand_on(self._log.record(event, flow=self._flow, process=self._process, **fields), self._hold)
 
     def hold(self) -> None:
-        """Keep records back until `name_process` is called."""
-        self._held = []
+        """Hold records until `name_process` is called."""
+        self._hold = Hold()
 
     def name_process(self, process: Process | None) -> None:
-        """Say whose flow it is, as far as anybody knows, and let go of what was held back."""
-        held, self._held, self._process = self._held or (), None, process
-        for record in held:
-            self._log.hand_on(record.of_process(process))
+        """Say whose flow it is, or None if that is not known, and let go of what was held."""
+        hold, self._hold, self._process = self._hold, None, process
+        if hold is not None:
+            self._log.release(hold, process)
 
     def write_event(self, event: Event) -> None:
         """Record an event that comes from a peer."""
