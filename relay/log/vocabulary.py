@@ -124,7 +124,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
     "flow-ended": {
-        "destination": "what the flow was for",
+        "destination": "what the flow was for; null if it has asked for nothing",
         "because": "what began its end: a cause, or a behaviour's name",
         "internal": "how the internal side ended, or null if there was no connection to it",
         "internal_because": "what ended it: a cause, or a behaviour's name; or null likewise",
