@@ -3,7 +3,8 @@
     endpoint = relay.do(OpenForward(ForwardSpec(bind, target)))
     relay.do(Freeze(Side.EXTERNAL))
 
-A command is frozen and can be pickled. Its type parameter is what carrying it out returns.
+A command is frozen and can be pickled. Its type parameter is what carrying it out returns. A side may be given by its
+name, in either vocabulary: `Freeze("server")`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
-from relay.events import Side
+from relay.events import Side, SideName
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
@@ -23,7 +24,7 @@ class Command(Generic[ResultT_co]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Freeze(Command[None]):
     """Neither read nor write this side of any flow, now or later, until `Thaw`.
 
@@ -32,12 +33,18 @@ class Freeze(Command[None]):
 
     side: Side
 
+    def __init__(self, side: Side | SideName) -> None:
+        object.__setattr__(self, "side", Side.named(side, where="freeze"))
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, init=False)
 class Thaw(Command[None]):
     """Go on where `Freeze` stopped."""
 
     side: Side
+
+    def __init__(self, side: Side | SideName) -> None:
+        object.__setattr__(self, "side", Side.named(side, where="thaw"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Adjust(Command[None]):
     settings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class OpenForward(Command[Endpoint]):
     """Open one more port forward; the result is where it listens.
 
@@ -60,7 +67,11 @@ class OpenForward(Command[Endpoint]):
     """
 
     spec: ForwardSpec
-    initiator: Side = Side.INTERNAL
+    initiator: Side
+
+    def __init__(self, spec: ForwardSpec, initiator: Side | SideName = Side.INTERNAL) -> None:
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "initiator", Side.named(initiator, where="initiator"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,16 @@ Events name what was seen, never what should be done about it; that is the behav
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from relay.address import Endpoint
 from relay.causes import How
+from relay.errors import ConfigError
+
+SideName: TypeAlias = Literal["internal", "external", "app", "server"]
+"""What a side may be called where it is an argument."""
 
 
 class Side(enum.Enum):
@@ -25,6 +31,19 @@ class Side(enum.Enum):
     EXTERNAL = "external"
     """The end toward the server."""
 
+    @classmethod
+    def named(cls, name: Side | SideName, *, where: str) -> Side:
+        """The side of this name, in RFC 5382's words or in those of the readable log.
+
+        Raises:
+            ConfigError: there is none; the message begins with `where`.
+        """
+        try:
+            return name if isinstance(name, Side) else _NAMES[name]
+        except (KeyError, TypeError):
+            hint = "the sides: internal (the app), external (the server)"
+            raise ConfigError(f"{where}: there is no side {name!r}", hint=hint) from None
+
     # Members are singletons; hashing them by name costs more than the rest of an event's way through the machine.
     __hash__ = object.__hash__
 
@@ -32,6 +51,14 @@ class Side(enum.Enum):
     def other(self) -> Side:
         """The opposite end."""
         return Side.EXTERNAL if self is Side.INTERNAL else Side.INTERNAL
+
+
+_NAMES: Mapping[object, Side] = {
+    "internal": Side.INTERNAL,
+    "app": Side.INTERNAL,
+    "external": Side.EXTERNAL,
+    "server": Side.EXTERNAL,
+}
 
 
 class FailureKind(enum.Enum):

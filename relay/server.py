@@ -36,7 +36,7 @@ from relay.control import (
 )
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
-from relay.events import Side
+from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity, assess, demand_possible
 from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
@@ -136,7 +136,7 @@ class Relay:
                 raise RelayBug(f"{command!r} is carried out nowhere")
         return None
 
-    def forward(self, spec: ForwardSpec, opener: Side = Side.INTERNAL) -> Endpoint:
+    def forward(self, spec: ForwardSpec, opener: Side | SideName = Side.INTERNAL) -> Endpoint:
         """Open one more port forward and return where it listens.
 
         With `opener` external it is an inbound one: its target is the guest.
@@ -150,14 +150,14 @@ class Relay:
         """Answer a name ourselves from now on."""
         self.do(ResolveAs(override))
 
-    def freeze(self, side: Side) -> None:
+    def freeze(self, side: Side | SideName) -> None:
         """Neither read nor write this side of any flow, now or later, until it is thawed.
 
         A frozen external side looks dead: on Linux with CAP_NET_ADMIN even its kernel does not answer any more.
         """
         self.do(Freeze(side))
 
-    def thaw(self, side: Side) -> None:
+    def thaw(self, side: Side | SideName) -> None:
         """Go on where `freeze` stopped."""
         self.do(Thaw(side))
 

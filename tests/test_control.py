@@ -34,6 +34,24 @@ def test_a_command_survives_pickling(command: Command[object]) -> None:
     assert pickle.loads(pickle.dumps(command)) == command  # noqa: S301 - our own bytes
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        (Freeze("server"), Freeze(Side.EXTERNAL)),
+        (Freeze("internal"), Freeze(Side.INTERNAL)),
+        (Thaw("app"), Thaw(Side.INTERNAL)),
+        (OpenForward(_FORWARD, "server"), OpenForward(_FORWARD, Side.EXTERNAL)),
+    ],
+)
+def test_a_side_is_named_in_either_vocabulary(named: Command[object], meant: Command[object]) -> None:
+    assert named == meant
+
+
+def test_a_command_for_no_side_is_not_made() -> None:
+    with pytest.raises(ConfigError, match="initiator: there is no side 'client'"):
+        OpenForward(_FORWARD, "client")  # type: ignore[arg-type]
+
+
 def test_there_is_a_case_for_every_command() -> None:
     kinds = {kind for kind in vars(control).values() if isinstance(kind, type) and issubclass(kind, Command)}
     assert kinds - {Command} == {type(command) for command in COMMANDS}

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 
@@ -15,7 +16,7 @@ from relay import EventType
 from relay.actions import Note
 from relay.behaviours import Actions, Behaviour
 from relay.errors import ConfigError
-from relay.events import DialSucceeded
+from relay.events import DialSucceeded, Side
 from relay.profiles import Quirk, load_profile
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing
@@ -113,14 +114,32 @@ def test_an_inbound_forward_dials_the_app(nat: RunningRelay, origin: Origin) -> 
     assert nat.wait_for("fin-received", flow=1).fields == {"side": "external"}
 
 
+_SIDES_HINT = "the sides: internal (the app), external (the server)"
+
+
 @pytest.mark.parametrize("method", ["freeze", "thaw"])
 def test_a_side_that_does_not_exist_is_named(nat: RunningRelay, method: str) -> None:
     with pytest.raises(ConfigError) as caught:
         getattr(nat, method)("extrenal")
-    assert (str(caught.value), caught.value.hint) == (
-        f"{method}: there is no side 'extrenal'",
-        "the sides: internal, external",
-    )
+    assert (str(caught.value), caught.value.hint) == (f"{method}: there is no side 'extrenal'", _SIDES_HINT)
+
+
+def test_a_record_of_a_side_that_does_not_exist_is_not_waited_for(nat: RunningRelay) -> None:
+    with pytest.raises(ConfigError) as caught:
+        nat.wait_for("frozen", side="inside", timeout_s=0)
+    assert (str(caught.value), caught.value.hint) == ("wait_for: there is no side 'inside'", _SIDES_HINT)
+
+
+@pytest.mark.parametrize(("word", "side"), [("app", "internal"), ("server", "external")])
+def test_a_side_may_be_called_what_the_readable_log_calls_it(
+    nat: RunningRelay, word: Literal["app", "server"], side: str
+) -> None:
+    nat.freeze(word)
+    assert nat.wait_for("frozen").fields == {"side": side}
+    assert nat.wait_for("frozen", side=word) is nat.wait_for("frozen", side=Side(side))
+    assert f"the {word} is frozen" in nat.log_text()
+    nat.thaw(Side(side))
+    nat.wait_for("thawed", side=side)
 
 
 def test_a_frozen_server_is_silent_until_it_is_thawed(nat: RunningRelay, origin: Origin) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.errors import ConfigError
+from relay.events import Side
 from relay.log.event_log import Record
 from relay.log.text import describe
 from relay.log.vocabulary import FIELDS
@@ -89,10 +90,12 @@ class Records:
         """The first record of this event, with these fields and of this flow, once there is one.
 
         Raises:
-            ConfigError: there is no such event, or it has no such field.
+            ConfigError: there is no such event, or it has no such field, or there is no such side.
             AssertionError: there was none in time; the message lists what did happen.
         """
         _check(event, fields)
+        if "side" in fields:
+            fields = {**fields, "side": Side.named(fields["side"], where="wait_for").value}
         deadline_s = time.monotonic() + timeout_s
         with self._changed:
             while True:

@@ -9,13 +9,14 @@ thread. With pytest, the fixture `nat_relay` gives the same object.
 """
 
 from relay.address import Endpoint
+from relay.events import SideName
 from relay.log import EventType, Record
 from relay.log.memory import FlowStory
 from relay.options import RelayOptions
 from relay.testing._check_leg import LegPair, check_leg
 from relay.testing._memory_leg import MemoryLeg, memory_pair
 from relay.testing._memory_loop import MemoryLoop
-from relay.testing._running import RunningRelay, SideName, run_in_thread, serve_in_thread
+from relay.testing._running import RunningRelay, run_in_thread, serve_in_thread
 
 __all__ = [
     "Endpoint",

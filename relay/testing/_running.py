@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 from urllib.parse import quote
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -35,7 +35,7 @@ from relay.control import (
     Thaw,
 )
 from relay.errors import ConfigError
-from relay.events import Side
+from relay.events import Side, SideName
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import FlowStory, Records, as_text
 from relay.options import RelayOptions, configured, worded_for_python
@@ -55,7 +55,6 @@ __all__ = [
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 ResultT = TypeVar("ResultT")
-SideName: TypeAlias = Literal["internal", "external"]
 _WORKER, _WORKER_ENDS_S = "AnyIO worker thread", 0.5
 _HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
 _ASKED_S = 1.0  # how long a client may already be done before its flow is on record
@@ -147,11 +146,13 @@ class RunningRelay:
     ) -> Record:
         """The first record of this event (of this flow) whose fields have these values, once there is one.
 
+        A `side` may be a `Side` or any of its names.
+
         It blocks its thread. In an async test whose own tasks have to go on meanwhile, call it in a thread:
         `await asyncio.to_thread(nat.wait_for, ...)`, or `trio.to_thread.run_sync`.
 
         Raises:
-            ConfigError: there is no such event, or it has no such field.
+            ConfigError: there is no such event, or it has no such field, or there is no such side.
             AssertionError: there was none in time; the message lists what did happen.
         """
         return self._records.wait_for(event, fields, flow=flow, timeout_s=timeout_s)
@@ -210,7 +211,7 @@ class RunningRelay:
         override: ResolveOverride = parse_resolve(f"{name}:{port}:{literal}", where="resolve")
         self.do(ResolveAs(override))
 
-    def freeze(self, side: SideName) -> None:
+    def freeze(self, side: Side | SideName) -> None:
         """Neither read nor write this side of any flow, until it is thawed.
 
         A frozen external side looks dead: on Linux with CAP_NET_ADMIN even its kernel does not answer any more.
@@ -218,11 +219,11 @@ class RunningRelay:
         Raises:
             ConfigError: there is no such side.
         """
-        self.do(Freeze(_side(side, "freeze")))
+        self.do(Freeze(side))
 
-    def thaw(self, side: SideName) -> None:
+    def thaw(self, side: Side | SideName) -> None:
         """Go on where `freeze` stopped."""
-        self.do(Thaw(_side(side, "thaw")))
+        self.do(Thaw(side))
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
@@ -294,13 +295,6 @@ def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[R
                 records.complete(over)
     finally:
         _join_workers()
-
-
-def _side(name: str, asked_by: str) -> Side:
-    try:
-        return Side(name)
-    except ValueError:
-        raise ConfigError(f"{asked_by}: there is no side {name!r}", hint="the sides: internal, external") from None
 
 
 def _join_workers() -> None:

@@ -241,6 +241,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
         lines += drive_a_worker_to_its_death(backend, tmp_path / "workers")
         lines += drive_a_reader_too_hard()
     assert [line for line in lines if line.keys() != COMMON_FIELDS.keys() | FIELDS[line["event"]].keys()] == []
+    assert {line["side"] for line in lines if "side" in line} == {side.value for side in Side}
     assert [line for line in lines if line["event"] == "flow-ended" and not is_worded(line)] == []
     unseen = FIELDS.keys() - {line["event"] for line in lines}
     if unseen and unseen <= _LINUX_ONLY:
