@@ -12,6 +12,11 @@ from relay.events import DialSucceeded, ProbeArrived, Side
 
 _PROBE_IDLE_S = 1  # the least a kernel takes: the app has been silent for longer already
 _PROBE_INTERVAL_S = 1
+_BY_THE_NAT = "keepalive probe answered by the NAT, not the server"
+_IN_PLACE_OF_THE_SERVER = (
+    "keepalive probe answered by the relay's kernel, in place of the server; the relay probes the server itself, "
+    "and does not know yet whether it answers"
+)
 
 
 @dataclass
@@ -49,9 +54,7 @@ class LocalKeepalive(Behaviour):
     def on_probe_arrived(self, event: ProbeArrived) -> Actions:
         if event.side is not Side.INTERNAL:
             return
-        yield Note(
-            f"keepalive probe answered by {'the NAT, not the server' if self.answered_by == 'nat' else 'the server'}"
-        )
+        yield Note(_BY_THE_NAT if self.answered_by == "nat" else _IN_PLACE_OF_THE_SERVER)
         if self.answered_by == "server" and not self._probing:
             self._probing = True
             yield SendProbes(Side.EXTERNAL, _PROBE_IDLE_S, _PROBE_INTERVAL_S, self.server_probes)

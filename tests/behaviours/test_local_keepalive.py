@@ -35,7 +35,10 @@ def test_no_probe_reaches_the_server_when_the_nat_answers() -> None:
 
 
 def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
-    seen = Note("keepalive probe answered by the server")
+    seen = Note(
+        "keepalive probe answered by the relay's kernel, in place of the server; the relay probes the server itself, "
+        "and does not know yet whether it answers"
+    )
     behaviour = LocalKeepalive(answered_by="server")
     asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)
     assert actions_on(behaviour, probes_of_the_client()) == [seen, asked, seen, seen]

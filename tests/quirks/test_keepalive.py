@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import pytest
 
 from relay.observe.bpf import drop, program
 from relay.testing import RunningRelay, serve_in_thread
-from support.capabilities import need_capture
+from support.capabilities import missing, need_capture
 from support.capture import Capture, Packet
 from support.clients import connect
 from support.origins import Origin
@@ -184,3 +185,21 @@ def test_the_server_is_not_probed_while_the_client_is(backend: str) -> None:
         nat.wait_for("keepalive-probe", side="internal")
         assert external.lines() == []
         over.set()
+
+
+def test_no_note_says_that_a_dead_server_has_answered(backend: str) -> None:
+    """Not under `transparent` either: there the relay's kernel answers before the server is known to be dead."""
+    if sys.platform != "linux":
+        missing("probes are seen on Linux alone")
+    with (
+        frozen_server() as (origin, frozen),
+        serve_in_thread("transparent", backend=backend) as nat,
+        connect(nat, "socks5", origin.host, origin.port) as sock,
+    ):
+        sock.sendall(b"hello")
+        assert frozen.wait(5)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        text = nat.wait_for("note", because="local-keepalive", timeout_s=20).fields["text"]
+        assert "answered by the relay's kernel" in text
+        assert "does not know yet whether it answers" in text
