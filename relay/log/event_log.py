@@ -66,6 +66,10 @@ class EventLog:
         """When it was started, on the wall clock and on the host's monotonic one."""
         return self.started_at, self._started_s
 
+    def now_s(self) -> float:
+        """What the `at_s` of a record that is made now would be."""
+        return time.monotonic() - self._started_s
+
     @property
     def wanted(self) -> bool:
         """Whether anybody listens; if not, there is no need to find out what to say."""
@@ -82,7 +86,7 @@ class EventLog:
         """Make a record of now without handing it on."""
         if unknown := fields.keys() - FIELDS[event].keys():
             raise KeyError(f"{event} has no field {', '.join(sorted(unknown))}")
-        return Record(event, time.monotonic() - self._started_s, flow, process, fields)
+        return Record(event, self.now_s(), flow, process, fields)
 
     def emit(
         self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any

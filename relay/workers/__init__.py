@@ -37,6 +37,7 @@ from relay.fidelity import QuirkFidelity
 from relay.log import EventLog, Record
 from relay.server import Share, emit_started
 from relay.workers.channel import Done, Start
+from relay.workers.merging import MergedLog
 from relay.workers.process import Answer, WorkerProcess
 from relay.workers.standing import Standing
 
@@ -73,7 +74,9 @@ def check_workers(count: int, config: RelayConfig) -> None:
 class Workers:
     """A relay that several processes serve; made by `open_workers`."""
 
-    def __init__(self, standing: Standing, log: EventLog, count: int, backend: str, *, tell: bool) -> None:
+    def __init__(
+        self, standing: Standing, log: EventLog, merged: MergedLog, count: int, backend: str, *, tell: bool
+    ) -> None:
         config = self.config = standing.config
         self.log = log
         self.fidelity: list[QuirkFidelity] = []
@@ -87,6 +90,7 @@ class Workers:
         """What is cancelled then."""
         self.flows_ended = 0
         """How many flows the stop has ended."""
+        self._merged = merged
         self._standing = standing
         self._backend = backend
         self._tell = tell
@@ -121,7 +125,7 @@ class Workers:
                 return spec.bind
             case Drain(at_most_s):
                 flows = sum(cast("int", each.result) for each in done)
-                self.log.emit("relay-draining", flows=flows, at_most_s=at_most_s)
+                self._merged.emit("relay-draining", flows=flows, at_most_s=at_most_s)
                 return flows
             case _:
                 return None
@@ -147,7 +151,17 @@ class Workers:
         for worker in self._workers:
             self.log.emit("worker-started", worker=worker.number, pid=worker.pid)
 
-    async def attend(self, place: int) -> None:
+    async def attend(self) -> None:
+        """Listen to all workers, until they are to stop."""
+        async with anyio.create_task_group() as merging:
+            merging.start_soon(self._merged.run)
+            async with anyio.create_task_group() as tasks:
+                for place in range(self.count):
+                    tasks.start_soon(self._attend, place)
+            merging.cancel_scope.cancel()
+        self._merged.finish()
+
+    async def _attend(self, place: int) -> None:
         """Listen to one worker, and to those that replace it, until they are to stop."""
         worker = self._workers[place]
         while True:
@@ -186,7 +200,7 @@ class Workers:
         return [worker.ask(command) for worker in self._workers]
 
     def _tell_death(self, worker: WorkerProcess, status: str) -> None:
-        self.log.emit("worker-died", worker=worker.number, pid=worker.pid, status=status)
+        self._merged.emit("worker-died", worker=worker.number, pid=worker.pid, status=status)
 
     def _spawn(self, number: int, first_flow: int) -> WorkerProcess:
         share = Share(first_flow=first_flow, of=self.count)
@@ -212,7 +226,7 @@ class Workers:
         except BaseException:
             worker.kill()
             raise
-        self.log.emit("worker-started", worker=worker.number, pid=worker.pid)
+        self._merged.emit("worker-started", worker=worker.number, pid=worker.pid)
         return worker
 
     async def _hear_out(self, worker: WorkerProcess) -> None:
@@ -231,7 +245,7 @@ class Workers:
                 case Record():
                     if message.flow is not None:
                         worker.next_flow = max(worker.next_flow, message.flow + self.count)
-                    self.log.hand_on(message)
+                    self._merged.put(message)
 
 
 @asynccontextmanager
@@ -246,13 +260,13 @@ async def open_workers(
         RelayError: workers keep dying, at the beginning or later.
     """
     failure: BaseException | None = None
-    with contextlib.closing(Standing(config, log)) as standing:
-        workers = Workers(standing, log, count, backend, tell=tell)
+    merged = MergedLog(log)
+    with contextlib.closing(Standing(config, merged)) as standing:
+        workers = Workers(standing, log, merged, count, backend, tell=tell)
         try:
             await workers.start()
             async with anyio.create_task_group() as tasks:
-                for place in range(count):
-                    tasks.start_soon(workers.attend, place)
+                tasks.start_soon(workers.attend)
                 try:
                     with workers.body:
                         yield workers
@@ -266,6 +280,7 @@ async def open_workers(
             workers.end_stragglers()
         finally:
             workers.kill()
+            merged.finish()
     log.emit("relay-stopped", flows_ended=workers.flows_ended)
     if (failed := failure or workers.failure) is not None:
         raise failed

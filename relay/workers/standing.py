@@ -26,9 +26,9 @@ from relay.control import (
 )
 from relay.errors import RelayBug
 from relay.events import Side
-from relay.log import EventLog
 from relay.net.listen import reserve_address
 from relay.profiles import adjust_profile
+from relay.workers.merging import MergedLog
 
 
 class Standing:
@@ -38,7 +38,7 @@ class Standing:
         ConfigError: an address cannot be listened on.
     """
 
-    def __init__(self, config: RelayConfig, log: EventLog) -> None:
+    def __init__(self, config: RelayConfig, log: MergedLog) -> None:
         self._log = log
         self._held = ExitStack()
         self._frozen: set[Side] = set()

@@ -124,6 +124,7 @@ def test_a_frozen_side_stalls_on_every_worker_until_it_is_thawed(shared: Command
         for sock in socks:
             sock.settimeout(20)
             assert read_exactly(sock, 5) == b"hello"
+    shared.wait_for("thawed")
     assert [event for event in shared.events if event in {"frozen", "thawed"}] == ["frozen", "thawed"]
 
 
@@ -137,6 +138,7 @@ def test_settings_hold_for_new_flows_of_each_worker_and_not_for_old_ones(shared:
                     sock.recv(1)
             for each in new.values():
                 each.exchange()
+    shared.wait_for("link-down")
     assert (shared.events.count("settings-changed"), shared.events.count("link-down")) == (1, 1)
 
 
@@ -209,4 +211,5 @@ def test_draining_counts_the_flows_of_all_workers(served: Commanded) -> None:
         assert served.do(Drain(20.0)) == served.events.count("flow-opened") >= 2
         with pytest.raises(ConnectionRefusedError):
             connect_by_port(served.port, "127.0.0.1", origin.port)
+    served.wait_for("relay-draining")
     assert served.events.count("relay-draining") == 1

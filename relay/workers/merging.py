@@ -1,0 +1,60 @@
+"""Several workers' records in one log, in the order of their times.
+
+Each worker sends its records in order, but they arrive after others that are later. So the parent holds every record,
+its own as well, until it is `WINDOW_S` old. One that arrives later than that is written late: the order is then that
+of each worker alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import Any
+
+import anyio
+
+from relay.log import EventLog, Record
+
+WINDOW_S = 0.1
+_PAUSE_S = 0.01  # at least, between two looks at what is old enough
+
+
+class MergedLog:
+    """What the parent writes to its event log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._held: list[tuple[float, int, Record]] = []
+        self._numbers = itertools.count()
+        self._filled = anyio.Event()
+        self._over = False
+
+    def put(self, record: Record) -> None:
+        """Hand this record on in its turn."""
+        if self._over:
+            self._log.hand_on(record)
+            return
+        heapq.heappush(self._held, (record.at_s, next(self._numbers), record))
+        self._filled.set()
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Make a record of the parent's own."""
+        self.put(self._log.record(event, **fields))
+
+    async def run(self) -> None:
+        """Hand records on when they are old enough, until cancelled."""
+        while True:
+            await self._filled.wait()
+            self._filled = anyio.Event()
+            while self._held:
+                await anyio.sleep(max(_PAUSE_S, self._held[0][0] + WINDOW_S - self._log.now_s()))
+                self._hand_on(self._log.now_s() - WINDOW_S)
+
+    def finish(self) -> None:
+        """Hand on all that are left, and from now on each at once: no worker will send another."""
+        self._over = True
+        self._hand_on(float("inf"))
+
+    def _hand_on(self, until_s: float) -> None:
+        while self._held and self._held[0][0] <= until_s:
+            self._log.hand_on(heapq.heappop(self._held)[2])
