@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from relay.address import Endpoint
 from relay.driver import Driver, Limits
-from relay.eventlog import EventLog, Record
 from relay.events import DialFailure, FailureKind, Side
 from relay.frontends import Conversation
 from relay.frontends.forward import ForwardConversation
 from relay.frontends.proxy import ProxyConversation
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
+from relay.log import EventLog, Record
 from relay.profiles import load_profile
 from relay.protocols import Credentials
 from relay.testing import MemoryLeg, MemoryLoop, memory_pair
