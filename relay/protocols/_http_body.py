@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import h11
 
+from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import SectionEnd, TooLarge, fault_of, parse_trailers
 
 MAX_CHUNK_LINE_BYTES = 4096  # the length, and extensions that mean nothing to us
@@ -153,25 +154,18 @@ class ChunkedBody:
 Body: TypeAlias = LengthBody | ChunkedBody | UntilCloseBody
 
 
-def request_body(head: h11.Request) -> Body:
-    """The body that follows this head."""
-    return _framed(head) or LengthBody(0)
+def request_body(fields: HeadFields) -> Body:
+    """The body that follows a request's head with these fields."""
+    return ChunkedBody() if fields.chunked else LengthBody(fields.length or 0)
 
 
-def response_body(head: h11.Response, method: bytes) -> Body:
-    """The body that follows this head, in answer to a request with this method."""
-    if method == b"HEAD" or head.status_code in (204, 304):
+def response_body(fields: HeadFields, status: int, method: bytes) -> Body:
+    """The body that follows a response's head, in answer to a request with this method."""
+    if method == b"HEAD" or status in (204, 304):
         return LengthBody(0)
-    return _framed(head) or UntilCloseBody()
-
-
-def _framed(head: h11.Request | h11.Response) -> Body | None:
-    """What the head's fields say; h11 has seen to it that they say one thing."""
-    fields = dict(head.headers)
-    if b"transfer-encoding" in fields:  # chunked, the one coding that h11 takes; it counts before a length
+    if fields.chunked:  # it counts before a length
         return ChunkedBody()
-    length = fields.get(b"content-length")
-    return None if length is None else LengthBody(int(length))
+    return UntilCloseBody() if fields.length is None else LengthBody(fields.length)
 
 
 def _take(buffer: bytearray, count: int) -> bytes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-import h11
-
-Head: TypeAlias = h11.Request | h11.InformationalResponse | h11.Response
-Fields: TypeAlias = list[tuple[bytes, bytes]]
+Field: TypeAlias = tuple[bytes, bytes]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -24,46 +21,66 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _FRAMING = frozenset({b"content-length"})  # a Connection header may not name it away: the body would have no end
-_NOT_IN_TRAILERS = (
-    _HOP_BY_HOP
-    | _FRAMING
-    | {
-        b"authorization",
-        b"content-encoding",
-        b"content-range",
-        b"content-type",
-        b"cookie",
-        b"expect",
-        b"max-forwards",
-        b"proxy-authentication-info",
-        b"set-cookie",
-        b"trailer",
-        b"www-authenticate",
-    }
-)
+_LOOKED_AT = _HOP_BY_HOP | _FRAMING
+_NOT_IN_TRAILERS = _LOOKED_AT | {
+    b"authorization",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"max-forwards",
+    b"proxy-authentication-info",
+    b"set-cookie",
+    b"trailer",
+    b"www-authenticate",
+}
 """What frames, routes, authenticates or says how to take the content: it comes before that, or means nothing."""
 
 
-def options(head: Head) -> set[bytes]:
-    """What the Connection header names, in lower case."""
-    named = (value.lower().split(b",") for name, value in head.headers if name == b"connection")
-    return {option.strip() for values in named for option in values}
+class HeadFields:
+    """The fields of one head, told apart in one pass: what goes on, and what the rest says about this hop."""
 
+    __slots__ = ("chunked", "length", "options", "passed_on", "protocols")
 
-def passed_on(head: Head, *, upgrade: bool) -> Fields:
-    """The headers without those of one hop and Host; with `upgrade`, an offer or choice of another protocol stays."""
-    named = options(head)
-    dropped = _HOP_BY_HOP | (named - _FRAMING)
-    kept = [(name, value) for name, value in head.headers.raw_items() if name.lower() not in dropped]
-    protocols = [value for name, value in head.headers if name == b"upgrade" and value]
-    if upgrade and protocols and b"upgrade" in named:
-        kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(protocols))]
-    return kept
+    def __init__(self, fields: Iterable[Field]) -> None:
+        """`fields` are as h11 has read them."""
+        self.passed_on: list[Field] = []
+        """Without the fields of one hop, and Host."""
+        self.chunked = False
+        """Whether the body comes in chunks; h11 takes no other coding, and each field once."""
+        self.length: int | None = None
+        """What Content-Length says."""
+        self.options: frozenset[bytes] | set[bytes] = frozenset()
+        """What Connection names, in lower case."""
+        self.protocols: list[bytes] = []
+        """What Upgrade offers or chooses."""
+        for field in fields:
+            name = field[0].lower()
+            if name not in _LOOKED_AT:
+                self.passed_on.append(field)
+            elif name == b"content-length":
+                self.length = int(field[1])
+                self.passed_on.append(field)
+            elif name == b"connection":
+                self.options = self.options | {option.strip() for option in field[1].lower().split(b",")}
+            elif name == b"transfer-encoding":
+                self.chunked = True
+            elif name == b"upgrade" and field[1].strip(b" \t,"):
+                self.protocols.append(field[1])
+        if self.options and (named := self.options - _LOOKED_AT):
+            self.passed_on = [field for field in self.passed_on if field[0].lower() not in named]
 
+    @property
+    def upgrade(self) -> list[Field]:
+        """The offer or choice of another protocol, as it is passed on; empty if there is none."""
+        if not self.protocols or b"upgrade" not in self.options:
+            return []
+        return [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(self.protocols))]
 
-def passed_on_trailers(trailers: Sequence[tuple[bytes, bytes]], head: Head) -> Fields:
-    """The trailers of the message with this head, without those that have no place there."""
-    if not trailers:
-        return []
-    dropped = _NOT_IN_TRAILERS | options(head)
-    return [(name, value) for name, value in trailers if name.lower() not in dropped]
+    def trailers_passed_on(self, trailers: Sequence[Field]) -> list[Field]:
+        """The trailers of the message with this head, without those that have no place there."""
+        if not trailers:
+            return []
+        dropped = _NOT_IN_TRAILERS | self.options
+        return [field for field in trailers if field[0].lower() not in dropped]

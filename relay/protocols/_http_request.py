@@ -14,12 +14,14 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import h11
 
 from relay.address import MAX_PORT, Endpoint
 from relay.errors import ProtocolError
 from relay.protocols._base import NEED_DATA, Credentials, NeedData, read_host
+from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import SectionEnd, TooLarge, fault_of
 from relay.protocols._http_reply import reply
 
@@ -32,12 +34,13 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
 _CHALLENGE = b'Proxy-Authenticate: Basic realm="relay"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProxyRequest:
     """What a client asked for."""
 
     head: h11.Request
     """As it came."""
+    fields: HeadFields
     destination: Endpoint
     host: bytes
     """The value of the Host header that belongs to the target, whatever the client's own says."""
@@ -47,6 +50,11 @@ class ProxyRequest:
     @property
     def is_connect(self) -> bool:
         return self.head.method == b"CONNECT"
+
+    @property
+    def is_1_1(self) -> bool:
+        """Whether the client knows chunks, responses that are not final, and other protocols."""
+        return self.head.http_version >= b"1.1"
 
 
 class RequestReader:
@@ -58,9 +66,6 @@ class RequestReader:
         self._end = SectionEnd()
         self.buffer = buffer
         """Received and not read: the head that is under way, or after one whatever followed it."""
-        self.connection = h11.Connection(h11.SERVER)
-        """h11's half toward the client for the latest request. A fresh one each time: what is pipelined must not lie
-        in h11's buffer, where the limits do not hold."""
 
     def read_request(self) -> ProxyRequest | NeedData:
         """The next request, once its head is whole.
@@ -68,15 +73,18 @@ class RequestReader:
         Raises:
             ProtocolError: with a response; the connection cannot go on.
         """
+        if not self.buffer:
+            return NEED_DATA
         if self.buffer.startswith((b"\r", b"\n")):  # RFC 9112 section 2.2: some clients add an empty line after a body
             del self.buffer[: len(self.buffer) - len(self.buffer.lstrip(b"\r\n"))]
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        self.connection = h11.Connection(h11.SERVER)
-        self.connection.receive_data(head)
+        # A fresh one each time: what is pipelined must not lie in h11's buffer, where the limits do not hold.
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(head)
         try:
-            request = self.connection.next_event()
+            request = connection.next_event()
         except h11.RemoteProtocolError as error:
             raise bad_request(fault_of(error), status=error.error_status_hint, method=_method(head)) from None
         assert isinstance(request, h11.Request)  # noqa: S101 - the head is whole, so h11 gives it or raises
@@ -148,19 +156,19 @@ def _basic(credentials: Credentials, value: bytes) -> bool:
 
 
 def _understood(request: h11.Request) -> ProxyRequest:
-    names = {name for name, _ in request.headers}
-    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
+    fields = HeadFields(request.headers.raw_items())
+    if fields.chunked and (fields.length is not None or request.http_version < b"1.1"):
         # RFC 9112 section 6.1: somebody behind us may take the other length for the right one
         raise bad_request("a Transfer-Encoding where the body's length is in doubt", method=request.method)
     try:
         if request.method == b"CONNECT":
-            return ProxyRequest(request, _endpoint(request.target, None), request.target, b"")
-        return _absolute(request)
+            return ProxyRequest(request, fields, _endpoint(request.target, None), request.target, b"")
+        return _absolute(request, fields)
     except ValueError as error:
         raise bad_request(str(error), method=request.method) from None
 
 
-def _absolute(request: h11.Request) -> ProxyRequest:
+def _absolute(request: h11.Request, fields: HeadFields) -> ProxyRequest:
     match = _ABSOLUTE.match(request.target)
     if match is None:
         raise ValueError(
@@ -180,9 +188,10 @@ def _absolute(request: h11.Request) -> ProxyRequest:
         rest = b"*"  # RFC 9112 section 3.2.4: about the server, not about a page of it
     elif not rest.startswith(b"/"):
         rest = b"/" + rest
-    return ProxyRequest(request, _endpoint(host, 80), host, rest)
+    return ProxyRequest(request, fields, _endpoint(host, 80), host, rest)
 
 
+@lru_cache(256)  # a client asks the same few again and again, and one takes 4 us
 def _endpoint(authority: bytes, default_port: int | None) -> Endpoint:
     match = _AUTHORITY.fullmatch(authority)
     if match is None or b"@" in authority:  # not quoted: a user and a password may be in it

@@ -1,9 +1,10 @@
 """Plain http:// forwarding: a client's requests in absolute form become an origin's requests, and back.
 
-    client --from_client--> h11 SERVER role | h11 CLIENT role --> origin
-    client <--------------- h11 SERVER role | h11 CLIENT role <--from_origin-- origin
+    client --from_client--> RequestReader, request_body --> origin
+    client <------------------------------------ Response <--from_origin-- origin
 
-h11 reads the heads, one connection of its for each message, and writes everything; bodies are read by `_http_body`.
+h11 reads each head, once, with a connection of its own; bodies are read by `_http_body`, everything is written by
+`_http_write`.
 
 One request at a time, each in three stages:
 
@@ -33,17 +34,15 @@ from relay.address import Endpoint
 from relay.errors import ProtocolError
 from relay.events import DialFailure
 from relay.protocols._base import NEED_DATA
-from relay.protocols._http_body import Body, MalformedBody, UntilCloseBody, request_body, response_body
-from relay.protocols._http_fields import Head, options, passed_on, passed_on_trailers
-from relay.protocols._http_head import MAX_HEADER_BYTES, SectionEnd, TooLarge, fault_of
+from relay.protocols._http_body import MalformedBody, request_body
+from relay.protocols._http_head import MAX_HEADER_BYTES, TooLarge, fault_of, head_cost
 from relay.protocols._http_reply import refusal, reply
 from relay.protocols._http_request import ProxyRequest, RequestReader, bad_request
+from relay.protocols._http_response import Response
+from relay.protocols._http_write import CHUNKED, chunk_bytes, head_bytes, last_chunk_bytes
 
 _WORK = 512
 """How much one call parses at most before others have their turn, in chunks: some 0.6 ms. A chunk costs 1 us."""
-_LINE_WORK = 32
-"""What a line of a head costs, in chunks: 32 us in the shortest heads, less in long ones."""
-_BYTES_WORTH_A_CHUNK = 4  # of a head's lines, when they are long and of many words
 
 
 class HttpExchange:
@@ -51,10 +50,7 @@ class HttpExchange:
 
     def __init__(self, reader: RequestReader, first: ProxyRequest) -> None:
         self._reader = reader
-        self._origin = h11.Connection(h11.CLIENT)
         self._from_origin = bytearray()
-        self._end_of_head = SectionEnd()
-        self._response_body: Body | None = None
         self._origin_usable = False
         self._connected_to: Endpoint | None = None
         self._client_ended = False
@@ -71,14 +67,15 @@ class HttpExchange:
     @property
     def response_started(self) -> bool:
         """Whether the response to the latest request has begun, so that `refuse` can say nothing any more."""
-        return self._reader.connection.our_state is not h11.SEND_RESPONSE
+        return self._response.started
 
     @property
     def wants_close(self) -> bool:
         """Whether the client has had all it will get: FIN it when the bytes are out. It may still be sending a body."""
-        if self._switched:
+        response = self._response
+        if response.switched:
             return not self._origin_usable
-        return self._finished or self._reader.connection.our_state is h11.MUST_CLOSE
+        return self._finished or not (response.awaited or response.keeps_client)
 
     @property
     def origin_done(self) -> bool:
@@ -99,7 +96,6 @@ class HttpExchange:
     def start(self) -> bytes:
         """The connection to `next_destination` is there: the bytes for it that there are."""
         self._from_origin.clear()
-        self._end_of_head = SectionEnd()
         self._origin_usable = True
         self._connected_to, self.next_destination = self.next_destination, None
         return self._head_bytes() + self.from_client(b"")
@@ -132,7 +128,7 @@ class HttpExchange:
                     break
                 if request.is_connect:
                     raise bad_request("a tunnel needs a connection of its own: CONNECT must be the first request")
-                self._work_left -= _cost(request.head)
+                self._work_left -= head_cost(request.head)
                 self._begin(request)
                 if self.next_destination is None:
                     out += self._head_bytes()
@@ -152,7 +148,7 @@ class HttpExchange:
         Raises:
             ProtocolError: it is no valid response. `reply` is what came before the fault, and a 502 if none had begun.
         """
-        if self._switched:
+        if self._response.switched:
             return data
         if self._awaits_response:
             self._from_origin += data
@@ -171,18 +167,15 @@ class HttpExchange:
         self._origin_usable = False
         if not self._awaits_response:
             return b""
-        if not isinstance(self._response_body, UntilCloseBody):
+        rest = self._response.end()
+        if rest is None:
             why = f"{self._connected_to} ended the connection before its response was complete"
             raise self._bad_gateway(why, error="http_response_incomplete")
-        return self._reader.connection.send(h11.EndOfMessage())
-
-    @property
-    def _switched(self) -> bool:
-        return self._reader.connection.our_state is h11.SWITCHED_PROTOCOL
+        return rest
 
     @property
     def _awaits_response(self) -> bool:
-        return self.next_destination is None and self._reader.connection.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+        return self._response.awaited and self.next_destination is None
 
     def _can_read_client(self) -> bool:
         return not self._finished and self.next_destination is None
@@ -193,143 +186,82 @@ class HttpExchange:
 
     def _begin(self, request: ProxyRequest) -> None:
         self._request = request
-        self._request_body = request_body(request.head)
-        self._response_body = None
+        self._request_body = request_body(request.fields)
+        self._request_complete = self._request_body.complete
+        self._response = Response(request)
         self._pending = True
-        self._request_complete = False
         if not self._origin_usable or self._connected_to != request.destination:
             self.next_destination = request.destination
 
     def _settle(self) -> bool:
         """Whether the pending request is over; False while any of it or of its response is to come."""
-        state = self._reader.connection.our_state
-        if state not in (h11.DONE, h11.MUST_CLOSE) or not (self._request_complete or self._client_ended):
+        response = self._response
+        if response.awaited or response.switched or not (self._request_complete or self._client_ended):
             return False
         self._pending = False
-        self._finished = state is h11.MUST_CLOSE
+        self._finished = not response.keeps_client
         return True
 
     def _head_bytes(self) -> bytes:
-        self._origin = h11.Connection(h11.CLIENT)
-        head = self._request.head
-        headers = [(b"Host", self._request.host), *passed_on(head, upgrade=self._client_is_1_1)]
-        if any(name == b"transfer-encoding" for name, _ in head.headers):
-            headers.append((b"Transfer-Encoding", b"chunked"))  # the one coding that h11 takes
-        return self._origin.send(h11.Request(method=head.method, target=self._request.target, headers=headers))
+        request, fields = self._request, self._request.fields
+        headers = [(b"Host", request.host), *fields.passed_on]
+        if request.is_1_1:
+            headers += fields.upgrade
+        if fields.chunked:
+            headers.append(CHUNKED)
+        return head_bytes(b"%b %b HTTP/1.1" % (request.head.method, request.target), headers)
 
     def _body_bytes(self) -> bytes:
         """What is there of the pending request's body; after a switch of protocols, whatever is there."""
-        buffer, body = self._reader.buffer, self._request_body
+        buffer, body, fields = self._reader.buffer, self._request_body, self._request.fields
         out = bytearray()
         try:
             while not self._request_complete and self._work_left > 0:
                 data, chunks = body.read(buffer, self._work_left)
                 self._work_left -= chunks
                 if data:
-                    out += self._origin.send(h11.Data(data=data))
+                    out += chunk_bytes(data) if fields.chunked else data
                 if body.complete:
-                    out += self._origin.send(
-                        h11.EndOfMessage(headers=passed_on_trailers(body.trailers, self._request.head))
-                    )
+                    if fields.chunked:
+                        out += last_chunk_bytes(fields.trailers_passed_on(body.trailers))
                     self._request_complete = True
                 elif not data:
                     break
         except MalformedBody as error:
             fault = bad_request(f"in the request's body: {error}", method=self._request.head.method)
             raise ProtocolError(str(fault), reply=b"" if self.response_started else fault.reply) from None
-        if self._switched and self._request_complete:
+        if self._response.switched and self._request_complete:
             out += buffer
             buffer.clear()
         return bytes(out)
 
     def _response_bytes(self) -> bytes:
-        out = bytearray()
+        buffer, response = self._from_origin, self._response
+        out = b""
         self._work_left = _WORK
         try:
-            while self._awaits_response and self._work_left > 0:
-                more = self._response_head_bytes() if self._response_body is None else self._response_body_bytes()
-                if more is None:
+            while response.awaited and self._work_left > 0:
+                read = response.read(buffer, self._work_left, owes_body=not self._request_complete)
+                if read is None:
                     break
-                out += more
+                out += read[0]
+                self._work_left -= read[1]
         except (h11.RemoteProtocolError, MalformedBody, TooLarge) as error:
             fault = fault_of(error) if isinstance(error, h11.RemoteProtocolError) else str(error)
             why = f"{self._connected_to} sent no valid response: {fault}"
-            raise self._bad_gateway(why, error="http_protocol_error", before=bytes(out)) from None
-        self.behind_origin = self._work_left <= 0 and self._awaits_response
-        if self._switched:
-            out += self._from_origin
-            self._from_origin.clear()
-        elif not self._awaits_response and self._from_origin:
-            self._from_origin.clear()  # nobody asked for what is behind the response
+            raise self._bad_gateway(why, error="http_protocol_error", before=out) from None
+        self.behind_origin = self._work_left <= 0 and response.awaited
+        if response.switched:
+            out += buffer
+            buffer.clear()
+        elif not response.keeps_origin:
             self._origin_usable = False
-        return bytes(out)
-
-    def _response_head_bytes(self) -> bytes | None:
-        """The next head of the response, final or not, as the client gets it; None while it is not whole."""
-        buffer = self._from_origin
-        if buffer and buffer[0] <= 0x20:
-            raise h11.RemoteProtocolError("illegal status line")  # and may never become a head
-        end = self._end_of_head.find(buffer)
-        if not end:
-            return None
-        self._origin.receive_data(bytes(buffer[:end]))
-        del buffer[:end]
-        event = self._origin.next_event()
-        assert isinstance(event, h11.InformationalResponse | h11.Response)  # noqa: S101 - the head is whole
-        self._work_left -= _cost(event) + end // _BYTES_WORTH_A_CHUNK
-        if isinstance(event, h11.InformationalResponse):
-            return self._informational_bytes(event)
-        self._response_head = event
-        self._response_body = response_body(event, self._request.head.method)
-        return self._reader.connection.send(self._for_client(event))
-
-    def _response_body_bytes(self) -> bytes | None:
-        """What is there of the response's body; None if there is nothing."""
-        body, client = self._response_body, self._reader.connection
-        assert body is not None  # noqa: S101 - its head has come
-        data, chunks = body.read(self._from_origin, self._work_left)
-        self._work_left -= chunks
-        out = client.send(h11.Data(data=data)) if data else b""
-        if body.complete:
-            # Trailers need chunks, which an HTTP/1.0 client does not get.
-            trailers = passed_on_trailers(body.trailers, self._response_head) if self._client_is_1_1 else []
-            out += client.send(h11.EndOfMessage(headers=trailers))
-        return out or None
-
-    @property
-    def _client_is_1_1(self) -> bool:
-        return self._request.head.http_version >= b"1.1"
-
-    def _informational_bytes(self, event: h11.InformationalResponse) -> bytes:
-        if not self._client_is_1_1:
-            return b""  # RFC 9110 section 15.2: HTTP/1.0 knows none
-        return self._reader.connection.send(
-            h11.InformationalResponse(
-                status_code=event.status_code,
-                reason=event.reason,
-                headers=passed_on(event, upgrade=event.status_code == 101),
-            )
-        )
-
-    def _for_client(self, event: h11.Response) -> h11.Response:
-        headers = passed_on(event, upgrade=False)
-        if any(name == b"transfer-encoding" for name, _ in event.headers):
-            # RFC 9112 section 6.3: the chunks count. h11 frames the body anew, as the client's version allows.
-            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-        closes = event.http_version < b"1.1" or b"close" in options(event)
-        if closes or isinstance(self._response_body, UntilCloseBody):
+        if buffer and not response.awaited:
+            buffer.clear()  # nobody asked for what is behind the response
             self._origin_usable = False
-        if closes and not self._request_complete:
-            # The rest of the body has nowhere to go, and the client should know that it need not send it.
-            headers.append((b"Connection", b"close"))
-        return h11.Response(status_code=event.status_code, reason=event.reason, headers=headers)
+        return out
 
     def _bad_gateway(self, why: str, *, error: str, before: bytes = b"") -> ProtocolError:
         if not self.response_started:
             before += reply(502, why, error=error, method=self._request.head.method)
         return ProtocolError(f"http: {why}", reply=before)
-
-
-def _cost(head: Head) -> int:
-    """What parsing a head has cost, in chunks."""
-    return _LINE_WORK * (2 + len(head.headers))

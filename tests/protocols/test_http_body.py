@@ -21,6 +21,7 @@ from relay.protocols._http_body import (
     request_body,
     response_body,
 )
+from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import MAX_FIELDS
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -167,7 +168,9 @@ def test_a_large_body_passes_in_large_pieces() -> None:
 def test_the_head_says_how_a_response_ends(
     status: int, method: bytes, fields: list[tuple[str, str]], kind: type[Body] | None
 ) -> None:
-    body = response_body(h11.Response(status_code=status, headers=fields), method)
+    body = response_body(
+        HeadFields(h11.Response(status_code=status, headers=fields).headers.raw_items()), status, method
+    )
     assert isinstance(body, kind or LengthBody)
     assert body.complete is (kind is None)
 
@@ -177,4 +180,4 @@ def test_the_head_says_how_a_response_ends(
 )
 def test_a_request_has_a_body_only_if_it_says_so(field: tuple[str, str], complete: bool) -> None:
     head = h11.Request(method="POST", target="/", headers=[("Host", "x"), field])
-    assert request_body(head).complete is complete
+    assert request_body(HeadFields(head.headers.raw_items())).complete is complete

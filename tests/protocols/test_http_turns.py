@@ -10,8 +10,8 @@ import pytest
 
 from relay.errors import ProtocolError
 from relay.protocols import HttpHandshake, _http_request
-from relay.protocols._http_head import MAX_FIELDS
-from relay.protocols.http_exchange import _LINE_WORK, _WORK
+from relay.protocols._http_head import LINE_COST, MAX_FIELDS
+from relay.protocols.http_exchange import _WORK
 from support.exchanges import GET, exchange
 
 POST = b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -49,7 +49,7 @@ def test_tiny_chunks_of_a_response_are_taken_a_share_at_a_time() -> None:
 def test_responses_that_are_none_yet_are_taken_a_share_at_a_time() -> None:
     codec = exchange()
     outputs = calls(codec.from_origin, lambda: codec.behind_origin, HINT * 1000 + NO_CONTENT)
-    assert max(output.count(HINT) for output in outputs) <= _WORK // (2 * _LINE_WORK)
+    assert max(output.count(HINT) for output in outputs) <= _WORK // (2 * LINE_COST)
     assert b"".join(outputs) == HINT * 1000 + NO_CONTENT
 
 

@@ -310,8 +310,8 @@ class _Exchange:
             self.reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=_ROOM_BYTES)
             self.reader.send(h11.Request(method=self.asked.head.method, target=b"/", headers=_OFFER))
             self.reader.send(h11.EndOfMessage())
-        if self.codec._switched or not self.codec._awaits_response:
-            return not self.codec._switched
+        if self.codec._response.switched or not self.codec._awaits_response:
+            return not self.codec._response.switched
         self.reader.receive_data(data)
         try:
             while self.reader.next_event() not in (h11.NEED_DATA, h11.PAUSED):
