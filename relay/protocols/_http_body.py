@@ -17,7 +17,8 @@ from typing import TypeAlias
 import h11
 
 from relay.protocols._http_fields import HeadFields
-from relay.protocols._http_head import SectionEnd, TooLarge, fault_of, parse_trailers
+from relay.protocols._http_head import SectionEnd, TooLarge, parse_trailers
+from relay.protocols._http_parse import fault_of
 
 MAX_CHUNK_LINE_BYTES = 4096  # the length, and extensions that mean nothing to us
 

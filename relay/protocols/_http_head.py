@@ -10,6 +10,8 @@ import re
 
 import h11
 
+from relay.protocols._http_parse import Head
+
 MAX_HEADER_BYTES = 64 * 1024
 MAX_FIELDS = 256  # Apache and Envoy take 100; these cost 1 ms
 
@@ -53,7 +55,7 @@ class SectionEnd:
         return end
 
 
-def head_cost(head: h11.Request | h11.InformationalResponse | h11.Response) -> int:
+def head_cost(head: Head) -> int:
     """What parsing a head has cost, in chunks."""
     return LINE_COST * (2 + len(head.headers))
 
@@ -70,13 +72,3 @@ def parse_trailers(section: bytes) -> list[tuple[bytes, bytes]]:
     end = reader.next_event()
     assert isinstance(end, h11.EndOfMessage)  # noqa: S101 - the section is whole
     return end.headers.raw_items() if end.headers else []
-
-
-def fault_of(error: h11.RemoteProtocolError) -> str:
-    """What h11 stumbled over, without the line that it quotes behind a colon: there may be credentials in it.
-
-    h11 raises the error in a method of the error's own: from there it holds itself, and every frame up to the one that
-    asks here, with all their buffers. So it is asked once, and its traceback is dropped.
-    """
-    error.__traceback__ = None
-    return str(error).partition(":")[0]

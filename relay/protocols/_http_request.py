@@ -22,7 +22,8 @@ from relay.address import MAX_PORT, Endpoint
 from relay.errors import ProtocolError
 from relay.protocols._base import NEED_DATA, Credentials, NeedData, read_host
 from relay.protocols._http_fields import HeadFields
-from relay.protocols._http_head import SectionEnd, TooLarge, fault_of
+from relay.protocols._http_head import SectionEnd, TooLarge
+from relay.protocols._http_parse import fault_of, parse_request
 from relay.protocols._http_reply import reply
 
 MAX_REQUEST_LINE_BYTES = 8192  # RFC 9112 section 3 asks for at least 8000
@@ -80,14 +81,10 @@ class RequestReader:
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        # A fresh one each time: what is pipelined must not lie in h11's buffer, where the limits do not hold.
-        connection = h11.Connection(h11.SERVER)
-        connection.receive_data(head)
         try:
-            request = connection.next_event()
-        except h11.RemoteProtocolError as error:
+            request = parse_request(head)
+        except h11.ProtocolError as error:
             raise bad_request(fault_of(error), status=error.error_status_hint, method=_method(head)) from None
-        assert isinstance(request, h11.Request)  # noqa: S101 - the head is whole, so h11 gives it or raises
         self._authenticate(request)
         return _understood(request)
 

@@ -11,14 +11,11 @@ import h11
 from relay.protocols._http_body import Body, UntilCloseBody, response_body
 from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import SectionEnd, head_cost
+from relay.protocols._http_parse import ResponseHead, parse_response
 from relay.protocols._http_request import ProxyRequest
 from relay.protocols._http_write import CHUNKED, CLOSE, chunk_bytes, head_bytes, last_chunk_bytes
 
 _BYTES_WORTH_A_CHUNK = 4  # of a head's lines, when they are long and of many words
-
-# h11 takes an interim response only after a request, and 101 only after one that has offered another protocol.
-_ASKED = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"x")])
-_OFFERED = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"x"), (b"Upgrade", b"x")])
 
 
 class Response:
@@ -61,7 +58,7 @@ class Response:
         With `owes_body` the client has not sent all of the request's body yet.
 
         Raises:
-            h11.RemoteProtocolError, MalformedBody, TooLarge: it is no valid response.
+            h11.ProtocolError, MalformedBody, TooLarge: it is no valid response.
         """
         return self._read_body(buffer, most_chunks) if self.started else self._read_head(buffer, owes_body=owes_body)
 
@@ -78,10 +75,10 @@ class Response:
         end = self._end_of_head.find(buffer)
         if not end:
             return None
-        head = _parsed(bytes(buffer[:end]), offered=self._request.is_1_1 and bool(self._request.fields.upgrade))
+        head = parse_response(bytes(buffer[:end]), offered=self._request.is_1_1 and bool(self._request.fields.upgrade))
         del buffer[:end]
         fields = HeadFields(head.headers.raw_items())
-        if isinstance(head, h11.Response):
+        if head.status_code >= 200:
             out = self._final(head, fields, owes_body=owes_body)
         elif self._request.is_1_1:
             out = self._interim(head, fields)
@@ -89,14 +86,14 @@ class Response:
             out = b""  # RFC 9110 section 15.2: HTTP/1.0 knows none
         return out, head_cost(head) + end // _BYTES_WORTH_A_CHUNK
 
-    def _interim(self, head: h11.InformationalResponse, fields: HeadFields) -> bytes:
+    def _interim(self, head: ResponseHead, fields: HeadFields) -> bytes:
         passed_on = fields.passed_on
         if head.status_code == 101:
             self.awaited, self.started, self.switched = False, True, True
             passed_on = passed_on + fields.upgrade
         return head_bytes(_status_line(head), passed_on)
 
-    def _final(self, head: h11.Response, fields: HeadFields, *, owes_body: bool) -> bytes:
+    def _final(self, head: ResponseHead, fields: HeadFields, *, owes_body: bool) -> bytes:
         request, method = self._request, self._request.head.method
         self._fields, self.started = fields, True
         self._body = response_body(fields, head.status_code, method)
@@ -133,15 +130,5 @@ class Response:
         return out, chunks
 
 
-def _parsed(head: bytes, *, offered: bool) -> h11.Response | h11.InformationalResponse:
-    connection = h11.Connection(h11.CLIENT)
-    if head[9:10] == b"1":
-        connection.send(_OFFERED if offered else _ASKED)
-    connection.receive_data(head)
-    event = connection.next_event()
-    assert isinstance(event, h11.InformationalResponse | h11.Response)  # noqa: S101 - the head is whole
-    return event
-
-
-def _status_line(head: h11.Response | h11.InformationalResponse) -> bytes:
+def _status_line(head: ResponseHead) -> bytes:
     return b"HTTP/1.1 %d %b" % (head.status_code, head.reason)

@@ -35,7 +35,8 @@ from relay.errors import ProtocolError
 from relay.events import DialFailure
 from relay.protocols._base import NEED_DATA
 from relay.protocols._http_body import MalformedBody, request_body
-from relay.protocols._http_head import MAX_HEADER_BYTES, TooLarge, fault_of, head_cost
+from relay.protocols._http_head import MAX_HEADER_BYTES, TooLarge, head_cost
+from relay.protocols._http_parse import fault_of
 from relay.protocols._http_reply import refusal, reply
 from relay.protocols._http_request import ProxyRequest, RequestReader, bad_request
 from relay.protocols._http_response import Response
@@ -246,8 +247,8 @@ class HttpExchange:
                     break
                 out += read[0]
                 self._work_left -= read[1]
-        except (h11.RemoteProtocolError, MalformedBody, TooLarge) as error:
-            fault = fault_of(error) if isinstance(error, h11.RemoteProtocolError) else str(error)
+        except (h11.ProtocolError, MalformedBody, TooLarge) as error:
+            fault = fault_of(error) if isinstance(error, h11.ProtocolError) else str(error)
             why = f"{self._connected_to} sent no valid response: {fault}"
             raise self._bad_gateway(why, error="http_protocol_error", before=out) from None
         self.behind_origin = self._work_left <= 0 and response.awaited

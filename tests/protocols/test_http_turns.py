@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import h11
 import pytest
 
 from relay.errors import ProtocolError
 from relay.protocols import HttpHandshake, _http_request
 from relay.protocols._http_head import LINE_COST, MAX_FIELDS
+from relay.protocols._http_parse import parse_request
 from relay.protocols.http_exchange import _WORK
 from support.exchanges import GET, exchange
 
@@ -93,7 +93,7 @@ def test_trailers_are_limited_as_heads_are(stream: bytes) -> None:
 
 def test_a_head_that_trickles_in_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    line, next_event = _http_request._REQUEST_LINE, h11.Connection.next_event
+    line = _http_request._REQUEST_LINE
 
     class Counted:
         @staticmethod
@@ -101,12 +101,12 @@ def test_a_head_that_trickles_in_is_parsed_once(monkeypatch: pytest.MonkeyPatch)
             seen.append("line")
             return line.fullmatch(*arguments)
 
-    def counted(connection: h11.Connection) -> object:
+    def counted(head: bytes) -> object:
         seen.append("head")
-        return next_event(connection)
+        return parse_request(head)
 
     monkeypatch.setattr(_http_request, "_REQUEST_LINE", Counted)
-    monkeypatch.setattr(h11.Connection, "next_event", counted)
+    monkeypatch.setattr("relay.protocols._http_request.parse_request", counted)
     handshake = HttpHandshake(None)
     for byte in GET.replace(b"\r\n\r\n", b"\r\nA: " + b"x" * 1000 + b"\r\n\r\n"):
         handshake.receive_data(bytes((byte,)))
