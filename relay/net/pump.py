@@ -141,11 +141,14 @@ class TranslatingPump(Pump):
         return self._is_behind() and self.sink is not None and not self.source.frozen and self._sink_is_free()
 
     def run(self) -> Outcome:
-        source, loop = self.source, self.source.loop
+        source, is_behind = self.source, self._is_behind
+        if not (source.readable or is_behind()):
+            return Outcome.WAITING
+        loop = source.loop
         buffer = loop.buffer[:TRANSLATED_BYTES]
         until_s = loop.now_s() + TURN_S
-        while not source.frozen and self._sink_is_free():
-            if self.can_go_on():
+        while (source.readable or is_behind()) and not source.frozen and self._sink_is_free():
+            if self.sink is not None and is_behind():
                 self.hand_on(b"")
             elif not source.readable:
                 break
