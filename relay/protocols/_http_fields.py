@@ -71,6 +71,10 @@ class HeadFields:
         if self.options and (named := self.options - _LOOKED_AT):
             self.passed_on = [field for field in self.passed_on if field[0].lower() not in named]
 
+    def keep(self, http_version: bytes) -> bool:
+        """Whether the connection goes on after the message (RFC 9112 section 9.3)."""
+        return b"close" not in self.options and (http_version >= b"1.1" or b"keep-alive" in self.options)
+
     @property
     def upgrade(self) -> list[Field]:
         """The offer or choice of another protocol, as it is passed on; empty if there is none."""

@@ -13,7 +13,7 @@ from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import SectionEnd, head_cost
 from relay.protocols._http_parse import ResponseHead, parse_response
 from relay.protocols._http_request import ProxyRequest
-from relay.protocols._http_write import CHUNKED, CLOSE, chunk_bytes, head_bytes, last_chunk_bytes
+from relay.protocols._http_write import CHUNKED, CLOSE, KEEP_ALIVE, chunk_bytes, head_bytes, last_chunk_bytes
 
 _BYTES_WORTH_A_CHUNK = 4  # of a head's lines, when they are long and of many words
 
@@ -46,7 +46,7 @@ class Response:
         """Whether the client has got the final head, or 101."""
         self.switched = False
         """Whether it was 101: what follows, either way, is no HTTP."""
-        self.keeps_client = request.is_1_1 and b"close" not in request.fields.options
+        self.keeps_client = request.fields.keep(request.head.http_version)
         """Whether the client may send another request after it."""
         self.keeps_origin = True
         """Whether the origin may be sent another request after it."""
@@ -107,13 +107,15 @@ class Response:
                 self._in_chunks = self.awaited
             elif self.awaited:
                 self.keeps_client = False
-        closes = head.http_version < b"1.1" or b"close" in fields.options
-        self.keeps_origin = not closes and not isinstance(self._body, UntilCloseBody)
-        if closes and owes_body:
+        keeps = fields.keep(head.http_version)
+        self.keeps_origin = keeps and not isinstance(self._body, UntilCloseBody)
+        if owes_body and not keeps:
             # The rest of the body has nowhere to go, and the client should know that it need not send it.
             self.keeps_client = False
         if not self.keeps_client:
             passed_on.append(CLOSE)
+        elif not request.is_1_1:
+            passed_on.append(KEEP_ALIVE)
         return head_bytes(_status_line(head), passed_on)
 
     def _read_body(self, buffer: bytearray, most_chunks: int) -> tuple[bytes, int] | None:

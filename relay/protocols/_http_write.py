@@ -13,6 +13,7 @@ from relay.protocols._http_fields import Field
 
 CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
 CLOSE: Field = (b"Connection", b"close")
+KEEP_ALIVE: Field = (b"Connection", b"keep-alive")
 
 
 def head_bytes(first_line: bytes, fields: Iterable[Field]) -> bytes:

@@ -21,6 +21,11 @@ the connection to the origin before, and call `start`. Stop reading the client w
 A call parses a limited amount, so that other flows have their turn. `behind_client` and `behind_origin` say that it has
 left something: then call `from_client` or `from_origin` again with b"", soon, before anything else from that side.
 
+A connection is kept, on either side, where its own ends want that (RFC 9112 section 9.3). A client of HTTP/1.0 that
+says `Connection: keep-alive` is kept, too, though section 9.3 forbids proxies that: it may stand behind a proxy older
+than HTTP/1.1, which has passed those words on and waits for our FIN. Squid and others keep it as well, and so does the
+origin behind a NAT.
+
 Only what RFC 9110 section 7.6.1 calls hop-by-hop is taken out or rewritten, the target becomes origin form and Host
 follows from it. Nothing is added, neither Via nor X-Forwarded-For: a NAT is not seen. After `101` both directions pass
 as they are. A request is never sent twice.

@@ -40,6 +40,7 @@ _CLIENT_TOKENS = (
     b"0\r\n\r\n",
     b"0\r\nX: y\r\n\r\n",
     b"Connection: close, upgrade\r\n",
+    b"GET http://a.test/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"Connection: host, content-length\r\n",
     b"Upgrade: websocket\r\n",
     b"Expect: 100-continue\r\n",
@@ -57,6 +58,7 @@ _ORIGIN_TOKENS = (
     b"Transfer-Encoding: chunked\r\n",
     b"Content-Length: 3\r\n",
     b"Connection: close, x\r\n",
+    b"Connection: keep-alive\r\n",
     b"5\r\nhello\r\n",
     b"0\r\nX: y\r\n\r\n",
     b"\r\n",
@@ -162,12 +164,13 @@ _ASKED: tuple[tuple[bytes, bytes], ...] = (
     (b"GET", b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     (b"HEAD", b"HEAD http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     (b"GET", b"GET http://a.test/ HTTP/1.0\r\n\r\n"),
+    (b"GET", b"GET http://a.test/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
     (b"POST", b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nunfin"),
     (b"GET", b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw"),
 )
 
 
-@target(*_ORIGIN_TOKENS, b"0", b"1", b"2", b"3", b"4")
+@target(*_ORIGIN_TOKENS, b"0", b"1", b"2", b"3", b"4", b"5")
 def fuzz_http_origin(data: bytes) -> str:
     """An origin's whole stream and its FIN, in answer to the request that the first byte picks."""
     which, stream = data[:1], data[1:]
@@ -216,7 +219,8 @@ def _read(method: bytes, request: bytes, out: bytes, *, complete: bool) -> tuple
         while (event := client.next_event()) not in (h11.NEED_DATA, h11.PAUSED) or not ended:
             match event:
                 case h11.InformationalResponse() | h11.Response():
-                    assert b" HTTP/1.0\r\n" not in request or b"transfer-encoding" not in dict(event.headers)
+                    if b" HTTP/1.0\r\n" in request:
+                        check_for_http_1_0(event)
                     statuses.append(event.status_code)
                     rest.append(list(event.headers))
                 case h11.Data(data=data):
@@ -232,6 +236,15 @@ def _read(method: bytes, request: bytes, out: bytes, *, complete: bool) -> tuple
     except h11.RemoteProtocolError:
         assert not complete or not out, "a client was given what is no HTTP"
     return statuses, [*rest, body, client.trailing_data]
+
+
+def check_for_http_1_0(head: h11.Response | h11.InformationalResponse) -> None:
+    """A client of HTTP/1.0 knows no chunks, and is not to wait for an end that does not come."""
+    fields = dict(head.headers)
+    assert b"transfer-encoding" not in fields
+    assert fields[b"connection"] in (b"close", b"keep-alive")
+    if fields[b"connection"] == b"keep-alive":
+        assert b"content-length" in fields or head.status_code in (204, 304)
 
 
 @target(*_CLIENT_TOKENS, *_ORIGIN_TOKENS, b"\x1eC", b"\x1eO", b"\x1ec", b"\x1eo", b"\x1er")
