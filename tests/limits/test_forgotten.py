@@ -45,8 +45,9 @@ _TOS = 0x48  # precedence 2, where the SYN's was 0
 _EARLY = bytes(60_000)
 _HEARD = 64  # closed legs of connections that were turned away: dropped when they are so many
 _WITHIN_S = 20.0  # a leg has 5 s to wind down
-_KEPT = ("relay.log.", "relay.net.timers.Timer", "relay.net.pipe.Pipe")
-"""What the test itself keeps of the flows; timers, which hold nothing once cancelled; the pool of pipes."""
+_KEPT = ("relay.log.", "relay.net.timers.Timer", "relay.net.pipe.Pipe", "relay.address.Endpoint")
+"""What the test itself keeps of the flows; timers, which hold nothing once cancelled; the pool of pipes; the
+addresses that were asked for lately, 256 at most."""
 
 
 @pytest.fixture(autouse=True)
