@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import anyio
+
+from relay.clock import real_s
 
 _LOOK_EVERY_S = 0.1
 _PUT_AWAY_S = 5.0  # five times what the slowest story needs
@@ -90,9 +91,9 @@ class _FirstInterrupt:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.came_at_s is None:
-            self.came_at_s = time.monotonic()
+            self.came_at_s = real_s()
             raise KeyboardInterrupt
-        if time.monotonic() - self.came_at_s > _PUT_AWAY_S:
+        if real_s() - self.came_at_s > _PUT_AWAY_S:
             os._exit(_INTERRUPTED)
 
 

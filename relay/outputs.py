@@ -7,11 +7,11 @@ written by then is left.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from relay.clock import real_s
 from relay.log import EventLog, EventType, Record
 from relay.log.sink import Sink
 from relay.log.text import TextLines
@@ -89,7 +89,7 @@ def open_outputs(log: EventLog, events: str | None) -> Iterator[Talk]:
     try:
         yield talk
     finally:
-        deadline_s = time.monotonic() + FLUSH_S
+        deadline_s = real_s() + FLUSH_S
         if lines is not None:
             lines.close(deadline_s - _TELL_S)
         talk.close(deadline_s)

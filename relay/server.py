@@ -203,8 +203,12 @@ class Relay:
 
     async def wait_until_idle(self, at_most_s: float) -> None:
         """Wait until no flow is open, for a bounded time."""
-        with anyio.move_on_after(at_most_s):
-            await self._driver.wait_until_idle()
+        with anyio.CancelScope() as scope:
+            timer = self._driver.engine.call_later(at_most_s, scope.cancel)
+            try:
+                await self._driver.wait_until_idle()
+            finally:
+                timer.cancel()
 
     def open_listeners(self) -> None:
         """Begin to serve; `open_relay` does."""

@@ -9,12 +9,12 @@ them, until `release` names the process. What a listener itself records comes af
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relay.clock import real_s, wall_s
 from relay.log.json_lines import json_line
 from relay.log.vocabulary import FIELDS, EventType
 
@@ -56,7 +56,7 @@ class EventLog:
 
     def __init__(self, clock: tuple[float, float] | None = None) -> None:
         """With the `clock` of another log, of this process or not, the times of both can be compared."""
-        self.started_at, self._started_s = clock or (time.time(), time.monotonic())
+        self.started_at, self._started_s = clock or (wall_s(), real_s())
         self._listeners: list[Callable[[Record], None]] = []
         self._queue: deque[tuple[Record, Hold | None]] = deque()
         self._handing_on = False
@@ -68,7 +68,7 @@ class EventLog:
 
     def now_s(self) -> float:
         """What the `at_s` of a record that is made now would be."""
-        return time.monotonic() - self._started_s
+        return real_s() - self._started_s
 
     @property
     def wanted(self) -> bool:

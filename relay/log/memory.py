@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.clock import real_s
 from relay.errors import ConfigError
 from relay.events import Side
 from relay.log.event_log import Record
@@ -96,7 +96,7 @@ class Records:
         _check(event, fields)
         if "side" in fields:
             fields = {**fields, "side": Side.named(fields["side"], where="wait_for").value}
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = real_s() + timeout_s
         with self._changed:
             while True:
                 for record in self._records:
@@ -106,7 +106,7 @@ class Records:
                         and fields.items() <= record.fields.items()
                     ):
                         return record
-                if self._over or not self._changed.wait(deadline_s - time.monotonic()):
+                if self._over or not self._changed.wait(deadline_s - real_s()):
                     break
             limit = "before the relay stopped" if self._over else f"within {timeout_s:g} s"
         wanted = [f"{name}={value!r}" for name, value in fields.items()]

@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+
+from relay.clock import real_s
 
 LIMIT_BYTES = 4 << 20  # some 15,000 records: more than a relay makes while a disk stands still for a second
 _GATHER_S = 0.005  # to wake the thread costs 10 us of CPU time: in a flood of records once for many
@@ -85,7 +86,7 @@ class Sink:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._thread.join(max(0.0, deadline_s - real_s()))
         with self._changed:
             return len(self._queue) + self._in_hand + self._dropped
 

@@ -15,7 +15,6 @@ fault through `on_fault` and the loop goes on.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
+from relay.clock import real_s
 from relay.net.forks import close_in_children, held
 from relay.net.pipe import PipePool
 from relay.net.readiness import Pollable, Readiness, open_readiness
@@ -69,13 +69,12 @@ class Engine:
         self._in_turn = False
         self.on_fault = on_fault
 
-    @staticmethod
-    def now_s() -> float:
-        return time.monotonic()
+    now_s = staticmethod(real_s)
+    """Now, in seconds on the real clock, which `call_later` goes by as well."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `delay_s` seconds, unless the timer is cancelled."""
-        timer = self._timers.add(time.monotonic() + delay_s, callback)
+        timer = self._timers.add(real_s() + delay_s, callback)
         if not self._in_turn:
             self._await_timer()
         return timer
@@ -114,8 +113,8 @@ class Engine:
         self._in_turn = True
         found = self._step()
         if self._deferred:
-            until_s = time.monotonic() + _TURN_S
-            while self._deferred and time.monotonic() < until_s:
+            until_s = real_s() + _TURN_S
+            while self._deferred and real_s() < until_s:
                 self._step()
         elif found and self._readiness.descriptor is not None:
             self.spin.run(self._step)
@@ -126,7 +125,7 @@ class Engine:
 
     def _step(self, wait_s: float = 0) -> bool:
         """Do what there is to do, or comes within `wait_s` seconds; whether that was anything."""
-        began_s = self._pass_began_s if self._told_in_pass else time.monotonic()
+        began_s = self._pass_began_s if self._told_in_pass else real_s()
         found = self._readiness.deliver(wait_s)
         for _ in range(len(self._deferred)):
             self._call(self._deferred.popleft())

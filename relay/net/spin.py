@@ -12,8 +12,9 @@ some 20 us on trio, and then does that to bulk. So the engine sleeps for it itse
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from relay.clock import real_s
 
 SPIN_S = 60e-6
 NAP_S = 1e-3  # the least that epoll can be told
@@ -42,13 +43,13 @@ class Spin:
             self._passes -= 1
             self._bulk = False
             return
-        now_s = time.monotonic()
+        now_s = real_s()
         until_s, at_most_s = now_s + SPIN_S, now_s + _AT_MOST_S
         paid = False
         while now_s < until_s:
             bulk, self._bulk = self._bulk, False
             found = step(NAP_S if bulk else 0)
-            now_s = time.monotonic()
+            now_s = real_s()
             if found:
                 paid = True
                 until_s = min(now_s + SPIN_S, at_most_s)

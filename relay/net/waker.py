@@ -1,11 +1,13 @@
 """Who has the engine take its turn: when a socket is ready, when a timer is due, when something was put off.
 
-    asyncio   callbacks of the event loop itself: the epoll stays registered as one of its readers
-    tasks     anything that anyio runs on: one task waits for readiness, another for the clock
+    asyncio   callbacks of the event loop itself: the epoll, and the alarm, stay registered as readers of it
+    tasks     anything that anyio runs on: one task for readiness, one for the alarm, one for what is put off
 
 The first is no mere short cut. `anyio.wait_readable` on asyncio registers its descriptor for each wait anew, and Linux,
 lest epolls watch each other in a circle, then walks through everything that our epoll watches: 1 ms and more with
 10,000 flows. Trio only modifies what it has registered, which costs the same for any number.
+
+Timers are an alarm's (`relay.net.alarm`), not the async library's: its clock may be a test's.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import anyio
 import sniffio
 
 from relay.backend import running_backend
+from relay.net.alarm import Alarm, open_alarm
 from relay.net.readiness import Readiness
 
 
@@ -28,7 +31,7 @@ class Waker(Protocol):
     """Calls the engine's turn, on the engine's thread, for as long as `run` runs. Nothing happens before and after."""
 
     due_s: float
-    """The moment that `at` has asked for, on the monotonic clock; infinity before, and once it has come."""
+    """The moment that `at` has asked for, on the real clock; infinity before, and once it has come."""
 
     def soon(self) -> None:
         """Take a turn after whatever else is ready to run."""
@@ -40,90 +43,112 @@ class Waker(Protocol):
         """Take a turn now, and then whenever there is reason to, until cancelled."""
 
 
-class AsyncioWaker:
+class _Alarmed:
+    """What every waker does with its alarm."""
+
+    def __init__(self, turn: Callable[[], None]) -> None:
+        self._turn = turn
+        self._alarm: Alarm | None = None
+        self.due_s = math.inf
+
+    def at(self, due_s: float) -> None:
+        if self._alarm is not None:
+            self.due_s = due_s
+            self._alarm.set(due_s)
+
+    def _on_alarm(self) -> None:
+        if self._alarm is not None:
+            self.due_s = math.inf
+            self._alarm.clear()
+            self._turn()
+
+    @contextmanager
+    def _with_alarm(self) -> Iterator[Alarm]:
+        self._alarm = alarm = open_alarm()
+        try:
+            yield alarm
+        finally:
+            self._alarm = None
+            alarm.close()
+
+    async def _follow_alarm(self, alarm: Alarm) -> None:
+        while True:
+            await anyio.wait_readable(alarm.fileno())
+            self._on_alarm()
+
+
+class AsyncioWaker(_Alarmed):
     """Wakes by callbacks of the running asyncio (or uvloop) event loop."""
 
     def __init__(self, turn: Callable[[], None]) -> None:
+        super().__init__(turn)
         self._loop = asyncio.get_running_loop()
         # A callback is in no task, by which sniffio, and so anyio, would know that asyncio runs.
         self._context = contextvars.copy_context()
         self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
-        self._turn = turn
-        self.due_s = math.inf
         self._soon: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._running = False
 
     def soon(self) -> None:
-        if self._running and self._soon is None:
+        if self._alarm is not None and self._soon is None:
             self._soon = self._loop.call_soon(self._on_soon, context=self._context)
 
-    def at(self, due_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._running:
-            self.due_s = due_s
-            delay_s = max(0.0, due_s - time.monotonic())
-            self._timer = self._loop.call_later(delay_s, self._on_due, context=self._context)
-
     async def run(self, readiness: Readiness) -> None:
-        self._running = True
-        descriptor = readiness.descriptor
-        try:
+        with self._with_alarm() as alarm:
             self._turn()
-            if descriptor is None:
-                while True:
-                    await readiness.wait()
-                    self._turn()
-            self._context.run(self._loop.add_reader, descriptor, self._turn)
+            try:
+                if readiness.descriptor is None:  # then the loop may have no readers, either
+                    await self._run_by_tasks(readiness, alarm)
+                else:
+                    await self._run_by_readers(readiness.descriptor, alarm.fileno())
+            finally:
+                if self._soon is not None:
+                    self._soon.cancel()
+
+    async def _run_by_readers(self, readiness: int, alarm: int) -> None:
+        self._context.run(self._loop.add_reader, readiness, self._turn)
+        self._context.run(self._loop.add_reader, alarm, self._on_alarm)
+        try:
             await anyio.sleep_forever()
         finally:
-            self._running = False
-            if descriptor is not None:
-                self._loop.remove_reader(descriptor)
-            for handle in (self._soon, self._timer):
-                if handle is not None:
-                    handle.cancel()
+            self._loop.remove_reader(readiness)
+            self._loop.remove_reader(alarm)
 
-    def _on_due(self) -> None:
-        self.due_s = math.inf
-        self._turn()
+    async def _run_by_tasks(self, readiness: Readiness, alarm: Alarm) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow_alarm, alarm)
+            while True:
+                await readiness.wait()
+                self._turn()
 
     def _on_soon(self) -> None:
         self._soon = None
         self._turn()
 
 
-class TaskWaker:
-    """Wakes by two tasks."""
+class TaskWaker(_Alarmed):
+    """Wakes by tasks."""
 
     def __init__(self, turn: Callable[[], None]) -> None:
-        self._turn = turn
-        self.due_s = math.inf
-        self._changed = anyio.Event()
+        super().__init__(turn)
+        self._put_off = anyio.Event()
 
     def soon(self) -> None:
-        self._changed.set()
-
-    def at(self, due_s: float) -> None:
-        self.due_s = due_s
-        self._changed.set()
+        self._put_off.set()
 
     async def run(self, readiness: Readiness) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._follow_clock)
-            while True:
-                await readiness.wait()
-                self._turn()
+        with self._with_alarm() as alarm:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow_alarm, alarm)
+                tasks.start_soon(self._follow_what_is_put_off)
+                while True:
+                    await readiness.wait()
+                    self._turn()
 
-    async def _follow_clock(self) -> None:
+    async def _follow_what_is_put_off(self) -> None:
         while True:
-            self._changed = anyio.Event()
+            self._put_off = anyio.Event()
             self._turn()
-            with anyio.move_on_after(self.due_s - time.monotonic()):
-                await self._changed.wait()
-            if self.due_s <= time.monotonic():
-                self.due_s = math.inf
+            await self._put_off.wait()
 
 
 def open_waker(turn: Callable[[], None]) -> Waker:

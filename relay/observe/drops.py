@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 
+from relay.clock import real_s
 from relay.observe._api import Host, Timer
 
 _SO_MEMINFO = 55  # asm-generic/socket.h
@@ -100,7 +100,7 @@ class DropPoller:
         self._host = host
         self._tick_s = tick_s
         self._follows_busy = follows_busy
-        self._now_s = time.monotonic()
+        self._now_s = real_s()
         self._idle: list[set[Counted]] = [set() for _ in range(slots)]
         self._busy: set[Counted] = set()
         self._count = 0
@@ -127,7 +127,7 @@ class DropPoller:
 
     def touch(self, counted: Counted) -> None:
         """Something is going on there: look often for a while."""
-        self._now_s = time.monotonic()
+        self._now_s = real_s()
         self._place(counted, came=True)
 
     def discard(self, counted: Counted) -> None:
@@ -161,7 +161,7 @@ class DropPoller:
 
     def _tick(self) -> None:
         self._timer = None
-        self._now_s = time.monotonic()
+        self._now_s = real_s()
         self._slot = (self._slot + 1) % len(self._idle)
         for counted in [*self._busy]:
             self._look(counted)

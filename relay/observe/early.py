@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
+
+from relay.clock import real_s
 
 _MAX_KEPT = 1024
 _LIFE_S = 1.0  # a connection that is accepted later than that is judged by what comes next
@@ -18,7 +19,7 @@ class EarlyOffences(OrderedDict[bytes, tuple[float, int, int]]):
 
     def note(self, key: bytes, tos: int, seq: int) -> None:
         """A segment with this byte has come."""
-        self[key] = (time.monotonic(), tos, seq)
+        self[key] = (real_s(), tos, seq)
         self.move_to_end(key)
         if len(self) > _MAX_KEPT:
             self.popitem(last=False)
@@ -26,4 +27,4 @@ class EarlyOffences(OrderedDict[bytes, tuple[float, int, int]]):
     def claim(self, key: bytes) -> tuple[int, int] | None:
         """TOS byte and sequence number for the connection that is watched from now on, if one has come just before."""
         at_s, tos, seq = self.pop(key, (0.0, 0, 0))
-        return (tos, seq) if at_s and time.monotonic() - at_s <= _LIFE_S else None
+        return (tos, seq) if at_s and real_s() - at_s <= _LIFE_S else None

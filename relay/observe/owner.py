@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from relay.clock import real_s
 from relay.observe.ends import Ends, ends_of
 from relay.observe.sock_diag import ESTABLISHED, PeerLookup
 
@@ -55,9 +56,9 @@ def owner_of(sock: socket.socket) -> Process | None:
 
 def _inode_of_peer(peers: PeerLookup, ends: Ends) -> int:
     """The inode of the peer's socket; 0 if it has none, and will not get one."""
-    until_s = time.monotonic() + _ACCEPT_S
+    until_s = real_s() + _ACCEPT_S
     while (found := peers.find(ends)) is not None:
-        if found.inode or found.state != ESTABLISHED or time.monotonic() > until_s:
+        if found.inode or found.state != ESTABLISHED or real_s() > until_s:
             return found.inode
         time.sleep(_ACCEPT_POLL_S)
     return 0

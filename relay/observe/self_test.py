@@ -13,9 +13,9 @@ import itertools
 import selectors
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 
+from relay.clock import real_s
 from relay.errors import RelayError
 from relay.observe._api import Host, Pollable, TosProvider
 from relay.observe.ebpf_filter import EbpfProvider
@@ -54,7 +54,7 @@ class _Loop:
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Call:
         call = _Call(callback)
-        heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), call))
+        heapq.heappush(self._due, (real_s() + delay_s, next(self._order), call))
         return call
 
     def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
@@ -69,16 +69,16 @@ class _Loop:
         self._selector.close()
 
     def run_until(self, done: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = real_s() + _DEADLINE_S
         while not done():
-            now = time.monotonic()
+            now = real_s()
             if now >= deadline:
                 return False
             until = min(self._due[0][0] if self._due else deadline, deadline)
             # The condition may come true by something that is not watched: look again after a millisecond.
             for key, _ in self._selector.select(max(0.0, min(until - now, 0.001))):
                 key.data()
-            while self._due and self._due[0][0] <= time.monotonic():
+            while self._due and self._due[0][0] <= real_s():
                 callback = heapq.heappop(self._due)[2].callback
                 if callback is not None:
                     callback()

@@ -27,9 +27,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterable
 
+from relay.clock import real_s
 from relay.errors import Unsupported
 from relay.observe._api import Host, Pollable, Timer
 from relay.observe.bpf import (
@@ -168,7 +168,7 @@ class Wake:
 
     def _load_soon(self) -> None:
         """Load the program at once, unless that was done just now; then together with whatever else changes."""
-        due_in_s = self._loaded_at_s + _LOAD_INTERVAL_S - time.monotonic()
+        due_in_s = self._loaded_at_s + _LOAD_INTERVAL_S - real_s()
         if due_in_s <= 0:
             self._load()
         elif self._reload is None:
@@ -178,7 +178,7 @@ class Wake:
         if self._reload is not None:
             self._reload.cancel()
             self._reload = None
-        self._loaded_at_s = time.monotonic()
+        self._loaded_at_s = real_s()
         self._program = wake_program(self._mask, self._accepting, self._dialled, self._exceptions.values())
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._program.fprog)
 

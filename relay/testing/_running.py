@@ -22,6 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
 from relay.backend import choose_backend
+from relay.clock import real_s
 from relay.config import DEFAULT_PROFILE, RelayConfig
 from relay.control import (
     Adjust,
@@ -177,8 +178,8 @@ class RunningRelay:
 
     def log_text(self, since: int = 0) -> str:
         """What happened, for people, one line per record; the first `since` records are left out."""
-        deadline_s = time.monotonic() + _HELD_BACK_S
-        while self._relay.holds_records and time.monotonic() < deadline_s:
+        deadline_s = real_s() + _HELD_BACK_S
+        while self._relay.holds_records and real_s() < deadline_s:
             time.sleep(0.002)  # that a look-up is over is told to nobody
         return as_text(self.events[since:])
 

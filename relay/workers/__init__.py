@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +28,7 @@ from typing import TypeVar, cast
 
 import anyio
 
+from relay.clock import real_s
 from relay.config import RelayConfig
 from relay.control import Command, Drain, LinkDown, OpenForward
 from relay.errors import ConfigError, RelayError, Unsupported
@@ -212,7 +212,7 @@ class Workers:
         return WorkerProcess(number, start, self._backend)
 
     async def _replace(self, place: int, dead: WorkerProcess, status: str) -> WorkerProcess:
-        now_s = time.monotonic()
+        now_s = real_s()
         if len(self._deaths) == MAX_DEATHS and now_s - self._deaths[0] < DEATHS_WITHIN_S:
             raise RelayError(
                 f"--workers: {MAX_DEATHS + 1} of them died within {DEATHS_WITHIN_S:g} s, the last of {status}",

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 
 import anyio
 
+from relay.clock import real_s
 from relay.log import EventLog, EventType, Record
 from relay.workers.channel import frame
 
@@ -54,10 +54,10 @@ class Outbox:
 
     def finish(self, at_most_s: float) -> None:
         """Send all that waits, for a bounded time; blocks."""
-        deadline_s = time.monotonic() + at_most_s
+        deadline_s = real_s() + at_most_s
         writable = select.poll()
         writable.register(self._sock, select.POLLOUT)
-        while self._queue and (left_s := deadline_s - time.monotonic()) > 0:
+        while self._queue and (left_s := deadline_s - real_s()) > 0:
             writable.poll(left_s * 1000)
             self._flush()
 
