@@ -1,8 +1,11 @@
-"""The host's clocks, whatever a test does to the module `time`.
+"""Time. A relay has two clocks.
 
-freezegun replaces a function in `time`, and in each module that has a name for it. `real_s` and `wall_s` are those of a
-copy of that module, which nothing else has. The engine's timers do not go by the async library's clock either; see
-`relay.net.alarm`.
+    the real one   the host's monotonic clock: for limits on what real peers do (handshake, connect, drain)
+    the NAT's      real x scale + offset: for behaviours' timers, idle times, and `at_s` of events and records
+
+A program or a test that replaces the functions of the module `time` does not change these: `real_s` and `wall_s` are
+those of a copy of that module, which nothing else has. (freezegun replaces a function in `time`, and in each module
+that has a name for it.) The engine's timers do not go by the async library's clock either; see `relay.net.alarm`.
 """
 
 from __future__ import annotations
@@ -27,3 +30,49 @@ real_s: Callable[[], float] = _time.monotonic
 """Now, in seconds on the host's monotonic clock."""
 wall_s: Callable[[], float] = _time.time
 """Now, in seconds since the epoch."""
+
+
+class NatClock:
+    """A NAT's clock, in seconds since it was made. It runs `scale` times as fast as the real one, and never back.
+
+    A pickled copy shows the same time as long as neither is changed, in each process of the host.
+    """
+
+    __slots__ = ("_now_s", "_offset_s", "_scale", "_started_s", "started_at")
+
+    def __init__(self, now_s: Callable[[], float] = real_s) -> None:
+        self._now_s = now_s
+        self._started_s = now_s()
+        self._scale = 1.0
+        self._offset_s = -self._started_s
+        self.started_at = wall_s()
+        """When it was made, on the wall clock."""
+
+    def now_s(self) -> float:
+        return self._now_s() * self._scale + self._offset_s
+
+    def read(self) -> tuple[float, float]:
+        """The time now, and by how much that is ahead of the real seconds since this was made."""
+        real_now_s = self._now_s()
+        now_s = real_now_s * self._scale + self._offset_s
+        return now_s, now_s - (real_now_s - self._started_s)
+
+    @property
+    def scale(self) -> float:
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        self._offset_s += self._now_s() * (self._scale - scale)
+        self._scale = scale
+
+    def move_to(self, at_s: float) -> None:
+        """Let it be this late, if it is not later already."""
+        self._offset_s += max(0.0, at_s - self.now_s())
+
+    def __getstate__(self) -> tuple[float, float, float, float]:
+        return self._started_s, self._scale, self._offset_s, self.started_at
+
+    def __setstate__(self, state: tuple[float, float, float, float]) -> None:
+        self._now_s = real_s
+        self._started_s, self._scale, self._offset_s, self.started_at = state

@@ -269,7 +269,7 @@ async def open_relay(
         demand_own(config.source)
     failure: BaseException | None = None
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
-        engine = Engine(tasks, on_fault=lambda fault: _report(log, fault))
+        engine = Engine(tasks, on_fault=lambda fault: _report(log, fault), clock=log.clock)
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
         limits = Limits(
             handshake_timeout_s=config.handshake_timeout_s,

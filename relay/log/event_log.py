@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay.clock import real_s, wall_s
+from relay.clock import NatClock
 from relay.log.json_lines import json_line
 from relay.log.vocabulary import FIELDS, EventType
 
@@ -28,6 +28,12 @@ class Record:
     flow: int | None
     process: tuple[int, str] | None
     fields: Mapping[str, Any]
+    ahead_s: float = 0.0
+    """By how much `at_s` is ahead of the real seconds since the relay started."""
+
+    def at(self, started_at: float) -> float:
+        """When it was on the wall clock, in seconds since the epoch; `started_at` is the log's."""
+        return started_at + self.at_s - self.ahead_s
 
     def of_process(self, process: tuple[int, str] | None) -> Record:
         """The same record, naming the process."""
@@ -54,21 +60,22 @@ class EventLog:
     Its methods are for one thread, except `record`.
     """
 
-    def __init__(self, clock: tuple[float, float] | None = None) -> None:
+    def __init__(self, clock: NatClock | None = None) -> None:
         """With the `clock` of another log, of this process or not, the times of both can be compared."""
-        self.started_at, self._started_s = clock or (wall_s(), real_s())
+        self.clock = clock if clock is not None else NatClock()
+        """What records are dated by; a relay goes by its log's clock."""
         self._listeners: list[Callable[[Record], None]] = []
         self._queue: deque[tuple[Record, Hold | None]] = deque()
         self._handing_on = False
 
     @property
-    def clock(self) -> tuple[float, float]:
-        """When it was started, on the wall clock and on the host's monotonic one."""
-        return self.started_at, self._started_s
+    def started_at(self) -> float:
+        """When its clock was started, on the wall clock, in seconds since the epoch."""
+        return self.clock.started_at
 
     def now_s(self) -> float:
         """What the `at_s` of a record that is made now would be."""
-        return real_s() - self._started_s
+        return self.clock.read()[0]
 
     @property
     def wanted(self) -> bool:
@@ -86,7 +93,8 @@ class EventLog:
         """Make a record of now without handing it on."""
         if unknown := fields.keys() - FIELDS[event].keys():
             raise KeyError(f"{event} has no field {', '.join(sorted(unknown))}")
-        return Record(event, self.now_s(), flow, process, fields)
+        at_s, ahead_s = self.clock.read()
+        return Record(event, at_s, flow, process, fields, ahead_s)
 
     def emit(
         self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def json_line(record: Record, started_at: float) -> str:
     """A record as one JSON object, without the line's end; `started_at` is the log's, on the wall clock."""
-    at = datetime.fromtimestamp(started_at + record.at_s, UTC).isoformat(timespec="milliseconds")
+    at = datetime.fromtimestamp(record.at(started_at), UTC).isoformat(timespec="milliseconds")
     process = {"pid": record.process[0], "name": record.process[1]} if record.process else None
     head = {"at": at, "at_s": round(record.at_s, 6), "event": record.event, "flow": record.flow, "process": process}
     return json.dumps(head | dict(record.fields))

@@ -39,7 +39,7 @@ class TextLines:
         self._colour = colour
 
     def __call__(self, record: Record) -> str:
-        at = datetime.fromtimestamp(self._started_at + record.at_s).astimezone()
+        at = datetime.fromtimestamp(record.at(self._started_at)).astimezone()
         parts = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03d}"]
         if record.flow is not None:
             parts.append(f"#{record.flow}")

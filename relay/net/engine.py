@@ -22,8 +22,9 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
-from relay.clock import real_s
+from relay.clock import NatClock, real_s
 from relay.net.forks import close_in_children, held
+from relay.net.nat_time import NatTime
 from relay.net.pipe import PipePool
 from relay.net.readiness import Pollable, Readiness, open_readiness
 from relay.net.spin import Spin
@@ -34,13 +35,14 @@ BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the
 
 _LATE_S = 0.02  # later than that a timer does not run, unless the host's loop has stood still
 _LOOKS = 4  # rounds of that loop, in as much time again, before timers so late do run
+_SETTLE_S = 0.1
 _TURN_S = 2e-3  # of work that was put off, a bulk flow's for the most part, before the host's other tasks go on
 
 
 class Engine:
     """Readiness, timers and deferred calls of one relay, on whichever async library runs it."""
 
-    def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> None:
+    def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None], clock: NatClock | None = None) -> None:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """Where every pump reads into: used within one callback, never across two."""
         self.pipes = PipePool()
@@ -68,6 +70,8 @@ class Engine:
         self._deferred: deque[Callable[[], None]] = deque()
         self._in_turn = False
         self.on_fault = on_fault
+        self.nat = NatTime(clock or NatClock(), self, on_fault)
+        """The NAT's clock, and the timers that go by it."""
 
     now_s = staticmethod(real_s)
     """Now, in seconds on the real clock, which `call_later` goes by as well."""
@@ -94,6 +98,27 @@ class Engine:
         watcher = _ReadWatcher(self, sock, callback)
         self.watch(watcher)
         return lambda: self.unwatch(watcher)
+
+    def advance(self, seconds: float) -> None:
+        """Move the NAT's clock on, and run what is due on it meanwhile: each timer at its own moment, in order.
+
+        Before the first and after each, what is ready and what was put off is done, as long as there is any, up to
+        `_SETTLE_S`: a flow that always has something to do settles never. Where readiness comes by tasks (Windows)
+        they have no turn meanwhile, and what was put off is all that is done.
+
+        Raises:
+            RuntimeError: it was called by a callback of this engine.
+        """
+        if self._in_turn:
+            raise RuntimeError("a callback of the relay's cannot advance its clock")
+        self._in_turn = True
+        try:
+            self.nat.advance(seconds, self._settle)
+        finally:
+            self._in_turn = False
+        if self._deferred:
+            self._waker.soon()
+        self._await_timer()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -122,6 +147,11 @@ class Engine:
         if self._deferred:
             self._waker.soon()
         self._await_timer()
+
+    def _settle(self) -> None:
+        until_s = real_s() + _SETTLE_S
+        while (self._step() or self._deferred) and real_s() < until_s:
+            pass
 
     def _step(self, wait_s: float = 0) -> bool:
         """Do what there is to do, or comes within `wait_s` seconds; whether that was anything."""

@@ -55,11 +55,15 @@ class Timers:
     def due(self, now_s: float) -> Iterator[Callable[[], None]]:
         """Take out what is due, one after the other: calling one may cancel the next."""
         while self._heap and self._heap[0][0] <= now_s:
-            callback = heapq.heappop(self._heap)[2].take()
-            if callback is None:
-                self._cancelled -= 1
-            else:
+            if (callback := self.take_first()) is not None:
                 yield callback
+
+    def take_first(self) -> Callable[[], None] | None:
+        """Take out the earliest timer, which must exist; None if it was cancelled."""
+        callback = heapq.heappop(self._heap)[2].take()
+        if callback is None:
+            self._cancelled -= 1
+        return callback
 
     def clear(self) -> None:
         """Let go of every timer and its callback; none becomes due."""

@@ -21,6 +21,7 @@ from typing import Any
 
 import anyio
 
+from relay.clock import NatClock
 from relay.config import RelayConfig
 from relay.control import Command
 from relay.errors import RelayError
@@ -37,8 +38,8 @@ class Start:
 
     config: RelayConfig
     share: Share
-    clock: tuple[float, float]
-    """The parent's event log's."""
+    clock: NatClock
+    """A copy of the parent's event log's."""
     tell: bool
     """Whether anybody wants the records."""
     commands: tuple[Command[object], ...] = ()

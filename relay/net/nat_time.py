@@ -1,0 +1,95 @@
+"""A NAT's timers: seconds on its clock, run by a loop that has the real one.
+
+They are on a heap of their own. The loop has one timer for the earliest of them, so they cost it nothing while none
+is due, and the NAT's clock can be moved without a look at the loop's other timers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from relay.clock import NatClock
+from relay.net.timers import Timer, Timers
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class _Loop(Protocol):
+    def call_later(self, delay_s: float, callback: Callable[[], Any]) -> _Cancellable: ...
+
+
+class NatTime:
+    """A NAT's clock, and what is due on it; `on_fault` is called with what a callback raises."""
+
+    def __init__(self, clock: NatClock, loop: _Loop, on_fault: Callable[[Exception], None]) -> None:
+        self.now_s = clock.now_s
+        """Now, in seconds on the NAT's clock."""
+        self._clock = clock
+        self._loop = loop
+        self._on_fault = on_fault
+        self._timers = Timers()
+        self._armed: _Cancellable | None = None
+        self._armed_for_s = math.inf  # on the NAT's clock; -infinity while it is advanced
+
+    @property
+    def scale(self) -> float:
+        """How many seconds pass on it in one real second."""
+        return self._clock.scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        self._clock.scale = scale
+        self._disarm(math.inf)
+        self._arm()
+
+    def call_later(self, delay_s: float, callback: Callable[[], Any]) -> Timer:
+        """Call `callback` once, in `delay_s` of the NAT's seconds, unless the timer is cancelled."""
+        timer = self._timers.add(self.now_s() + delay_s, callback)
+        self._arm()
+        return timer
+
+    def advance(self, seconds: float, settle: Callable[[], None]) -> None:
+        """Let so many seconds pass at once: call `settle`, then each callback that is due by then, in order, at its
+        own moment, and `settle` after each."""
+        until_s = self.now_s() + seconds
+        self._disarm(-math.inf)
+        try:
+            settle()
+            while (due_s := self._timers.next_due_s) is not None and due_s <= until_s:
+                self._clock.move_to(due_s)
+                if (callback := self._timers.take_first()) is not None:
+                    self._call(callback)
+                    settle()
+            self._clock.move_to(until_s)
+        finally:
+            self._armed_for_s = math.inf
+            self._arm()
+
+    def _arm(self) -> None:
+        due_s = self._timers.next_due_s
+        if due_s is None or due_s >= self._armed_for_s:
+            return
+        self._disarm(due_s)
+        self._armed = self._loop.call_later((due_s - self.now_s()) / self._clock.scale, self._on_due)
+
+    def _disarm(self, armed_for_s: float) -> None:
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
+        self._armed_for_s = armed_for_s
+
+    def _on_due(self) -> None:
+        due_s, self._armed, self._armed_for_s = self._armed_for_s, None, math.inf
+        for callback in self._timers.due(due_s):
+            self._call(callback)
+        self._arm()
+
+    def _call(self, callback: Callable[[], Any]) -> None:
+        try:
+            callback()
+        except Exception as fault:
+            self._on_fault(fault)

@@ -1,0 +1,181 @@
+"""A NAT's timers: by a clock that can be moved and hastened, on a loop that has another."""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import pytest
+
+from relay.clock import NatClock
+from relay.net.nat_time import NatTime
+from relay.testing import MemoryLoop
+from support.bench import DEADLINE_S, open_engine
+
+
+class Nat:
+    """A NAT's time on a loop whose real clock is the test's, and what has fired by its clock."""
+
+    def __init__(self) -> None:
+        self.loop = MemoryLoop()
+        self.faults: list[Exception] = []
+        self.time = NatTime(NatClock(self.loop.now_s), self.loop, self.faults.append)
+        self.fired: list[tuple[str, float]] = []
+
+    def start(self, name: str, after_s: float) -> None:
+        self.time.call_later(after_s, lambda: self.fired.append((name, self.time.now_s())))
+
+    def advance(self, seconds: float) -> None:
+        self.time.advance(seconds, self.loop.settle)
+
+
+def test_timers_fire_in_order_as_real_time_passes() -> None:
+    nat = Nat()
+    nat.start("b", 20)
+    nat.start("a", 10)
+    nat.loop.advance(9)
+    assert nat.fired == []
+    nat.loop.advance(11)
+    assert nat.fired == [("a", 10), ("b", 20)]
+
+
+def test_advancing_fires_each_at_its_own_moment_and_leaves_the_real_clock() -> None:
+    nat = Nat()
+    nat.loop.advance(100)
+    for name, after_s in {"c": 30, "a": 10, "b": 20, "d": 31}.items():
+        nat.start(name, after_s)
+    nat.advance(30)
+    assert nat.fired == [("a", 110), ("b", 120), ("c", 130)]
+    assert (nat.loop.now_s(), nat.time.now_s()) == (100, 130)
+    nat.loop.advance(1)
+    assert nat.fired[3:] == [("d", 131)]
+
+
+def test_what_a_timer_puts_off_and_starts_comes_before_the_next_one() -> None:
+    nat = Nat()
+
+    def first() -> None:
+        nat.fired.append(("first", nat.time.now_s()))
+        nat.start("started by it", 5)
+        nat.loop.call_soon(lambda: nat.fired.append(("put off by it", nat.time.now_s())))
+
+    nat.time.call_later(10, first)
+    nat.start("next", 20)
+    nat.loop.call_soon(lambda: nat.fired.append(("before", nat.time.now_s())))
+    nat.advance(20)
+    assert nat.fired == [("before", 0), ("first", 10), ("put off by it", 10), ("started by it", 15), ("next", 20)]
+
+
+def test_real_time_that_passes_while_it_settles_fires_no_timer_out_of_turn() -> None:
+    nat = Nat()
+    for name in ("a", "b"):
+        nat.start(name, 10)
+
+    def settle() -> None:
+        nat.loop.advance(10)
+        nat.fired.append(("settled", nat.time.now_s()))
+
+    nat.time.advance(10, settle)
+    assert nat.fired == [("settled", 10), ("a", 10), ("settled", 20), ("b", 20), ("settled", 30)]
+
+
+def test_a_timer_that_another_cancels_does_not_fire() -> None:
+    nat = Nat()
+    timer = nat.time.call_later(20, lambda: nat.fired.append(("cancelled", 0)))
+    nat.time.call_later(10, timer.cancel)
+    nat.start("late", 40)
+    nat.advance(30)
+    nat.loop.advance(10)
+    assert nat.fired == [("late", 40)]
+
+
+def test_a_callback_that_raises_ends_no_other() -> None:
+    nat = Nat()
+
+    def fail() -> None:
+        raise ValueError("by itself")
+
+    for after_s in (1, 3):
+        nat.time.call_later(after_s, fail)
+        nat.start("after", after_s + 1)
+    nat.advance(2)
+    nat.loop.advance(2)
+    assert [str(fault) for fault in nat.faults] == ["by itself"] * 2
+    assert nat.fired == [("after", 2), ("after", 4)]
+
+
+def test_a_faster_clock_goes_on_from_where_it_was_and_takes_running_timers_along() -> None:
+    nat = Nat()
+    nat.start("a", 30)
+    nat.loop.advance(10)
+    nat.time.scale = 10
+    assert nat.time.now_s() == 10
+    nat.loop.advance(1.5)
+    assert nat.fired == []
+    nat.loop.advance(0.5)
+    assert nat.fired == [("a", 30)]
+    nat.start("b", 100)
+    nat.time.scale = 0.5
+    nat.loop.advance(199)
+    assert nat.fired[1:] == []
+    nat.loop.advance(1)
+    assert nat.fired[1:] == [("b", 130)]
+
+
+def test_a_sooner_timer_that_is_started_later_is_not_kept_waiting() -> None:
+    nat = Nat()
+    nat.start("late", 3600)
+    nat.loop.advance(1)
+    nat.start("soon", 1)
+    nat.loop.advance(1)
+    assert nat.fired == [("soon", 2)]
+
+
+@pytest.mark.anyio
+async def test_an_engine_has_heard_what_a_timer_sent_before_it_runs_the_next() -> None:
+    heard: list[str] = []
+    near, peer = socket.socketpair()
+    with near, peer:
+        near.setblocking(False)
+        async with open_engine() as (engine, faults):
+            engine.watch_readable(near, lambda: heard.append(near.recv(100).decode()))
+            started = anyio.Event()
+            engine.call_soon(started.set)
+            with anyio.fail_after(DEADLINE_S):
+                await started.wait()
+            for text in ("a", "b"):
+                engine.nat.call_later(10, lambda text=text: peer.sendall(text.encode()))  # type: ignore[misc]
+            peer.sendall(b"before")
+            engine.advance(10)
+            assert heard == ["before", "a", "b"]
+            assert not faults
+
+
+@pytest.mark.anyio
+async def test_advancing_ends_though_there_is_always_something_to_do() -> None:
+    async with open_engine() as (engine, _):
+        fired = list[str]()
+
+        def again() -> None:
+            if not fired:
+                engine.call_soon(again)
+
+        engine.call_soon(again)
+        engine.nat.call_later(10, lambda: fired.append("timer"))
+        engine.advance(10)
+        assert fired == ["timer"]
+
+
+@pytest.mark.anyio
+async def test_a_callback_cannot_advance_its_own_engine() -> None:
+    called = anyio.Event()
+    async with open_engine() as (engine, faults):
+
+        def advance() -> None:
+            called.set()
+            engine.advance(1)
+
+        engine.call_soon(advance)
+        with anyio.fail_after(DEADLINE_S):
+            await called.wait()
+        assert [str(fault) for fault in faults] == ["a callback of the relay's cannot advance its clock"]
