@@ -18,8 +18,9 @@ from relay.events import Side
 from relay.net.engine import Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
-from relay.net.pump import BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
-from support.bench import DEADLINE_S, in_thread, open_engine, socket_pair
+from relay.net.pump import BUDGET_BYTES, BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
+from support.bench import DEADLINE_S, Owner, in_thread, open_engine, socket_pair
+from support.origins import read_exactly
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +118,63 @@ async def test_bulk_arrives_whole(how: str) -> None:
         assert results == [hashlib.sha256(MUCH).hexdigest()]
         assert ends.carried.pump.moved_bytes == len(MUCH)
         assert bool(ends.carried.engine.pipes._idle) == (how == "spliced")
+
+
+class Generous(Leg):
+    """A leg whose peer sends more each time it is read, up to four budgets of it."""
+
+    peer: socket.socket
+    left_bytes = 4 * BUDGET_BYTES
+
+    def receive_into(self, buffer: memoryview) -> int:
+        self._have_more_sent()
+        return super().receive_into(buffer)
+
+    def splice_into(self, pipe: Pipe) -> int:
+        self._have_more_sent()
+        return super().splice_into(pipe)
+
+    def _have_more_sent(self) -> None:
+        if self.left_bytes:
+            self.peer.sendall(PIECE)
+            self.left_bytes -= len(PIECE)
+
+
+class Bottomless(Leg):
+    """A leg whose peer takes at once what it is sent."""
+
+    peer: socket.socket
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        read_exactly(self.peer, len(data))
+
+    def write_from(self, pipe: Pipe) -> None:
+        count = len(pipe)
+        super().write_from(pipe)
+        read_exactly(self.peer, count)
+
+
+PIECE = bytes(32 * 1024)
+
+
+async def test_others_have_their_turn_when_a_pump_has_used_up_its_budget(how: str) -> None:
+    (near, sender), (far, receiver) = socket_pair(), socket_pair()
+    with sender, receiver:
+        async with open_engine() as (engine, faults):
+            source, sink = (
+                Generous(engine, near, Side.INTERNAL, Owner()),
+                Bottomless(engine, far, Side.EXTERNAL, Owner()),
+            )
+            source.peer, sink.peer = sender, receiver
+            engine.buffer = memoryview(bytearray(len(PIECE)))  # a read that fills it leaves the leg readable
+            pump = Pump(engine, source, sink)
+            pump.moved_bytes = already = BULK_BYTES if how == "spliced" else 0
+            source.readable = True
+            assert pump.run() is Outcome.SPENT
+            assert BUDGET_BYTES <= pump.moved_bytes - already < BUDGET_BYTES + len(PIECE)
+            assert bool(engine.pipes._idle) == (how == "spliced")
+        assert faults == []
 
 
 async def test_what_a_stalled_receiver_leaves_in_a_pipe_counts_and_is_sent_before_what_comes_behind_it() -> None:

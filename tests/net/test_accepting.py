@@ -1,0 +1,94 @@
+"""A listener of the engine's: what it hands over, and what becomes of it when that goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from relay.address import Endpoint
+from relay.net.engine import Engine
+from relay.net.listen import Listener, open_listener
+from support.bench import DEADLINE_S, in_thread, open_engine
+
+pytestmark = pytest.mark.anyio
+
+
+class Callers:
+    """Those whom a listener has let in."""
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.came = anyio.Event()
+        self.first: Callable[[socket.socket], None] = lambda sock: None
+        """What is done with each before it counts as let in."""
+
+    def accepted(self, sock: socket.socket) -> None:
+        self.first(sock)
+        self.sockets.append(sock)
+        self.came.set()
+        self.came = anyio.Event()
+
+    async def until(self, count: int) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while len(self.sockets) < count:
+                await self.came.wait()
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Engine, Listener, Callers, list[Exception]]]:
+    callers, states = Callers(), list[str]()
+    async with open_engine() as (engine, faults):
+        sock = open_listener(Endpoint("127.0.0.1", 0), where="--listen")
+        listener = Listener(engine, sock, callers.accepted, states.append, lambda: states.append("resumed"))
+        with contextlib.ExitStack() as stack:
+            try:
+                yield engine, listener, callers, faults
+            finally:
+                for caller in callers.sockets:
+                    stack.enter_context(caller)
+                listener.close()
+    assert states == []
+
+
+async def test_more_than_a_burst_of_callers_are_all_let_in_and_none_blocks() -> None:
+    async with listening() as (engine, listener, callers, faults):
+        with contextlib.ExitStack() as stack:
+            for _ in range(150):
+                stack.enter_context(socket.create_connection(listener.address, DEADLINE_S))
+            await callers.until(150)
+            assert {sock.getblocking() for sock in callers.sockets} == {False}
+            assert engine.unwatched == set()
+        assert faults == []
+
+
+async def test_a_fault_with_one_caller_is_told_ends_that_call_and_no_other() -> None:
+    async with listening() as (engine, listener, callers, faults):
+        with socket.create_connection(listener.address, DEADLINE_S) as unlucky:
+
+            def turn_away(sock: socket.socket) -> None:
+                if sock.getpeername() == unlucky.getsockname():
+                    raise ValueError("not this one")
+
+            callers.first = turn_away
+            with socket.create_connection(listener.address, DEADLINE_S):
+                await callers.until(1)
+                assert [str(fault) for fault in faults] == ["not this one"]
+                assert await in_thread(unlucky.recv, 1) == b""
+                assert engine.unwatched == set()
+
+
+async def test_a_listener_that_is_closed_in_the_middle_of_a_burst_lets_nobody_else_in() -> None:
+    async with listening() as (_, listener, callers, faults):
+        callers.first = lambda sock: listener.close()
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(socket.create_connection(listener.address, DEADLINE_S))
+            await callers.until(1)
+            await anyio.lowlevel.checkpoint()
+        assert len(callers.sockets) == 1
+        assert faults == []

@@ -1,0 +1,72 @@
+"""The engine's turn: when it looks again at once, and when the host's loop goes on first."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from relay.net.spin import Spin
+from support.bench import DEADLINE_S, open_engine
+
+pytestmark = pytest.mark.anyio
+
+
+class Spins(Spin):
+    """Counts how often it was asked to look again, and has nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def run(self, step: Callable[[float], bool]) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def spins() -> Spins:
+    return Spins()
+
+
+async def test_it_looks_again_at_once_after_a_turn_that_told_of_something(readiness: str, spins: Spins) -> None:
+    """Where only the host's loop tells, looking again before it has gone round is in vain."""
+    near, peer = socket.socketpair()
+    with near, peer:
+        async with open_engine() as (engine, faults):
+            engine.spin = spins
+            heard = anyio.Event()
+            near.setblocking(False)
+            engine.watch_readable(near, heard.set)
+            peer.sendall(b"x")
+            with anyio.fail_after(DEADLINE_S):
+                await heard.wait()
+            assert spins.count == (0 if readiness == "tasks" else 1)
+        assert faults == []
+
+
+async def test_it_does_not_after_a_turn_of_timers_alone(readiness: str, spins: Spins) -> None:
+    async with open_engine() as (engine, faults):
+        engine.spin = spins
+        due = anyio.Event()
+        engine.call_later(0.01, due.set)
+        with anyio.fail_after(DEADLINE_S):
+            await due.wait()
+        assert spins.count == 0
+    assert faults == []
+
+
+async def test_nor_while_there_is_work_that_was_put_off(readiness: str, spins: Spins) -> None:
+    near, peer = socket.socketpair()
+    with near, peer:
+        async with open_engine() as (engine, faults):
+            engine.spin = spins
+            done = anyio.Event()
+            near.setblocking(False)
+            engine.watch_readable(near, lambda: engine.call_soon(lambda: engine.call_soon(done.set)))
+            peer.sendall(b"x")
+            with anyio.fail_after(DEADLINE_S):
+                await done.wait()
+            assert spins.count == 0
+        assert faults == []
