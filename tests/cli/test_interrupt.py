@@ -55,6 +55,8 @@ def test_where_it_is_ignored_it_stays_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interrupted_once(), interrupts_held():
         press()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_one_that_is_held_comes_at_the_end_and_only_once() -> None:

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from relay.net.spin import NAP_S, Spin
+import math
+
+import pytest
+
+from relay.net.spin import NAP_S, SPIN_S, Spin
+
+LOOK_S = 0.75 * SPIN_S
+
+
+class Clock:
+    """Moves on by `LOOK_S` each time it is read: so long does a step take."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        self.now_s += LOOK_S
+        return self.now_s
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.spin.time", Clock())
 
 
 class Steps:
@@ -14,6 +36,7 @@ class Steps:
 
     def __call__(self, wait_s: float) -> bool:
         self.count += 1
+        assert self.count < 1000, "it does not end"
         self.busy -= 1
         return self.busy >= 0
 
@@ -28,16 +51,16 @@ def looks(spin: Spin, turns: int) -> int:
     return found
 
 
-def test_it_goes_on_while_there_is_something() -> None:
+def test_it_goes_on_until_nothing_has_come_for_the_whole_span() -> None:
     steps = Steps(busy=5)
     Spin().run(steps)
-    assert steps.count > 5
+    assert steps.count == 5 + math.ceil(SPIN_S / LOOK_S)
 
 
-def test_it_ends_though_there_always_is() -> None:
+def test_it_ends_though_there_always_is_something() -> None:
     steps = Steps(busy=1 << 60)
     Spin().run(steps)
-    assert steps.count > 5
+    assert steps.count == math.ceil(2e-3 / LOOK_S)
 
 
 def test_what_does_not_pay_becomes_rare() -> None:
@@ -55,7 +78,7 @@ def test_once_it_has_paid_it_is_done_every_time_again() -> None:
     while not steps.count:
         spin.run(steps)
         passed += 1
-    assert passed > 60
+    assert passed == 64
     again = Steps(busy=1)
     spin.run(again)
     assert again.count > 1
@@ -90,7 +113,7 @@ def test_after_bulk_it_looks_as_ever() -> None:
     spin.nap()
     steps = Steps(busy=1)
     spin.run(steps)
-    assert steps.count > 2
+    assert steps.count == 1 + math.ceil(SPIN_S / LOOK_S), "where a nap ends with the first that was in vain"
 
 
 def test_naps_that_do_not_pay_become_rare() -> None:

@@ -208,7 +208,9 @@ def test_without_a_seed_every_run_draws_anew_and_the_failing_test_tells_how_to_r
     *log, _, repeat = section(result)
     assert "b/$c" in repeat
     name = "test_it.py::test_gamble[b/$c]"
-    for value in re.findall(r"0\.\d+", drawn(result)[name]):
+    values = re.findall(r"0\.\d+", drawn(result)[name])
+    assert values
+    for value in values:
         assert any(line.endswith(f"gambler drew {float(value):.6f}") for line in log)
     command, *arguments = shlex.split(repeat.removeprefix("repeat with: "))
     assert command == "pytest"
