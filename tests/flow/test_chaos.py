@@ -1,7 +1,7 @@
 """The flow machine under behaviours that wish for anything at any time, and events in any order that can happen.
 
-The model beside it knows only what the steps say: whatever was wished, they must add up to a flow that makes sense.
-What the shipped behaviours do with any order of events is a target of `tests/fuzz`, under the same model.
+The laws are those of `support.flow_model`: whatever was wished, the steps add up to a flow that makes sense. What the
+shipped behaviours do with any order of events is a target of `tests/fuzz`, under the same laws.
 """
 
 from __future__ import annotations
@@ -144,6 +144,10 @@ class FlowUnderChaos(RuleBasedStateMachine):
         self.model.perform(self.model.machine.end("shutdown"), {"shutdown"})
         self.wishers.add("shutdown")
         assert self.model.machine.over
+
+    @rule()
+    def both_left(self) -> None:
+        self.model.both_peers_leave(self.now_s, lambda event: self.feed(event, [], []))
 
     @invariant()
     def it_makes_sense(self) -> None:

@@ -12,6 +12,7 @@ from flow.playbook import (
     MARKED,
     REFUSED,
     Wish,
+    connected,
     lockstep,
     play,
     vmware,
@@ -38,11 +39,13 @@ from relay.events import (
     ConnectRequested,
     DialFailed,
     Ending,
+    Event,
     FinReceived,
     LegTimedOut,
     LinkWentDown,
     OpenerVanished,
     RstReceived,
+    Side,
     TimerFired,
 )
 from relay.flow import FlowMachine
@@ -251,3 +254,44 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
         for event in (ASKED, OpenerVanished(0.1), RstReceived(0.1, INTERNAL), LinkWentDown(0.15)):
             machine.handle(event)
         assert [type(event) for event in wish.seen].count(OpenerVanished) == 1
+
+
+class TestFading:
+    """What is left of a flow that fades should end soon, by itself or by the relay's limit for it."""
+
+    @pytest.mark.parametrize(
+        ("event", "fades"),
+        [
+            (FinReceived(1.0, INTERNAL), False),
+            (FinReceived(1.0, EXTERNAL), False),
+            (RstReceived(1.0, INTERNAL), True),
+            (RstReceived(1.0, EXTERNAL), True),
+            (LegTimedOut(1.0, EXTERNAL), True),
+        ],
+    )
+    def test_a_side_that_died_begins_it_and_half_a_close_does_not(self, event: Event, fades: bool) -> None:
+        machine = connected()
+        machine.handle(event)
+        assert machine.fading is fades
+        assert not machine.over
+
+    def test_it_begins_when_neither_peer_sends_any_more(self) -> None:
+        machine = connected()
+        machine.handle(FinReceived(1.0, INTERNAL))
+        assert not machine.fading
+        machine.handle(FinReceived(2.0, EXTERNAL))
+        assert machine.fading
+        assert not machine.over
+
+    @pytest.mark.parametrize("side", [INTERNAL, EXTERNAL])
+    def test_it_begins_when_a_side_has_had_both_fins(self, side: Side) -> None:
+        machine = connected([SendFin(side)])
+        machine.handle(FinReceived(1.0, side))
+        assert machine.fading
+        assert not machine.over
+
+    def test_a_flow_that_still_dials_does_not_fade_because_there_is_no_server_yet(self) -> None:
+        machine = FlowMachine(lockstep())
+        assert not machine.fading
+        machine.handle(ASKED)
+        assert not machine.fading

@@ -120,7 +120,7 @@ async def test_bulk_arrives_whole(how: str) -> None:
         assert bool(ends.carried.engine.pipes._idle) == (how == "spliced")
 
 
-class Generous(Leg):
+class Generous(KernelLeg):
     """A leg whose peer sends more each time it is read, up to four budgets of it."""
 
     peer: socket.socket
@@ -140,7 +140,7 @@ class Generous(Leg):
             self.left_bytes -= len(PIECE)
 
 
-class Bottomless(Leg):
+class Bottomless(KernelLeg):
     """A leg whose peer takes at once what it is sent."""
 
     peer: socket.socket

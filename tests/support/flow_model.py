@@ -1,29 +1,25 @@
-"""What a flow's steps must add up to, whoever wished for them: a model that knows only what was done and what was seen.
+"""What must hold of every flow, whatever its behaviours wish for and in whatever order events come.
 
-Feed it each event before the machine and perform each answer after; `check` compares the two.
+The model keeps a chronicle of each side: the FINs, resets and the like that came from it or went to it. The laws are
+stated over that chronicle. They do not say what the machine does next; they say what no step may do, and what the
+machine must say of itself once something was done.
+
+Feed it each event before the machine (`see`) and perform each answer after (`perform`); `check` insists on the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
-from relay.actions import (
-    AbandonDial,
-    Deafen,
-    Dial,
-    Grant,
-    LimitBuffer,
-    Refuse,
-    SendFin,
-    SendProbes,
-    SendRst,
-)
+from relay.actions import AbandonDial, Action, Deafen, Dial, Grant, LimitBuffer, Refuse, SendFin, SendProbes, SendRst
 from relay.causes import Cause, How
 from relay.events import (
     DialFailed,
+    DialFailure,
     DialSucceeded,
     Ending,
     Event,
+    FailureKind,
     FinReceived,
     LegTimedOut,
     OpenerVanished,
@@ -32,113 +28,142 @@ from relay.events import (
 )
 from relay.flow import FlowMachine, Step
 
+_HOW = {SendFin: How.FIN, SendRst: How.RST, Deafen: How.SILENCE}
+_HOW_BY_PEER = {FinReceived: How.FIN, RstReceived: How.RST, LegTimedOut: How.TIMEOUT}
+
 
 class FlowModel:
-    """One flow's two sides, as its peers see them."""
+    """One flow's two sides, as their peers see them."""
 
     def __init__(self, machine: FlowMachine) -> None:
         self.machine = machine
         self.opener = machine.opener
-        self.dialling = False
-        self.dials = 0
-        self.answers = 0
         self.up = {self.opener}
-        self.dead: set[Side] = set()
-        self.fin_sent: set[Side] = set()
-        self.fin_received: set[Side] = set()
-        self.cause = ""
-        self.endings: dict[Side, Ending] = {}
+        self.chronicle: dict[Side, list[Ending]] = {side: [] for side in Side}
+        """What ended a side, or half of it, in order."""
+        self.causes: list[str] = []
+        """What each entry of the chronicle, and each failed dial, would be called as the cause of the flow's end."""
+        self.dialling = False
+        self.answers = 0
         self._was_over = False
+        self._told: dict[Side, Ending] = {}
+        self._cause = ""
+
+    def fin_from(self, side: Side) -> bool:
+        return Ending(side, "fin", Cause.PEER) in self.chronicle[side]
+
+    def fin_to(self, side: Side) -> bool:
+        return any(end.how == "fin" and end.because != Cause.PEER for end in self.chronicle[side])
+
+    def killed(self, side: Side) -> bool:
+        return any(end.how != "fin" for end in self.chronicle[side])
 
     def over(self, side: Side) -> bool:
-        return side in self.dead or side in self.fin_sent & self.fin_received
+        """Whether a side has ended: one word that needs no answer, or a FIN in each direction."""
+        return self.killed(side) or (self.fin_from(side) and self.fin_to(side))
 
     def see(self, event: Event) -> None:
-        """Note what an event says; what comes of a side that is not there is nothing."""
+        """Note what an event says. A side that is over, or is not there, has nothing to say."""
         match event:
             case DialSucceeded() if self.dialling:
                 self.dialling = False
                 self.up.add(self.opener.other)
             case DialFailed():
                 self.dialling = False
-                self.cause = self.cause or "destination"
+                self.causes.append("destination")
             case OpenerVanished():
-                self._kill(self.opener, How.ABANDONED, Cause.PEER)
-            case RstReceived(side=side) if side in self.up:
-                self._kill(side, How.RST, Cause.PEER)
-            case LegTimedOut(side=side) if side in self.up:
-                self._kill(side, How.TIMEOUT, Cause.PEER)
-            case FinReceived(side=side) if side in self.up:
-                self._begin_to_end(side, Cause.PEER)
-                self.fin_received.add(side)
+                self._note(Ending(self.opener, How.ABANDONED, Cause.PEER))
+            case FinReceived(side=side) | RstReceived(side=side) | LegTimedOut(side=side):
+                self._note(Ending(side, _HOW_BY_PEER[type(event)], Cause.PEER))
             case _:
                 pass
 
     def perform(self, steps: Iterable[Step], wishers: Collection[str]) -> None:
-        """Do what the machine says, which must be possible at each step."""
+        """Do what the machine says: each step must be lawful when its turn comes."""
         steps = list(steps)
         resets = {action.side for action, _ in steps if isinstance(action, SendRst)}
         for action, because in steps:
             assert because in wishers, f"{action} because of {because}"
+            self._demand_lawful(action)
             match action:
-                case SendFin(side=side):
-                    self._check_alive(side)
-                    assert side not in self.fin_sent | resets
-                    self._begin_to_end(side, because)
-                    self.fin_sent.add(side)
-                case SendRst(side=side):
-                    self._check_alive(side)
-                    self._kill(side, How.RST, because)
-                case Deafen(side=side):
-                    self._check_alive(side)
-                    self._kill(side, How.SILENCE, because)
-                case SendProbes(side=side) | LimitBuffer(side=side):
-                    self._check_alive(side)
+                case SendFin(side=side) | SendRst(side=side) | Deafen(side=side):
+                    assert not (isinstance(action, SendFin) and side in resets), "of a FIN and a RST the RST stays"
+                    self._note(Ending(side, _HOW[type(action)], because))
                 case Dial():
-                    assert not self.dialling
-                    assert self.opener.other not in self.up
-                    assert not self.over(self.opener)
                     self.dialling = True
-                    self.dials += 1
                 case AbandonDial():
-                    assert self.dialling
                     self.dialling = False
-                case Grant() | Refuse():
-                    assert not self.over(self.opener)
+                case Grant():
                     self.answers += 1
-                    if isinstance(action, Refuse):
-                        self._kill(self.opener, How.REFUSED, because)
+                case Refuse():
+                    self.answers += 1
+                    self._note(Ending(self.opener, How.REFUSED, because))
                 case _:
                     pass
 
-    def _begin_to_end(self, side: Side, because: str) -> None:
-        """The first FIN, in either direction, is how a side ends, unless something kills it before the second."""
-        if not self.over(side):
-            self.cause = self.cause or (f"{side.value}-{Cause.PEER}" if because == Cause.PEER else because)
-            self.endings.setdefault(side, Ending(side, How.FIN, because))
-
-    def _kill(self, side: Side, how: How, because: str) -> None:
-        if not self.over(side):
-            self._begin_to_end(side, because)
-            self.endings[side] = Ending(side, how, because)
-            self.dead.add(side)
-
-    def _check_alive(self, side: Side) -> None:
-        assert side in self.up
-        assert not self.over(side)
+    def _demand_lawful(self, action: Action) -> None:
+        match action:
+            case SendFin(side=side) | SendRst(side=side) | Deafen(side=side):
+                assert self._alive(side), f"{action} to a side that is not there"
+                assert not (isinstance(action, SendFin) and self.fin_to(side)), "a second FIN"
+            case SendProbes(side=side) | LimitBuffer(side=side):
+                assert self._alive(side), f"{action} to a side that is not there"
+            case Dial():
+                assert not self.dialling, "a second dial"
+                assert self.opener.other not in self.up, "a second destination"
+                assert self._alive(self.opener), "a dial for an opener that is not there"
+            case AbandonDial():
+                assert self.dialling, "no dial to abandon"
+            case Grant() | Refuse():
+                assert self._alive(self.opener), "an answer to an opener that is not there"
+                assert not self.answers, "a second answer"
+            case _:
+                pass
 
     def check(self, wishers: Collection[str]) -> None:
-        """Insist that the machine says of itself what was done."""
+        """Insist that the machine says of itself what was done, and takes nothing back."""
         machine = self.machine
-        assert self.answers <= 1
         assert machine.answered is bool(self.answers)
-        assert machine.over or not self._was_over, "what is over stays over"
-        self._was_over = machine.over
         for side in Side:
-            up = side in self.up
-            assert machine.is_over(side) is (not up or self.over(side))
-            assert machine.can_send(side) is (up and side not in self.dead | self.fin_sent)
-        assert machine.over is (not self.dialling and all(machine.is_over(side) for side in Side))
-        assert machine.endings == self.endings
-        assert machine.cause == self.cause
-        assert {ending.because for ending in self.endings.values()} <= {Cause.PEER, *wishers}
+            assert machine.is_over(side) is not self._alive(side)
+            assert machine.can_send(side) is (self._alive(side) and not self.fin_to(side))
+        over = not (self.dialling or any(map(self._alive, Side)))
+        assert machine.over is over
+        assert over or not self._was_over, "what is over stays over"
+        self._was_over = over
+        self._check_endings(wishers)
+        self._check_cause()
+
+    def _check_endings(self, wishers: Collection[str]) -> None:
+        told = self.machine.endings
+        assert set(told) == {side for side in Side if self.chronicle[side]}, "a side that began to end has an ending"
+        for side, ending in told.items():
+            assert ending in self.chronicle[side], "what is told has happened"
+            assert ending.because in {Cause.PEER, *wishers}
+            assert (ending.how != "fin") is self.killed(side), "what kills a side is how it ended"
+            before = self._told.get(side, ending)
+            assert ending == before or (before.how == "fin" != ending.how), "only a FIN gives way, to what kills"
+        self._told = dict(told)
+
+    def _check_cause(self) -> None:
+        cause = self.machine.cause
+        assert cause == (self.causes or [""])[0], "the cause is what came first"
+        assert cause == self._cause or not self._cause, "a cause stays"
+        self._cause = cause
+
+    def both_peers_leave(self, at_s: float, take: Callable[[Event], None]) -> None:
+        """Have whatever is left of the flow's peers go, which must end it: `take` feeds an event, and no new wishes."""
+        if self.dialling:
+            take(DialFailed(at_s, DialFailure(FailureKind.OTHER)))
+        for side in Side:
+            if side in self.up:
+                take(RstReceived(at_s, side))
+        assert self.machine.over, "both peers are gone, and the flow is not over"
+
+    def _alive(self, side: Side) -> bool:
+        return side in self.up and not self.over(side)
+
+    def _note(self, end: Ending) -> None:
+        if self._alive(end.side):
+            self.chronicle[end.side].append(end)
+            self.causes.append(f"{end.side.value}-{Cause.PEER}" if end.because == Cause.PEER else end.because)

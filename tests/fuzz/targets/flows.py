@@ -130,7 +130,18 @@ def fuzz_flow_wild(data: bytes) -> str:
             assert letter != "?" or not steps, "a timer that nobody knows does nothing"
             model.perform(steps, wishers)
         model.check(wishers)
-    return f"over by {machine.cause}" if machine.over else "not over"
+    outcome = f"over by {machine.cause}" if machine.over else "not over"
+    for behaviour in behaviours:
+        if isinstance(behaviour, _Wishful):
+            behaviour.wishes = []
+
+    def take(event: Event) -> None:
+        model.see(event)
+        model.perform(machine.handle(event), wishers)
+        model.check(wishers)
+
+    model.both_peers_leave(float(len(letters)), take)
+    return outcome
 
 
 def _timer(wishers: set[str], rest: Iterator[int]) -> str:
@@ -204,7 +215,7 @@ class _Driven:
                 return self.asked and not self.carrying and not machine.is_over(self.opener)
             case "f" | "F":
                 side = _IN if letter == "f" else _OUT
-                return self.carrying and side not in model.fin_received | model.dead
+                return self.carrying and not (model.fin_from(side) or model.killed(side))
             case "r" | "t" | "R" | "U" | "T":
                 return self.carrying and not machine.is_over(_IN if letter in "rt" else _OUT)
             case "m" | "n" | "o" | "p":
@@ -216,8 +227,10 @@ class _Driven:
         self.asked = self.asked or isinstance(event, ConnectRequested)
         if isinstance(event, DialSucceeded) and self.opener is _OUT:
             self.watching = True
+        awaited = isinstance(event, DialSucceeded | DialFailed) and not self.machine.is_over(self.opener)
         self.model.see(event)
         self.perform(event, self.machine.handle(event), self.wishers)
+        assert self.model.answers == 1 or not awaited, "an opener that waited for the dial is answered, once"
         self.carrying = self.carrying or isinstance(event, DialSucceeded)
         assert self.finished or not self.asked or self.has_a_future(), "a flow that nobody can end"
 
