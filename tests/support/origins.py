@@ -48,6 +48,8 @@ class Origin:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        with contextlib.suppress(OSError):  # not every system lets a listener be shut down; there accept times out
+            self._listener.shutdown(socket.SHUT_RDWR)
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -68,6 +70,10 @@ class Origin:
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 continue
+            except OSError:
+                if self._closing.is_set():
+                    return
+                raise
             connection.settimeout(30)
             self.accepted += 1
             self._open.add(connection)
