@@ -1,8 +1,11 @@
-"""Every test of the running relay runs on both async libraries."""
+"""Every test of the running relay runs on both async libraries; a test that needs other programs is marked `system`."""
 
 from __future__ import annotations
 
 import select
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,37 @@ from relay.net.readiness.tasks import TaskReadiness
 from support import kqueue
 
 BACKENDS = ("asyncio", "trio")
+SYSTEM_FOLDERS = frozenset({"cli", "demo", "examples", "foreign", "limits", "plugin", "quirks"})
+"""What all of these tests need is other programs, packet captures, namespaces, crowds or whole seconds."""
+
+_TESTS = Path(__file__).parent
+_PROGRAM_EVENTS = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn"})  # as the interpreter audits them
+_programs_forbidden = False
+
+
+def _watch_for_programs(event: str, arguments: tuple[object, ...]) -> None:
+    if _programs_forbidden and event in _PROGRAM_EVENTS:
+        raise RuntimeError(f"{event}: a test that starts a program is marked with @pytest.mark.system")
+
+
+sys.addaudithook(_watch_for_programs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the folders that are `system` as a whole."""
+    for item in items:
+        if not SYSTEM_FOLDERS.isdisjoint(item.path.relative_to(_TESTS).parts):
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(autouse=True)
+def _programs_are_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that starts a program without saying so by its marker."""
+    global _programs_forbidden  # noqa: PLW0603 - an audit hook cannot be taken back
+    _programs_forbidden = request.node.get_closest_marker("system") is None
+    yield
+    _programs_forbidden = False
 
 
 @pytest.fixture(params=BACKENDS)

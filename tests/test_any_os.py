@@ -13,6 +13,8 @@ from support.capabilities import missing
 from support.poor_host import CHECKS
 from support.programs import clean_environment, run
 
+pytestmark = pytest.mark.system
+
 _TESTS = Path(__file__).parent
 
 

@@ -11,6 +11,8 @@ import pytest
 import relay
 from support.programs import clean_environment, run
 
+pytestmark = pytest.mark.system
+
 _PROJECT = Path(__file__).parents[1]
 _LINT = str(Path(sys.executable).with_name("lint-imports"))
 

@@ -32,6 +32,7 @@ def exchange(sock: socket.socket) -> None:
     assert read_exactly(sock, 13) == b"over and back"
 
 
+@pytest.mark.system
 def test_relay_serve_runs_on_what_was_asked_for_and_says_so(any_backend: str, tmp_path: Path) -> None:
     with Origin(echo) as origin, serve(tmp_path, "--backend", any_backend) as served:
         with connect_by_port(served.port, "127.0.0.1", origin.port) as sock:
@@ -57,6 +58,7 @@ def test_quirks_show_on_uvloop_as_on_the_others() -> None:
         assert nat.wait_for("flow-ended").fields["because"] == "tos-reset"
 
 
+@pytest.mark.system
 def test_uvloop_that_is_not_installed_is_named_with_what_installs_it() -> None:
     arguments = ("serve", "--listen", "127.0.0.1:0", "--backend", "uvloop")
     done = run(sys.executable, "-c", _WITHOUT_UVLOOP, *arguments, env=clean_environment())

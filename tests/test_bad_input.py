@@ -212,6 +212,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.system
 def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_some(backend: str, tmp_path: Path) -> None:
     with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=with_few_descriptors(64)) as served:
         with crowd(served.port, 64):
@@ -246,6 +247,7 @@ def wait_until_full(pid: int, limit: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.system
 def test_a_dial_for_which_there_is_no_descriptor_is_refused(backend: str, tmp_path: Path) -> None:
     with Origin(echo) as origin, serve(tmp_path, "--backend", backend, prefix=with_few_descriptors(64)) as served:
         with crowd(served.port, 64) as clients:

@@ -27,6 +27,8 @@ from bench.peers import PEERS  # noqa: E402
 from bench.through import NotUp, free_ports, spawned, wait_until_up  # noqa: E402
 from bench.web import open_web  # noqa: E402
 
+pytestmark = pytest.mark.system
+
 _DEADLINE_S = 10.0
 
 

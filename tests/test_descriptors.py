@@ -15,6 +15,8 @@ from support.capabilities import missing
 from support.origins import Origin, read_exactly, read_to_end, reset
 from support.programs import serve
 
+pytestmark = pytest.mark.system
+
 FLOWS = 5
 _GIVEN_BACK_S = 3.0  # less than a leg has that winds down without its peer
 

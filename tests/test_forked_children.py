@@ -20,6 +20,8 @@ from support.forking_program import WAYS
 from support.origins import Origin, echo, read_exactly, read_until_over
 from support.programs import clean_environment, run
 
+pytestmark = pytest.mark.system
+
 _DEADLINE_S = 10.0
 _FORKS = 100
 

@@ -28,6 +28,7 @@ def client(nat: RunningRelay) -> socket.socket:
     return socket.create_connection((nat.address.host, nat.address.port), timeout=10)
 
 
+@pytest.mark.system
 def test_a_refusal_that_fell_into_the_freeze_is_read_after_it(nat: RunningRelay) -> None:
     with black_hole() as port, client(nat) as early, client(nat) as late:
         for flow, sock in enumerate((early, late), start=1):

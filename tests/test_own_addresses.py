@@ -69,6 +69,7 @@ def test_an_answer_of_our_own_leads_there_as_little(backend: str) -> None:
         assert answer(port, "app.test", port) == _DENIED
 
 
+@pytest.mark.system
 def test_no_worker_dials_its_own_or_anothers_listener(backend: str, tmp_path: Path) -> None:
     """They share the port, so which of them a dial would reach is the kernel's choice."""
     with serve(tmp_path, "--backend", backend, "--workers", "2") as served:

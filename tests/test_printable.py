@@ -63,6 +63,7 @@ def test_a_complaint_escapes_what_it_quotes() -> None:
     )
 
 
+@pytest.mark.system
 def test_the_log_on_the_terminal_escapes_a_process_name(backend: str, tmp_path: Path) -> None:
     if sys.platform != "linux":
         missing("processes are found by sock_diag")

@@ -47,6 +47,7 @@ def test_a_name_that_is_not_listed_is_an_error() -> None:
         from relay import open_realy  # type: ignore[attr-defined] # noqa: F401, PLC0415
 
 
+@pytest.mark.system
 def test_importing_the_package_imports_nothing_else_of_it(tmp_path: Path) -> None:
     script = "import relay, sys; print([name for name in sys.modules if name.startswith(('relay', 'anyio', 'trio'))])"
     done = run(sys.executable, "-c", script, cwd=tmp_path)

@@ -21,6 +21,8 @@ from support.namespaces import in_own_network
 from support.origins import read_exactly, read_to_end, reset
 from support.programs import ServedRelay, serve
 
+pytestmark = pytest.mark.system
+
 RESOLVE, RESOLVE_PTR = 0xF0, 0xF1
 _NO_HOST, _TIMED_OUT, _EXHAUSTED = 0x04, 0x06, 0x01  # RFC 1928 section 6; exhausted is a general failure
 _HOSTS = "127.0.0.1 localhost\n192.0.2.9 nine.test\n2001:db8::9 six.test\n2001:db8::9 both.test\n192.0.2.9 both.test"

@@ -59,6 +59,7 @@ def test_its_urls_carry_the_credentials_that_it_wants(backend: str) -> None:
         assert nat.socks_url == f"socks5h://ann:p%40ss%3Aword%2F@{nat.address}"
 
 
+@pytest.mark.system
 def test_its_environment_sends_a_program_through_it_and_makes_no_exceptions(
     nat: RunningRelay, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_its_environment_sends_a_program_through_it_and_makes_no_exceptions(
     assert nat.flows[0].destination == f"127.0.0.1:{origin.port}"
 
 
+@pytest.mark.system
 def test_an_unused_relay_says_who_skips_proxies(nat: RunningRelay, origin: Origin) -> None:
     with connect(nat, "direct", origin.host, origin.port) as sock:
         exchange(sock)

@@ -11,6 +11,8 @@ from relay.backend import BACKENDS
 from support.capabilities import need_root
 from support.programs import run
 
+pytestmark = pytest.mark.system
+
 SECONDS = 60 // len(BACKENDS)
 STORIES = 8
 CUT_SHORT = (

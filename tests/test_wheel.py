@@ -23,5 +23,6 @@ def test_every_profile_and_the_type_marker_are_installed() -> None:
     assert {path.stem for path in (package / "profiles").glob("*.toml")} >= {"transparent", "vmware-fusion-11"}
 
 
+@pytest.mark.system
 def test_the_command_tells_its_version() -> None:
     assert run_relay("--version").stdout == version("vmnat-relay") + "\n"

@@ -190,6 +190,7 @@ def run_with(third_party: Path, script: str, cwd: Path) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.system
 def test_an_installed_package_adds_a_behaviour_without_a_change_to_the_relay(third_party: Path, tmp_path: Path) -> None:
     (tmp_path / "patience.toml").write_text(USER_PROFILE, encoding="utf-8")
     done = run_with(third_party, USE_IT, tmp_path)
@@ -202,6 +203,7 @@ def test_an_installed_package_adds_a_behaviour_without_a_change_to_the_relay(thi
     }
 
 
+@pytest.mark.system
 def test_an_installed_packages_settings_are_checked_like_any_others(third_party: Path, tmp_path: Path) -> None:
     script = (
         "from relay.errors import ConfigError\nfrom relay.profiles import load_profile\n"

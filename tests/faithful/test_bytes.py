@@ -19,6 +19,8 @@ from support.clients import FRONT_ENDS, ask
 from support.origins import Origin, Recorder, read_exactly, read_to_end
 from support.programs import ServedRelay, serve
 
+pytestmark = pytest.mark.system
+
 BLOCK_BYTES = 1 << 20
 BLOCKS = 1024
 BODY = bytes(range(256)) * (BLOCK_BYTES // 256 - 1)

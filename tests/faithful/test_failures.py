@@ -17,6 +17,8 @@ from support.namespaces import in_own_network
 from support.origins import black_hole, read_until_over, refusing_port
 from support.programs import serve
 
+pytestmark = pytest.mark.system
+
 NO_ROUTE = "192.0.2.1"  # TEST-NET-1 of RFC 5737, to which no route is made
 UNREACHABLE = "198.51.100.1"  # TEST-NET-2, to which a route is made that says so
 

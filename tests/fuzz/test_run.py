@@ -11,6 +11,8 @@ from fuzz import corpora
 from fuzz.targets import TARGETS
 from support.programs import clean_environment, run
 
+pytestmark = pytest.mark.system
+
 RUN = str(Path(__file__).with_name("run.py"))
 
 

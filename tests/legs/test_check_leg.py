@@ -50,6 +50,7 @@ async def test_a_leg_in_memory_keeps_every_guarantee() -> None:
     await check_leg(in_memory)
 
 
+@pytest.mark.system
 async def test_a_kernels_socket_keeps_every_guarantee() -> None:
     await check_leg(on_kernel_sockets)
 

@@ -231,6 +231,7 @@ def is_worded(ended: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.system
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
     drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_an_end)
     records = [record for drive in drives for record in drive(backend)]
@@ -249,6 +250,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
     assert unseen == set()
 
 
+@pytest.mark.system
 def test_every_record_of_a_flow_names_the_process_of_the_app(backend: str) -> None:
     if sys.platform != "linux":
         missing("processes are found by sock_diag")
@@ -271,6 +273,7 @@ def test_every_record_of_a_flow_names_the_process_of_the_app(backend: str) -> No
         assert json.loads(of_flow[0].as_json(0.0))["process"] == {"pid": app.pid, "name": name}
 
 
+@pytest.mark.system
 def test_of_an_inbound_flow_the_app_is_the_process_that_was_dialled(backend: str) -> None:
     if sys.platform != "linux":
         missing("processes are found by sock_diag")

@@ -221,11 +221,11 @@ async def check_cut_short(bench: Bench) -> None:
 
 
 def read_slowly(connection: socket.socket) -> bytes:
-    """To the end, over more than a second."""
+    """To the end, over more than half a second."""
     data = bytearray()
     while more := connection.recv(1 << 20):
         data += more
-        time.sleep(len(more) / len(MUCH))
+        time.sleep(0.5 * len(more) / len(MUCH))
     return bytes(data)
 
 
@@ -270,6 +270,10 @@ PATIENCE_S = {
 """The checks that wait for a leg's patience to end have it end sooner."""
 
 
+def _name_of(check: Check) -> str:
+    return check.__name__
+
+
 async def check_leg(check: Check, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run one check on a leg that is connected to `host`."""
     if check in PATIENCE_S:
@@ -278,11 +282,26 @@ async def check_leg(check: Check, host: str, monkeypatch: pytest.MonkeyPatch) ->
         await check(bench)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+quick = pytest.mark.parametrize("check", [check for check in CHECKS if check not in PATIENCE_S], ids=_name_of)
+patient = pytest.mark.parametrize("check", PATIENCE_S, ids=_name_of)
+
+
+@quick
 async def test_a_leg(check: Check, readiness: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await check_leg(check, "127.0.0.1", monkeypatch)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@quick
 async def test_a_leg_over_ipv6(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     await check_leg(check, "::1", monkeypatch)
+
+
+@patient
+async def test_a_leg_whose_patience_ends(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    await check_leg(check, "127.0.0.1", monkeypatch)
+
+
+@pytest.mark.system
+@patient
+async def test_so_it_does_on_every_host(check: Check, readiness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await check_leg(check, "127.0.0.1", monkeypatch)

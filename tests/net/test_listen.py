@@ -98,6 +98,7 @@ def test_connections_of_the_past_are_no_obstacle(shared: bool) -> None:
     assert can_be_reserved(address)
 
 
+@pytest.mark.system
 def test_a_reserved_ipv6_address_leaves_ipv4_alone() -> None:
     def reserve_and_listen() -> None:
         with (

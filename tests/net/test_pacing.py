@@ -18,6 +18,8 @@ from support.bench import open_engine
 from support.capabilities import missing
 from support.namespaces import in_own_network
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(autouse=True)
 def _linux() -> None:

@@ -123,7 +123,7 @@ async def test_bulk_arrives_whole(how: str) -> None:
 class Generous(KernelLeg):
     """A leg whose peer sends more each time it is read, up to four budgets of it."""
 
-    peer: socket.socket
+    far_end: socket.socket
     left_bytes = 4 * BUDGET_BYTES
 
     def receive_into(self, buffer: memoryview) -> int:
@@ -136,23 +136,23 @@ class Generous(KernelLeg):
 
     def _have_more_sent(self) -> None:
         if self.left_bytes:
-            self.peer.sendall(PIECE)
+            self.far_end.sendall(PIECE)
             self.left_bytes -= len(PIECE)
 
 
 class Bottomless(KernelLeg):
     """A leg whose peer takes at once what it is sent."""
 
-    peer: socket.socket
+    far_end: socket.socket
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         super().write(data)
-        read_exactly(self.peer, len(data))
+        read_exactly(self.far_end, len(data))
 
     def write_from(self, pipe: Pipe) -> None:
         count = len(pipe)
         super().write_from(pipe)
-        read_exactly(self.peer, count)
+        read_exactly(self.far_end, count)
 
 
 PIECE = bytes(32 * 1024)
@@ -166,9 +166,9 @@ async def test_others_have_their_turn_when_a_pump_has_used_up_its_budget(how: st
                 Generous(engine, near, Side.INTERNAL, Owner()),
                 Bottomless(engine, far, Side.EXTERNAL, Owner()),
             )
-            source.peer, sink.peer = sender, receiver
+            source.far_end, sink.far_end = sender, receiver
             engine.buffer = memoryview(bytearray(len(PIECE)))  # a read that fills it leaves the leg readable
-            pump = Pump(engine, source, sink)
+            pump = Pump(source, sink)
             pump.moved_bytes = already = BULK_BYTES if how == "spliced" else 0
             source.readable = True
             assert pump.run() is Outcome.SPENT

@@ -16,6 +16,8 @@ from relay.observe import ebpf, save_syn
 from relay.observe.ebpf_filter import EbpfProvider, withholding_program
 from relay.observe.ring import RING_BYTES, Ring
 
+pytestmark = pytest.mark.system
+
 RECORD_BYTES = 40  # 8 of header, then 25, rounded up to 8
 
 

@@ -122,6 +122,7 @@ with watching(), serve_in_thread() as nat, socket.create_server(("127.0.0.1", 0)
 """
 
 
+@pytest.mark.system
 def test_it_is_chosen_where_the_kernel_cannot_tell() -> None:
     done = run(sys.executable, "-P", "-c", _WITHOUT_LINUX)
     assert done.stdout == "reset, as seen by tos-reset\n", done.stderr

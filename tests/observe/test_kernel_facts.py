@@ -69,6 +69,7 @@ def test_a_withheld_segment_raises_the_drop_counter_and_not_the_segments(
     assert readable(accepted) == b""
 
 
+@pytest.mark.system
 def test_a_keepalive_probe_raises_both(host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     before = segments_in(accepted)

@@ -32,6 +32,7 @@ def test_our_own_process_is_found_by_either_family(connect: Connect, address: st
         assert found == Process(int(stat.read().split()[0]), comm.read().strip())
 
 
+@pytest.mark.system
 def test_another_process_is_found_again_and_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, peer_process() as peer:
         peer.tell(f"connect 127.0.0.1 {listener.getsockname()[1]}")
@@ -85,6 +86,7 @@ def test_a_peer_that_nobody_accepts_is_given_up() -> None:
         assert owner_of(client) is None
 
 
+@pytest.mark.system
 def test_a_remote_peer_has_no_owner_here(namespace: Namespace) -> None:
     with (
         socket.create_server((namespace.our_address, 0)) as listener,

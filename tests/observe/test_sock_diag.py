@@ -70,6 +70,7 @@ def test_a_connection_in_time_wait_is_not_found(diag: SockDiag, connect: Connect
     assert diag.query(ends.local, ends.peer) is None
 
 
+@pytest.mark.system
 def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost) -> None:
     _, _, accepted = remote
     provider = SockDiagProvider(host)
@@ -110,6 +111,7 @@ for fact in (Want(Ability.TOS), Want(Ability.KEEPALIVE), Want(Ability.BLACKHOLE)
 """
 
 
+@pytest.mark.system
 def test_without_privilege_the_byte_and_the_probes_are_seen_but_nothing_is_withheld(
     require: Callable[..., None],
 ) -> None:

@@ -19,6 +19,8 @@ from relay.observe.wake import MAX_EXCEPTIONS
 from relay.testing import serve_in_thread
 from support.origins import Origin, echo, read_exactly, read_until_over
 
+pytestmark = pytest.mark.system
+
 SO_ATTACH_FILTER = 26
 
 

@@ -171,6 +171,7 @@ def run(script: str) -> str:
     return done.stdout
 
 
+@pytest.mark.system
 def test_an_observer_that_is_demanded_and_cannot_be_had_is_refused_with_the_remedy(
     require: Callable[..., None],
 ) -> None:
@@ -215,6 +216,7 @@ for name in OBSERVERS:
 """
 
 
+@pytest.mark.system
 def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
     lines = run(ELSEWHERE.format(platform="sys.platform = 'darwin'")).splitlines()
     assert lines == [
@@ -234,6 +236,7 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
     ]
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("_privileged")
 def test_without_netlink_and_packet_sockets_the_filter_alone_still_serves() -> None:
     lines = run(ELSEWHERE.format(platform="")).splitlines()

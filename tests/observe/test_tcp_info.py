@@ -13,6 +13,8 @@ from observe.conftest import Connect, EpollHost, readable, reset
 from relay.observe.self_test import keepalive_self_test
 from relay.observe.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, counters_of, probes_between, tcp_info
 
+pytestmark = pytest.mark.system
+
 
 def reading(**fields: int) -> bytes:
     """Write down a struct tcp_info of an established connection that was silent for long."""

@@ -16,6 +16,8 @@ from relay.observe.sock_diag import SockDiagProvider
 from relay.observe.socket_filter import SocketFilterProvider
 from support.clients import connect_from
 
+pytestmark = pytest.mark.system
+
 _WITHHOLDING: dict[str, Callable[[EpollHost], TosProvider]] = {
     "ebpf": EbpfProvider,
     "socket-filter": SocketFilterProvider,

@@ -50,10 +50,10 @@ class FlowModel:
         self._cause = ""
 
     def fin_from(self, side: Side) -> bool:
-        return Ending(side, "fin", Cause.PEER) in self.chronicle[side]
+        return Ending(side, How.FIN, Cause.PEER) in self.chronicle[side]
 
     def fin_to(self, side: Side) -> bool:
-        return any(end.how == "fin" and end.because != Cause.PEER for end in self.chronicle[side])
+        return any(end.how is How.FIN and end.because != Cause.PEER for end in self.chronicle[side])
 
     def killed(self, side: Side) -> bool:
         return any(end.how != "fin" for end in self.chronicle[side])

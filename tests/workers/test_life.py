@@ -13,6 +13,8 @@ from support.origins import Origin, echo
 from support.programs import ServedRelay, serve
 from support.workers import call_both_workers, pids_of, processes, wait_until_gone
 
+pytestmark = pytest.mark.system
+
 
 def kill(served: ServedRelay, pid: int, number: int = signal.SIGKILL, status: str = "SIGKILL") -> None:
     """Kill the first worker, as a host without memory does, and have its parent say so."""

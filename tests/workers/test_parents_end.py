@@ -20,6 +20,8 @@ from support.packages import install_behaviour
 from support.programs import RELAY, clean_environment, serve
 from support.workers import call_both_workers, pids_of, processes, wait_until_gone
 
+pytestmark = pytest.mark.system
+
 CALLERS = 20_000 if os.environ.get("RELAY_SOAK") else 1_000
 
 _SLEEPY = '''

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.forks import relay_in_fork
 from support.origins import Origin, echo
 from support.programs import serve
+
+pytestmark = pytest.mark.system
 
 
 def complaint(*arguments: str) -> tuple[int, list[str]]:

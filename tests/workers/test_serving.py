@@ -16,6 +16,8 @@ from support.origins import Origin, echo, read_exactly
 from support.programs import serve
 from support.workers import call, call_both_workers, pids_of
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(params=BACKENDS)
 def any_backend(request: pytest.FixtureRequest) -> str:

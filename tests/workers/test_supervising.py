@@ -20,7 +20,7 @@ from support.clients import crowd
 from support.origins import Origin, echo, read_exactly
 from support.workers import processes, wait_until_gone
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.system, pytest.mark.anyio]
 
 
 def exchange(port: int) -> None:
