@@ -55,6 +55,7 @@ def test_a_kept_client_goes_on_with_another_connection_when_its_origin_has_ended
         assert origin.accepted == _TIMES
 
 
+@pytest.mark.system
 def test_a_real_client_keeps_its_connection(backend: str) -> None:
     need_program("ab")
     with serve_in_thread("transparent", backend=backend) as nat, Origin(web()) as origin:
