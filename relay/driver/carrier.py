@@ -62,6 +62,10 @@ class Carrier:
         """How many bytes have come from this side."""
         return sum(pump.moved_bytes for pump in (self.from_near, self.from_far) if pump.source.side is side)
 
+    def carried_bytes(self, side: Side) -> int:
+        """How many of them were passed on to the other: not those of a request that another origin gets."""
+        return self.moved_bytes(side)
+
     def _run(self, pump: Pump) -> Outcome:
         return pump.run()
 
@@ -69,7 +73,7 @@ class Carrier:
 class ExchangeCarrier(Carrier):
     """Carries one client's plain HTTP requests to one origin, and the responses back."""
 
-    __slots__ = ("_client_ended", "_codec", "_origin_ended", "_was_paused")
+    __slots__ = ("_client_ended", "_codec", "_was_paused", "origin_ended")
 
     from_near: TranslatingPump
     from_far: TranslatingPump
@@ -80,11 +84,15 @@ class ExchangeCarrier(Carrier):
         self.from_far = TranslatingPump(far, near, codec.from_origin, lambda: codec.behind_origin)
         self._codec = codec
         self._client_ended = False
-        self._origin_ended = False
+        self.origin_ended = False
+        """Whether the origin has sent its FIN. The client hears of it only if that is also the end of the response."""
         self._was_paused = False
         request = codec.start()
         self.from_near.moved_bytes = len(request)
-        far.write(request)
+        self.from_near.put(request)
+
+    def carried_bytes(self, side: Side) -> int:
+        return sum(pump.written_bytes for pump in (self.from_near, self.from_far) if pump.source.side is side)
 
     @property
     def within_head(self) -> bool:
@@ -109,7 +117,7 @@ class ExchangeCarrier(Carrier):
                 return outcome
             if not self._client_ended:
                 self._client_ended = True
-                self._write(self.from_near, self._codec.client_eof())
+                self.from_near.put(self._codec.client_eof())
         return Outcome.FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
 
     def _run_from_origin(self) -> Outcome:
@@ -117,17 +125,17 @@ class ExchangeCarrier(Carrier):
         outcome = self.from_far.run()
         if self.from_far.sink is None:
             return outcome  # the client is gone: nobody is owed what the codec would make of the response's end
-        if outcome is Outcome.FINISHED and not self._origin_ended:
-            self._origin_ended = True
-            self._write(self.from_far, self._codec.origin_eof())
-        if self._origin_ended or was_behind or self.from_far.moved_bytes > moved_bytes:
+        if outcome is Outcome.FINISHED and not self.origin_ended:
+            self.origin_ended = True
+            self.from_far.put(self._codec.origin_eof())
+        if self.origin_ended or was_behind or self.from_far.moved_bytes > moved_bytes:
             # A pipelined request has waited for the response that may just have ended.
-            self._write(self.from_near, self._codec.from_client(b""))
+            self.from_near.put(self._codec.from_client(b""))
         if outcome is Outcome.BROKEN:
             return outcome
-        if self._codec.wants_close or (self._origin_ended and self._client_ended):
+        if self._codec.wants_close or (self.origin_ended and self._client_ended):
             return Outcome.FINISHED
-        if self._origin_ended:
+        if self.origin_ended:
             return Outcome.WAITING
         return Outcome.SPENT if self._client_may_go_on() and outcome is Outcome.WAITING else outcome
 
@@ -136,11 +144,6 @@ class ExchangeCarrier(Carrier):
         if self.from_near in self._finished:
             return False
         return (self._client_ended and self._codec.origin_done) or (self._was_paused and not self._codec.paused)
-
-    @staticmethod
-    def _write(pump: Pump, data: bytes) -> None:
-        if data and pump.sink is not None:
-            pump.sink.write(data)
 
 
 def _after_fin(source: Leg) -> Outcome:

@@ -61,6 +61,10 @@ class Carrying:
         """How many bytes have come from this side."""
         return self._carrier.moved_bytes(side)
 
+    def carried_bytes(self, side: Side) -> int:
+        """How many bytes were passed on from this side to the other."""
+        return self._carrier.carried_bytes(side)
+
     def empty(self, side: Side) -> None:
         """Hand on, now, all that this side has sent so far."""
         self._carrier.empty(side)

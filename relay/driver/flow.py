@@ -297,7 +297,7 @@ class Flow:
         phase.leave()
         self.legs.wind_down(self.machine.endings)
         if (self.destination is not None or self.machine.endings) and self.journal.wanted:
-            moved = {side: phase.moved_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
+            moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
             destination = str(self.destination) if self.destination is not None else None
             self.journal.write_ending(self.machine, because or self.machine.cause, destination, moved, self.now_s())
 

@@ -122,7 +122,7 @@ class Pump:
 class TranslatingPump(Pump):
     """One direction of one flow, whose bytes are rewritten on the way."""
 
-    __slots__ = ("_is_behind", "_translate")
+    __slots__ = ("_is_behind", "_translate", "written_bytes")
 
     def __init__(
         self,
@@ -135,6 +135,8 @@ class TranslatingPump(Pump):
         super().__init__(source, sink)
         self._translate = translate
         self._is_behind = is_behind
+        self.written_bytes = 0
+        """How many bytes were passed on: what was read is rewritten, and some of it is for another sink."""
 
     def can_go_on(self) -> bool:
         """Whether some of what was read is left, and can be passed on now."""
@@ -167,5 +169,11 @@ class TranslatingPump(Pump):
 
     def hand_on(self, data: bytes | memoryview) -> None:
         self.moved_bytes += len(data)
-        if self.sink is not None and (translated := self._translate(bytes(data))):
-            self.sink.write(translated)
+        if self.sink is not None:
+            self.put(self._translate(bytes(data)))
+
+    def put(self, data: bytes) -> None:
+        """Pass these bytes on as they are; without a sink they are dropped."""
+        if data and self.sink is not None:
+            self.written_bytes += len(data)
+            self.sink.write(data)

@@ -52,6 +52,26 @@ def test_the_next_request_for_another_origin_is_another_flow_on_the_same_connect
     assert [record.flow for record in nat.records if record.event == "flow-opened"] == [1, 2]
 
 
+def test_bytes_count_for_the_origin_that_got_them() -> None:
+    nat = MemoryDriver()
+    client = ask(nat, request("one.test"))
+    got = []
+    for following in (request("two.test", "X-Filler: " + "x" * 1000), b""):
+        origin = nat.answer()
+        got.append(len(origin.hears()))
+        origin.says(_OK + b"hi")
+        nat.settle()
+        client.says(following)
+        nat.settle()
+    client.finishes()
+    nat.settle()
+    origin.finishes()
+    nat.settle()
+    ended = [record.fields for record in nat.records if record.event == "flow-ended"]
+    assert [fields["bytes_out"] for fields in ended] == got
+    assert [fields["bytes_in"] for fields in ended] == [len(_OK + b"hi")] * 2
+
+
 def test_pipelined_requests_for_two_origins_are_answered_in_order() -> None:
     nat = MemoryDriver()
     client = ask(nat, request("one.test"), request("two.test"))
