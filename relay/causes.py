@@ -32,7 +32,7 @@ class Cause(_Word):
         "plain HTTP: the client's next request is for another server, which is another flow",
     )
     HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
-    HANDSHAKE_FAILED = "handshake-failed", "the client left, or broke its protocol, before its request was complete"
+    HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
     LINGER = "linger", "one side was over, and the other did not end within 60 s"
     IDLE_LIMIT = "idle-limit", "it carried no byte for `--idle-timeout`"
@@ -49,3 +49,4 @@ class How(_Word):
     ABANDONED = "abandoned", "it left before it was connected"
     TIMEOUT = "timeout", "it stopped answering"
     SILENCE = "silence", "what it sends is not answered any more"
+    HANDED_OVER = "handed-over", "plain HTTP: it did not, its connection serves the next flow"

@@ -59,7 +59,7 @@ class _Bit(enum.IntFlag):
     PRESENT = enum.auto()  # there is, or was, a connection to this side
     FIN_RECEIVED = enum.auto()
     FIN_SENT = enum.auto()
-    DEAD = enum.auto()  # reset by either end, timed out, vanished or refused
+    DEAD = enum.auto()  # reset by either end, timed out, vanished, refused or handed over
     FINISHED = FIN_RECEIVED | FIN_SENT
 
 
@@ -117,19 +117,25 @@ class FlowMachine:
             BehaviourError: a behaviour raised; the flow is to be ended with `end`.
         """
         opener_was_over = self.is_over(self.opener)
-        self._observe(event)
+        self.observe(event)
         steps = self._possible(_merged(self._wishes(event)))
         if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
             # Whoever ended it: nobody is left to end what the dial may still bring, so the behaviours must hear of it.
             steps += self.handle(OpenerVanished(event.at_s))
         return steps
 
-    def end(self, because: str) -> list[Step]:
-        """Give the whole flow up: the steps that end whatever is not over yet."""
-        steps = [Step(SendRst(side), because) for side in Side]
+    def end(self, because: str, *, in_order: bool = False) -> list[Step]:
+        """Give the whole flow up: the steps that end whatever is not over yet, by RST or, in order, by FIN."""
+        end = SendFin if in_order else SendRst
+        steps = [Step(end(side), because) for side in Side]
         if self._dialling:
             steps.insert(0, Step(AbandonDial(), because))
         return self._possible(steps)
+
+    def hand_over(self, because: str) -> list[Step]:
+        """Give the flow up, but for the opener's connection, which serves another: the steps that end the rest."""
+        self._finish(self.opener, _DEAD, How.HANDED_OVER, because)
+        return self.end(because, in_order=True)
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
@@ -182,7 +188,8 @@ class FlowMachine:
             self._prepare(behaviour)
         return behaviour
 
-    def _observe(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
+        """Take in an event that no behaviour is asked about: `handle` does, with every other."""
         match event:
             case FinReceived(side=side):
                 self._finish(side, _FIN_RECEIVED, How.FIN, Cause.PEER)

@@ -21,6 +21,7 @@ import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.backend import running_backend
+from relay.causes import Cause
 from relay.config import RelayConfig, check_time_scale
 from relay.control import (
     Adjust,
@@ -224,7 +225,7 @@ class Relay:
     def stop(self) -> int:
         """End everything now; returns how many flows that ended."""
         self._stop_listening()
-        return self._driver.end_all("shutdown")
+        return self._driver.end_all(Cause.SHUTDOWN)
 
     def _adjust(self, settings: tuple[str, ...]) -> None:
         self._driver.profile = adjust_profile(self._driver.profile, settings)

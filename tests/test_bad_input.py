@@ -101,6 +101,7 @@ def test_a_client_that_says_too_little_is_dropped_when_its_time_is_over(said: by
         failed = nat.wait_for("handshake-failed")
         assert failed.fields["reason"] == "no request within 0.3 s"
         assert 0.2 < failed.at_s < 2
+        nat.wait_for("flow-ended")
         assert nat.flow_count == 0
 
 

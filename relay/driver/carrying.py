@@ -85,9 +85,15 @@ class Carrying:
             case Outcome.BROKEN if not flow.machine.is_over(leg.side):
                 flow.report_broken(leg)
             case Outcome.REDIRECTED:
-                flow.hand_over()
+                self._hand_over()
             case _:
                 pass
+
+    def _hand_over(self) -> None:
+        flow = self._flow
+        if isinstance(self._carrier, ExchangeCarrier) and self._carrier.origin_ended:
+            flow.machine.observe(FinReceived(flow.now_s(), flow.initiator.other))
+        flow.hand_over()
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from relay.address import Endpoint
+from relay.causes import Cause
 from relay.driver.asking import Asking
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
@@ -159,7 +160,8 @@ class Flow:
         pending = self.pending
         near = self.legs.give_away(self.initiator)
         near.watch((), self)  # the next flow may mind other things, or nothing
-        self.finish("next-request")
+        self._perform(self.machine.hand_over(Cause.NEXT_REQUEST))
+        self.finish()
         self.driver.take(pending.next_request())
 
     # The legs call
@@ -258,18 +260,18 @@ class Flow:
         if self.machine.over:
             self.finish()
         elif self.machine.fading and not self.has_timer("linger"):
-            self.start_timer("linger", LINGER_S, partial(self.give_up, "linger"))
+            self.start_timer("linger", LINGER_S, partial(self.give_up, Cause.LINGER))
 
     # Ending
 
-    def give_up(self, because: str) -> None:
-        """Reset whatever is not over yet."""
-        self._perform(self.machine.end(because))
-        self.finish(because)
+    def give_up(self, because: str, *, in_order: bool = False) -> None:
+        """End whatever is not over yet: by RST or, in order, by FIN."""
+        self._perform(self.machine.end(because, in_order=in_order))
+        self.finish()
 
     def break_off(self, fault: Exception) -> None:
         """End the flow because something in it broke."""
-        culprit = f"fault:{fault.behaviour}" if isinstance(fault, BehaviourError) else "fault"
+        culprit = f"{Cause.FAULT}:{fault.behaviour}" if isinstance(fault, BehaviourError) else Cause.FAULT
         self.journal.write("fault", error=str(fault) or type(fault).__name__)
         if not isinstance(fault, BehaviourError):
             self.driver.engine.on_fault(fault)
@@ -280,9 +282,9 @@ class Flow:
         """End the flow because what passes breaks its protocol."""
         self.initiator_leg.write(error.reply)
         self.journal.write("fault", error=str(error))
-        self.finish("protocol-error")
+        self.give_up(Cause.PROTOCOL_ERROR, in_order=True)
 
-    def finish(self, because: str = "") -> None:
+    def finish(self) -> None:
         """Nothing more is to happen; harmless when repeated."""
         phase = self.phase
         if phase is OVER:
@@ -299,7 +301,7 @@ class Flow:
         if (self.destination is not None or self.machine.endings) and self.journal.wanted:
             moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
             destination = str(self.destination) if self.destination is not None else None
-            self.journal.write_ending(self.machine, because or self.machine.cause, destination, moved, self.now_s())
+            self.journal.write_ending(self.machine, destination, moved, self.now_s())
 
     # What it is about
 

@@ -18,10 +18,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from relay.causes import Cause
 from relay.driver.flow import Flow
 from relay.net.engine import Engine
 
-CAUSE = "idle-limit"
 _SWEEPS = 8
 _MIN_SWEEP_S = 0.05
 _NOT_ASKED = -1
@@ -61,7 +61,7 @@ class IdleLimit:
             if seen.sweeps < self._sweeps:
                 self._seen[number] = seen
             else:
-                flow.give_up(CAUSE)
+                flow.give_up(Cause.IDLE_LIMIT)
 
 
 def _look_again(flow: Flow, moved_bytes: int, before: _Seen | None) -> _Seen:

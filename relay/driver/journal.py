@@ -92,9 +92,7 @@ class Journal:
             new_precedence=None if event.new is None else event.new >> 5,
         )
 
-    def write_ending(
-        self, machine: FlowMachine, because: str, destination: str | None, moved: dict[Side, int], now_s: float
-    ) -> None:
+    def write_ending(self, machine: FlowMachine, destination: str | None, moved: dict[Side, int], now_s: float) -> None:
         """Record how it all ended."""
         fields: dict[str, Any] = {}
         for side in Side:
@@ -104,7 +102,7 @@ class Journal:
         self.write(
             "flow-ended",
             destination=destination,
-            because=because,
+            because=machine.cause,
             bytes_out=moved.get(Side.INTERNAL, 0),
             bytes_in=moved.get(Side.EXTERNAL, 0),
             bytes_lost=self.lost_bytes,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from relay.causes import Cause
 from relay.errors import ProtocolError
+from relay.events import FinReceived
 from relay.frontends import Conversation, ConversedConnection
 from relay.legs import BROKEN, Leg
 
@@ -35,11 +37,15 @@ class Talking:
 
     def on_leg_ready(self) -> None:
         flow, conversation = self._flow, self._conversation
-        reason = converse(self._leg, conversation)
+        unheard = converse(self._leg, conversation)
         if flow.phase is not self:
             return
-        if reason is not None:
-            turn_away(flow, reason)
+        if unheard is not None:
+            if unheard.left == BROKEN:
+                flow.machine.observe(flow.legs.what_broke(self._leg, flow.now_s()))
+            elif unheard.left is not None:
+                flow.machine.observe(FinReceived(flow.now_s(), self._leg.side))
+            turn_away(flow, unheard.reason, Cause.HANDSHAKE_FAILED)
         elif conversation.question is not None:
             flow.ask(self._leg, conversation)
         elif conversation.request is not None:
@@ -52,7 +58,15 @@ class Talking:
         pass
 
 
-def converse(leg: Leg, conversation: Conversation) -> str | None:
+class Unheard(NamedTuple):
+    """Why a conversation never comes to its request."""
+
+    reason: str
+    left: int | None = None
+    """What the last read gave where the initiator has left: 0, or `BROKEN`."""
+
+
+def converse(leg: Leg, conversation: Conversation) -> Unheard | None:
     """Let a conversation go on until it has its request; returns why it never will, if so."""
     buffer = leg.loop.buffer
     while leg.readable and not leg.frozen and conversation.request is None:
@@ -62,11 +76,11 @@ def converse(leg: Leg, conversation: Conversation) -> str | None:
                 leg.write(conversation.receive_data(bytes(buffer[:count])))
             except ProtocolError as error:
                 leg.write(error.reply)
-                return str(error)
+                return Unheard(str(error))
         elif count == 0:
-            return "it closed the connection"
+            return Unheard("it closed the connection", count)
         elif count == BROKEN:
-            return "it reset the connection"
+            return Unheard("it reset the connection", count)
     return None
 
 
@@ -74,13 +88,11 @@ def limit_handshake(flow: Flow) -> None:
     """Turn the initiator away unless its handshake, or its next request's head, is whole within the limit."""
     limit_s = flow.driver.limits.handshake_timeout_s
     flow.start_timer(
-        HANDSHAKE, limit_s, partial(turn_away, flow, f"no request within {limit_s:g} s", because="handshake-limit")
+        HANDSHAKE, limit_s, partial(turn_away, flow, f"no request within {limit_s:g} s", because=Cause.HANDSHAKE_LIMIT)
     )
 
 
-def turn_away(flow: Flow, reason: str, because: str = "") -> None:
+def turn_away(flow: Flow, reason: str, because: Cause) -> None:
     """End a flow whose initiator has not said, or will not say, what it wants."""
     flow.journal.write("handshake-failed", client=flow.client, reason=reason)
-    if not flow.driver.lets_linger(flow.initiator_leg):
-        flow.initiator_leg.reset()
-    flow.finish(because)
+    flow.give_up(because, in_order=flow.driver.lets_linger(flow.initiator_leg))

@@ -161,7 +161,7 @@ def test_what_is_no_protocol_is_answered_and_ended() -> None:
     nat.settle()
     assert app.hears().startswith(b"HTTP/1.1 400 ")
     assert app.end == "fin"
-    assert nat.told() == ["handshake-failed"]
+    assert nat.told() == ["handshake-failed", "fin-sent", "flow-ended"]
 
 
 def test_beyond_max_flows_a_client_is_refused_in_its_protocol_and_a_forward_reset() -> None:

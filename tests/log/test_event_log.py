@@ -225,7 +225,8 @@ def is_worded(ended: dict[str, Any]) -> bool:
     causes = {*Cause, *(quirk.name for quirk in load_profile("vmware-fusion").quirks), "fault:gambler"}
     sides = [side.value for side in Side if ended[side.value] is not None]
     return (
-        ended["because"] in causes
+        sides != []
+        and ended["because"] in causes
         and {ended[side] for side in sides} <= set(How)
         and {ended[f"{side}_because"] for side in sides} <= causes
     )
