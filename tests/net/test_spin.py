@@ -24,7 +24,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.net.spin.time", Clock())
+    monkeypatch.setattr("relay.net.spin.real_s", Clock().monotonic)
 
 
 class Steps:
