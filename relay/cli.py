@@ -222,7 +222,7 @@ def serve(
     ] = None,
     time_scale: Annotated[
         float,
-        _number("--time-scale", float, "FACTOR", "10", "Divide behaviours' delays by this."),
+        _number("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045

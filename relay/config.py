@@ -69,8 +69,8 @@ def configure(
     `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `listen` is
     the proxy's HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS,
     `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows`
-    of None are no limit. Behaviours' delays are divided by `time_scale`. What is left to chance follows from `seed`;
-    None picks one.
+    of None are no limit. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance
+    follows from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.

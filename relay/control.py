@@ -83,7 +83,7 @@ class ResolveAs(Command[None]):
 
 @dataclass(frozen=True, slots=True)
 class SetTimeScale(Command[None]):
-    """Divide behaviours' delays by this, in flows that are opened from now on."""
+    """Have the NAT's clock run so many times as fast as the real one, from now on and for all flows."""
 
     scale: float
 

@@ -4,7 +4,7 @@ A flow's life, as its behaviours see it:
 
     ConnectRequested --> DialSucceeded | DialFailed | OpenerVanished --> facts on the wire ... --> both sides over
 
-Every event carries `at_s`, seconds on the relay's monotonic clock: behaviours have no clock of their own.
+Every event carries `at_s`, seconds on the NAT's clock: behaviours have no clock of their own.
 Events name what was seen, never what should be done about it; that is the behaviours' to say (`relay.actions`).
 """
 
@@ -87,7 +87,7 @@ class DialFailure:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to one flow, at `at_s` on the monotonic clock."""
+    """Something that happened to one flow, at `at_s` on the NAT's clock."""
 
     at_s: float
 

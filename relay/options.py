@@ -53,13 +53,13 @@ class RelayOptions(TypedDict, total=False):
     connect_timeout_s: float
     """How long a destination has to answer."""
     idle_timeout_s: float | None
-    """How long a flow may carry no byte before it is reset; None: for ever."""
+    """How long a flow may carry no byte, on the NAT's clock, before it is reset; None: for ever."""
     drain_timeout_s: float
     """How long flows have to end by themselves, where somebody drains the relay."""
     max_flows: int | None
     """How many flows may be open at once; a connection beyond it is refused. None: as many as there are descriptors."""
     time_scale: float
-    """What behaviours' delays are divided by."""
+    """How many times as fast as the real clock the NAT's runs: behaviours' timers, idle limits, `at_s`."""
     seed: int | None
     """What everything left to chance follows from; None picks one."""
 

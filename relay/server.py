@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
 import anyio
@@ -126,7 +126,7 @@ class Relay:
                 driver.connector.resolve_as(override)
             case SetTimeScale(scale):
                 check_time_scale(scale)
-                driver.limits = replace(driver.limits, time_scale=scale)
+                driver.engine.nat.scale = scale
             case SetSeed(seed):
                 driver.reseed(seed)
             case Drain(at_most_s):
@@ -164,8 +164,8 @@ class Relay:
 
     @property
     def time_scale(self) -> float:
-        """What behaviours' delays are divided by, in flows that are opened from now on."""
-        return self._driver.limits.time_scale
+        """How many times as fast as the real clock the NAT's runs."""
+        return self._driver.engine.nat.scale
 
     @time_scale.setter
     def time_scale(self, value: float) -> None:
@@ -270,13 +270,13 @@ async def open_relay(
         demand_own(config.source)
     failure: BaseException | None = None
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
+        log.clock.scale = config.time_scale
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault), clock=log.clock)
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
         limits = Limits(
             handshake_timeout_s=config.handshake_timeout_s,
             idle_timeout_s=config.idle_timeout_s,
             max_flows=config.max_flows,
-            time_scale=config.time_scale,
         )
         first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
         try:

@@ -57,7 +57,7 @@ class Dialling:
         self._connecting = flow.driver.connector.connect(
             self._pending.destination,
             self._pending.initiator.other,
-            flow.guarded(partial(self._on_connected, flow.now_s())),
+            flow.guarded(partial(self._on_connected, flow.driver.engine.now_s())),
             flow.guarded(self._on_failed),
             flow.client_address,
         )
@@ -87,7 +87,8 @@ class Dialling:
     def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
         self._connecting = None
         flow = self._flow
-        flow.journal.write("flow-connected", address=str(address), dial_s=round(flow.now_s() - began_s, 6))
+        dial_s = round(flow.driver.engine.now_s() - began_s, 6)
+        flow.journal.write("flow-connected", address=str(address), dial_s=dial_s)
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:

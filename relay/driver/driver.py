@@ -31,8 +31,6 @@ class Limits:
     handshake_timeout_s: float = 10.0
     idle_timeout_s: float | None = None
     max_flows: int | None = None
-    time_scale: float = 1.0
-    """What behaviours' delays are divided by."""
 
 
 class Driver:

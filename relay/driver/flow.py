@@ -88,11 +88,11 @@ class Flow:
         self.number = number
         self.driver = driver
         self.initiator = initiator
-        self.journal = Journal(driver.log, number, driver.engine.now_s())
+        self.journal = Journal(driver.log, number, driver.engine.nat.now_s())
         lineup = driver.profile.lineup
         chance = Chance(self.journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
         self.machine = FlowMachine(lineup, initiator, chance.give_to if chance is not None else None)
-        self.legs = FlowLegs(driver.engine, self.journal, driver.limits.time_scale)
+        self.legs = FlowLegs(driver.engine, self.journal)
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None before it did."""
@@ -220,7 +220,7 @@ class Flow:
         """A frozen side is not read, so that it answers no probe is ours to say."""
         silence_s = self.legs.silence_s(side)
         if silence_s is not None:
-            self.start_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self.legs[side]))
+            self.start_nat_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self.legs[side]))
 
     def _time_out(self, leg: Leg) -> None:
         if not leg.closed:
@@ -346,7 +346,8 @@ class Flow:
     # Time
 
     def now_s(self) -> float:
-        return self.driver.engine.now_s()
+        """Seconds on the NAT's clock."""
+        return self.driver.engine.nat.now_s()
 
     @property
     def has_timers(self) -> bool:
@@ -356,15 +357,22 @@ class Flow:
         return self._timers is not None and key in self._timers
 
     def start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
-        """Call back in `after_s` seconds, unless the flow is over by then; a timer of the same key starts anew."""
+        """Call back in `after_s` real seconds, unless the flow is over by then; a timer of the same key starts anew."""
+        self._keep_timer(key, self.driver.engine.call_later(after_s, partial(self.guard, callback)))
+
+    def start_nat_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
+        """The same, in seconds of the NAT's clock."""
+        self._keep_timer(key, self.driver.engine.nat.call_later(after_s, partial(self.guard, callback)))
+
+    def start_behaviours_timer(self, name: str, after_s: float) -> None:
+        """Tell the machine in `after_s` seconds of the NAT's clock."""
+        self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
+
+    def _keep_timer(self, key: str, timer: Timer) -> None:
         self.stop_timer(key)
         if self._timers is None:
             self._timers = {}
-        self._timers[key] = self.driver.engine.call_later(after_s, partial(self.guard, callback))
-
-    def start_behaviours_timer(self, name: str, after_s: float) -> None:
-        """Tell the machine in `after_s` seconds of the NAT's time."""
-        self.start_timer(name, after_s / self.legs.time_scale, lambda: self.take(TimerFired(self.now_s(), name)))
+        self._timers[key] = timer
 
     def stop_timer(self, key: str) -> None:
         if self._timers is not None and (timer := self._timers.pop(key, None)) is not None:

@@ -1,6 +1,7 @@
 """`--idle-timeout`: flows that carry no byte, either way, for so long are reset.
 
-This is the relay's own limit, not a NAT's quirk, and its word in the event log is `idle-limit`. It costs nothing per
+This is the relay's own limit, not a NAT's quirk, and its word in the event log is `idle-limit`. It goes by the NAT's
+clock. It costs nothing per
 byte, and no timer per flow: a sweep over all flows compares what each has carried with what it had at the last one.
 With eight sweeps in the time that is allowed, a flow ends after that time or up to a quarter later.
 
@@ -48,7 +49,7 @@ class IdleLimit:
 
     def start(self) -> None:
         """Sweep, from now on and for as long as the engine runs."""
-        self._engine.call_later(self._every_s, self._sweep)
+        self._engine.nat.call_later(self._every_s, self._sweep)
 
     def _sweep(self) -> None:
         self.start()

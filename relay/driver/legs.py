@@ -16,17 +16,15 @@ from relay.net.engine import Engine
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_probes", "time_scale")
+    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_probes")
 
-    def __init__(self, engine: Engine, journal: Journal, time_scale: float) -> None:
+    def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
         self._journal = journal
         self._internal: Leg | None = None
         self._external: Leg | None = None
         self._probes: dict[Side, SendProbes] | None = None
         self._frozen_at_s: dict[Side, float] | None = None  # few flows ever have any
-        self.time_scale = time_scale
-        """What behaviours' delays are divided by."""
 
     def __iter__(self) -> Iterator[Leg]:
         return (leg for leg in (self._internal, self._external) if leg is not None)
@@ -77,24 +75,26 @@ class FlowLegs:
         """Leave all that a peer sends unanswered for so long, then reset it; at once where the leg cannot."""
         if leg.blackhole(True):
             self._journal.write("deafened", side=leg.side.value, because=because)
-            self._engine.call_later(at_most_s / self.time_scale, leg.reset)
+            self._engine.nat.call_later(at_most_s, leg.reset)
         else:
             self.reset(leg, because, after_data=True)
 
     def silence_s(self, side: Side) -> float | None:
-        """In how many seconds a frozen side counts as dead by the probes that it is sent; None if there are none.
+        """When a frozen side counts as dead by the probes that it is sent, in seconds of the NAT's clock from now.
 
-        Its kernel may answer them, where it cannot be made deaf. The first is due when the side has been silent for
+        None if there are none. Its kernel may answer them, where it cannot be made deaf. The first is due when the side has been silent for
         `idle_s`, which it is since it was frozen.
         """
         frozen_at_s, probes = (self._frozen_at_s or {}).get(side), (self._probes or {}).get(side)
         if frozen_at_s is None or probes is None:
             return None
         idle_s, interval_s = self._probe_times(probes)
-        return max(0.0, frozen_at_s + idle_s - self._engine.now_s()) + interval_s * probes.count
+        real_s = max(0.0, frozen_at_s + idle_s - self._engine.now_s()) + interval_s * probes.count
+        return real_s * self._engine.nat.scale
 
     def _probe_times(self, probes: SendProbes) -> tuple[int, int]:
-        idle_s, interval_s = (max(1, round(wait_s / self.time_scale)) for wait_s in (probes.idle_s, probes.interval_s))
+        scale = self._engine.nat.scale  # the probes are the kernel's, which has the real clock
+        idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (probes.idle_s, probes.interval_s))
         return idle_s, interval_s
 
     # What testers wish

@@ -60,7 +60,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "forwards": "the forwards, as BIND -> TARGET",
         "inbound": "the inbound forwards, as BIND -> TARGET",
         "seed": "what everything left to chance follows from",
-        "time_scale": "by how much behaviours' delays are shortened",
+        "time_scale": "how many times as fast as the real clock the NAT's runs",
         "backend": "what it runs on: asyncio, trio or uvloop",
         "workers": "how many processes serve",
         "fidelity": "what this host can do about each quirk: exact, approximate or impossible",
@@ -141,7 +141,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 
 COMMON_FIELDS: Mapping[str, str] = {
     "at": "wall-clock time, ISO 8601, UTC",
-    "at_s": "seconds since the relay started, from a monotonic clock",
+    "at_s": "seconds since the relay started, on the NAT's clock: `--time-scale` hastens it",
     "event": "the event's name",
     "flow": "the flow's number, or null",
     "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",

@@ -21,9 +21,18 @@ _PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
 
 
 class Clock(Protocol):
-    """The loop that the leg runs on."""
+    """A clock, in seconds."""
 
     def now_s(self) -> float: ...
+
+
+class EventLoop(Protocol):
+    """The loop that the leg runs on."""
+
+    @property
+    def nat(self) -> Clock:
+        """The NAT's clock, by which events are dated."""
+
     def call_soon(self, callback: Callable[[], None]) -> None: ...
 
 
@@ -40,7 +49,7 @@ class WatchedLeg(Protocol):
     """Called before every read and after every write."""
 
     @property
-    def loop(self) -> Clock: ...
+    def loop(self) -> EventLoop: ...
 
 
 class LegWatch:
@@ -110,13 +119,13 @@ class LegWatch:
 
     def _on_probe(self) -> None:
         if not self._closed:
-            self._witness.on_leg_saw(ProbeArrived(self._leg.loop.now_s(), self._leg.side), False)
+            self._witness.on_leg_saw(ProbeArrived(self._leg.loop.nat.now_s(), self._leg.side), False)
             self.ask()  # a probe is a segment too
 
     def _tell_unknown(self) -> None:
         syn = self._leg.syn
         if not self._closed and syn is not None:
-            self._witness.on_leg_saw(SynUnknown(self._leg.loop.now_s(), self._leg.side, syn.tos), False)
+            self._witness.on_leg_saw(SynUnknown(self._leg.loop.nat.now_s(), self._leg.side, syn.tos), False)
 
     def _report(self, new: int | None, *, withheld: bool) -> None:
         old = self._tos
@@ -124,7 +133,7 @@ class LegWatch:
             return
         if new is not None:
             self._tos = new
-        event = TosChanged(self._leg.loop.now_s(), self._leg.side, self._syn, old, new)
+        event = TosChanged(self._leg.loop.nat.now_s(), self._leg.side, self._syn, old, new)
         self._witness.on_leg_saw(event, withheld)
 
 

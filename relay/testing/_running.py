@@ -178,10 +178,13 @@ class RunningRelay:
 
     def log_text(self, since: int = 0) -> str:
         """What happened, for people, one line per record; the first `since` records are left out."""
+        self._await_held_records()
+        return as_text(self.events[since:])
+
+    def _await_held_records(self) -> None:
         deadline_s = real_s() + _HELD_BACK_S
         while self._relay.holds_records and real_s() < deadline_s:
             time.sleep(0.002)  # that a look-up is over is told to nobody
-        return as_text(self.events[since:])
 
     # What it is told
 
@@ -242,7 +245,7 @@ class RunningRelay:
 
     @property
     def time_scale(self) -> float:
-        """What behaviours' delays are divided by: with 100, a timeout of 300 s takes 3."""
+        """How many times as fast as the real clock the NAT's runs: with 100, a timeout of 300 s takes 3."""
         return self._relay.time_scale
 
     @time_scale.setter

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from relay.clock import NatClock
 from relay.log import EventLog, Record
 
 WINDOW_S = 0.1
@@ -28,6 +29,11 @@ class MergedLog:
         self._numbers = itertools.count()
         self._filled = anyio.Event()
         self._over = False
+
+    @property
+    def clock(self) -> NatClock:
+        """What records are dated by."""
+        return self._log.clock
 
     def put(self, record: Record) -> None:
         """Hand this record on in its turn."""

@@ -1,7 +1,8 @@
 """What holds for all workers of a relay: the addresses they share, and what commands have changed.
 
 The parent checks a command here before a worker gets it, and records it in the event log once. A worker that starts
-later begins with `config`, which has all that a configuration can say, and carries out `replayed`, which has the rest.
+later begins with `config`, which has all that a configuration can say, with the log's clock, and carries out
+`replayed`, which has the rest.
 `LinkDown` is not replayed: it is about the flows of its moment.
 """
 
@@ -40,6 +41,7 @@ class Standing:
 
     def __init__(self, config: RelayConfig, log: MergedLog) -> None:
         self._log = log
+        log.clock.scale = config.time_scale
         self._held = ExitStack()
         self._frozen: set[Side] = set()
         try:
@@ -86,6 +88,7 @@ class Standing:
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 self.config = replace(self.config, time_scale=scale)
+                self._log.clock.scale = scale
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
             case Drain():

@@ -32,6 +32,12 @@ def need_root() -> None:
         missing("needs root on Linux")
 
 
+def need_tos() -> None:
+    """For a change of TOS byte to be seen."""
+    if sys.platform != "linux":
+        missing("a change of TOS byte in another process is seen on Linux alone")
+
+
 def need_capture() -> None:
     """For reading packets off the loopback interface."""
     need_root()

@@ -82,6 +82,7 @@ class MemoryEngine(MemoryLoop):
 
     def __init__(self) -> None:
         super().__init__()
+        self.nat, self.scale = self, 1.0
         self.faults: list[Exception] = []
 
     def on_fault(self, fault: Exception) -> None:
