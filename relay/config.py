@@ -19,6 +19,7 @@ from relay.protocols import Credentials
 DEFAULT_LISTEN = "127.0.0.1:1080"
 DEFAULT_PROFILE = "vmware-fusion"
 MAX_TIME_SCALE = 1000.0
+MAX_ADVANCE_S = 31_536_000.0  # a year
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,18 @@ def check_time_scale(value: float) -> None:
     if not 0 < value <= MAX_TIME_SCALE:
         raise ConfigError(
             f"--time-scale: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}"
+        )
+
+
+def check_advance(seconds: float) -> None:
+    """Insist that a clock can be moved on by this.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not 0 <= seconds <= MAX_ADVANCE_S:
+        raise ConfigError(
+            f"advance: {seconds:g} is out of range", hint=f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
         )
 
 

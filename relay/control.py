@@ -89,6 +89,17 @@ class SetTimeScale(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Advance(Command[None]):
+    """Have so many seconds pass on the NAT's clock at once.
+
+    What is due by then happens now, in order, each at its own moment, once the relay has done what it had to before.
+    The app and the server have another clock.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetSeed(Command[None]):
     """Have what is left to chance follow from this seed, as if the next flow were the first."""
 

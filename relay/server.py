@@ -22,9 +22,10 @@ import anyio
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.backend import running_backend
 from relay.causes import Cause
-from relay.config import RelayConfig, check_time_scale
+from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
+    Advance,
     Command,
     Drain,
     Freeze,
@@ -127,6 +128,10 @@ class Relay:
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 driver.engine.nat.scale = scale
+            case Advance(seconds):
+                check_advance(seconds)
+                self.log.emit("clock-advanced", seconds=seconds)
+                driver.engine.advance(seconds)
             case SetSeed(seed):
                 driver.reseed(seed)
             case Drain(at_most_s):
@@ -170,6 +175,15 @@ class Relay:
     @time_scale.setter
     def time_scale(self, value: float) -> None:
         self.do(SetTimeScale(value))
+
+    def advance(self, seconds: float) -> None:
+        """Have so many seconds pass on the NAT's clock at once; see `relay.control.Advance`.
+
+        Raises:
+            ConfigError: it is no number of seconds.
+            RuntimeError: it was called from inside the relay's own work, by a listener of its log for instance.
+        """
+        self.do(Advance(seconds))
 
     @property
     def seed(self) -> int:

@@ -1,12 +1,15 @@
-"""Nothing that a test does to its process's clocks stops a relay in the same process."""
+"""A relay's clocks: the NAT's can be moved, and nothing that a test does to its process's clocks stops the relay."""
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 import pytest
@@ -15,15 +18,22 @@ import trio.testing
 from freezegun import freeze_time
 
 import relay
+from relay.actions import Note, StartTimer
+from relay.behaviours import Actions, Behaviour
+from relay.errors import ConfigError
+from relay.events import DialSucceeded, TimerFired
 from relay.net.alarm import Alarm, AlarmThread, open_alarm
 from relay.net.engine import Engine
+from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import serve_in_thread
-from support.clients import connect, connect_by_port
+from support.capabilities import need_tos
+from support.clients import connect, connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly
 
 ResultT = TypeVar("ResultT")
 HANDSHAKE_S = 0.2
 QUIET_S = 0.5
+AF21 = 0x48
 
 
 @pytest.fixture
@@ -37,6 +47,14 @@ def exchange(sock: socket.socket) -> None:
     assert read_exactly(sock, 5) == b"hello"
 
 
+def with_behaviour(kind: type[Behaviour]) -> Profile:
+    transparent = load_profile("transparent")
+    return replace(transparent, quirks=(*transparent.quirks, Quirk(kind, {}, "assumed", ())))
+
+
+# Clocks of the process
+
+
 @pytest.mark.parametrize(
     ("when", "alarm"), [("before it starts", open_alarm), ("later", open_alarm), ("later", AlarmThread)]
 )
@@ -47,7 +65,9 @@ def test_a_relay_serves_and_its_timeouts_fire_while_time_is_frozen(
     with ExitStack() as stack:
         if when != "later":
             stack.enter_context(freeze_time("2020-01-01"))
-        nat = stack.enter_context(serve_in_thread("transparent", backend=backend, handshake_timeout_s=HANDSHAKE_S))
+        nat = stack.enter_context(
+            serve_in_thread("transparent", backend=backend, handshake_timeout_s=HANDSHAKE_S, time_scale=1000)
+        )
         if when == "later":
             stack.enter_context(freeze_time("2020-01-01"))
         with connect(nat, "socks5", origin.host, origin.port) as sock:
@@ -55,8 +75,8 @@ def test_a_relay_serves_and_its_timeouts_fire_while_time_is_frozen(
         with socket.create_connection(nat.address, timeout=20) as silent:
             assert silent.recv(1) == b""
         failed = nat.wait_for("handshake-failed")
-        assert failed.at_s >= HANDSHAKE_S
-        assert abs((nat._relay.log.started_at + failed.at_s) - time.clock_gettime(time.CLOCK_REALTIME)) < 60
+        assert failed.at_s >= 1000 * HANDSHAKE_S
+        assert abs(failed.at(nat._relay.log.started_at) - time.clock_gettime(time.CLOCK_REALTIME)) < 60
         with socket.create_connection(nat.address, timeout=20):  # its limit is not due yet
             before_s = time.process_time()
             threading.Event().wait(QUIET_S)
@@ -108,3 +128,84 @@ def test_a_relay_serves_and_its_timeouts_fire_on_a_mock_clock(
 
 async def in_thread(function: Callable[..., ResultT], *arguments: object) -> ResultT:
     return await trio.to_thread.run_sync(function, *arguments)
+
+
+# The NAT's clock
+
+
+@dataclass
+class Alarms(Behaviour):
+    """Notes when its timers fire; one of them starts another."""
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        yield StartTimer("last", 300)
+        yield StartTimer("first", 200)
+
+    def on_timer_fired(self, event: TimerFired) -> Actions:
+        yield Note(event.key)
+        if event.key == "first":
+            yield StartTimer("second", 50)
+
+
+def test_advancing_fires_what_is_due_at_once_in_order_and_each_at_its_own_moment(backend: str, origin: Origin) -> None:
+    with serve_in_thread(with_behaviour(Alarms), backend=backend) as nat:
+        with connect(nat, "forward", origin.host, origin.port) as sock:
+            exchange(sock)
+            opened_s = nat.wait_for("flow-connected").at_s
+            nat.advance(199)
+            assert [record.event for record in nat.events][-1] == "clock-advanced"
+            nat.advance(101)
+            notes = [record for record in nat.events if record.event == "note"]
+            assert [record.fields["text"] for record in notes] == ["first", "second", "last"]
+            for record, after_s in zip(notes, (200, 250, 300), strict=True):
+                assert record.at_s - opened_s == pytest.approx(after_s, abs=5)
+            exchange(sock)
+        line = json.loads(notes[-1].as_json(nat._relay.log.started_at))
+        assert abs(datetime.fromisoformat(line["at"]).timestamp() - time.time()) < 60, "the wall clock has not moved"
+
+
+def test_the_delayed_fin_of_tos_reset_comes_at_once(backend: str, origin: Origin) -> None:
+    need_tos()
+    settings = {"tos_reset": {"external_close_delay_ms": 60_000}}
+    with serve_in_thread("vmware-fusion", backend=backend, settings=settings) as nat:
+        with connect(nat, "forward", origin.host, origin.port) as sock:
+            exchange(sock)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, AF21)
+            assert is_reset_by(sock, b"x")
+        nat.wait_for("rst-sent", side="internal")
+        nat.advance(30)
+        assert "fin-sent" not in {record.event for record in nat.events}
+        nat.advance(30)
+        assert "fin-sent" in {record.event for record in nat.events}
+        assert nat.wait_for("flow-ended").fields["duration_s"] >= 60
+
+
+def test_a_flow_is_idle_by_the_nat_s_clock_and_its_client_by_the_real_one(backend: str, origin: Origin) -> None:
+    with (
+        serve_in_thread("transparent", backend=backend, idle_timeout_s=3600, handshake_timeout_s=60) as nat,
+        socket.create_connection(nat.address, timeout=20) as early,
+        connect(nat, "socks5", origin.host, origin.port) as sock,
+    ):
+        exchange(sock)
+        nat.advance(2 * 3600)
+        assert nat.wait_for("flow-ended", timeout_s=0).fields["because"] == "idle-limit"
+        early.sendall(b"\x05\x01\x00")
+        assert read_exactly(early, 2) == b"\x05\x00"
+
+
+def test_a_change_of_scale_holds_for_timers_that_run_already(backend: str, origin: Origin) -> None:
+    with (
+        serve_in_thread(with_behaviour(Alarms), backend=backend) as nat,
+        connect(nat, "forward", origin.host, origin.port) as sock,
+    ):
+        exchange(sock)
+        nat.time_scale = 1000
+        nat.wait_for("note", text="last", timeout_s=20)
+
+
+def test_a_clock_is_not_moved_back(backend: str) -> None:
+    with serve_in_thread("transparent", backend=backend) as nat:
+        for seconds in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(ConfigError, match=r"advance: .* is out of range"):
+                nat.advance(seconds)
+        nat.advance(0)

@@ -9,7 +9,18 @@ import pytest
 
 from relay import control
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
-from relay.control import Adjust, Command, Freeze, LinkDown, OpenForward, ResolveAs, SetSeed, SetTimeScale, Thaw
+from relay.control import (
+    Adjust,
+    Advance,
+    Command,
+    Freeze,
+    LinkDown,
+    OpenForward,
+    ResolveAs,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
 from relay.errors import ConfigError, RelayBug
 from relay.events import Side
 from relay.testing import serve_in_thread
@@ -24,6 +35,7 @@ COMMANDS: tuple[Command[object], ...] = (
     OpenForward(_FORWARD, Side.EXTERNAL),
     ResolveAs(ResolveOverride("name", 80, "192.0.2.1")),
     SetTimeScale(10.0),
+    Advance(300.0),
     SetSeed(7),
     control.Drain(1.0),
 )
@@ -61,7 +73,8 @@ def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
     with serve_in_thread("vmware-fusion", backend=backend) as nat:
         for command in COMMANDS[:-1]:
             nat.do(command)
-        assert [record.event for record in nat.events][1:] == ["frozen", "thawed", "link-down", "settings-changed"]
+        changes = ["frozen", "thawed", "link-down", "settings-changed", "clock-advanced"]
+        assert [record.event for record in nat.events][1:] == changes
         assert (nat.time_scale, nat.seed, nat.profile.tos_mask) == (10.0, 7, 0xFC)
         (forward,), (inbound,) = nat.forward_addresses, nat.inbound_addresses
         for address in (nat.address, forward, inbound):
@@ -73,7 +86,7 @@ def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
 
 def test_a_command_that_is_wrong_changes_nothing(backend: str) -> None:
     with serve_in_thread("vmware-fusion", backend=backend) as nat:
-        for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0)):
+        for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0), Advance(-1.0)):
             with pytest.raises(ConfigError):
                 nat.do(wrong)
         with pytest.raises(RelayBug, match="is carried out nowhere"):

@@ -82,8 +82,8 @@ class FlowLegs:
     def silence_s(self, side: Side) -> float | None:
         """When a frozen side counts as dead by the probes that it is sent, in seconds of the NAT's clock from now.
 
-        None if there are none. Its kernel may answer them, where it cannot be made deaf. The first is due when the side has been silent for
-        `idle_s`, which it is since it was frozen.
+        None if there are none. Its kernel may answer them, where it cannot be made deaf. The first is due when the
+        side has been silent for `idle_s`, which it is since it was frozen.
         """
         frozen_at_s, probes = (self._frozen_at_s or {}).get(side), (self._probes or {}).get(side)
         if frozen_at_s is None or probes is None:

@@ -125,6 +125,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
+    "clock-advanced": lambda f: f"the NAT's clock moves on by {f['seconds']:g} s",
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
     "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
     "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",

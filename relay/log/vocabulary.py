@@ -43,6 +43,7 @@ class EventType(StrEnum):
     FROZEN = "frozen"
     THAWED = "thawed"
     SETTINGS_CHANGED = "settings-changed"
+    CLOCK_ADVANCED = "clock-advanced"
     CHANCE_DRAWN = "chance-drawn"
     FIN_SENT = "fin-sent"
     RST_SENT = "rst-sent"
@@ -114,6 +115,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "frozen": {"side": "which side of all flows is neither read nor written"},
     "thawed": {"side": "which side goes on"},
     "settings-changed": {"settings": "what holds for flows from now on, as BEHAVIOUR.SETTING=VALUE"},
+    "clock-advanced": {"seconds": "by how much the NAT's clock was moved on; what is due by then follows"},
     "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
     "fin-sent": {"side": "to whom", "because": "the behaviour"},
     "rst-sent": {"side": "to whom", "because": "the behaviour"},
@@ -141,7 +143,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 
 COMMON_FIELDS: Mapping[str, str] = {
     "at": "wall-clock time, ISO 8601, UTC",
-    "at_s": "seconds since the relay started, on the NAT's clock: `--time-scale` hastens it",
+    "at_s": "seconds since the relay started, on the NAT's clock: `--time-scale` and `nat.advance` hasten it",
     "event": "the event's name",
     "flow": "the flow's number, or null",
     "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",

@@ -26,6 +26,7 @@ from relay.clock import real_s
 from relay.config import DEFAULT_PROFILE, RelayConfig
 from relay.control import (
     Adjust,
+    Advance,
     Command,
     Freeze,
     LinkDown,
@@ -232,6 +233,18 @@ class RunningRelay:
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""
         self.do(LinkDown())
+
+    def advance(self, seconds: float) -> None:
+        """Have so many seconds pass on the NAT's clock at once.
+
+        Behaviours' timers and idle limits that are due by then have fired when this returns, each at its own moment and
+        in order. The app and the server have another clock; so have the limits on a handshake and on a connect.
+
+        Raises:
+            ConfigError: it is no number of seconds.
+        """
+        self.do(Advance(seconds))
+        self._await_held_records()
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.

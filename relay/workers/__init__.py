@@ -45,7 +45,7 @@ MAX_WORKERS = 64
 MAX_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
 _STOP_S = 5.0  # for workers to reset their flows and say so
-_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed"})
+_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "clock-advanced"})
 """The records of what all workers do, which the parent makes."""
 ResultT = TypeVar("ResultT")
 

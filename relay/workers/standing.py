@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from relay.address import Endpoint, ForwardSpec
-from relay.config import RelayConfig, check_time_scale
+from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
+    Advance,
     Command,
     Drain,
     Freeze,
@@ -89,6 +90,10 @@ class Standing:
                 check_time_scale(scale)
                 self.config = replace(self.config, time_scale=scale)
                 self._log.clock.scale = scale
+            case Advance(seconds):
+                check_advance(seconds)
+                self._log.emit("clock-advanced", seconds=seconds)
+                self._log.clock.move_to(self._log.clock.now_s() + seconds)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
             case Drain():

@@ -143,6 +143,7 @@ def drive_the_control(backend: str) -> list[Record]:
         else:
             nat.freeze("external")
         nat.thaw("external")
+        nat.advance(1)
         return nat.events
 
 

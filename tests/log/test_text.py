@@ -101,6 +101,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "frozen": [({"side": "external"}, "the server is frozen")],
     "thawed": [({"side": "external"}, "the server is thawed")],
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
+    "clock-advanced": [({"seconds": 300.0}, "the NAT's clock moves on by 300 s")],
     "chance-drawn": [({"value": 0.25, "because": "grumble"}, "grumble drew 0.250000")],
     "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
     "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],

@@ -182,6 +182,7 @@ def test_a_relay_that_is_used_after_its_test_says_so_and_still_tells_what_happen
             "link_down": lambda nat: nat.link_down(),
             "set": lambda nat: nat.set(tos_reset={"mask": 1}),
             "time_scale": lambda nat: setattr(nat, "time_scale", 2),
+            "advance": lambda nat: nat.advance(1),
         }.values())
         def test_use(use, which):
             with pytest.raises(RuntimeError) as caught:
@@ -197,7 +198,7 @@ def test_a_relay_that_is_used_after_its_test_says_so_and_still_tells_what_happen
             with pytest.raises(AssertionError, match="no flow-ended before the relay stopped; what happened:"):
                 nat.wait_for("flow-ended", timeout_s=3600)
     """
-    suite(source).assert_outcomes(passed=20)
+    suite(source).assert_outcomes(passed=22)
 
 
 def test_a_quirk_that_this_host_cannot_show_fails_the_test_with_the_remedy_or_skips_it(suite: Suite) -> None:

@@ -18,6 +18,7 @@ from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.config import configure
 from relay.control import (
     Adjust,
+    Advance,
     Command,
     Drain,
     Freeze,
@@ -58,6 +59,11 @@ class Commanded:
         return self.workers.address.port
 
     @property
+    def flows(self) -> list[int]:
+        """The numbers of all flows so far."""
+        return [flow.number for flow in self._records.flows()]
+
+    @property
     def events(self) -> list[str]:
         """The names of all events so far."""
         return [record.event for record in self._records.snapshot()]
@@ -68,6 +74,10 @@ class Commanded:
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
         record = self._records.wait_for(event, fields, timeout_s=20)
         return {**record.fields, "flow": record.flow}
+
+    def seconds_of(self, event: str, flow: int) -> float:
+        """When this happened, on the NAT's clock."""
+        return self._records.wait_for(event, {}, flow=flow, timeout_s=20).at_s
 
     def kill_a_worker(self) -> None:
         """Kill the first worker; when this returns, another is starting in its place."""
@@ -142,6 +152,13 @@ def test_settings_hold_for_new_flows_of_each_worker_and_not_for_old_ones(shared:
     assert (shared.events.count("settings-changed"), shared.events.count("link-down")) == (1, 1)
 
 
+def test_the_clock_of_every_worker_and_of_the_log_moves_on(shared: Commanded) -> None:
+    shared.do(Advance(300.0))
+    with Origin(echo) as origin, call_both_workers(shared, origin.port) as calls:
+        assert {shared.seconds_of("flow-opened", each.flow) // 300 for each in calls.values()} == {1}
+    assert shared.events.count("clock-advanced") == 1
+
+
 @pytest.mark.parametrize("initiator", Side)
 def test_a_forward_that_is_opened_later_is_served_by_every_worker(shared: Commanded, initiator: Side) -> None:
     with Origin(echo) as origin:
@@ -168,6 +185,7 @@ def test_a_worker_that_replaces_a_dead_one_has_what_was_changed_before_and_while
         forward = served.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(origin.host, origin.port))))
         served.do(ResolveAs(ResolveOverride("guest.test", origin.port, "127.0.0.1")))
         served.do(Freeze(Side.EXTERNAL))
+        served.do(Advance(3600.0))
         served.kill_a_worker()
         served.do(KEEP_ON_LINK_DOWN)
         served.wait_for_the_replacement()
@@ -181,11 +199,12 @@ def test_a_worker_that_replaces_a_dead_one_has_what_was_changed_before_and_while
             assert read_exactly(sock, 1) == b"x"
             connect_by_port(served.port, "guest.test", origin.port).close()
         assert served.events.count("frozen") == 1
+        assert {served.seconds_of("flow-opened", flow) // 3600 for flow in served.flows} == {1}
 
 
 def test_a_command_that_is_wrong_changes_nothing_on_any_worker(shared: Commanded) -> None:
     told = shared.events.count("settings-changed")
-    for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0)):
+    for wrong in (Adjust(("tos-reset.mask=0xFC", "tos-reset.nonsense=1")), SetTimeScale(0.0), Advance(-1.0)):
         with pytest.raises(ConfigError):
             shared.do(wrong)
     with pytest.raises(RelayBug, match="no worker carries out"):
