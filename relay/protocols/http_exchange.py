@@ -45,7 +45,7 @@ from relay.protocols._http_parse import fault_of
 from relay.protocols._http_reply import refusal, reply
 from relay.protocols._http_request import ProxyRequest, RequestReader, bad_request
 from relay.protocols._http_response import Response
-from relay.protocols._http_write import CHUNKED, chunk_bytes, head_bytes, last_chunk_bytes
+from relay.protocols._http_write import CHUNKED, CLOSE, chunk_bytes, head_bytes, last_chunk_bytes
 
 _WORK = 512
 """How much one call parses at most before others have their turn, in chunks: some 0.6 ms. A chunk costs 1 us."""
@@ -211,10 +211,12 @@ class HttpExchange:
     def _head_bytes(self) -> bytes:
         request, fields = self._request, self._request.fields
         headers = [(b"Host", request.host), *fields.passed_on]
-        if request.is_1_1:
-            headers += fields.upgrade
         if fields.chunked:
             headers.append(CHUNKED)
+        if request.is_1_1 and fields.upgrade:
+            headers += fields.upgrade
+        elif not self._response.keeps_client:
+            headers.append(CLOSE)
         return head_bytes(b"%b %b HTTP/1.1" % (request.head.method, request.target), headers)
 
     def _body_bytes(self) -> bytes:

@@ -110,7 +110,9 @@ def unchunked(message: bytes) -> tuple[bytes, bytes]:
         (b"HTTP://A.test/%20x", b"/%20x", b"A.test"),
     ],
 )
-@pytest.mark.parametrize("rest", [b" HTTP/1.1\r\nHost: ignored\r\n\r\n", b" HTTP/1.0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "rest", [b" HTTP/1.1\r\nHost: ignored\r\n\r\n", b" HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"]
+)
 def test_the_target_becomes_origin_form_and_host_follows_it(
     target: bytes, line: bytes, host: bytes, rest: bytes
 ) -> None:
@@ -121,14 +123,14 @@ def test_the_target_becomes_origin_form_and_host_follows_it(
     ("target", "sent"), [(b"http://a.test", b"*"), (b"http://a.test/", b"/"), (b"http://a.test?q", b"/?q")]
 )
 def test_options_of_a_whole_server_becomes_the_asterisk_form(target: bytes, sent: bytes) -> None:
-    session = Session(b"OPTIONS " + target + b" HTTP/1.0\r\n\r\n")
+    session = Session(b"OPTIONS " + target + b" HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     assert session.sent == b"OPTIONS " + sent + b" HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
 def test_only_the_headers_of_one_hop_are_taken_out() -> None:
     session = Session(
         b"GET http://a.test/ HTTP/1.1\r\nhOsT: x\r\nX-First: 1\r\n" + BASIC + b"Proxy-Connection: keep-alive\r\n"
-        b"Connection: close, X-Mine,Content-Length\r\nX-Mine: 2\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\n"
+        b"Connection: keep-alive, X-Mine,Content-Length\r\nX-Mine: 2\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\n"
         b"Upgrade: h2c\r\nCookie: a=b\r\ncookie: c=d\r\nContent-Length: 0\r\nX-Last: \xe9\r\n\r\n"
     )
     assert session.sent == (
@@ -252,11 +254,12 @@ def test_a_body_that_ends_with_the_connection_does_so_for_an_http_1_0_client() -
 @pytest.mark.parametrize("ask", [b"HTTP/1.1\r\nHost: a.test\r\nConnection: Close\r\n\r\n", b"HTTP/1.0\r\n\r\n"])
 def test_a_client_that_asks_for_one_response_gets_one_and_the_end(ask: bytes) -> None:
     session = Session(b"GET http://a.test/ " + ask).from_origin(OK[:-1])
+    assert session.sent == GET_SENT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), "nor has the origin more"
     assert not session.codec.wants_close
     session.from_origin(OK[-1:])
     assert session.client == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     assert session.codec.wants_close
-    assert session.from_client(GET_B).origins == [("a.test:80", GET_SENT)]
+    assert session.from_client(GET_B).origins == [("a.test:80", session.sent)]
     assert session.codec.wants_close
     assert session.codec.refuse(REFUSED) == b""
 
@@ -657,6 +660,10 @@ def test_an_offer_of_another_protocol_may_be_declined() -> None:
     session = Session(UPGRADE + GET).from_origin(OK)
     assert session.client == OK
     assert session.origins == [("a.test:80", UPGRADE_SENT + GET_SENT)]
+
+
+def test_an_offer_of_another_protocol_is_not_mixed_with_an_end() -> None:
+    assert Session(UPGRADE.replace(b"keep-alive", b"close")).sent == UPGRADE_SENT
 
 
 def test_an_offer_that_connection_does_not_name_is_not_passed_on() -> None:

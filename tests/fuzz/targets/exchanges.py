@@ -149,15 +149,13 @@ class _Session:
 
     def answer(self) -> None:
         """Answer every request that is whole."""
-        while self.origin.their_state not in (h11.IDLE, h11.SEND_BODY, h11.CLOSED, h11.ERROR):
+        while self.origin.our_state is h11.SEND_RESPONSE and self.origin.their_state is not h11.SEND_BODY:
             out = self.origin.send(h11.Response(status_code=200, headers=[(b"Content-Length", b"0")]))
             out += self.origin.send(h11.EndOfMessage())
             self.codec.from_origin(out)
             if self.origin.our_state is self.origin.their_state is h11.DONE:
                 self.origin.start_next_cycle()
             self.hear()
-            if self.origin.their_state is h11.MUST_CLOSE:
-                break
 
 
 _ASKED: tuple[tuple[bytes, bytes], ...] = (
