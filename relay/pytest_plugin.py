@@ -155,7 +155,7 @@ def pytest_runtest_makereport(
 def _serve(item: pytest.Item, wanted: Wanted, *, shared: bool = False) -> Iterator[RunningRelay]:
     """A relay for a test, or, `shared`, for it and all that come after it."""
     from relay.errors import ConfigError, Unsupported  # noqa: PLC0415
-    from relay.observe.in_process import watching  # noqa: PLC0415
+    from relay.observe.providers.in_process import watching  # noqa: PLC0415
     from relay.testing import run_in_thread  # noqa: PLC0415
 
     served = item.stash.setdefault(_SERVED, [])

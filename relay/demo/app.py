@@ -10,7 +10,7 @@ import struct
 import time
 
 from relay.demo.origin import HOST
-from relay.observe.tcp_info import tcp_info
+from relay.observe.kernel.tcp_info import tcp_info
 from relay.testing import RunningRelay
 
 PATIENCE_S = 5.0

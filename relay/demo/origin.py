@@ -16,7 +16,7 @@ from typing import Self
 
 from relay.errors import Unsupported
 from relay.net.queues import unsent_bytes
-from relay.observe.tcp_info import tcp_info
+from relay.observe.kernel.tcp_info import tcp_info
 
 HOST = "127.0.0.1"
 _SEGS_IN_AT = 140  # struct tcp_info, linux/tcp.h: u32, segments that came in

@@ -21,7 +21,7 @@ from relay.errors import Unsupported
 from relay.fidelity import QuirkFidelity, assess
 from relay.interrupt import interrupts_held
 from relay.observe import Fidelity, Support, survey
-from relay.observe.in_process import watching
+from relay.observe.providers.in_process import watching
 from relay.profiles import Profile, load_profile
 from relay.testing import RunningRelay, serve_in_thread
 

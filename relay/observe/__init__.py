@@ -22,7 +22,6 @@ from types import MappingProxyType
 from relay.abilities import Ability, Want
 from relay.errors import ConfigError, Unsupported
 from relay.legs import Witness
-from relay.observe import socket_filter
 from relay.observe._api import (
     Fidelity,
     Host,
@@ -34,16 +33,17 @@ from relay.observe._api import (
     TosWatch,
     Watch,
 )
-from relay.observe.ebpf_filter import EbpfProvider
-from relay.observe.in_process import InProcessProvider, in_process_syn_tos, is_watching
+from relay.observe.kernel.owner import Process, owner_of
+from relay.observe.kernel.syn import Syn, save_syn, syn_of
+from relay.observe.kernel.wake import wake_failure
 from relay.observe.leg_watch import LegWatch, WatchedLeg, own_syn
-from relay.observe.owner import Process, owner_of
+from relay.observe.providers import socket_filter
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.in_process import InProcessProvider, in_process_syn_tos, is_watching
+from relay.observe.providers.sock_diag import SockDiagProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider
+from relay.observe.providers.tcp_info import TcpInfoProvider
 from relay.observe.self_test import deafness_self_test, keepalive_self_test, tos_self_test
-from relay.observe.sock_diag import SockDiagProvider
-from relay.observe.socket_filter import SocketFilterProvider
-from relay.observe.syn import Syn, save_syn, syn_of
-from relay.observe.tcp_info import TcpInfoProvider
-from relay.observe.wake import wake_failure
 
 __all__ = [
     "OBSERVERS",

@@ -15,7 +15,7 @@ from relay.abilities import Ability, Want, tos_mask
 from relay.events import ProbeArrived, Side, SynUnknown, TosChanged
 from relay.legs import Witness
 from relay.observe._api import KeepaliveProvider, TosProvider, TosWatch, Watch
-from relay.observe.syn import Syn
+from relay.observe.kernel.syn import Syn
 
 _PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from relay.clock import real_s
 from relay.errors import RelayError
 from relay.observe._api import Host, Pollable, TosProvider
-from relay.observe.ebpf_filter import EbpfProvider
-from relay.observe.socket_filter import SocketFilterProvider, deafen
-from relay.observe.syn import save_syn, syn_of
-from relay.observe.tcp_info import tcp_info
+from relay.observe.kernel.syn import save_syn, syn_of
+from relay.observe.kernel.tcp_info import tcp_info
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider, deafen
 
 _DEADLINE_S = 0.5
 _PRECEDENCE = 0xE0

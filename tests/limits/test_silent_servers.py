@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.observe.bpf import drop, program
+from relay.observe.kernel.bpf import drop, program
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import need_root
 from support.masses import all_descriptors

@@ -14,10 +14,10 @@ from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
 from relay.abilities import KINDS, Ability, Want
 from relay.errors import ConfigError, Unsupported
 from relay.observe import OBSERVERS, Fidelity, survey
-from relay.observe.ebpf_filter import EbpfProvider
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.sock_diag import SockDiagProvider, SockDiagWatch
+from relay.observe.providers.socket_filter import SocketFilterProvider
 from relay.observe.self_test import deafness_self_test, tos_self_test
-from relay.observe.sock_diag import SockDiagProvider, SockDiagWatch
-from relay.observe.socket_filter import SocketFilterProvider
 
 
 @pytest.fixture
@@ -188,8 +188,8 @@ import socket, sys
 for name in ("AF_NETLINK", "AF_PACKET", "NETLINK_ROUTE", "TCP_INFO", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "SO_MARK"):
     if hasattr(socket, name):
         delattr(socket, name)
-import relay.observe.ebpf_filter, relay.observe.owner, relay.observe.sock_diag
-import relay.observe.socket_filter, relay.observe.tcp_info
+import relay.observe.providers.ebpf, relay.observe.kernel.owner, relay.observe.providers.sock_diag
+import relay.observe.providers.socket_filter, relay.observe.providers.tcp_info
 from relay.errors import Unsupported
 from relay.abilities import KINDS, Ability, Want
 from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_of

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.observe.bpf import drop, program
+from relay.observe.kernel.bpf import drop, program
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing, need_capture
 from support.capture import Capture, Packet

@@ -8,10 +8,10 @@ import pytest
 
 from quirks.test_tos_reset import LIVES, OBSERVERS, RESET_BY_LAST, Row, outcome
 from relay.observe import Syn
-from relay.observe.ebpf_filter import EbpfProvider
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.sock_diag import SockDiagProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider
 from relay.observe.self_test import tos_self_test
-from relay.observe.sock_diag import SockDiagProvider
-from relay.observe.socket_filter import SocketFilterProvider
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import need_root
 from support.clients import connect

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 
-from relay.observe import bpf
+from relay.observe.kernel import bpf
 
 _ETH_P_IP = 0x0800
 _PACKET_OUTGOING = 4  # if_packet.h: on loopback every packet is seen going out and coming in

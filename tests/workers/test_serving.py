@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.backend import BACKENDS
-from relay.observe.owner import owner_of
+from relay.observe.kernel.owner import owner_of
 from support.capabilities import need_root
 from support.clients import connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly

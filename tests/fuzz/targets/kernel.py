@@ -16,10 +16,10 @@ from functools import cache
 
 from fuzz.targets._api import target
 from relay.observe import Pollable
-from relay.observe.sock_diag import SockDiag, SocketInfo, request
-from relay.observe.syn import tos_of_syn
-from relay.observe.tcp_info import counters_of, probes_between
-from relay.observe.wake import MAX_EXCEPTIONS, Wake, _exception, wake_program
+from relay.observe.kernel.sock_diag import SockDiag, SocketInfo, request
+from relay.observe.kernel.syn import tos_of_syn
+from relay.observe.kernel.wake import MAX_EXCEPTIONS, Wake, _exception, wake_program
+from relay.observe.providers.tcp_info import counters_of, probes_between
 
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h
 _LOCAL, _REMOTE = ("127.0.0.1", 4711), ("127.0.0.1", 22)

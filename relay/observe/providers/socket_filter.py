@@ -37,13 +37,13 @@ from typing import ClassVar
 
 from relay.errors import Unsupported
 from relay.observe._api import Host, Timer
-from relay.observe.bpf import NET_HEADER, Program, accept, drop, if_any, if_equal, load_byte, mask, program
-from relay.observe.drops import Counted, DropPoller
-from relay.observe.ebpf import detach
-from relay.observe.ends import Ends, ends_of
-from relay.observe.sock_diag import PeerLookup, SocketInfo
-from relay.observe.tcp_info import received_bytes
-from relay.observe.wake import Wake
+from relay.observe.kernel.bpf import NET_HEADER, Program, accept, drop, if_any, if_equal, load_byte, mask, program
+from relay.observe.kernel.drops import Counted, DropPoller
+from relay.observe.kernel.ebpf import detach
+from relay.observe.kernel.ends import Ends, ends_of
+from relay.observe.kernel.sock_diag import PeerLookup, SocketInfo
+from relay.observe.kernel.tcp_info import received_bytes
+from relay.observe.kernel.wake import Wake
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _TCP_FLAGS_AT = 13

@@ -30,13 +30,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from relay.errors import Unsupported
-from relay.observe import ebpf
 from relay.observe._api import Host, Timer
-from relay.observe.early import EarlyOffences
-from relay.observe.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
-from relay.observe.ends import ends_of
-from relay.observe.ring import Ring
-from relay.observe.sock_diag import PeerLookup
+from relay.observe.kernel import ebpf
+from relay.observe.kernel.early import EarlyOffences
+from relay.observe.kernel.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
+from relay.observe.kernel.ends import ends_of
+from relay.observe.kernel.ring import Ring
+from relay.observe.kernel.sock_diag import PeerLookup
 
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST, _TCP_FLAG_SYN = 0x04, 0x02

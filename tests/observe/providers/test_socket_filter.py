@@ -13,9 +13,9 @@ import pytest
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Seen, Watched
 from relay.observe import save_syn
-from relay.observe.bpf import drop, program
-from relay.observe.socket_filter import SocketFilterProvider
-from relay.observe.wake import MAX_EXCEPTIONS
+from relay.observe.kernel.bpf import drop, program
+from relay.observe.kernel.wake import MAX_EXCEPTIONS
+from relay.observe.providers.socket_filter import SocketFilterProvider
 from relay.testing import serve_in_thread
 from support.origins import Origin, echo, read_exactly, read_until_over
 
@@ -215,7 +215,7 @@ def test_a_drop_that_no_packet_told_of_is_found_by_the_guard(
 WITHOUT_PACKETS = """
 from relay.observe import survey
 from relay.abilities import KINDS, Ability, Want
-from relay.observe.socket_filter import SocketFilterProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider
 from relay.observe.self_test import tos_self_test
 assert tos_self_test(SocketFilterProvider) is None
 print(survey("socket-filter").support[Want(Ability.TOS)].how)

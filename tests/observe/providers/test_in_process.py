@@ -12,7 +12,7 @@ import trio
 
 from relay.address import Endpoint
 from relay.errors import Unsupported
-from relay.observe.in_process import watching
+from relay.observe.providers.in_process import watching
 from relay.testing import serve_in_thread
 from support.clients import connect
 from support.origins import Origin, echo
@@ -109,7 +109,7 @@ for name in ("AF_NETLINK", "AF_PACKET"):
     delattr(socket, name)
 del select.epoll
 sys.platform = "darwin"
-from relay.observe.in_process import watching
+from relay.observe.providers.in_process import watching
 from relay.testing import serve_in_thread
 with watching(), serve_in_thread() as nat, socket.create_server(("127.0.0.1", 0)) as server:
     with socket.create_connection(nat.forward(*server.getsockname())) as client:

@@ -16,7 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from relay.observe.ebpf import RINGBUF, create_map
+from relay.observe.kernel.ebpf import RINGBUF, create_map
 
 RING_BYTES = 1 << 16  # a power of two, and of whole pages
 _BUSY = 1 << 31  # being written still

@@ -9,8 +9,18 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.observe.bpf import MAX_INSTRUCTIONS, accept, drop, if_any, if_equal, load_byte, load_half, mask, program
-from relay.observe.wake import MAX_EXCEPTIONS, _exception, wake_program
+from relay.observe.kernel.bpf import (
+    MAX_INSTRUCTIONS,
+    accept,
+    drop,
+    if_any,
+    if_equal,
+    load_byte,
+    load_half,
+    mask,
+    program,
+)
+from relay.observe.kernel.wake import MAX_EXCEPTIONS, _exception, wake_program
 
 SO_ATTACH_FILTER = 26
 

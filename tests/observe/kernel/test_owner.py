@@ -12,9 +12,9 @@ import pytest
 
 from observe.conftest import Connect, Namespace, peer_process, reset
 from relay.observe import Process, owner_of
-from relay.observe.ends import Ends
-from relay.observe.owner import process_with_socket
-from relay.observe.sock_diag import PeerLookup
+from relay.observe.kernel.ends import Ends
+from relay.observe.kernel.owner import process_with_socket
+from relay.observe.kernel.sock_diag import PeerLookup
 from support.clients import connect_from
 
 
@@ -62,8 +62,8 @@ def test_the_next_connection_on_a_peers_port_is_not_taken_for_the_peer(monkeypat
                 assert found is not None
                 return found.inode
 
-        monkeypatch.setattr("relay.observe.owner._inode_of_peer", find_late)
-        monkeypatch.setattr("relay.observe.owner.process_with_socket", lambda _: Process(1, "successor"))
+        monkeypatch.setattr("relay.observe.kernel.owner._inode_of_peer", find_late)
+        monkeypatch.setattr("relay.observe.kernel.owner.process_with_socket", lambda _: Process(1, "successor"))
         with listener.accept()[0] as accepted:
             assert owner_of(accepted) is None
 

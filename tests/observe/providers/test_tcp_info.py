@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import Connect, EpollHost, readable, reset
+from relay.observe.kernel.tcp_info import tcp_info
+from relay.observe.providers.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, counters_of, probes_between
 from relay.observe.self_test import keepalive_self_test
-from relay.observe.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, counters_of, probes_between, tcp_info
 
 pytestmark = pytest.mark.system
 
@@ -114,7 +115,7 @@ def test_probes_that_came_between_two_looks_are_all_counted(host: EpollHost, con
 def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are_reported_still(
     provider: TcpInfoProvider, host: EpollHost, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.observe.tcp_info._SILENT_AFTER_LOOKS", 3)
+    monkeypatch.setattr("relay.observe.providers.tcp_info._SILENT_AFTER_LOOKS", 3)
     client, accepted = connect()
     probes, looks = Arrivals(), Arrivals()
     watch = provider.attach(accepted, probes)
@@ -124,7 +125,7 @@ def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are
         looks()
         return tcp_info(sock, size_bytes)
 
-    monkeypatch.setattr("relay.observe.tcp_info.tcp_info", count_looks)
+    monkeypatch.setattr("relay.observe.providers.tcp_info.tcp_info", count_looks)
     host.run_for(4 * SWEEP_S)
     looks.count = 0
     host.run_for(SILENT_SWEEP_S)

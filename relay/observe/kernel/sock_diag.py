@@ -1,12 +1,8 @@
-"""Provider `sock-diag`: ask the kernel for the peer's own socket.
+"""NETLINK_SOCK_DIAG: ask the kernel for the peer's own socket.
 
-A peer on this host, in this network namespace, is a socket of this kernel too, and NETLINK_SOCK_DIAG tells about it to
-anybody: the TOS byte that is set on it, its keepalive timer, its owner's uid, its inode. An exact lookup by the
-connection's addresses costs a send and a receive; the answer is there when the send returns.
-
-What it does not see: which segments carried the byte. A change is noticed when the driver asks, before it reads and
-after it writes; bytes that were sent just before the change may be taken for bytes after it, and a byte that is set and
-set back between two questions goes unseen. Nor does it see a peer on another host, or behind another namespace.
+A peer on this host, in this network namespace, is a socket of this kernel too, and the kernel tells every process about
+it: the TOS byte that is set on it, its keepalive timer, its owner's uid, its inode. An exact lookup by the connection's
+addresses costs a send and a receive; the answer is there when the send returns.
 
 Traps of the lookup, as measured on Linux 6.18: where no connection fits, it finds the *listener* on the port that was
 asked for, whatever the address, so that a remote peer's port 22 looks like the local sshd; and a connection in
@@ -20,13 +16,11 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from relay.errors import Unsupported
-from relay.observe._api import Host
-from relay.observe.ends import Ends, ends_of
+from relay.observe.kernel.ends import Ends
 
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 _SOCK_DIAG_BY_FAMILY = 20  # linux/sock_diag.h
@@ -181,68 +175,3 @@ def request(local: tuple[str, int], remote: tuple[str, int]) -> bytes:
 def _is_mapped(found: bytes, asked: bytes) -> bool:
     """Whether the ends found are those asked for, on an IPv6 socket that speaks IPv4 (::ffff:a.b.c.d)."""
     return found == asked[:4] + b"".join(bytes(10) + b"\xff\xff" + asked[at : at + 4] for at in (4, 20))
-
-
-class SockDiagWatch:
-    """Asks for the TOS byte set on one peer's socket. Withholds nothing: that is up to who asks."""
-
-    asks: ClassVar[bool] = True
-
-    def __init__(self, diag: SockDiag, question: bytes, syn_tos: int) -> None:
-        self._diag = diag
-        self._question = question
-        self._told = syn_tos
-
-    def ask(self) -> int | None:
-        try:
-            tos = self._diag.ask_tos(self._question)
-        except OSError:
-            return None
-        if tos is None or tos == self._told:
-            return None
-        self._told = tos
-        return tos
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class SockDiagProvider:
-    """TOS changes of peers on this host, by question.
-
-    Raises:
-        Unsupported: this host has no NETLINK_SOCK_DIAG.
-    """
-
-    name: ClassVar[str] = "sock-diag"
-
-    def __init__(self, host: Host) -> None:
-        self._diag = SockDiag()
-
-    def cover(self, listener: socket.socket, mask: int) -> None:
-        pass  # asking tells the byte in force, whenever it was set
-
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> SockDiagWatch | None:
-        ends = ends_of(sock)
-        if ends is None or not ends.is_ipv4:
-            return None
-        question = request(ends.peer, ends.local)
-        try:
-            return SockDiagWatch(self._diag, question, syn_tos) if self._diag.ask(question) else None
-        except OSError:
-            return None
-
-    def close(self) -> None:
-        self._diag.close()

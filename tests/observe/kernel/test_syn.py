@@ -10,7 +10,7 @@ import pytest
 
 from observe.conftest import Connect, set_tos
 from relay.observe import Syn, save_syn, syn_of
-from relay.observe.syn import isn_of_syn, tos_of_options
+from relay.observe.kernel.syn import isn_of_syn, tos_of_options
 
 
 @pytest.fixture(autouse=True)

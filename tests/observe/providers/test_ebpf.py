@@ -12,9 +12,10 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, peer_process, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
-from relay.observe import ebpf, save_syn
-from relay.observe.ebpf_filter import EbpfProvider, withholding_program
-from relay.observe.ring import RING_BYTES, Ring
+from relay.observe import save_syn
+from relay.observe.kernel import ebpf
+from relay.observe.kernel.ring import RING_BYTES, Ring
+from relay.observe.providers.ebpf import EbpfProvider, withholding_program
 
 pytestmark = pytest.mark.system
 

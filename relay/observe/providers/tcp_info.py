@@ -26,6 +26,7 @@ from typing import ClassVar
 
 from relay.errors import Unsupported
 from relay.observe._api import Host, Timer
+from relay.observe.kernel.tcp_info import READ_BYTES, tcp_info
 
 SWEEP_S = 0.5
 SILENT_SWEEP_S = 2.0
@@ -35,48 +36,25 @@ _SWEEPS_PER_SILENT_ONE = round(SILENT_SWEEP_S / SWEEP_S)
 _SILENT_AFTER_LOOKS = round(_SILENT_AFTER_S / SWEEP_S)
 _QUIET_MS = 900
 
-_TCP_INFO = 11  # linux/tcp.h
 # struct tcp_info: offsets of what is read.
 _STATE_AT = 0  # u8
 _UNACKED_AT = 24  # u32, segments
 _LAST_DATA_SENT_AT = 44  # u32, ms ago
 _LAST_DATA_RECEIVED_AT = 52  # u32, ms ago
 _BYTES_ACKED_AT = 120  # u64
-_BYTES_RECEIVED_AT = 128  # u64
 _SEGS_OUT_AT = 136  # u32; then segs_in, u32
 _NOTSENT_AT = 144  # u32, bytes
-_READ_BYTES = 160  # up to data_segs_in and data_segs_out, two u32
 _RECEIVE_WINDOW_AT = 232  # u32, bytes; Linux 6.2
 _READ_WITH_WINDOW_BYTES = 236
 
 _KEPT_SEGS_AT = 21  # among what `counters_of` keeps
 _COUNTED = struct.Struct("=BI16sIII4x8s")
 _U32 = struct.Struct("=I")
-_U64 = struct.Struct("=Q")
-
-
-def tcp_info(sock: socket.socket, size_bytes: int = _READ_BYTES) -> bytes:
-    """Return the beginning of the socket's struct tcp_info, as much as this kernel has of it.
-
-    Raises:
-        OSError: the socket is closed, or no TCP socket.
-    """
-    return sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, size_bytes)
-
-
-def received_bytes(sock: socket.socket) -> int:
-    """Return how far the peer's sequence numbers have come since its SYN: a byte each, and its FIN one.
-
-    Raises:
-        OSError: the socket is closed.
-    """
-    count: int = _U64.unpack_from(tcp_info(sock), _BYTES_RECEIVED_AT)[0]
-    return count
 
 
 def counters_of(info: bytes) -> bytes:
     """Return what a later look is compared with: 45 bytes, which every idle flow keeps."""
-    return info[: _STATE_AT + 1] + info[_UNACKED_AT : _UNACKED_AT + 4] + info[_BYTES_ACKED_AT:_READ_BYTES]
+    return info[: _STATE_AT + 1] + info[_UNACKED_AT : _UNACKED_AT + 4] + info[_BYTES_ACKED_AT:READ_BYTES]
 
 
 def probes_between(before: bytes, info: bytes) -> int:

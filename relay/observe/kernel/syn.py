@@ -16,7 +16,7 @@ import struct
 import sys
 from typing import NamedTuple
 
-from relay.observe.ends import ends_of
+from relay.observe.kernel.ends import ends_of
 
 _TCP_SAVE_SYN = 27  # linux/tcp.h
 _TCP_SAVED_SYN = 28

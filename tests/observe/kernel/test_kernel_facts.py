@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import Connect, EpollHost, readable, set_tos
-from relay.observe.bpf import accept, drop, load_byte, program
-from relay.observe.drops import drops_of, segments_in
-from relay.observe.ends import ends_of
-from relay.observe.sock_diag import SockDiag, SocketInfo
-from relay.observe.socket_filter import deafen, withholding_program
-from relay.observe.tcp_info import tcp_info
+from relay.observe.kernel.bpf import accept, drop, load_byte, program
+from relay.observe.kernel.drops import drops_of, segments_in
+from relay.observe.kernel.ends import ends_of
+from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
+from relay.observe.kernel.tcp_info import tcp_info
+from relay.observe.providers.socket_filter import deafen, withholding_program
 
 SO_ATTACH_FILTER = 26
 SO_DETACH_FILTER = 27

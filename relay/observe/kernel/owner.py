@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay.clock import real_s
-from relay.observe.ends import Ends, ends_of
-from relay.observe.sock_diag import ESTABLISHED, PeerLookup
+from relay.observe.kernel.ends import Ends, ends_of
+from relay.observe.kernel.sock_diag import ESTABLISHED, PeerLookup
 
 _MAX_LINKS = 50_000  # descriptors looked at before giving up; measured: 2 to 8 us each
 _MAX_RECENT = 32

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable
 from relay.clock import real_s
 from relay.errors import Unsupported
 from relay.observe._api import Host, Pollable, Timer
-from relay.observe.bpf import (
+from relay.observe.kernel.bpf import (
     Instruction,
     Program,
     accept,
@@ -49,7 +49,7 @@ from relay.observe.bpf import (
     mask,
     program,
 )
-from relay.observe.early import EarlyOffences
+from relay.observe.kernel.early import EarlyOffences
 
 MAX_EXCEPTIONS = 32
 _LOAD_INTERVAL_S = 0.02

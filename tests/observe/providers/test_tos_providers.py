@@ -11,9 +11,9 @@ import pytest
 from observe.conftest import Connect, EpollHost, Remote, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
 from relay.observe import TosProvider, save_syn, syn_of
-from relay.observe.ebpf_filter import EbpfProvider
-from relay.observe.sock_diag import SockDiagProvider
-from relay.observe.socket_filter import SocketFilterProvider
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.sock_diag import SockDiagProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider
 from support.clients import connect_from
 
 pytestmark = pytest.mark.system

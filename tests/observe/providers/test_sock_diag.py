@@ -11,8 +11,9 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Remote, set_tos
 from observe.watched import PRECEDENCE
-from relay.observe.ends import ends_of
-from relay.observe.sock_diag import SockDiag, SockDiagProvider
+from relay.observe.kernel.ends import ends_of
+from relay.observe.kernel.sock_diag import SockDiag
+from relay.observe.providers.sock_diag import SockDiagProvider
 
 
 @pytest.fixture
@@ -82,11 +83,12 @@ AS_NOBODY = """
 import os, socket
 from relay.abilities import KINDS, Ability, Want
 from relay.observe import survey
-from relay.observe.ends import ends_of
+from relay.observe.kernel.ends import ends_of
 from relay.observe.self_test import keepalive_self_test, tos_self_test
-from relay.observe.sock_diag import SockDiag, SockDiagProvider
-from relay.observe.socket_filter import SocketFilterProvider
-from relay.observe.syn import save_syn, syn_of
+from relay.observe.kernel.sock_diag import SockDiag
+from relay.observe.providers.sock_diag import SockDiagProvider
+from relay.observe.providers.socket_filter import SocketFilterProvider
+from relay.observe.kernel.syn import save_syn, syn_of
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from relay.errors import Unsupported
 from relay.observe._api import Host
-from relay.observe.ends import Ends, ends_of
+from relay.observe.kernel.ends import Ends, ends_of
 
 _Socket = socket.socket  # programs put another in its place, PySocks and mocks among them
 
