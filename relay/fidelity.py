@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from relay.abilities import KINDS
 from relay.errors import Unsupported
+from relay.frontends.listening import FORWARDED
 from relay.observe import Fidelity, Support, Survey
 from relay.profiles import Profile, Quirk
 
@@ -26,11 +27,12 @@ class QuirkFidelity:
 
 def assess(profile: Profile, survey: Survey, *, forwards: bool = False) -> list[QuirkFidelity]:
     """Judge every quirk of the profile; `forwards` says that connections come through port forwards, too."""
+    differing = FORWARDED if forwards else {}
     assessed = []
     for quirk in profile.quirks:
         wanted = {want.kind for want in quirk.build().wants()}
         # In the order of KINDS: of equals the first counts, and it must be the same one every time.
-        worst = _worst(survey.of(kind, forward=forwards) for kind in KINDS if kind in wanted)
+        worst = _worst(differing.get(kind) or survey.of(kind) for kind in KINDS if kind in wanted)
         assessed.append(QuirkFidelity(quirk, worst))
     return assessed
 

@@ -18,13 +18,15 @@ from relay.net.listen import Listener, open_listener
 from relay.observe import Fidelity, Observers, Support, save_syn
 from relay.protocols import Credentials
 
-FORWARDED = Support(
-    Fidelity.APPROXIMATE,
-    "kernel sockets",
-    "a port forward's client is accepted by the kernel before any behaviour is asked; a refusal is a reset",
-    remedy="connect through SOCKS or HTTP CONNECT",
-)
-"""How well a port forward shows the order of handshakes."""
+FORWARDED = {
+    Want(Ability.HANDSHAKE): Support(
+        Fidelity.APPROXIMATE,
+        "kernel sockets",
+        "a port forward's client is accepted by the kernel before any behaviour is asked; a refusal is a reset",
+        remedy="connect through SOCKS or HTTP CONNECT",
+    )
+}
+"""What a port forward shows otherwise than the host could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class ForwardFrontEnd(ListeningFrontEnd):
         return f"{self.address} -> {self._target}"
 
     def support(self, want: Want) -> Support | None:
-        return FORWARDED if want.ability is Ability.HANDSHAKE else None
+        return FORWARDED.get(want.kind)
 
     def _converse(self) -> Conversation:
         return ForwardConversation(self._target, self.initiator)

@@ -1,0 +1,22 @@
+"""What this host can do about the quirks of a profile."""
+
+from __future__ import annotations
+
+from relay.fidelity import QuirkFidelity, assess
+from relay.observe import Fidelity, survey
+from relay.profiles import load_profile
+
+
+def of(name: str, assessed: list[QuirkFidelity]) -> QuirkFidelity:
+    return next(each for each in assessed if each.quirk.name == name)
+
+
+def test_a_forwards_handshake_is_labelled_approximate_and_nothing_else_of_it() -> None:
+    profile = load_profile("vmware-fusion")
+    proxied, forwarded = assess(profile, survey()), assess(profile, survey(), forwards=True)
+    assert of("precomplete-handshake", proxied).support.fidelity is Fidelity.EXACT
+    shown = of("precomplete-handshake", forwarded).support
+    assert (shown.fidelity, shown.provider) == (Fidelity.APPROXIMATE, "kernel sockets")
+    assert shown.remedy == "connect through SOCKS or HTTP CONNECT"
+    differing = [now.quirk.name for before, now in zip(proxied, forwarded, strict=True) if before != now]
+    assert differing == ["precomplete-handshake"]
