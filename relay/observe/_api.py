@@ -1,8 +1,11 @@
-"""What a provider of facts is, and what it may ask of the engine that runs it.
+"""What a provider of abilities is, and what it may ask of the engine that runs it.
 
-    provider.attach(socket) --> a watch, or None: this socket cannot be watched by this provider
-                                 |
-              changed(byte), arrived()  ... close()
+A provider is a class. It declares what it gives, how well, and what that takes; it is tried and chosen before there is
+an instance (`survey.py`). An instance serves one relay:
+
+    Provider(host).attach(target) --> a watch, or None: there is nothing to see on this socket
+                                        |
+                           target.changed(byte), target.arrived()  ... close()
 
 Everything happens on the engine's one thread and by plain calls: a watch calls back from a timer or a readable socket
 of the `Host`, never from inside `attach`. A watch that is closed never calls back.
@@ -11,10 +14,21 @@ of the `Host`, never from inside `attach`. A watch that is closed never calls ba
 from __future__ import annotations
 
 import enum
+import errno
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from types import MappingProxyType
+from typing import ClassVar
+
+from relay.abilities import Want
+from relay.observe.kernel.host import Host
+from relay.observe.kernel.privileges import Capability, how_to_get
+from relay.observe.kernel.syn import Syn, syn_of
+
+WITHHELD = "the kernel withholds a segment that differs from its SYN, from any peer; IPv4"
+"""How a filter gives `Ability.TOS`."""
 
 
 class Fidelity(enum.Enum):
@@ -39,42 +53,70 @@ class Support:
     remedy: str = ""
 
 
-class Timer(Protocol):
-    """A call that is due."""
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """What a provider gives for one kind of want, once its self-test has passed."""
 
-    def cancel(self) -> None:
-        """Call it off; nothing happens if it was made already."""
-
-
-class Pollable(Protocol):
-    """Something with a descriptor that can become readable: a socket, or a ring."""
-
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
+    fidelity: Fidelity
+    how: str
+    """How it is had, or in what it differs from the original; one line. `{why}` stands for why the next better provider
+    does not serve."""
+    remedy: str = ""
+    """What would make it better, where that is not another provider."""
 
 
-class Host(Protocol):
-    """What providers need of the engine: its clock and its poll."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a provider cannot be used."""
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call back once, in `delay_s` seconds; 0 is soon, but not before this call returns."""
+    reason: str
+    errno: int | None = None
+    """What the kernel answered, if it was the kernel that refused."""
 
-    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back whenever `sock` has got something to read, and return what ends that.
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """The failure that an exception tells of; its cause has the errno, if it has none itself."""
+        origin = error if isinstance(error, OSError) else error.__cause__
+        number = origin.errno if isinstance(origin, OSError) else None
+        return cls(error.strerror if isinstance(error, OSError) and error.strerror else str(error), number)
 
-        Edge-triggered: one who does not read until it would block may not be called again.
-        """
+
+def _ignore(_: object = None) -> None:
+    pass
 
 
-class TosWatch(Protocol):
-    """The TOS byte of one peer's segments."""
+@dataclass(slots=True)
+class Target:
+    """A connected socket that is to be watched, and who is called with what is seen."""
 
-    @property
-    def asks(self) -> bool:
-        """Whether `ask` must be called before each read from and after each write to the socket."""
+    sock: socket.socket
+    syn_tos: int | None = None
+    """The TOS byte of the peer's SYN; None if it is not known, or if no change of it is wanted."""
+    mask: int = 0
+    """The bits in which a segment must equal the SYN."""
+    changed: Callable[[int | None], None] = _ignore
+    """Called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where that much is
+    certain but the byte is not known. Providers that ask may tell of other changes as well."""
+    arrived: Callable[[], None] = _ignore
+    """Called once for each keepalive probe."""
+    accepted: bool = True
+    """By a listener of ours; false for a socket that we dialled with."""
+    isn: int | None = None
+    """The SYN's sequence number. What was seen before `attach` counts only if this is known, as others may have used
+    the same ends."""
+
+
+class Watch:
+    """What a provider sees on one socket, and withholds there."""
+
+    __slots__ = ()
+
+    asks: bool = False
+    """Whether `ask` must be called before each read from and after each write to the socket."""
 
     def ask(self) -> int | None:
         """Return the TOS byte in force at the peer, if it is another than the last one told (at first: the SYN's)."""
+        return None
 
     def release(self) -> None:
         """Withhold no more; the peer's TCP retransmits what was withheld."""
@@ -83,50 +125,58 @@ class TosWatch(Protocol):
         """Watch no more. What is withheld stays so, for the socket's remaining life, unless it was released before."""
 
 
-class TosProvider(Protocol):
-    """Sees when a peer's segments carry another TOS byte than its SYN did."""
+class Provider:
+    """Gives legs that are a kernel's sockets some abilities."""
 
     name: ClassVar[str]
+    """What banner and doctor show. Providers that share a name are one mechanism: `--observer` chooses among them."""
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({})
+    """Per kind of want."""
+    optional: ClassVar[bool] = True
+    """Whether `--observer` takes its name, and `--observer none` does without it."""
+    capabilities: ClassVar[tuple[Capability, ...]] = ()
+    """Without which Linux refuses what it does (EPERM)."""
+    requirement: ClassVar[str] = ""
+    """What to do about any other failure than a missing capability or descriptor; empty if using another provider is
+    the best that can be done."""
+
+    def __init__(self, host: Host) -> None:
+        """Start.
+
+        Raises:
+            Unsupported: this host lacks what it takes.
+        """
+
+    @classmethod
+    def self_test(cls) -> Failure | None:
+        """Find out whether it works here; the answer is kept where it holds for the life of the process."""
+        return None
+
+    @classmethod
+    def remedy(cls, failure: Failure) -> str:
+        """What to do about a failure of its self-test."""
+        if sys.platform != "linux":
+            return "use relay on Linux"
+        if failure.errno == errno.EMFILE:
+            return "raise the limit of descriptors (ulimit -n)"
+        if failure.errno in (errno.EPERM, errno.EACCES) and cls.capabilities:
+            return how_to_get(cls.capabilities)
+        return cls.requirement
 
     def cover(self, listener: socket.socket, mask: int) -> None:
         """Look at what a listener's connections send before they are watched; with `mask` 0, no more."""
 
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> TosWatch | None:
-        """Watch a connected socket whose peer's SYN had the TOS byte `syn_tos`, or return None if that cannot be.
+    def syn_of(self, accepted: socket.socket) -> Syn:
+        """What is known of the SYN of a connection that was accepted; asked for once."""
+        return syn_of(accepted)
 
-        `accepted`: by a listener of ours; false for a socket that we dialled with. `isn` is the SYN's sequence number:
-        what was seen before this call counts only if it is known, as others may have used the same ends. `changed` is
-        called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where that much is
-        certain but the byte is not known. Providers that ask may tell of other changes as well.
-        """
+    def attach(self, target: Target) -> Watch | None:
+        """Watch a connected socket, or return None if it cannot be watched, or need not be."""
+        return None
 
-    def close(self) -> None:
-        """Close every watch and whatever the provider itself holds open."""
-
-
-class Watch(Protocol):
-    """Something that goes on until it is closed."""
-
-    def close(self) -> None:
-        """Watch no more."""
-
-
-class KeepaliveProvider(Protocol):
-    """Sees keepalive probes from a peer."""
-
-    name: ClassVar[str]
-
-    def attach(self, sock: socket.socket, arrived: Callable[[], None]) -> Watch | None:
-        """Call `arrived` once for each probe that arrives on a connected socket; None if that cannot be seen."""
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        """Have whatever comes for a socket dropped unseen, or no more; False where that is not to be had."""
+        return False
 
     def close(self) -> None:
         """Close every watch and whatever the provider itself holds open."""

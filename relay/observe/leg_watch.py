@@ -7,17 +7,14 @@ write. Either way a TOS byte that changed is one event.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
-from relay.abilities import Ability, Want, tos_mask
 from relay.events import ProbeArrived, Side, SynUnknown, TosChanged
 from relay.legs import Witness
-from relay.observe._api import KeepaliveProvider, TosProvider, TosWatch, Watch
+from relay.observe._api import Provider, Target, Watch
 from relay.observe.kernel.syn import Syn
-
-_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
 
 
 class Clock(Protocol):
@@ -55,62 +52,58 @@ class WatchedLeg(Protocol):
 class LegWatch:
     """The watches on one leg. Nothing is told after `close`, which comes before the leg's own."""
 
-    __slots__ = ("_closed", "_keepalive", "_leg", "_syn", "_tos", "_tos_watch", "_witness")
+    __slots__ = ("_closed", "_leg", "_syn_tos", "_tos", "_watches", "_witness")
 
     def __init__(
         self,
         leg: WatchedLeg,
-        tos: TosProvider | None,
-        keepalive: KeepaliveProvider | None,
-        wants: Collection[Want],
+        syn: Syn,
+        providers: Sequence[Provider],
+        mask: int,
         witness: Witness,
     ) -> None:
+        """Tell the witness what is seen.
+
+        A change in the bits of `mask` is looked for: none if it is 0, or if the SYN's byte is not known.
+        """
         self._leg = leg
         self._witness = witness
-        self._tos_watch: TosWatch | None = None
-        self._keepalive: Watch | None = None
         self._closed = False
-        self._syn = self._tos = 0
-        mask = tos_mask(wants)
-        if tos is not None and mask:
-            self._watch_tos(tos, mask)
-        if keepalive is not None and any(want.ability in _PROBES for want in wants):
-            self._keepalive = keepalive.attach(leg.sock, self._on_probe)
-
-    def _watch_tos(self, provider: TosProvider, mask: int) -> None:
-        leg, syn = self._leg, self._leg.syn
-        assert syn is not None  # noqa: S101 - it was asked for before the first watch
-        if not syn.kept:
+        self._syn_tos = self._tos = syn.tos or 0
+        reference = syn.tos if mask else None
+        target = Target(leg.sock, reference, mask, self._on_withheld, self._on_probe, leg.accepted, syn.isn)
+        watches = []
+        for provider in providers:
+            watch = provider.attach(target)
+            if watch is not None:
+                watches.append(watch)
+                if watch.asks:
+                    leg.ask_tos = self.ask
+        self._watches: tuple[Watch, ...] = tuple(watches)
+        if mask and not syn.kept:
             leg.loop.call_soon(self._tell_unknown)
-        if syn.tos is None:
-            return  # nothing is compared with an unknown byte
-        self._syn = self._tos = syn.tos
-        self._tos_watch = provider.attach(
-            leg.sock, syn_tos=syn.tos, mask=mask, changed=self._on_withheld, accepted=leg.accepted, isn=syn.isn
-        )
-        leg.syn = _without_isn(syn.tos, syn.kept)  # what came before this watch is of no concern to the next one
-        if self._tos_watch is not None and self._tos_watch.asks:
-            leg.ask_tos = self.ask
+        if reference is not None:
+            # What came before this watch is of no concern to the next one.
+            leg.syn = _without_isn(reference, syn.kept)
 
     def ask(self) -> None:
         """Find out now whether the TOS byte has changed, if finding out takes asking."""
-        watch = self._tos_watch
-        if watch is not None and watch.asks and (new := watch.ask()) is not None:
-            self._report(new, withheld=False)
+        for watch in self._watches:
+            if watch.asks and (new := watch.ask()) is not None:
+                self._report(new, withheld=False)
 
     def release(self) -> None:
         """Withhold nothing any more; the peer's retransmission is taken in."""
-        if self._tos_watch is not None:
-            self._tos_watch.release()
+        for watch in self._watches:
+            watch.release()
 
     def close(self) -> None:
         """Watch no more. What is withheld stays so, unless it was released before."""
         self._closed = True
         self._leg.ask_tos = None
-        for watch in (self._tos_watch, self._keepalive):
-            if watch is not None:
-                watch.close()
-        self._tos_watch = self._keepalive = None
+        for watch in self._watches:
+            watch.close()
+        self._watches = ()
 
     def _on_withheld(self, new: int | None) -> None:
         if not self._closed:
@@ -133,7 +126,7 @@ class LegWatch:
             return
         if new is not None:
             self._tos = new
-        event = TosChanged(self._leg.loop.nat.now_s(), self._leg.side, self._syn, old, new)
+        event = TosChanged(self._leg.loop.nat.now_s(), self._leg.side, self._syn_tos, old, new)
         self._witness.on_leg_saw(event, withheld)
 
 

@@ -1,8 +1,7 @@
 """Providers prove themselves on real connections on loopback before they are used.
 
 A kernel may refuse a filter, leave out a counter or number an option otherwise; what the documentation says of it is
-no proof. Each test makes one connection, does something to it, and sees whether the provider saw it. Results hold for
-the life of the process.
+no proof. Each test makes one connection, does something to it, and sees whether the provider saw it.
 """
 
 from __future__ import annotations
@@ -12,28 +11,18 @@ import heapq
 import itertools
 import selectors
 import socket
-import struct
 from collections.abc import Callable, Iterator
 
 from relay.clock import real_s
 from relay.errors import RelayError
-from relay.observe._api import Host, Pollable, TosProvider
+from relay.observe._api import Failure, Provider, Target
+from relay.observe.kernel.host import Host, Pollable
 from relay.observe.kernel.syn import save_syn, syn_of
-from relay.observe.kernel.tcp_info import tcp_info
-from relay.observe.providers.ebpf import EbpfProvider
-from relay.observe.providers.socket_filter import SocketFilterProvider, deafen
 
 _DEADLINE_S = 0.5
 _PRECEDENCE = 0xE0
 _HARMLESS_TOS = 0x10  # low delay: another byte, the same precedence
 _OFFENDING_TOS = 0x48  # AF21, precedence 2
-_COUNTERS = struct.Struct("=128xQII8xII")  # bytes_received, segs_out, segs_in, data_segs_in, data_segs_out
-
-
-_REFUSED = {
-    EbpfProvider.name: "the filter was refused",
-    SocketFilterProvider.name: "the filter was refused (CAP_NET_ADMIN is missing)",
-}
 
 
 class _Call:
@@ -44,7 +33,7 @@ class _Call:
         self.callback = None
 
 
-class _Loop:
+class Loop:
     """A host for the length of a test."""
 
     def __init__(self) -> None:
@@ -86,7 +75,7 @@ class _Loop:
 
 
 @contextlib.contextmanager
-def _connection(
+def connection(
     prepare: Callable[[socket.socket], object] = save_syn,
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Connect a client to a socket that accepted it, on loopback, from a listener that was prepared."""
@@ -102,54 +91,56 @@ def _connection(
             yield client, accepted
 
 
-def _is_readable(sock: socket.socket) -> bool:
+def is_readable(sock: socket.socket) -> bool:
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
 
 
-def tos_self_test(provider_factory: Callable[[Host], TosProvider]) -> str | None:
+def tos_self_test(provider_factory: Callable[[Host], Provider], *, withholds: bool) -> Failure | None:
     """Change a client's TOS byte under a provider's eyes; return what went wrong, or None.
 
     0x10 after a SYN with 0 must be delivered, 0x48 must be noticed, and not be readable if the provider withholds.
     """
     try:
-        return _try_tos(provider_factory)
-    except RelayError as fault:
-        return str(fault)
-    except OSError as fault:
-        return f"{type(fault).__name__}: {fault}"
+        wrong = _try_tos(provider_factory, withholds)
+    except (RelayError, OSError) as fault:
+        return Failure.of(fault)
+    return Failure(wrong) if wrong is not None else None
 
 
-def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
+def _try_tos(provider_factory: Callable[[Host], Provider], withholds: bool) -> str | None:
     seen: list[int | None] = []
     with contextlib.ExitStack() as stack:
-        loop = stack.enter_context(contextlib.closing(_Loop()))
+        loop = stack.enter_context(contextlib.closing(Loop()))
         provider = stack.enter_context(contextlib.closing(provider_factory(loop)))
 
         def prepare(listener: socket.socket) -> None:
             save_syn(listener)
             provider.cover(listener, _PRECEDENCE)
 
-        with _connection(prepare) as (client, early):
+        def target(sock: socket.socket, isn: int | None = None) -> Target:
+            return Target(sock, syn_tos=0, mask=_PRECEDENCE, changed=seen.append, isn=isn)
+
+        with connection(prepare) as (client, early):
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _OFFENDING_TOS)
             client.send(b"a")
-            watch = provider.attach(early, syn_tos=0, mask=_PRECEDENCE, changed=seen.append, isn=syn_of(early).isn)
+            watch = provider.attach(target(early, syn_of(early).isn))
             if watch is not None and watch.asks:
                 seen.append(watch.ask())
             if watch is not None and not (loop.run_until(lambda: bool(seen)) and seen == [_OFFENDING_TOS]):
                 return f"TOS 0x{_OFFENDING_TOS:02x} right behind a SYN with 0 was not seen"
             seen.clear()
-        with _connection(prepare) as (client, accepted):
+        with connection(prepare) as (client, accepted):
             if syn_of(accepted).tos != 0:
                 return "the SYN's TOS byte cannot be read (TCP_SAVED_SYN, IP_PKTOPTIONS)"
-            watch = provider.attach(accepted, syn_tos=0, mask=_PRECEDENCE, changed=seen.append)
+            watch = provider.attach(target(accepted))
             if watch is None:
-                return _REFUSED.get(provider.name, "the peer's socket was not found")
+                return "a connection on loopback cannot be watched"
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _HARMLESS_TOS)
             client.send(b"a")
-            if not loop.run_until(lambda: _is_readable(accepted)) or seen:
+            if not loop.run_until(lambda: is_readable(accepted)) or seen:
                 return "a segment of the same precedence was taken for another"
             accepted.recv(1)
             if watch.asks:
@@ -160,42 +151,7 @@ def _try_tos(provider_factory: Callable[[Host], TosProvider]) -> str | None:
                 seen.append(watch.ask())
             if not loop.run_until(lambda: bool(seen)) or seen != [_OFFENDING_TOS]:
                 return f"TOS 0x{_OFFENDING_TOS:02x} after a SYN with 0 was not seen"
-            if provider.name in _REFUSED and _is_readable(accepted):
+            if withholds and is_readable(accepted):
                 return "what should be withheld was readable"
             watch.close()
             return None
-
-
-def keepalive_self_test() -> str | None:
-    """Check the segment counters of TCP_INFO against known traffic; return what went wrong, or None.
-
-    That no more than the counters: a real probe takes a second of silence, too long for a start.
-    """
-    try:
-        with _connection() as (client, accepted), contextlib.closing(_Loop()) as loop:
-            before = _COUNTERS.unpack_from(tcp_info(accepted))
-            client.sendall(b"12345")
-            if not loop.run_until(lambda: _is_readable(accepted)):
-                return "nothing arrived on loopback"
-            accepted.recv(5)
-            accepted.send(b"123")
-            after = _COUNTERS.unpack_from(tcp_info(accepted))
-    except (OSError, struct.error, AttributeError) as fault:
-        return f"no segment counters in TCP_INFO ({fault})"
-    received, out, came, data_in, data_out = (now - then for now, then in zip(after, before, strict=True))
-    # Our ACK may ride on our data; the client's may have come back already.
-    if received == 5 and data_in == 1 and data_out == 1 and 1 <= out <= 2 and 1 <= came <= 2:
-        return None
-    return "the segment counters in TCP_INFO do not count as expected"
-
-
-def deafness_self_test() -> str | None:
-    """Deafen one end of a connection and send to it; return what went wrong, or None."""
-    try:
-        with _connection() as (client, accepted):
-            if not deafen(accepted):
-                return "a socket filter was refused (CAP_NET_ADMIN is missing)"
-            client.send(b"x")
-            return "a deaf socket heard" if _is_readable(accepted) else None
-    except OSError as fault:
-        return f"{type(fault).__name__}: {fault}"

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from relay.abilities import Ability, Want
 from relay.demo import JSON_KEYS
 from relay.observe import survey
 from relay.profiles import Evidence, load_profile
@@ -97,7 +98,7 @@ class Demos:
     """Demos of every kind, on both async libraries. They wait more than they work, so some run at the same time."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
-        if survey().tos_provider is None or survey().keepalive_provider is None:
+        if not {Want(Ability.TOS), Want(Ability.KEEPALIVE)} <= survey().chosen.keys():
             missing("needs providers of TOS bytes and keepalive probes, which only Linux has")
         self._running: dict[tuple[str, str], Future[Ran]] = {}
         self._start(pool, "text", (*RELAY, "demo"))

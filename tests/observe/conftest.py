@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.observe import Pollable, TosProvider, save_syn
+from relay.observe import Pollable, Provider, save_syn
 
 DEADLINE_S = 5.0
 PEER = Path(__file__).with_name("peer.py")
@@ -106,7 +106,7 @@ def connect() -> Iterator[Connect]:
         listeners: dict[tuple[str, str], socket.socket] = {}
 
         def make(
-            tos: int = 0, *, to: str = "127.0.0.1", bound_to: str | None = None, covered_by: TosProvider | None = None
+            tos: int = 0, *, to: str = "127.0.0.1", bound_to: str | None = None, covered_by: Provider | None = None
         ) -> tuple[socket.socket, socket.socket]:
             bind = bound_to if bound_to is not None else to
             if (to, bind) not in listeners:

@@ -6,18 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import ClassVar
 
 import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
 from relay.abilities import KINDS, Ability, Want
 from relay.errors import ConfigError, Unsupported
-from relay.observe import OBSERVERS, Fidelity, survey
-from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe import PROVIDERS, Failure, Fidelity, Target, observer_names, survey
+from relay.observe.kernel.sock_diag import SockDiag
 from relay.observe.providers.sock_diag import SockDiagProvider, SockDiagWatch
-from relay.observe.providers.socket_filter import SocketFilterProvider
-from relay.observe.self_test import deafness_self_test, tos_self_test
+from relay.observe.self_test import tos_self_test
 
 
 @pytest.fixture
@@ -33,14 +31,6 @@ def test_with_every_privilege_all_but_the_end_to_end_ack_is_exact() -> None:
     assert short == [Want(Ability.ACK, by="server")]
     assert found.support[Want(Ability.TOS)].provider == "ebpf"
     assert found.support[Want(Ability.KEEPALIVE)].provider == "tcp-info"
-
-
-def test_a_forwards_handshake_is_labelled_approximate() -> None:
-    assert survey().of(Want(Ability.HANDSHAKE)).fidelity is Fidelity.EXACT
-    forwarded = survey().of(Want(Ability.HANDSHAKE), forward=True)
-    assert forwarded.fidelity is Fidelity.APPROXIMATE
-    assert forwarded.remedy
-    assert survey().of(Want(Ability.CLOSE), forward=True) == survey().of(Want(Ability.CLOSE))
 
 
 @pytest.mark.usefixtures("_privileged")
@@ -61,8 +51,8 @@ def test_no_observer_at_all_leaves_nothing_seen(host: EpollHost, connect: Connec
         assert nothing.support[want].fidelity is Fidelity.IMPOSSIBLE
         assert "--observer none" in nothing.support[want].remedy
     observers = nothing.open(host)
-    assert observers.tos is None
-    assert observers.keepalive is None
+    assert observers.of(Want(Ability.TOS)) is None
+    assert observers.of(Want(Ability.KEEPALIVE)) is None
     _, accepted = connect()
     assert not observers.blackhole(accepted, True)
     observers.close()
@@ -72,7 +62,7 @@ def test_an_unknown_observer_is_a_wrong_setting_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"--observer.*'socket-fliter'") as caught:
         survey("socket-fliter")
     assert "did you mean 'socket-filter'?" in caught.value.hint
-    assert all(name in caught.value.hint for name in OBSERVERS)
+    assert all(name in caught.value.hint for name in observer_names())
 
 
 @pytest.mark.usefixtures("_privileged")
@@ -80,10 +70,11 @@ def test_the_chosen_observers_run(host: EpollHost, connect: Connect) -> None:
     observers = survey().open(host)
     client, accepted = connect()
     seen: list[int | None] = []
-    assert observers.tos is not None
-    assert observers.keepalive is not None
-    assert observers.tos.attach(accepted, syn_tos=0, mask=0xE0, changed=seen.append) is not None
-    assert observers.keepalive.attach(accepted, lambda: None) is not None
+    tos, keepalive = observers.of(Want(Ability.TOS)), observers.of(Want(Ability.KEEPALIVE))
+    assert tos is not None
+    assert keepalive is not None
+    assert tos.attach(Target(accepted, 0, 0xE0, seen.append)) is not None
+    assert keepalive.attach(Target(accepted)) is not None
     set_tos(client, 0x48)
     client.send(b"x")
     assert host.run_until(lambda: seen == [0x48])
@@ -104,53 +95,37 @@ def test_a_deafened_socket_hears_nothing_and_answers_nothing(host: EpollHost, co
     observers.close()
 
 
-class BlindProvider(SockDiagProvider):
-    """A provider that claims to watch and sees nothing."""
+class BlindWatch(SockDiagWatch):
+    """Claims to watch and sees nothing."""
 
-    name: ClassVar[str] = "socket-filter"
-
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> SockDiagWatch | None:
-        watch = super().attach(sock, syn_tos=syn_tos, mask=mask, changed=changed, accepted=accepted, isn=isn)
-        if watch is not None:
-            self.blind(watch)
-        return watch
-
-    def blind(self, watch: SockDiagWatch) -> None:
-        watch.ask = lambda: None  # type: ignore[method-assign]
+    def ask(self) -> int | None:
+        return None
 
 
-class DullProvider(BlindProvider):
-    """A provider that sees what was changed before, and nothing later."""
+class DullWatch(SockDiagWatch):
+    """Sees what was changed before, and nothing later."""
 
-    def blind(self, watch: SockDiagWatch) -> None:
-        seen = watch.ask()
-        watch.ask = lambda: seen  # type: ignore[method-assign]
+    def __init__(self, diag: SockDiag, question: bytes, syn_tos: int) -> None:
+        super().__init__(diag, question, syn_tos)
+        self._seen = super().ask()
+
+    def ask(self) -> int | None:
+        return self._seen
 
 
-class LeakyProvider(SockDiagProvider):
-    """A provider that sees the change and withholds nothing, though it goes by a name that does."""
-
-    name: ClassVar[str] = "ebpf"
+def seeing_by(watch: type[SockDiagWatch], monkeypatch: pytest.MonkeyPatch) -> Failure | None:
+    """How a provider fares whose watches are of this kind."""
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.observe.providers.sock_diag.SockDiagWatch", watch)
+        return tos_self_test(SockDiagProvider, withholds=False)
 
 
 @pytest.mark.usefixtures("_privileged")
-def test_the_self_test_tells_a_working_provider_from_a_blind_or_leaky_one() -> None:
-    assert tos_self_test(EbpfProvider) is None
-    assert tos_self_test(SocketFilterProvider) is None
-    assert tos_self_test(SockDiagProvider) is None
-    assert deafness_self_test() is None
-    assert tos_self_test(BlindProvider) == "TOS 0x48 right behind a SYN with 0 was not seen"
-    assert tos_self_test(DullProvider) == "TOS 0x48 after a SYN with 0 was not seen"
-    assert tos_self_test(LeakyProvider) == "what should be withheld was readable"
+def test_the_self_test_tells_a_working_provider_from_a_blind_or_leaky_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [provider.name for provider in PROVIDERS if provider.self_test() is not None] == ["in-process"]
+    assert seeing_by(BlindWatch, monkeypatch) == Failure("TOS 0x48 right behind a SYN with 0 was not seen")
+    assert seeing_by(DullWatch, monkeypatch) == Failure("TOS 0x48 after a SYN with 0 was not seen")
+    assert tos_self_test(SockDiagProvider, withholds=True) == Failure("what should be withheld was readable")
 
 
 AS_NOBODY = """
@@ -179,7 +154,8 @@ def test_an_observer_that_is_demanded_and_cannot_be_had_is_refused_with_the_reme
     message, _, hint = run(AS_NOBODY).partition(" | ")
     assert message.startswith("3 --observer: socket-filter does not work here: ")
     assert "CAP_NET_ADMIN" in message
-    assert "sudo setcap cap_bpf,cap_net_admin+ep " in hint
+    assert "setcap" not in hint
+    assert "BPF --cap-add NET_ADMIN" in hint or "--ambient-caps +bpf,+net_admin" in hint
 
 
 ELSEWHERE = """
@@ -188,11 +164,9 @@ import socket, sys
 for name in ("AF_NETLINK", "AF_PACKET", "NETLINK_ROUTE", "TCP_INFO", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "SO_MARK"):
     if hasattr(socket, name):
         delattr(socket, name)
-import relay.observe.providers.ebpf, relay.observe.kernel.owner, relay.observe.providers.sock_diag
-import relay.observe.providers.socket_filter, relay.observe.providers.tcp_info
 from relay.errors import Unsupported
 from relay.abilities import KINDS, Ability, Want
-from relay.observe import OBSERVERS, owner_of, save_syn, survey, syn_of
+from relay.observe import observer_names, owner_of, save_syn, survey, syn_of
 found = survey()
 for want in KINDS:
     support = found.support[want]
@@ -207,7 +181,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
         with accepted:
             syn_of(accepted)
             owner_of(accepted)
-for name in OBSERVERS:
+for name in observer_names():
     try:
         survey(name)
     except Unsupported as fault:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from observe.conftest import EpollHost, readable
-from relay.observe import TosProvider, TosWatch, syn_of
+from relay.observe import Provider, Target, Watch, syn_of
 
 PRECEDENCE = 0xE0
 QUIET_S = 0.05  # longer than any provider takes to tell, shorter than a retransmission
@@ -19,7 +19,7 @@ class Watched:
 
     def __init__(
         self,
-        provider: TosProvider,
+        provider: Provider,
         host: EpollHost,
         sock: socket.socket,
         syn_tos: int,
@@ -32,9 +32,9 @@ class Watched:
         self._host = host
         self._sock = sock
         isn = syn_of(sock).isn if accepted else None
-        watch = provider.attach(sock, syn_tos=syn_tos, mask=mask, changed=self.seen.append, accepted=accepted, isn=isn)
+        watch = provider.attach(Target(sock, syn_tos, mask, self.seen.append, accepted=accepted, isn=isn))
         assert watch is not None
-        self.watch: TosWatch = watch
+        self.watch: Watch = watch
         self._differs: Callable[[int | None], bool] = lambda tos: tos is None or bool((tos ^ syn_tos) & mask)
 
     @property

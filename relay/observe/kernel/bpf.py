@@ -8,6 +8,7 @@ is reached at `NET_HEADER`; where a datagram AF_PACKET socket's runs, it begins 
 from __future__ import annotations
 
 import ctypes
+import socket
 import struct
 from typing import TypeAlias
 
@@ -16,6 +17,7 @@ Instruction: TypeAlias = tuple[int, int, int, int]
 NET_HEADER = -0x100000  # SKF_NET_OFF, linux/filter.h
 EVERYTHING = 0xFFFFFFFF
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 _LD_W_ABS, _LD_B_ABS, _LD_H_ABS = 0x20, 0x30, 0x28
 _LD_W_IND, _LD_B_IND, _LD_H_IND = 0x40, 0x50, 0x48
@@ -48,6 +50,18 @@ def program(*instructions: Instruction) -> Program:
     if not instructions or len(instructions) > MAX_INSTRUCTIONS or instructions[-1][0] != _RET_K:
         raise ValueError(f"a program has 1 to {MAX_INSTRUCTIONS} instructions and ends in RET")
     return Program(list(instructions))
+
+
+def attach(sock: socket.socket, filter_program: Program) -> None:
+    """Make a program the socket's filter, instead of any other.
+
+    Raises:
+        OSError: the kernel refused. On a TCP socket it does so without CAP_NET_ADMIN.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_program.fprog)
+    except PermissionError as refusal:
+        raise PermissionError(refusal.errno, "a socket filter was refused (CAP_NET_ADMIN is missing)") from refusal
 
 
 def load_word(at: int) -> Instruction:

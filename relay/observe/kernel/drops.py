@@ -24,7 +24,7 @@ import socket
 import struct
 
 from relay.clock import real_s
-from relay.observe._api import Host, Timer
+from relay.observe.kernel.host import Host, Timer
 
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _DROPS_AT = 32  # SK_MEMINFO_DROPS, the ninth of u32s, linux/sock_diag.h

@@ -31,8 +31,8 @@ from collections.abc import Callable, Iterable
 
 from relay.clock import real_s
 from relay.errors import Unsupported
-from relay.observe._api import Host, Pollable, Timer
 from relay.observe.kernel.bpf import (
+    SO_ATTACH_FILTER,
     Instruction,
     Program,
     accept,
@@ -50,13 +50,14 @@ from relay.observe.kernel.bpf import (
     program,
 )
 from relay.observe.kernel.early import EarlyOffences
+from relay.observe.kernel.host import Host, Timer
+from relay.observe.kernel.privileges import Capability, how_to_get
 
 MAX_EXCEPTIONS = 32
 _LOAD_INTERVAL_S = 0.02
 _MAX_PORTS = 64  # beyond, packets of every port are looked at: those with a TOS byte at all are few
 
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _ETH_P_IP = 0x0800
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
@@ -94,7 +95,8 @@ class Wake:
         try:
             self._socket = socket.socket(family, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
         except PermissionError as fault:
-            raise Unsupported("no AF_PACKET socket: CAP_NET_RAW is missing", hint="sudo") from fault
+            hint = how_to_get((Capability.NET_RAW,))
+            raise Unsupported("no AF_PACKET socket: CAP_NET_RAW is missing", hint=hint) from fault
         try:
             self._socket.setblocking(False)
             with contextlib.suppress(PermissionError):
@@ -180,7 +182,7 @@ class Wake:
             self._reload = None
         self._loaded_at_s = real_s()
         self._program = wake_program(self._mask, self._accepting, self._dialled, self._exceptions.values())
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._program.fprog)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, self._program.fprog)
 
 
 def _exception(key: bytes, wanted: int, bits: int) -> list[Instruction]:
@@ -224,22 +226,3 @@ def wake_program(
         for port in sorted(ports_of):
             code += [if_equal(port, otherwise=1), accept(_HEADERS_BYTES)]
     return program(*code, drop())
-
-
-class _Nobody:
-    """A host for a socket that is only tried."""
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        raise NotImplementedError
-
-    def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None
-
-
-def wake_failure() -> str | None:
-    """Return why this process cannot be woken by packets, or None if it can."""
-    try:
-        Wake(_Nobody(), lambda _key, _tos: True).close()
-    except Unsupported as fault:
-        return str(fault)
-    return None

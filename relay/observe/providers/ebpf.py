@@ -26,17 +26,23 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import ClassVar
 
+from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Host, Timer
+from relay.observe._api import WITHHELD, Failure, Fidelity, Gift, Provider, Target, Watch
 from relay.observe.kernel import ebpf
 from relay.observe.kernel.early import EarlyOffences
 from relay.observe.kernel.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
 from relay.observe.kernel.ends import ends_of
+from relay.observe.kernel.host import Host, Timer
+from relay.observe.kernel.privileges import Capability
 from relay.observe.kernel.ring import Ring
 from relay.observe.kernel.sock_diag import PeerLookup
+from relay.observe.self_test import tos_self_test
 
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST, _TCP_FLAG_SYN = 0x04, 0x02
@@ -139,12 +145,10 @@ def listening_program(bits: int, ring: int, syns: int) -> bytes:
     )
 
 
-class EbpfWatch:
+class EbpfWatch(Watch):
     """One socket with its program."""
 
     __slots__ = ("_bits", "_changed", "_provider", "_released", "_sock", "_soon", "_syn_tos", "_told", "cookie")
-
-    asks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -164,9 +168,6 @@ class EbpfWatch:
         self._told = syn_tos
         self._released = False
         self._soon: Timer | None = None
-
-    def ask(self) -> None:
-        return None
 
     def release(self) -> None:
         self._released = True
@@ -192,7 +193,7 @@ class EbpfWatch:
         self._soon = host.call_later(0, lambda: self.saw(tos))
 
 
-class EbpfProvider:
+class EbpfProvider(Provider):
     """TOS changes by programs that tell of them.
 
     Raises:
@@ -200,6 +201,13 @@ class EbpfProvider:
     """
 
     name: ClassVar[str] = "ebpf"
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
+    capabilities: ClassVar[tuple[Capability, ...]] = (Capability.BPF,)
+
+    @classmethod
+    @cache
+    def self_test(cls) -> Failure | None:
+        return tos_self_test(cls, withholds=True)
 
     def __init__(self, host: Host) -> None:
         ebpf.demand_bpf()
@@ -212,8 +220,7 @@ class EbpfProvider:
         try:
             self._ring = Ring()
         except OSError as fault:
-            hint = "sudo" if isinstance(fault, PermissionError) else "use relay on Linux 5.8 or later"
-            raise Unsupported(str(fault.strerror), hint=hint) from fault
+            raise Unsupported(str(fault.strerror), hint=self.remedy(Failure.of(fault))) from fault
         self._peers = PeerLookup()
         try:
             self._unwatch = host.watch_readable(self._ring, self._read)
@@ -230,27 +237,21 @@ class EbpfProvider:
                 self._load(mask)
             ebpf.attach(listener, self._listening[mask])
 
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> EbpfWatch | None:
+    def attach(self, target: Target) -> EbpfWatch | None:
+        sock, syn_tos = target.sock, target.syn_tos
+        if syn_tos is None:
+            return None
         if sock.family != socket.AF_INET and ((ends := ends_of(sock)) is None or not ends.is_ipv4):
             return None
-        program = self._program(syn_tos & mask, mask)
+        program = self._program(syn_tos & target.mask, target.mask)
         try:
             cookie = ebpf.cookie_of(sock)
             ebpf.attach(sock, program)
         except OSError:
             return None
-        watch = self._watches[cookie] = EbpfWatch(self, sock, cookie, syn_tos, mask, changed)
+        watch = self._watches[cookie] = EbpfWatch(self, sock, cookie, syn_tos, target.mask, target.changed)
         self._collect()
-        early = self._early_offence(sock, isn) if accepted else self._byte_in_force(sock)
+        early = self._early_offence(sock, target.isn) if target.accepted else self._byte_in_force(sock)
         if early is not None:
             watch.saw_soon(self._host, early)
         return watch

@@ -15,12 +15,16 @@ import contextlib
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
+from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Host
+from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
 from relay.observe.kernel.ends import Ends, ends_of
+from relay.observe.kernel.host import Host
+from relay.observe.kernel.syn import Syn
 
 _Socket = socket.socket  # programs put another in its place, PySocks and mocks among them
 
@@ -95,18 +99,10 @@ def _is_connected(sock: socket.socket) -> bool:
     return True
 
 
-def in_process_syn_tos(accepted: socket.socket) -> int:
-    """The TOS byte of the SYN of an accepted connection, if its peer is a socket of this process.
-
-    One that was never marked has 0. Of a socket of another process this provider never tells anything.
-    """
-    ends = ends_of(accepted)
-    found = _marked.find(ends) if ends is not None else None
-    return found[0] if found is not None else 0
-
-
-class InProcessWatch:
+class InProcessWatch(Watch):
     """One peer that may be a socket of this process."""
+
+    __slots__ = ("_ends", "_syn_tos", "_told")
 
     asks = True
 
@@ -125,14 +121,8 @@ class InProcessWatch:
         self._told = now
         return now
 
-    def release(self) -> None:
-        """Nothing is withheld here: what changed is told before it is read."""
 
-    def close(self) -> None:
-        pass
-
-
-class InProcessProvider:
+class InProcessProvider(Provider):
     """TOS changes of this process's own sockets.
 
     Raises:
@@ -140,26 +130,38 @@ class InProcessProvider:
     """
 
     name: ClassVar[str] = "in-process"
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+        {
+            Want(Ability.TOS): Gift(
+                Fidelity.APPROXIMATE,
+                "asked around reads and writes; only sockets of this process are seen, and only what is set through "
+                "Python's socket module",
+            )
+        }
+    )
 
     def __init__(self, host: Host) -> None:
-        if not is_watching():
-            raise Unsupported("this process's sockets are not watched", hint="use the pytest fixture, which does")
+        if (failure := self.self_test()) is not None:
+            raise Unsupported(failure.reason, hint=self.remedy(failure))
 
-    def cover(self, listener: socket.socket, mask: int) -> None:
-        pass  # asking tells the byte in force, whenever it was set
+    @classmethod
+    def self_test(cls) -> Failure | None:
+        return None if is_watching() else Failure("this process's sockets are not watched")
 
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> InProcessWatch | None:
-        ends = ends_of(sock)
-        return InProcessWatch(ends, syn_tos) if ends is not None and ends.is_ipv4 else None
+    @classmethod
+    def remedy(cls, failure: Failure) -> str:
+        return "it serves tests, through the pytest fixture"
 
-    def close(self) -> None:
-        pass
+    def syn_of(self, accepted: socket.socket) -> Syn:
+        """A SYN of this process's that was never marked has 0; that of another process's is not known to differ."""
+        syn = super().syn_of(accepted)
+        if syn.kept or (ends := ends_of(accepted)) is None:
+            return syn
+        found = _marked.find(ends)
+        return Syn(found[0] if found is not None else 0)
+
+    def attach(self, target: Target) -> InProcessWatch | None:
+        syn_tos, ends = target.syn_tos, ends_of(target.sock)
+        if syn_tos is None or ends is None or not ends.is_ipv4:
+            return None
+        return InProcessWatch(ends, syn_tos)

@@ -7,19 +7,25 @@ set back between two questions goes unseen. Nor does it see a peer on another ho
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import ClassVar
 
-from relay.observe._api import Host
+from relay.abilities import Ability, Want
+from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
 from relay.observe.kernel.ends import ends_of
+from relay.observe.kernel.host import Host
 from relay.observe.kernel.sock_diag import SockDiag, request
+from relay.observe.self_test import tos_self_test
 
 
-class SockDiagWatch:
+class SockDiagWatch(Watch):
     """Asks for the TOS byte set on one peer's socket. Withholds nothing: that is up to who asks."""
 
-    asks: ClassVar[bool] = True
+    __slots__ = ("_diag", "_question", "_told")
+
+    asks = True
 
     def __init__(self, diag: SockDiag, question: bytes, syn_tos: int) -> None:
         self._diag = diag
@@ -36,14 +42,8 @@ class SockDiagWatch:
         self._told = tos
         return tos
 
-    def release(self) -> None:
-        pass
 
-    def close(self) -> None:
-        pass
-
-
-class SockDiagProvider:
+class SockDiagProvider(Provider):
     """TOS changes of peers on this host, by question.
 
     Raises:
@@ -51,25 +51,28 @@ class SockDiagProvider:
     """
 
     name: ClassVar[str] = "sock-diag"
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+        {
+            Want(Ability.TOS): Gift(
+                Fidelity.APPROXIMATE,
+                "asked around reads and writes: bytes sent just before a change may be withheld with it, and only "
+                "processes on this host are seen",
+            )
+        }
+    )
+    requirement: ClassVar[str] = "run it in the network namespace of the app"
+
+    @classmethod
+    @cache
+    def self_test(cls) -> Failure | None:
+        return tos_self_test(cls, withholds=False)
 
     def __init__(self, host: Host) -> None:
         self._diag = SockDiag()
 
-    def cover(self, listener: socket.socket, mask: int) -> None:
-        pass  # asking tells the byte in force, whenever it was set
-
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> SockDiagWatch | None:
-        ends = ends_of(sock)
-        if ends is None or not ends.is_ipv4:
+    def attach(self, target: Target) -> SockDiagWatch | None:
+        syn_tos, ends = target.syn_tos, ends_of(target.sock)
+        if syn_tos is None or ends is None or not ends.is_ipv4:
             return None
         question = request(ends.peer, ends.local)
         try:

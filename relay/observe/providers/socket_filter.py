@@ -28,28 +28,42 @@ arrival to `changed` it is 30 to 60 us with 100 flows open, and 4.9 ms by pollin
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import ClassVar
 
+from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Host, Timer
-from relay.observe.kernel.bpf import NET_HEADER, Program, accept, drop, if_any, if_equal, load_byte, mask, program
+from relay.observe._api import WITHHELD, Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe.kernel.bpf import (
+    NET_HEADER,
+    Program,
+    accept,
+    attach,
+    drop,
+    if_any,
+    if_equal,
+    load_byte,
+    mask,
+    program,
+)
 from relay.observe.kernel.drops import Counted, DropPoller
 from relay.observe.kernel.ebpf import detach
 from relay.observe.kernel.ends import Ends, ends_of
+from relay.observe.kernel.host import Host, Timer
+from relay.observe.kernel.privileges import Capability
 from relay.observe.kernel.sock_diag import PeerLookup, SocketInfo
 from relay.observe.kernel.tcp_info import received_bytes
 from relay.observe.kernel.wake import Wake
+from relay.observe.self_test import tos_self_test
 
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _TCP_FLAGS_AT = 13
 _TCP_FLAG_RST = 0x04
 _TOS_AT = 1
-_DROP_EVERYTHING = program(drop())
+_NONE_HERE = "no socket filters on this system"
 
 
 @cache
@@ -66,31 +80,7 @@ def withholding_program(syn_tos: int, bits: int) -> Program:
     )
 
 
-def deafen(sock: socket.socket) -> bool:
-    """Have everything that comes for a TCP socket dropped unseen; its peer gets no answer any more.
-
-    Takes the place of any other filter on the socket. False where this host cannot.
-    """
-    return _attach(sock, _DROP_EVERYTHING)
-
-
-def undeafen(sock: socket.socket) -> None:
-    """Take back `deafen`; harmless where it was not done."""
-    with contextlib.suppress(OSError):
-        detach(sock)
-
-
-def _attach(sock: socket.socket, filter_program: Program) -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program.fprog)
-    except OSError:
-        return False
-    return True
-
-
-class SocketFilterWatch(Counted):
+class SocketFilterWatch(Counted, Watch):
     """One socket with its filter."""
 
     __slots__ = (
@@ -182,57 +172,62 @@ class SocketFilterWatch(Counted):
         return bool((tos ^ self.syn_tos) & self.bits)
 
 
-class SocketFilterProvider:
-    """TOS changes by socket filter. With `use_packets` false it does as it would without CAP_NET_RAW.
+class SocketFilterProvider(Provider):
+    """TOS changes by socket filter, noticed by packets.
 
     Raises:
-        Unsupported: this host has no socket filters.
+        Unsupported: this host has no such filters or no AF_PACKET, or CAP_NET_RAW is missing.
     """
 
     name: ClassVar[str] = "socket-filter"
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
+    capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN, Capability.NET_RAW)
 
-    def __init__(self, host: Host, *, use_packets: bool = True) -> None:
+    @classmethod
+    @cache
+    def self_test(cls) -> Failure | None:
         if sys.platform != "linux":
-            raise Unsupported("no socket filters on this system", hint="use relay on Linux")
+            return Failure(_NONE_HERE)
+        try:
+            with socket.socket() as sock:
+                attach(sock, program(accept()))
+        except OSError as refusal:
+            return Failure.of(refusal)
+        return tos_self_test(cls, withholds=True)
+
+    def __init__(self, host: Host) -> None:
+        if sys.platform != "linux":
+            raise Unsupported(_NONE_HERE, hint="use relay on Linux")
         self._host = host
         self._flows: dict[bytes, SocketFilterWatch] = {}
-        self._wake = self._open_wake() if use_packets else None
+        self._wake = self._open_wake()
         self.peers = PeerLookup()
         self._drops = DropPoller(host, tick_s=0.005, slots=20)
         self._guard = DropPoller(host, tick_s=0.1, slots=20, follows_busy=False)
 
-    def cover(self, listener: socket.socket, mask: int) -> None:
-        pass  # the AF_PACKET socket has seen them
-
-    def attach(
-        self,
-        sock: socket.socket,
-        *,
-        syn_tos: int,
-        mask: int,
-        changed: Callable[[int | None], None],
-        accepted: bool = True,
-        isn: int | None = None,
-    ) -> SocketFilterWatch | None:
+    def attach(self, target: Target) -> SocketFilterWatch | None:
+        sock, syn_tos, bits = target.sock, target.syn_tos, target.mask
         ends = ends_of(sock)
-        if ends is None or not ends.is_ipv4:
+        if syn_tos is None or ends is None or not ends.is_ipv4:
             return None
-        watch = SocketFilterWatch(self, sock, ends.key, syn_tos=syn_tos, bits=mask, changed=changed)
+        watch = SocketFilterWatch(self, sock, ends.key, syn_tos=syn_tos, bits=bits, changed=target.changed)
         if self._wake is not None:
             self._wake.read(self._offended_before)
         if (before := self._flows.get(watch.key)) is not None:
             self.forget(before)
         self._flows[watch.key] = watch
-        seen_before, woken = self._cover(watch, ends, accepted)
+        seen_before, woken = self._cover(watch, ends, target.accepted)
         try:
             (self._guard if woken else self._drops).add(watch)
         except OSError:
             self.forget(watch)
             return None
-        if not _attach(sock, withholding_program(syn_tos, mask)):
+        try:
+            attach(sock, withholding_program(syn_tos, bits))
+        except OSError:
             watch.close()
             return None
-        early = self._early_offence(watch, isn)
+        early = self._early_offence(watch, target.isn)
         if early is None and not (seen_before and woken):
             found = self.peers.find(ends)
             watch.found(found)
@@ -294,7 +289,16 @@ class SocketFilterProvider:
         return watch is not None
 
     def _open_wake(self) -> Wake | None:
-        try:
-            return Wake(self._host, self._offended)
-        except Unsupported:
-            return None
+        return Wake(self._host, self._offended)
+
+
+class PolledSocketFilterProvider(SocketFilterProvider):
+    """The same, noticed by the drop counters alone: without CAP_NET_RAW."""
+
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+        {Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD + "; noticed by polling, within 5 to 200 ms ({why})")}
+    )
+    capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN,)
+
+    def _open_wake(self) -> None:
+        return None

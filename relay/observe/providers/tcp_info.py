@@ -18,15 +18,21 @@ late, the others up to 0.5 s.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import ClassVar
 
+from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Host, Timer
+from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe.kernel.host import Host, Timer
 from relay.observe.kernel.tcp_info import READ_BYTES, tcp_info
+from relay.observe.self_test import Loop, connection, is_readable
 
 SWEEP_S = 0.5
 SILENT_SWEEP_S = 2.0
@@ -46,6 +52,12 @@ _SEGS_OUT_AT = 136  # u32; then segs_in, u32
 _NOTSENT_AT = 144  # u32, bytes
 _RECEIVE_WINDOW_AT = 232  # u32, bytes; Linux 6.2
 _READ_WITH_WINDOW_BYTES = 236
+
+# Bytes received; segments out and in; data segments in and out: what the self-test compares.
+_ALL_COUNTED = struct.Struct("=128xQII8xII")
+
+_HOW = "each probe raises the socket's segment counters; looked at every 0.5 s, or 2 s after 5 s of silence"
+_NONE_HERE = "no TCP_INFO with segment counters on this system"
 
 _KEPT_SEGS_AT = 21  # among what `counters_of` keeps
 _COUNTED = struct.Struct("=BI16sIII4x8s")
@@ -86,7 +98,7 @@ class _Slot:
         return len(self.lively) + len(self.silent)
 
 
-class TcpInfoWatch:
+class TcpInfoWatch(Watch):
     """One socket, and its counters when it was last looked at."""
 
     __slots__ = ("_arrived", "_last", "_silent_looks", "_slot", "_sock")
@@ -143,7 +155,7 @@ class TcpInfoWatch:
         return len(info) == _READ_WITH_WINDOW_BYTES and not _U32.unpack_from(info, _RECEIVE_WINDOW_AT)[0]
 
 
-class TcpInfoProvider:
+class TcpInfoProvider(Provider):
     """Keepalive probes, by one sweep over all watched sockets.
 
     Raises:
@@ -151,21 +163,55 @@ class TcpInfoProvider:
     """
 
     name: ClassVar[str] = "tcp-info"
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+        {
+            Want(Ability.KEEPALIVE): Gift(Fidelity.EXACT, _HOW),
+            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Gift(
+                Fidelity.EXACT, f"the relay's kernel answers each probe; {_HOW}"
+            ),
+        }
+    )
+    requirement: ClassVar[str] = "use relay on Linux 4.6 or later"
+
+    @classmethod
+    @cache
+    def self_test(cls) -> Failure | None:
+        """Check the counters against known traffic, and no more: a real probe takes a second of silence."""
+        if sys.platform != "linux":
+            return Failure(_NONE_HERE)
+        try:
+            with connection() as (client, accepted), contextlib.closing(Loop()) as loop:
+                before = _ALL_COUNTED.unpack_from(tcp_info(accepted))
+                client.sendall(b"12345")
+                if not loop.run_until(lambda: is_readable(accepted)):
+                    return Failure("nothing arrived on loopback")
+                accepted.recv(5)
+                accepted.send(b"123")
+                after = _ALL_COUNTED.unpack_from(tcp_info(accepted))
+        except OSError as fault:
+            return Failure.of(fault)
+        except struct.error:
+            return Failure("no segment counters in TCP_INFO")
+        received, out, came, data_in, data_out = (now - then for now, then in zip(after, before, strict=True))
+        # Our ACK may ride on our data; the client's may have come back already.
+        if received == 5 and data_in == 1 and data_out == 1 and 1 <= out <= 2 and 1 <= came <= 2:
+            return None
+        return Failure("the segment counters in TCP_INFO do not count as expected")
 
     def __init__(self, host: Host) -> None:
         if sys.platform != "linux":
-            raise Unsupported("no TCP_INFO with segment counters on this system", hint="use relay on Linux")
+            raise Unsupported(_NONE_HERE, hint="use relay on Linux")
         self._host = host
         self._slots = [_Slot() for _ in range(_SLOTS)]
         self._next_slot = 0
         self._turn = 0
         self._timer: Timer | None = None
 
-    def attach(self, sock: socket.socket, arrived: Callable[[], None]) -> TcpInfoWatch | None:
-        if sock.fileno() < 0:
+    def attach(self, target: Target) -> TcpInfoWatch | None:
+        if target.sock.fileno() < 0:
             return None
         self._next_slot = (self._next_slot + 1) % _SLOTS
-        watch = TcpInfoWatch(self._slots[self._next_slot], sock, arrived)
+        watch = TcpInfoWatch(self._slots[self._next_slot], target.sock, target.arrived)
         if self._timer is None:
             self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)
         return watch

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import Connect, EpollHost, readable, set_tos
-from relay.observe.kernel.bpf import accept, drop, load_byte, program
+from relay.observe.kernel.bpf import accept, attach, drop, load_byte, program
 from relay.observe.kernel.drops import drops_of, segments_in
 from relay.observe.kernel.ends import ends_of
 from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
 from relay.observe.kernel.tcp_info import tcp_info
-from relay.observe.providers.socket_filter import deafen, withholding_program
+from relay.observe.providers.socket_filter import withholding_program
 
 SO_ATTACH_FILTER = 26
 SO_DETACH_FILTER = 27
@@ -84,7 +84,7 @@ def test_a_detached_filter_lets_the_retransmission_in(
 ) -> None:
     require("cap_net_admin")
     client, accepted = connect()
-    assert deafen(accepted)
+    attach(accepted, program(drop()))
     client.send(b"x")
     accepted.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
     assert host.run_until(lambda: readable(accepted) == b"x")

@@ -11,6 +11,7 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Remote, set_tos
 from observe.watched import PRECEDENCE
+from relay.observe import Target
 from relay.observe.kernel.ends import ends_of
 from relay.observe.kernel.sock_diag import SockDiag
 from relay.observe.providers.sock_diag import SockDiagProvider
@@ -75,26 +76,27 @@ def test_a_connection_in_time_wait_is_not_found(diag: SockDiag, connect: Connect
 def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost) -> None:
     _, _, accepted = remote
     provider = SockDiagProvider(host)
-    assert provider.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None) is None
+    assert provider.attach(Target(accepted, 0, PRECEDENCE)) is None
     provider.close()
 
 
 AS_NOBODY = """
-import os, socket
+import errno, os, socket
 from relay.abilities import KINDS, Ability, Want
 from relay.observe import survey
 from relay.observe.kernel.ends import ends_of
-from relay.observe.self_test import keepalive_self_test, tos_self_test
 from relay.observe.kernel.sock_diag import SockDiag
 from relay.observe.providers.sock_diag import SockDiagProvider
-from relay.observe.providers.socket_filter import SocketFilterProvider
+from relay.observe.providers.socket_filter import PolledSocketFilterProvider, SocketFilterProvider
+from relay.observe.providers.tcp_info import TcpInfoProvider
 from relay.observe.kernel.syn import save_syn, syn_of
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-assert tos_self_test(SockDiagProvider) is None
-assert keepalive_self_test() is None
-assert tos_self_test(SocketFilterProvider) is not None
+assert SockDiagProvider.self_test() is None
+assert TcpInfoProvider.self_test() is None
+assert SocketFilterProvider.self_test().errno == errno.EPERM
+assert PolledSocketFilterProvider.self_test().errno == errno.EPERM
 with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
     assert save_syn(listener)
     client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)

@@ -12,10 +12,10 @@ import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Seen, Watched
-from relay.observe import save_syn
+from relay.observe import Target, save_syn
 from relay.observe.kernel.bpf import drop, program
 from relay.observe.kernel.wake import MAX_EXCEPTIONS
-from relay.observe.providers.socket_filter import SocketFilterProvider
+from relay.observe.providers.socket_filter import PolledSocketFilterProvider, SocketFilterProvider
 from relay.testing import serve_in_thread
 from support.origins import Origin, echo, read_exactly, read_until_over
 
@@ -35,7 +35,7 @@ def socket_filter(host: EpollHost, require: Callable[..., None]) -> Iterator[Soc
 @pytest.fixture
 def polling(host: EpollHost, require: Callable[..., None]) -> Iterator[SocketFilterProvider]:
     require("linux", "cap_net_admin")
-    it = SocketFilterProvider(host, use_packets=False)
+    it = PolledSocketFilterProvider(host)
     yield it
     it.close()
 
@@ -102,7 +102,7 @@ def test_a_poll_does_not_overtake_the_packet_that_tells_more(
 ) -> None:
     client, accepted = connect()
     seen: Seen = []
-    watch = socket_filter.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=seen.append)
+    watch = socket_filter.attach(Target(accepted, 0, PRECEDENCE, seen.append))
     assert watch is not None
     set_tos(client, 0x48)
     client.send(b"x")
@@ -153,7 +153,7 @@ def test_packets_of_other_ports_and_flows_wake_nobody_up(
 def test_nothing_is_due_any_more_when_the_provider_is_closed(host: EpollHost, connect: Connect) -> None:
     provider = SocketFilterProvider(host)
     _, accepted = connect()
-    assert provider.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None) is not None
+    assert provider.attach(Target(accepted, 0, PRECEDENCE)) is not None
     assert host.pending
     provider.close()
     assert host.pending == 0
@@ -215,9 +215,8 @@ def test_a_drop_that_no_packet_told_of_is_found_by_the_guard(
 WITHOUT_PACKETS = """
 from relay.observe import survey
 from relay.abilities import KINDS, Ability, Want
-from relay.observe.providers.socket_filter import SocketFilterProvider
-from relay.observe.self_test import tos_self_test
-assert tos_self_test(SocketFilterProvider) is None
+from relay.observe.providers.socket_filter import PolledSocketFilterProvider
+assert PolledSocketFilterProvider.self_test() is None
 print(survey("socket-filter").support[Want(Ability.TOS)].how)
 """
 

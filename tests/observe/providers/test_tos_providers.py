@@ -10,18 +10,18 @@ import pytest
 
 from observe.conftest import Connect, EpollHost, Remote, readable, reset, set_tos
 from observe.watched import PRECEDENCE, QUIET_S, Watched
-from relay.observe import TosProvider, save_syn, syn_of
+from relay.observe import Provider, Target, save_syn, syn_of
 from relay.observe.providers.ebpf import EbpfProvider
 from relay.observe.providers.sock_diag import SockDiagProvider
-from relay.observe.providers.socket_filter import SocketFilterProvider
+from relay.observe.providers.socket_filter import PolledSocketFilterProvider, SocketFilterProvider
 from support.clients import connect_from
 
 pytestmark = pytest.mark.system
 
-_WITHHOLDING: dict[str, Callable[[EpollHost], TosProvider]] = {
+_WITHHOLDING: dict[str, Callable[[EpollHost], Provider]] = {
     "ebpf": EbpfProvider,
     "socket-filter": SocketFilterProvider,
-    "socket-filter, polling": lambda host: SocketFilterProvider(host, use_packets=False),
+    "socket-filter, polling": PolledSocketFilterProvider,
 }
 _NEEDS = {
     "ebpf": ("cap_bpf", "cap_net_admin"),
@@ -33,7 +33,7 @@ _ALL = _WITHHOLDING | {"sock-diag": SockDiagProvider}
 
 
 @pytest.fixture(params=_ALL)
-def provider(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[TosProvider]:
+def provider(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[Provider]:
     require("linux", *_NEEDS[request.param])
     it = _ALL[request.param](host)
     yield it
@@ -41,7 +41,7 @@ def provider(request: pytest.FixtureRequest, host: EpollHost, require: Callable[
 
 
 @pytest.fixture(params=_WITHHOLDING)
-def withholding(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[TosProvider]:
+def withholding(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[Provider]:
     require("linux", *_NEEDS[request.param])
     it = _WITHHOLDING[request.param](host)
     yield it
@@ -50,7 +50,7 @@ def withholding(request: pytest.FixtureRequest, host: EpollHost, require: Callab
 
 @pytest.mark.parametrize("tos", [0x08, 0x10, 0x18])
 def test_a_change_within_the_same_precedence_is_no_offence(
-    provider: TosProvider, host: EpollHost, connect: Connect, tos: int
+    provider: Provider, host: EpollHost, connect: Connect, tos: int
 ) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
@@ -62,7 +62,7 @@ def test_a_change_within_the_same_precedence_is_no_offence(
 
 @pytest.mark.parametrize("tos", [0x20, 0x28, 0x48, 0x68, 0x80, 0xB8, 0xE0])
 def test_another_precedence_is_reported_with_its_byte(
-    provider: TosProvider, host: EpollHost, connect: Connect, tos: int
+    provider: Provider, host: EpollHost, connect: Connect, tos: int
 ) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
@@ -73,7 +73,7 @@ def test_another_precedence_is_reported_with_its_byte(
     assert watched.received == b""
 
 
-def test_the_reference_is_the_syn_not_zero(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_the_reference_is_the_syn_not_zero(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect(0x48)
     watched = Watched(provider, host, accepted, 0x48, PRECEDENCE)
     for tos in (0x48, 0x50):
@@ -88,7 +88,7 @@ def test_the_reference_is_the_syn_not_zero(provider: TosProvider, host: EpollHos
     assert watched.received == b"xx"
 
 
-def test_an_offence_is_reported_once(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_an_offence_is_reported_once(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
     set_tos(client, 0x48)
@@ -98,7 +98,7 @@ def test_an_offence_is_reported_once(provider: TosProvider, host: EpollHost, con
     assert not host.run_until(lambda: watched.offended() and len(watched.seen) > 1, 0.5)
 
 
-def test_the_mask_is_the_flows_own(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_the_mask_is_the_flows_own(provider: Provider, host: EpollHost, connect: Connect) -> None:
     (client, accepted), (other_client, other_accepted) = connect(), connect()
     any_dscp = Watched(provider, host, accepted, 0, 0xFC)
     precedence = Watched(provider, host, other_accepted, 0, PRECEDENCE)
@@ -111,7 +111,7 @@ def test_the_mask_is_the_flows_own(provider: TosProvider, host: EpollHost, conne
     assert precedence.received == b"x"
 
 
-def test_only_the_flow_that_changed_is_reported(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_only_the_flow_that_changed_is_reported(provider: Provider, host: EpollHost, connect: Connect) -> None:
     pairs = [connect() for _ in range(5)]
     flows = [Watched(provider, host, accepted, 0, PRECEDENCE) for _, accepted in pairs]
     set_tos(pairs[2][0], 0x48)
@@ -124,9 +124,7 @@ def test_only_the_flow_that_changed_is_reported(provider: TosProvider, host: Epo
     assert [flow.received for flow in flows] == [b"x", b"x", b"", b"x", b"x"]
 
 
-def test_a_client_that_only_receives_is_seen_by_its_acks(
-    provider: TosProvider, host: EpollHost, connect: Connect
-) -> None:
+def test_a_client_that_only_receives_is_seen_by_its_acks(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
     set_tos(client, 0x48)
@@ -136,7 +134,7 @@ def test_a_client_that_only_receives_is_seen_by_its_acks(
     assert watched.seen == [0x48]
 
 
-def test_a_closed_watch_reports_nothing(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_a_closed_watch_reports_nothing(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
     watched.watch.close()
@@ -146,12 +144,12 @@ def test_a_closed_watch_reports_nothing(provider: TosProvider, host: EpollHost, 
     watched.watch.close()
 
 
-def test_an_ipv6_peer_is_not_watched(provider: TosProvider, connect: Connect) -> None:
+def test_an_ipv6_peer_is_not_watched(provider: Provider, connect: Connect) -> None:
     _, accepted = connect(to="::1")
-    assert provider.attach(accepted, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None) is None
+    assert provider.attach(Target(accepted, 0, PRECEDENCE)) is None
 
 
-def test_ipv4_on_a_dual_stack_listener_is_ipv4(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_ipv4_on_a_dual_stack_listener_is_ipv4(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect(to="127.0.0.1", bound_to="::")
     assert accepted.family == socket.AF_INET6
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
@@ -161,7 +159,7 @@ def test_ipv4_on_a_dual_stack_listener_is_ipv4(provider: TosProvider, host: Epol
     assert watched.seen == [0x48]
 
 
-def test_a_dialled_socket_is_watched_as_well(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_a_dialled_socket_is_watched_as_well(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     client.setblocking(False)
     watched = Watched(provider, host, client, 0, PRECEDENCE, accepted=False)
@@ -173,7 +171,7 @@ def test_a_dialled_socket_is_watched_as_well(provider: TosProvider, host: EpollH
 
 @pytest.mark.parametrize("side", ["accepted", "dialled"])
 def test_a_change_before_the_attachment_is_reported(
-    provider: TosProvider, host: EpollHost, connect: Connect, side: str
+    provider: Provider, host: EpollHost, connect: Connect, side: str
 ) -> None:
     client, accepted = connect(covered_by=provider)
     sender, receiver = (client, accepted) if side == "accepted" else (accepted, client)
@@ -188,7 +186,7 @@ def test_a_change_before_the_attachment_is_reported(
 
 
 @contextlib.contextmanager
-def covered_listener(provider: TosProvider, host: EpollHost) -> Iterator[socket.socket]:
+def covered_listener(provider: Provider, host: EpollHost) -> Iterator[socket.socket]:
     """A listener, and one connection that is watched: from then on packets of its port are looked at."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -205,13 +203,13 @@ def covered_listener(provider: TosProvider, host: EpollHost) -> Iterator[socket.
 @pytest.mark.parametrize("accepted_first", [False, True])
 @pytest.mark.parametrize("noticed_first", [False, True])
 def test_the_next_connection_from_a_port_does_not_inherit_the_offence_of_the_last(
-    provider: TosProvider, host: EpollHost, *, accepted_first: bool, noticed_first: bool
+    provider: Provider, host: EpollHost, *, accepted_first: bool, noticed_first: bool
 ) -> None:
     with covered_listener(provider, host) as listener, contextlib.ExitStack() as stack:
 
         def accept_offender() -> None:
             sock = stack.enter_context(listener.accept()[0])
-            provider.attach(sock, syn_tos=0, mask=PRECEDENCE, changed=lambda _: None, isn=syn_of(sock).isn)
+            provider.attach(Target(sock, 0, PRECEDENCE, isn=syn_of(sock).isn))
 
         offender = connect_from(0, listener.getsockname())
         if accepted_first:
@@ -236,10 +234,10 @@ def test_the_next_connection_from_a_port_does_not_inherit_the_offence_of_the_las
         assert host.run_until(watched.offended)
 
 
-def test_an_unconnected_socket_does_no_harm(provider: TosProvider, host: EpollHost) -> None:
+def test_an_unconnected_socket_does_no_harm(provider: Provider, host: EpollHost) -> None:
     with socket.socket() as sock:
         seen: list[int | None] = []
-        watch = provider.attach(sock, syn_tos=0, mask=PRECEDENCE, changed=seen.append)
+        watch = provider.attach(Target(sock, 0, PRECEDENCE, seen.append))
         host.run_for(QUIET_S)
         assert seen == []
         if watch is not None:
@@ -247,7 +245,7 @@ def test_an_unconnected_socket_does_no_harm(provider: TosProvider, host: EpollHo
             watch.close()
 
 
-def test_a_socket_that_was_closed_first_does_no_harm(provider: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_a_socket_that_was_closed_first_does_no_harm(provider: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     watched = Watched(provider, host, accepted, 0, PRECEDENCE)
     accepted.close()
@@ -258,7 +256,7 @@ def test_a_socket_that_was_closed_first_does_no_harm(provider: TosProvider, host
 
 
 def test_what_is_withheld_is_not_readable_until_it_is_released(
-    withholding: TosProvider, host: EpollHost, connect: Connect
+    withholding: Provider, host: EpollHost, connect: Connect
 ) -> None:
     client, accepted = connect()
     watched = Watched(withholding, host, accepted, 0, PRECEDENCE)
@@ -271,7 +269,7 @@ def test_what_is_withheld_is_not_readable_until_it_is_released(
     assert host.run_until(lambda: readable(accepted) == b"withheld")
 
 
-def test_a_watch_that_was_released_is_done(withholding: TosProvider, host: EpollHost, connect: Connect) -> None:
+def test_a_watch_that_was_released_is_done(withholding: Provider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     watched = Watched(withholding, host, accepted, 0, PRECEDENCE)
     for tos in (0x48, 0x68):
@@ -285,7 +283,7 @@ def test_a_watch_that_was_released_is_done(withholding: TosProvider, host: Epoll
 
 
 def test_what_is_withheld_stays_so_when_the_watch_is_closed(
-    withholding: TosProvider, host: EpollHost, connect: Connect
+    withholding: Provider, host: EpollHost, connect: Connect
 ) -> None:
     client, accepted = connect()
     watched = Watched(withholding, host, accepted, 0, PRECEDENCE)
@@ -301,7 +299,7 @@ def test_what_is_withheld_stays_so_when_the_watch_is_closed(
 
 
 def test_a_fin_is_withheld_and_reported_but_an_rst_passes(
-    withholding: TosProvider, host: EpollHost, connect: Connect
+    withholding: Provider, host: EpollHost, connect: Connect
 ) -> None:
     (client, accepted), (other_client, other_accepted) = connect(), connect()
     watched = Watched(withholding, host, accepted, 0, PRECEDENCE)
@@ -320,7 +318,7 @@ def test_a_fin_is_withheld_and_reported_but_an_rst_passes(
 
 
 @pytest.fixture(params=["ebpf", "socket-filter"])
-def telling(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[TosProvider]:
+def telling(request: pytest.FixtureRequest, host: EpollHost, require: Callable[..., None]) -> Iterator[Provider]:
     """Those that learn the byte from the segment itself."""
     require("linux", *_NEEDS[request.param])
     it = _WITHHOLDING[request.param](host)
@@ -328,9 +326,7 @@ def telling(request: pytest.FixtureRequest, host: EpollHost, require: Callable[.
     it.close()
 
 
-def test_a_byte_that_is_set_and_set_back_before_the_attachment_is_reported(
-    telling: TosProvider, host: EpollHost
-) -> None:
+def test_a_byte_that_is_set_and_set_back_before_the_attachment_is_reported(telling: Provider, host: EpollHost) -> None:
     with covered_listener(telling, host) as listener, connect_from(0, listener.getsockname()) as client:
         for tos, data in ((0, b"before"), (0x48, b"offence"), (0, b"after")):
             set_tos(client, tos)
@@ -343,7 +339,7 @@ def test_a_byte_that_is_set_and_set_back_before_the_attachment_is_reported(
             assert watched.seen == [0x48]
 
 
-def test_a_remote_peer_is_watched_by_its_segments(remote: Remote, telling: TosProvider, host: EpollHost) -> None:
+def test_a_remote_peer_is_watched_by_its_segments(remote: Remote, telling: Provider, host: EpollHost) -> None:
     _, peer, accepted = remote
     watched = Watched(telling, host, accepted, 0, PRECEDENCE)
     peer.tell("tos 0x10")

@@ -1,0 +1,75 @@
+"""The providers that were chosen, running: what they add to the legs of one relay."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+
+from relay.abilities import Ability, Want, tos_mask
+from relay.legs import Witness
+from relay.observe._api import Provider
+from relay.observe.kernel.host import Host
+from relay.observe.kernel.owner import owner_of
+from relay.observe.kernel.syn import syn_of
+from relay.observe.leg_watch import LegWatch, WatchedLeg, own_syn
+
+
+class Observers:
+    """Starts each provider once, however many wants it was chosen for.
+
+    Raises:
+        Unsupported: one that passed its self-test cannot be had any more.
+    """
+
+    def __init__(self, chosen: Mapping[Want, type[Provider]], host: Host) -> None:
+        self._running: dict[type[Provider], Provider] = {}
+        with ExitStack() as undo:
+            for kind in dict.fromkeys(chosen.values()):
+                self._running[kind] = kind(host)
+                undo.callback(self._running[kind].close)
+            self._undo = undo.pop_all()
+        self._chosen = chosen
+        tos = self.of(Want(Ability.TOS))
+        self._syn_of = tos.syn_of if tos is not None else syn_of
+        # The last leg's wants, and what follows from them: those of a profile are one object.
+        self._wants: Collection[Want] = ()
+        self._mask = 0
+        self._wanted: tuple[Provider, ...] = ()
+
+    def of(self, want: Want) -> Provider | None:
+        """What was chosen for a kind of want; None if nothing gives that here."""
+        kind = self._chosen.get(want)
+        return self._running[kind] if kind is not None else None
+
+    def cover(self, listener: socket.socket, mask: int) -> None:
+        """See a change in these bits of the TOS byte from the first segment of a listener's connections on."""
+        for provider in self._running.values():
+            provider.cover(listener, mask)
+
+    def watch(self, leg: WatchedLeg, wants: Collection[Want], witness: Witness) -> LegWatch:
+        """See on a leg what is wanted, as far as there are providers for it."""
+        if leg.syn is None:
+            leg.syn = self._syn_of(leg.sock) if leg.accepted else own_syn(leg.sock)
+        if wants is not self._wants:
+            self._select(wants)
+        return LegWatch(leg, leg.syn, self._wanted, self._mask, witness)
+
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        """Have everything that comes for a socket dropped unseen, or no more; False where that is not to be had."""
+        provider = self.of(Want(Ability.BLACKHOLE))
+        return provider is not None and provider.blackhole(sock, on)
+
+    def find_process(self, sock: socket.socket) -> tuple[int, str] | None:
+        """The process that has the peer's end of a connection on this host."""
+        process = owner_of(sock)
+        return (process.pid, process.name) if process is not None else None
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def _select(self, wants: Collection[Want]) -> None:
+        providers = {want.kind: self.of(want.kind) for want in wants}
+        self._wants = wants
+        self._wanted = tuple(dict.fromkeys(each for each in providers.values() if each is not None))
+        self._mask = tos_mask(wants) if providers.get(Want(Ability.TOS)) is not None else 0

@@ -1,0 +1,54 @@
+"""Provider `kernel sockets`: what a socket of any kernel does unasked, and what an ordinary program can make of it.
+
+Nothing has to be attached for these, and they are declared all the same: a leg that is no kernel's socket is asked for
+them by the same words.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from relay.abilities import Ability, Want
+from relay.observe._api import Fidelity, Gift, Provider
+
+_CLOSE = (
+    Gift(
+        Fidelity.EXACT,
+        "FIN and RST as the app sees them; the RST carries the kernel's sequence and ACK flag, not vmnat's bare RST",
+    )
+    if sys.platform == "linux"
+    else Gift(
+        Fidelity.APPROXIMATE,
+        "FIN and RST by the kernel's sockets, measured on Linux alone",
+        remedy="use relay on Linux",
+    )
+)
+
+
+class KernelSocketsProvider(Provider):
+    """What the others fall back on; there is no doing without it."""
+
+    name: ClassVar[str] = "kernel sockets"
+    optional: ClassVar[bool] = False
+    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+        {
+            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Gift(
+                Fidelity.APPROXIMATE,
+                "the relay's kernel answers each probe, but none is seen: the event log does not tell of them",
+            ),
+            Want(Ability.HANDSHAKE): Gift(
+                Fidelity.EXACT,
+                "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection",
+            ),
+            Want(Ability.CLOSE): _CLOSE,
+            Want(Ability.ACK, by="nat"): Gift(Fidelity.EXACT, "the relay's kernel acknowledges what the app sends"),
+            Want(Ability.ACK, by="server"): Gift(
+                Fidelity.APPROXIMATE,
+                "the relay's kernel acknowledges first; what the server never took is reported as lost",
+            ),
+            Want(Ability.BLACKHOLE): Gift(Fidelity.APPROXIMATE, "the app is reset instead: {why}"),
+        }
+    )

@@ -1,0 +1,125 @@
+"""What this host can see and do: the providers of abilities, tried and chosen.
+
+    survey(observer)  -->  Survey: for each kind of want a Support (exact, approximate or impossible, how, remedy)
+                             | open(host)
+                           Observers: the providers, running
+
+The first of `PROVIDERS` that gives a kind of want and passes its self-test is chosen for it. What none gives is
+labelled, never pretended. A new provider is one file and its place in `PROVIDERS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from relay.abilities import KINDS, Want
+from relay.errors import ConfigError, Unsupported
+from relay.observe._api import Failure, Fidelity, Gift, Provider, Support
+from relay.observe.kernel.host import Host
+from relay.observe.observers import Observers
+from relay.observe.providers.blackhole import BlackholeProvider
+from relay.observe.providers.ebpf import EbpfProvider
+from relay.observe.providers.in_process import InProcessProvider
+from relay.observe.providers.kernel_sockets import KernelSocketsProvider
+from relay.observe.providers.sock_diag import SockDiagProvider
+from relay.observe.providers.socket_filter import PolledSocketFilterProvider, SocketFilterProvider
+from relay.observe.providers.tcp_info import TcpInfoProvider
+
+PROVIDERS: tuple[type[Provider], ...] = (
+    EbpfProvider,
+    SocketFilterProvider,
+    PolledSocketFilterProvider,
+    SockDiagProvider,
+    InProcessProvider,
+    TcpInfoProvider,
+    BlackholeProvider,
+    KernelSocketsProvider,
+)
+"""The better before the worse, where two give the same."""
+
+NO_OBSERVER = "none"
+_OPTION = "--observer"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What this host gives."""
+
+    support: Mapping[Want, Support]
+    """Per kind of want. Of connections through a front end that says less of itself, that holds."""
+    chosen: Mapping[Want, type[Provider]]
+    """By which provider; a kind of want that none gives is missing."""
+
+    def of(self, want: Want) -> Support:
+        """Return the support for a want."""
+        return self.support[want.kind]
+
+    def open(self, host: Host) -> Observers:
+        """Start the providers.
+
+        Raises:
+            Unsupported: one that passed its self-test cannot be had any more.
+        """
+        return Observers(self.chosen, host)
+
+
+def observer_names() -> tuple[str, ...]:
+    """What `--observer` takes."""
+    return (*dict.fromkeys(provider.name for provider in PROVIDERS if provider.optional), NO_OBSERVER)
+
+
+def survey(observer: str | None = None) -> Survey:
+    """Find out what this host gives. The first call tries providers on loopback; what they found is kept.
+
+    `observer` names the provider to use for what it gives, or is `none`.
+
+    Raises:
+        ConfigError: no provider has that name.
+        Unsupported: the provider that was named fails its self-test.
+    """
+    names = observer_names()
+    if observer is not None and observer not in names:
+        near = difflib.get_close_matches(observer, names, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"{_OPTION}: there is no observer {observer!r}", hint=f"{guess}there are: {', '.join(names)}")
+    support: dict[Want, Support] = {}
+    chosen: dict[Want, type[Provider]] = {}
+    for want in KINDS:
+        provider, support[want] = _choose(want, observer)
+        if provider is not None:
+            chosen[want] = provider
+    return Survey(MappingProxyType(support), MappingProxyType(chosen))
+
+
+def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Support]:
+    able = [provider for provider in PROVIDERS if want in provider.gives]
+    named = [provider for provider in able if provider.name == observer]
+    candidates = [each for each in able if not each.optional] if observer == NO_OBSERVER else named or able
+    failures: list[tuple[type[Provider], Failure]] = []
+    for provider in candidates:
+        failure = provider.self_test()
+        if failure is None:
+            break
+        failures.append((provider, failure))
+    else:
+        provider = None
+    remedies = [failed.remedy(failure) for failed, failure in failures]
+    if len(candidates) < len(able):
+        remedies.append(f"leave {_OPTION} {NO_OBSERVER} out" if observer == NO_OBSERVER else f"leave {_OPTION} out")
+    remedy = next(filter(None, remedies), "")
+    why = failures[-1][1].reason if failures else "no provider is to be used"
+    if provider is not None:
+        return provider, _support(provider.name, provider.gives[want], why, remedy)
+    if named:
+        raise Unsupported(f"{_OPTION}: {observer} does not work here: {why}", hint=remedy)
+    reasons = "; ".join(dict.fromkeys(f"{failed.name}: {failure.reason}" for failed, failure in failures))
+    return None, Support(Fidelity.IMPOSSIBLE, NO_OBSERVER, reasons or why, remedy)
+
+
+def _support(name: str, gift: Gift, why: str, remedy: str) -> Support:
+    """What a provider gives; `why` none better serves, and the remedy for that, are told if it falls short of one."""
+    falls_short = gift.fidelity is not Fidelity.EXACT or "{why}" in gift.how
+    return Support(gift.fidelity, name, gift.how.replace("{why}", why), gift.remedy or (remedy if falls_short else ""))
