@@ -61,6 +61,7 @@ print([survey().of(Want(ability)).provider for ability in (Ability.TOS, Ability.
 """
 
 
+@pytest.mark.system
 def test_the_command_that_is_named_gives_an_ordinary_user_what_it_takes(require: Callable[..., None]) -> None:
     require("linux", "root", "setpriv", "cap_bpf", "cap_net_admin")
     _, _, command = how_to_get([BPF], process(NOBODY)).partition("sudo ")
