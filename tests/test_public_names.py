@@ -15,6 +15,7 @@ import pytest
 
 import relay
 import relay.testing
+import relay.testing.playbook
 from relay import EventType
 from relay.config import configure
 from relay.log import FIELDS
@@ -22,7 +23,7 @@ from support.origins import Origin, echo
 from support.programs import run
 
 
-@pytest.mark.parametrize("module", [relay, relay.testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [relay, relay.testing, relay.testing.playbook], ids=lambda module: module.__name__)
 def test_every_listed_name_is_there_and_documented(module: Any) -> None:
     for name in module.__all__:
         value = getattr(module, name)

@@ -5,7 +5,8 @@
         nat.wait_for(EventType.FLOW_ENDED, because="tos-reset")
 
 The relay runs in a thread and an event loop of its own; everything that `nat` offers may be called from any other
-thread. With pytest, the fixture `nat_relay` gives the same object.
+thread. With pytest, the fixture `nat_relay` gives the same object. `relay.testing.playbook` tests a behaviour
+without sockets.
 """
 
 from relay.address import Endpoint

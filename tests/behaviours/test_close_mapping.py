@@ -11,6 +11,7 @@ from relay.abilities import Ability, Want
 from relay.actions import Action, Deafen, SendFin, SendRst
 from relay.behaviours.close_mapping import CloseMapping
 from relay.events import FinReceived, LegTimedOut, RstReceived, Side
+from relay.testing.playbook import connected, play
 
 INTERNAL, EXTERNAL = Side
 
@@ -27,7 +28,7 @@ INTERNAL, EXTERNAL = Side
 def test_a_fin_ends_one_direction_unless_it_is_to_end_both(
     settings: dict[str, Any], side: Side, actions: list[Action]
 ) -> None:
-    assert list(CloseMapping(**settings).on_fin_received(FinReceived(1.0, side))) == actions
+    play(connected(CloseMapping(**settings)), (FinReceived(1.0, side), actions))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_fin_ends_one_direction_unless_it_is_to_end_both(
 def test_a_reset_becomes_what_the_setting_of_its_side_says(
     settings: dict[str, Any], side: Side, action: Action
 ) -> None:
-    assert list(CloseMapping(**settings).on_rst_received(RstReceived(1.0, side))) == [action]
+    play(connected(CloseMapping(**settings)), (RstReceived(1.0, side), [action]))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_reset_becomes_what_the_setting_of_its_side_says(
     ],
 )
 def test_a_dead_side_is_a_reset_or_silence_to_the_other(settings: dict[str, Any], side: Side, action: Action) -> None:
-    assert list(CloseMapping(**settings).on_leg_timed_out(LegTimedOut(1.0, side))) == [action]
+    play(connected(CloseMapping(**settings)), (LegTimedOut(1.0, side), [action]))
 
 
 def test_vmware_turned_the_guests_reset_into_a_fin_at_the_same_sequence_number() -> None:
@@ -70,7 +71,7 @@ def test_vmware_turned_the_guests_reset_into_a_fin_at_the_same_sequence_number()
     assert elapsed_ms(host, 33, 34) > 200  # nothing from the server is in between
 
     reset = RstReceived(guest[38].at_s, INTERNAL)
-    assert list(CloseMapping(internal_rst="fin").on_rst_received(reset)) == [SendFin(EXTERNAL)]
+    play(connected(CloseMapping(internal_rst="fin")), (reset, [SendFin(EXTERNAL)]))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -132,25 +131,22 @@ def test_a_bad_entry_point_is_named_with_what_is_wrong(
 
 
 USE_IT = """
-import json
 from relay.actions import Dial, Grant, SendRst, StartTimer
 from relay.address import Endpoint
 from relay.events import ConnectRequested, DialSucceeded, Side, TimerFired
-from relay.flow import FlowMachine
 from relay.profiles import load_profile
+from relay.testing.playbook import play
 
 by_file = load_profile("patience.toml")
+play(
+    by_file,
+    (ConnectRequested(0.0, Endpoint("192.0.2.1", 80), Side.INTERNAL), [Dial()]),
+    (DialSucceeded(0.1), [Grant(), (StartTimer("patience", 1.5), "lose-patience")]),
+    (TimerFired(1.6, "patience"), [(SendRst(Side.INTERNAL), "lose-patience")]),
+)
 by_setting = load_profile("transparent", ["lose-patience.after_s=0.25"])
-machine = FlowMachine(by_file.behaviours())
-machine.handle(ConnectRequested(0.0, Endpoint("192.0.2.1", 80), Side.INTERNAL))
-connected = machine.handle(DialSucceeded(0.1))
-late = machine.handle(TimerFired(1.6, "lose-patience/patience"))
-print(json.dumps({
-    "by_file": [dict(by_file.quirks[-1].settings), by_file.quirks[-1].status],
-    "by_setting": [dict(by_setting.quirks[-1].settings), by_setting.quirks[-1].status],
-    "connected": [repr(step.action) for step in connected],
-    "late": [[repr(step.action), step.because] for step in late],
-}))
+for profile in (by_file, by_setting):
+    print(profile.quirks[-1].name, dict(profile.quirks[-1].settings), profile.quirks[-1].status)
 """
 
 USER_PROFILE = """
@@ -195,12 +191,10 @@ def test_an_installed_package_adds_a_behaviour_without_a_change_to_the_relay(thi
     (tmp_path / "patience.toml").write_text(USER_PROFILE, encoding="utf-8")
     done = run_with(third_party, USE_IT, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "by_file": [{"after_s": 1.5, "goodbye": "rst"}, "assumed"],
-        "by_setting": [{"after_s": 0.25, "goodbye": "fin"}, "assumed"],
-        "connected": ["Grant()", "StartTimer(key='patience', after_s=1.5)"],
-        "late": [["SendRst(side=<Side.INTERNAL: 'internal'>, after_data=False)", "lose-patience"]],
-    }
+    assert done.stdout.splitlines() == [
+        "lose-patience {'after_s': 1.5, 'goodbye': 'rst'} assumed",
+        "lose-patience {'after_s': 0.25, 'goodbye': 'fin'} assumed",
+    ]
 
 
 @pytest.mark.system

@@ -5,13 +5,11 @@ from __future__ import annotations
 from relay.actions import SendRst
 from relay.behaviours.link_down_reset import LinkDownReset
 from relay.events import LinkWentDown, Side
+from relay.testing.playbook import connected, play
 
 
 def test_both_sides_are_reset_at_once() -> None:
-    assert list(LinkDownReset().on_link_went_down(LinkWentDown(3.0))) == [
-        SendRst(Side.INTERNAL),
-        SendRst(Side.EXTERNAL),
-    ]
+    play(connected(LinkDownReset()), (LinkWentDown(3.0), [SendRst(Side.INTERNAL), SendRst(Side.EXTERNAL)]))
 
 
 def test_it_works_on_every_host() -> None:

@@ -8,7 +8,8 @@ from captures.trace import elapsed_ms, read_trace
 from relay.abilities import Ability, Want
 from relay.actions import Action, LimitBuffer, ReportLoss
 from relay.behaviours.local_ack import LocalAck
-from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
+from relay.events import LegTimedOut, RstReceived, Side
+from relay.testing.playbook import connected, play
 
 
 @pytest.mark.parametrize(("data", "ack"), [(4, 5), (8, 9), (10, 11)])
@@ -31,7 +32,7 @@ def test_who_acknowledges_is_what_the_host_must_provide(acknowledged_by: str, ne
     ("buffer_bytes", "actions"), [(0, []), (64_240, [LimitBuffer(Side.INTERNAL, 64_240)])], ids=["kernel's own", "set"]
 )
 def test_the_buffer_is_limited_only_if_it_is_set(buffer_bytes: int, actions: list[Action]) -> None:
-    assert list(LocalAck(buffer_bytes=buffer_bytes).on_dial_succeeded(DialSucceeded(0.2))) == actions
+    connected(LocalAck(buffer_bytes=buffer_bytes), steps=actions)
 
 
 @pytest.mark.parametrize(
@@ -44,5 +45,5 @@ def test_the_buffer_is_limited_only_if_it_is_set(buffer_bytes: int, actions: lis
     ids=["lost on the way to the server", "nothing lost", "the app's loss is its own"],
 )
 def test_what_a_dead_server_never_took_is_reported(side: Side, unacked_bytes: int, actions: list[Action]) -> None:
-    assert list(LocalAck().on_rst_received(RstReceived(1.0, side, unacked_bytes))) == actions
-    assert list(LocalAck().on_leg_timed_out(LegTimedOut(1.0, side, unacked_bytes))) == actions
+    play(connected(LocalAck()), (RstReceived(1.0, side, unacked_bytes), actions))
+    play(connected(LocalAck()), (LegTimedOut(1.0, side, unacked_bytes), actions))

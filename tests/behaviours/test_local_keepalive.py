@@ -10,7 +10,8 @@ import pytest
 from relay.abilities import Ability, Want
 from relay.actions import Action, Note, SendProbes
 from relay.behaviours.local_keepalive import LocalKeepalive
-from relay.events import DialSucceeded, ProbeArrived, Side
+from relay.events import ProbeArrived, Side
+from relay.testing.playbook import connected, play
 
 CAPTURE = tomllib.loads(
     (Path(__file__).parents[1] / "captures" / "workstation_keepalive.toml").read_text(encoding="utf-8")
@@ -23,48 +24,44 @@ def probes_of_the_client() -> list[ProbeArrived]:
     return [ProbeArrived(client["idle_s"] + n * client["interval_s"], Side.INTERNAL) for n in range(3)]
 
 
-def actions_on(behaviour: LocalKeepalive, probes: list[ProbeArrived]) -> list[Action]:
-    return [action for probe in probes for action in behaviour.on_probe_arrived(probe)]
+NOTED = Note("keepalive probe answered by the NAT, not the server")
+SEEN = Note(
+    "keepalive probe answered by the relay's kernel, in place of the server; the relay probes the server itself, "
+    "and does not know yet whether it answers"
+)
 
 
 def test_no_probe_reaches_the_server_of_the_capture() -> None:
-    """Neither because the client probes, nor of the NAT's own accord."""
-    behaviour = LocalKeepalive()
-    actions = [*behaviour.on_dial_succeeded(DialSucceeded(0.2)), *actions_on(behaviour, probes_of_the_client())]
-    sent = [action for action in actions if isinstance(action, SendProbes)]
-    assert len(sent) == CAPTURE["probes"]["arrived_at_server"]
-
-
-def test_each_probe_that_the_nat_answers_is_noted() -> None:
-    noted = Note("keepalive probe answered by the NAT, not the server")
-    assert actions_on(LocalKeepalive(), probes_of_the_client()) == [noted] * 3
+    """Neither because the client probes, nor of the NAT's own accord: each probe is noted, and nothing else is done."""
+    assert CAPTURE["probes"]["arrived_at_server"] == 0
+    play(connected(LocalKeepalive()), *((probe, [NOTED]) for probe in probes_of_the_client()))
 
 
 def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
-    seen = Note(
-        "keepalive probe answered by the relay's kernel, in place of the server; the relay probes the server itself, "
-        "and does not know yet whether it answers"
-    )
-    behaviour = LocalKeepalive(answered_by="server")
     asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)
-    assert actions_on(behaviour, probes_of_the_client()) == [seen, asked, seen, seen]
-
-
-def test_how_many_probes_find_a_server_dead_is_a_setting() -> None:
-    (_, asked) = LocalKeepalive(answered_by="server", server_probes=7).on_probe_arrived(
-        ProbeArrived(1.0, Side.INTERNAL)
+    first, *later = probes_of_the_client()
+    play(
+        connected(LocalKeepalive(answered_by="server")),
+        (first, [SEEN, asked]),
+        *((probe, [SEEN]) for probe in later),
     )
-    assert asked == SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
 
 
 def test_each_flow_asks_for_itself() -> None:
+    steps = [SEEN, SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)]
     for _ in range(2):
-        assert len(actions_on(LocalKeepalive(answered_by="server"), probes_of_the_client()[:1])) == 2
+        play(connected(LocalKeepalive(answered_by="server")), (ProbeArrived(1.0, Side.INTERNAL), steps))
+
+
+def test_how_many_probes_find_a_server_dead_is_a_setting() -> None:
+    asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
+    behaviour = LocalKeepalive(answered_by="server", server_probes=7)
+    play(connected(behaviour), (ProbeArrived(1.0, Side.INTERNAL), [SEEN, asked]))
 
 
 @pytest.mark.parametrize("answered_by", ["nat", "server"])
 def test_the_servers_own_probes_are_left_to_the_kernel(answered_by: str) -> None:
-    assert list(LocalKeepalive(answered_by=answered_by).on_probe_arrived(ProbeArrived(1.0, Side.EXTERNAL))) == []
+    play(connected(LocalKeepalive(answered_by=answered_by)), (ProbeArrived(1.0, Side.EXTERNAL), []))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +70,7 @@ def test_the_servers_own_probes_are_left_to_the_kernel(answered_by: str) -> None
     ids=["vmware: none", "parallels: every 75 s"],
 )
 def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, actions: list[Action]) -> None:
-    assert list(LocalKeepalive(external_interval_s=interval_s).on_dial_succeeded(DialSucceeded(0.2))) == actions
+    connected(LocalKeepalive(external_interval_s=interval_s), steps=actions)
 
 
 @pytest.mark.parametrize(

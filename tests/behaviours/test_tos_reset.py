@@ -9,6 +9,7 @@ from relay.abilities import Ability, Want, tos_mask
 from relay.actions import SendFin, SendRst, StartTimer
 from relay.behaviours.tos_reset import TosReset
 from relay.events import Side, TimerFired, TosChanged
+from relay.testing.playbook import connected, play
 
 GUEST = read_trace("fusion_guest")
 HOST = read_trace("fusion_host")
@@ -30,7 +31,7 @@ def changed(syn: int, new: int | None, *, old: int | None = None, side: Side = S
 
 @pytest.mark.parametrize(("syn", "new", "killed"), REPORTS)
 def test_it_does_what_vmware_was_seen_to_do(syn: int, new: int, killed: bool) -> None:
-    assert list(TosReset().on_tos_changed(changed(syn, new))) == (KILL if killed else [])
+    play(connected(TosReset()), (changed(syn, new), KILL if killed else []))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_it_does_what_vmware_was_seen_to_do(syn: int, new: int, killed: bool) ->
     ],
 )
 def test_only_the_precedence_bits_matter(syn: int, new: int, killed: bool) -> None:
-    assert bool(list(TosReset().on_tos_changed(changed(syn, new)))) is killed
+    play(connected(TosReset()), (changed(syn, new), KILL if killed else []))
 
 
 def test_of_all_masks_only_those_around_the_precedence_fit_the_reports() -> None:
@@ -66,22 +67,21 @@ def test_of_all_masks_only_those_around_the_precedence_fit_the_reports() -> None
 def test_the_syn_is_the_reference_not_the_segment_before() -> None:
     back_to_the_syn = changed(0x00, 0x00, old=0x48)
     still_not_the_syn = changed(0x00, 0x48, old=0x48)
-    assert list(TosReset().on_tos_changed(back_to_the_syn)) == []
-    assert list(TosReset().on_tos_changed(still_not_the_syn)) == KILL
+    play(connected(TosReset()), (back_to_the_syn, []), (still_not_the_syn, KILL))
 
 
 @pytest.mark.parametrize(("mask", "killed"), [(0xE0, False), (0xFC, True), (0xFF, True), (0x03, False)])
 def test_the_mask_is_a_setting(mask: int, killed: bool) -> None:
-    assert bool(list(TosReset(mask=mask).on_tos_changed(changed(0x00, 0x10)))) is killed
+    play(connected(TosReset(mask=mask)), (changed(0x00, 0x10), KILL if killed else []))
 
 
 def test_a_change_that_the_host_saw_without_its_value_kills() -> None:
-    assert list(TosReset().on_tos_changed(changed(0x00, None))) == KILL
+    play(connected(TosReset()), (changed(0x00, None), KILL))
 
 
 @pytest.mark.parametrize("new", [0x48, None])
 def test_the_servers_marking_is_nobodys_business(new: int | None) -> None:
-    assert list(TosReset().on_tos_changed(changed(0x00, new, side=Side.EXTERNAL))) == []
+    play(connected(TosReset()), (changed(0x00, new, side=Side.EXTERNAL), []))
 
 
 def test_the_reset_comes_first_and_undelayed_as_frame_36_did() -> None:
@@ -90,8 +90,7 @@ def test_the_reset_comes_first_and_undelayed_as_frame_36_did() -> None:
     assert elapsed_ms(GUEST, 35, 36) == pytest.approx(0.070, abs=0.001)
     assert elapsed_ms(HOST, 1, 2) > 200  # the server cannot have sent it: it is this far away
 
-    first, *_ = TosReset().on_tos_changed(changed(GUEST[32].tos or 0, marked.tos))
-    assert first == SendRst(Side.INTERNAL, after_data=False)
+    play(connected(TosReset()), (changed(GUEST[32].tos or 0, marked.tos), KILL))
 
 
 def test_the_default_delay_is_that_between_the_servers_last_data_and_the_nats_fin() -> None:
@@ -101,12 +100,11 @@ def test_the_default_delay_is_that_between_the_servers_last_data_and_the_nats_fi
 
 
 def test_the_server_gets_an_orderly_close_when_the_delay_is_over() -> None:
-    behaviour = TosReset(external_close_delay_ms=250)
-    assert list(behaviour.on_tos_changed(changed(0, 0x48))) == [
-        SendRst(Side.INTERNAL),
-        StartTimer("external-close", 0.25),
-    ]
-    assert list(behaviour.on_timer_fired(TimerFired(1.25, "external-close"))) == [SendFin(Side.EXTERNAL)]
+    play(
+        connected(TosReset(external_close_delay_ms=250)),
+        (changed(0, 0x48), [SendRst(Side.INTERNAL), StartTimer("external-close", 0.25)]),
+        (TimerFired(1.25, "external-close"), [SendFin(Side.EXTERNAL)]),
+    )
 
 
 def test_the_offending_segment_has_to_be_withheld_with_its_data_and_its_acknowledgement() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flow.playbook import (
+from flow.wishes import (
     ASKED,
     CONNECTED,
     EXTERNAL,
@@ -14,12 +14,10 @@ from flow.playbook import (
     Wish,
     connected,
     lockstep,
-    play,
     vmware,
 )
 from relay.actions import (
     AbandonDial,
-    Action,
     Deafen,
     Dial,
     Grant,
@@ -49,32 +47,33 @@ from relay.events import (
     TimerFired,
 )
 from relay.flow import FlowMachine
+from relay.testing.playbook import ExpectedStep, play
 
 
 class TestLives:
     """From the first event to the last."""
 
     def test_both_sides_say_goodbye(self) -> None:
-        machine = play(
-            FlowMachine(lockstep()),
+        flow = play(
+            lockstep(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (FinReceived(1.0, INTERNAL), [(SendFin(EXTERNAL), "close-mapping")]),
         )
-        assert not machine.over
-        assert machine.can_send(INTERNAL)
-        assert not machine.can_send(EXTERNAL)
-        play(machine, (FinReceived(2.0, EXTERNAL), [(SendFin(INTERNAL), "close-mapping")]))
-        assert machine.over
-        assert machine.cause == "internal-peer"
-        assert machine.endings == {
+        assert not flow.over
+        assert flow.can_send(INTERNAL)
+        assert not flow.can_send(EXTERNAL)
+        play(flow, (FinReceived(2.0, EXTERNAL), [(SendFin(INTERNAL), "close-mapping")]))
+        assert flow.over
+        assert flow.cause == "internal-peer"
+        assert flow.endings == {
             INTERNAL: Ending(INTERNAL, How.FIN, "peer"),
             EXTERNAL: Ending(EXTERNAL, How.FIN, "close-mapping"),
         }
 
     def test_a_half_close_that_is_to_close_all_leaves_only_the_servers_fin_to_come(self) -> None:
-        machine = play(
-            FlowMachine([PrecompleteHandshake(), CloseMapping(half_close="close")]),
+        flow = play(
+            [PrecompleteHandshake(), CloseMapping(half_close="close")],
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (
@@ -82,84 +81,84 @@ class TestLives:
                 [(SendFin(EXTERNAL), "close-mapping"), (SendFin(INTERNAL), "close-mapping")],
             ),
         )
-        assert machine.is_over(INTERNAL)
-        assert not machine.is_over(EXTERNAL)
-        assert play(machine, (FinReceived(1.2, EXTERNAL), [])).over
+        assert flow.is_over(INTERNAL)
+        assert not flow.is_over(EXTERNAL)
+        assert play(flow, (FinReceived(1.2, EXTERNAL), [])).over
 
     def test_the_server_refuses(self) -> None:
-        machine = play(
-            FlowMachine(lockstep()),
+        flow = play(
+            lockstep(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (DialFailed(0.2, REFUSED), [(Refuse(REFUSED), "precomplete-handshake")]),
         )
-        assert machine.over
-        assert machine.answered
-        assert machine.cause == "destination"
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "precomplete-handshake")}
+        assert flow.over
+        assert flow.answered
+        assert flow.cause == "destination"
+        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "precomplete-handshake")}
 
     def test_the_app_vanishes_in_lockstep_and_the_server_never_knows(self) -> None:
-        machine = play(
-            FlowMachine(lockstep()),
+        flow = play(
+            lockstep(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (OpenerVanished(0.1), [(AbandonDial(), "precomplete-handshake")]),
         )
-        assert machine.over
-        assert not machine.answered
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.ABANDONED, "peer")}
+        assert flow.over
+        assert not flow.answered
+        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.ABANDONED, "peer")}
 
     def test_the_app_vanishes_and_the_server_still_sees_a_connection_then_a_fin(self) -> None:
-        machine = play(
-            FlowMachine(vmware()),
+        flow = play(
+            vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (OpenerVanished(0.1), []),
         )
-        assert not machine.over
-        play(machine, (CONNECTED, [(SendFin(EXTERNAL), "precomplete-handshake")]))
-        assert not machine.over
-        assert play(machine, (FinReceived(0.4, EXTERNAL), [])).over
+        assert not flow.over
+        play(flow, (CONNECTED, [(SendFin(EXTERNAL), "precomplete-handshake")]))
+        assert not flow.over
+        assert play(flow, (FinReceived(0.4, EXTERNAL), [])).over
 
     def test_the_app_vanishes_and_the_server_refuses_nobody(self) -> None:
-        machine = play(
-            FlowMachine(vmware()),
+        flow = play(
+            vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (OpenerVanished(0.1), []),
             (DialFailed(0.2, REFUSED), []),
         )
-        assert machine.over
+        assert flow.over
 
     def test_the_app_is_granted_before_the_dial_and_reset_when_it_fails(self) -> None:
-        machine = play(
-            FlowMachine([PrecompleteHandshake(order="internal-first")]),
+        flow = play(
+            [PrecompleteHandshake(order="internal-first")],
             (ASKED, [(Grant(), "precomplete-handshake"), (Dial(), "precomplete-handshake")]),
             (DialFailed(0.2, REFUSED), [(SendRst(INTERNAL), "precomplete-handshake")]),
         )
-        assert machine.over
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.RST, "precomplete-handshake")}
+        assert flow.over
+        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.RST, "precomplete-handshake")}
 
     def test_ssh_marks_a_segment_and_dies_as_behind_vmware(self) -> None:
-        machine = play(
-            FlowMachine(vmware()),
+        flow = play(
+            vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (MARKED, [(SendRst(INTERNAL), "tos-reset"), (StartTimer("external-close", 0.105), "tos-reset")]),
         )
-        assert machine.is_over(INTERNAL)
-        assert not machine.over
+        assert flow.is_over(INTERNAL)
+        assert not flow.over
         play(
-            machine,
+            flow,
             (TimerFired(1.105, "tos-reset/external-close"), [(SendFin(EXTERNAL), "tos-reset")]),
             (FinReceived(1.32, EXTERNAL), []),
         )
-        assert machine.over
-        assert machine.cause == "tos-reset"
-        assert machine.endings == {
+        assert flow.over
+        assert flow.cause == "tos-reset"
+        assert flow.endings == {
             INTERNAL: Ending(INTERNAL, How.RST, "tos-reset"),
             EXTERNAL: Ending(EXTERNAL, How.FIN, "tos-reset"),
         }
 
     def test_a_server_that_resets_takes_the_app_with_it_and_the_loss_is_told(self) -> None:
-        machine = play(
-            FlowMachine(vmware()),
+        flow = play(
+            vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (
@@ -167,34 +166,36 @@ class TestLives:
                 [(SendRst(INTERNAL, after_data=True), "close-mapping"), (ReportLoss(7), "local-ack")],
             ),
         )
-        assert machine.over
-        assert machine.cause == "external-peer"
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "close-mapping")
+        assert flow.over
+        assert flow.cause == "external-peer"
+        assert flow.endings[INTERNAL] == Ending(INTERNAL, How.RST, "close-mapping")
 
     def test_a_server_found_dead_is_silence_to_the_app(self) -> None:
-        machine = play(
-            FlowMachine([PrecompleteHandshake(), CloseMapping(timed_out="silence", silence_s=5)]),
+        flow = play(
+            [PrecompleteHandshake(), CloseMapping(timed_out="silence", silence_s=5)],
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (LegTimedOut(9.0, EXTERNAL), [(Deafen(INTERNAL, at_most_s=5), "close-mapping")]),
         )
-        assert machine.over
-        assert machine.endings == {
+        assert flow.over
+        assert flow.endings == {
             EXTERNAL: Ending(EXTERNAL, How.TIMEOUT, "peer"),
             INTERNAL: Ending(INTERNAL, How.SILENCE, "close-mapping"),
         }
 
     def test_an_inbound_flow_is_opened_from_the_external_side(self) -> None:
-        machine = FlowMachine([PrecompleteHandshake(), CloseMapping(), TosReset()], opener=EXTERNAL)
-        assert machine.is_over(INTERNAL)
-        assert not machine.is_over(EXTERNAL)
-        play(
-            machine,
+        flow = play(
+            [PrecompleteHandshake(), CloseMapping(), TosReset()],
             (ConnectRequested(0.0, Endpoint("192.0.2.1", 22), EXTERNAL), [(Dial(), "precomplete-handshake")]),
+        )
+        assert flow.initiator is EXTERNAL
+        assert flow.is_over(INTERNAL)
+        assert not flow.is_over(EXTERNAL)
+        play(
+            flow,
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
             (MARKED, [(SendRst(INTERNAL), "tos-reset"), (StartTimer("external-close", 0.105), "tos-reset")]),
         )
-        assert machine.opener is EXTERNAL
 
 
 class TestTheOpenerGoesWhileTheDialIsUnderWay:
@@ -204,55 +205,57 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
         ("order", "answer"),
         [("lockstep", [(AbandonDial(), "precomplete-handshake")]), ("external-first", [])],
     )
-    def test_by_our_own_reset_before_it_was_answered(self, order: str, answer: list[tuple[Action, str]]) -> None:
+    def test_by_our_own_reset_before_it_was_answered(self, order: str, answer: list[ExpectedStep]) -> None:
         play(
-            FlowMachine([PrecompleteHandshake(order=order), LinkDownReset()]),
+            [PrecompleteHandshake(order=order), LinkDownReset()],
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (LinkWentDown(0.1), [(SendRst(INTERNAL), "link-down-reset"), *answer]),
         )
 
     def test_by_our_own_reset_after_it_was_granted(self) -> None:
-        machine = play(
-            FlowMachine([PrecompleteHandshake(order="internal-first"), LinkDownReset()]),
+        flow = play(
+            [PrecompleteHandshake(order="internal-first"), LinkDownReset()],
             (ASKED, [(Grant(), "precomplete-handshake"), (Dial(), "precomplete-handshake")]),
             (LinkWentDown(0.1), [(SendRst(INTERNAL), "link-down-reset")]),
             (CONNECTED, [(SendFin(EXTERNAL), "precomplete-handshake")]),
             (FinReceived(0.4, EXTERNAL), []),
         )
-        assert machine.over
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "link-down-reset")
+        assert flow.over
+        assert flow.endings[INTERNAL] == Ending(INTERNAL, How.RST, "link-down-reset")
 
     def test_by_its_own_reset_after_it_was_granted(self) -> None:
-        machine = play(
-            FlowMachine([PrecompleteHandshake(order="internal-first"), CloseMapping()]),
+        flow = play(
+            [PrecompleteHandshake(order="internal-first"), CloseMapping()],
             (ASKED, [(Grant(), "precomplete-handshake"), (Dial(), "precomplete-handshake")]),
             (RstReceived(0.1, INTERNAL), []),
             (CONNECTED, [(SendFin(EXTERNAL), "precomplete-handshake")]),
             (FinReceived(0.4, EXTERNAL), []),
         )
-        assert machine.over
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "peer")
+        assert flow.over
+        assert flow.endings[INTERNAL] == Ending(INTERNAL, How.RST, "peer")
 
     def test_by_another_behaviours_refusal(self) -> None:
         handshake, refusal = "precomplete-handshake", (Refuse(REFUSED), "wish")
-        machine = play(
-            FlowMachine([PrecompleteHandshake(order="lockstep"), Wish([[Refuse(REFUSED)]])]),
+        flow = play(
+            [PrecompleteHandshake(order="lockstep"), Wish([[Refuse(REFUSED)]])],
             (ASKED, [(Dial(), handshake), refusal, (AbandonDial(), handshake)]),
         )
-        assert machine.over
-        assert machine.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "wish")}
+        assert flow.over
+        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "wish")}
 
     def test_a_refusal_that_comes_first_leaves_nothing_to_dial_for(self) -> None:
-        machine = play(
-            FlowMachine([Wish([[Refuse(REFUSED)]]), PrecompleteHandshake()]), (ASKED, [(Refuse(REFUSED), "wish")])
-        )
-        assert machine.over
+        flow = play([Wish([[Refuse(REFUSED)]]), PrecompleteHandshake()], (ASKED, [(Refuse(REFUSED), "wish")]))
+        assert flow.over
 
     def test_it_is_told_once(self) -> None:
         wish = Wish([[Dial()]])
-        machine = FlowMachine([wish])
-        for event in (ASKED, OpenerVanished(0.1), RstReceived(0.1, INTERNAL), LinkWentDown(0.15)):
-            machine.handle(event)
+        play(
+            wish,
+            (ASKED, [Dial()]),
+            (OpenerVanished(0.1), []),
+            (RstReceived(0.1, INTERNAL), []),
+            (LinkWentDown(0.15), []),
+        )
         assert [type(event) for event in wish.seen].count(OpenerVanished) == 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from flow.playbook import (
+from flow.wishes import (
     ASKED,
     CONNECTED,
     EXTERNAL,
@@ -16,7 +16,6 @@ from flow.playbook import (
     WishMore,
     connected,
     lockstep,
-    play,
     wishing,
 )
 from relay.actions import (
@@ -51,16 +50,16 @@ from relay.events import (
     TimerFired,
 )
 from relay.flow import FlowMachine, Step
+from relay.testing.playbook import play
 
 
 class TestWhoseWish:
     def test_each_step_names_the_behaviour_behind_it_in_the_profiles_order(self) -> None:
-        machine = FlowMachine([Wish([[Note("a"), Dial()]]), WishMore([[Note("b")]])])
-        play(machine, (ASKED, [(Note("a"), "wish"), (Dial(), "wish"), (Note("b"), "wish-more")]))
+        both = [Wish([[Note("a"), Dial()]]), WishMore([[Note("b")]])]
+        play(both, (ASKED, [(Note("a"), "wish"), (Dial(), "wish"), (Note("b"), "wish-more")]))
 
     def test_of_two_the_same_the_first_behaviours_counts(self) -> None:
-        machine = FlowMachine([Wish([[Dial()]]), WishMore([[Dial()]])])
-        play(machine, (ASKED, [(Dial(), "wish")]))
+        play([Wish([[Dial()]]), WishMore([[Dial()]])], (ASKED, [(Dial(), "wish")]))
 
     @pytest.mark.parametrize("first", ["fin", "rst"])
     def test_of_a_fin_and_a_reset_for_one_side_the_reset_stays(self, first: str) -> None:
@@ -164,7 +163,7 @@ class TestWishesThatComeTooLate:
 
     def test_a_second_dial_is_possible_only_when_the_first_has_failed(self) -> None:
         play(
-            wishing([Dial(), Dial()], [Dial()], [Dial(), Grant()], [Dial()]),
+            Wish([[Dial(), Dial()], [Dial()], [Dial(), Grant()], [Dial()]]),
             (ASKED, [(Dial(), "wish")]),
             (DialFailed(0.2, REFUSED), [(Dial(), "wish")]),
             (CONNECTED, [(Grant(), "wish")]),
@@ -231,7 +230,8 @@ class TestGivingUp:
         assert machine.over
 
     def test_during_the_dial_it_is_abandoned(self) -> None:
-        machine = play(FlowMachine(lockstep()), (ASKED, [(Dial(), "precomplete-handshake")]))
+        machine = FlowMachine(lockstep())
+        assert machine.handle(ASKED) == [Step(Dial(), "precomplete-handshake")]
         assert machine.end("shutdown") == [Step(AbandonDial(), "shutdown"), Step(SendRst(INTERNAL), "shutdown")]
         assert machine.over
 

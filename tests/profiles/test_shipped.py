@@ -13,7 +13,6 @@ from relay.events import (
     ConnectRequested,
     DialSucceeded,
     Ending,
-    Event,
     FinReceived,
     LinkWentDown,
     ProbeArrived,
@@ -22,8 +21,8 @@ from relay.events import (
     TimerFired,
     TosChanged,
 )
-from relay.flow import FlowMachine, Step
 from relay.profiles import STATUSES, Profile, Quirk, available, load_profile, profile_names
+from relay.testing.playbook import play
 
 TOS, KEEPALIVE, KEEPALIVE_ANSWER, HANDSHAKE, CLOSE, LOCAL_ACK, END_TO_END_ACK, BLACKHOLE = KINDS
 
@@ -149,32 +148,26 @@ def test_each_flow_gets_behaviours_of_its_own() -> None:
     assert [behaviour.name for behaviour in one] == VMWARE_ORDER
 
 
-def replay(profile: str, *playbook: tuple[Event, list[Action]]) -> FlowMachine:
-    machine = FlowMachine(load_profile(profile).behaviours())
-    for event, actions in playbook:
-        assert [step.action for step in machine.handle(event)] == actions, event
-    return machine
-
-
 def test_fusions_profile_plays_the_capture_again() -> None:
     """Every event at its time in the captures; every step is one that the captures show."""
     guest, host = read_trace("fusion_guest"), read_trace("fusion_host")
     marked, fin = guest[35], host[33]
+    skew_s = guest[34].at_s - host[31].at_s  # the same 44 bytes, at the host and in the guest
     delay_s = round(fin.at_s - host[31].at_s, 3)
-    machine = replay(
-        "vmware-fusion",
+    flow = play(
+        load_profile("vmware-fusion"),
         (ConnectRequested(guest[1].at_s, Endpoint("192.30.253.113", 22), Side.INTERNAL), [Dial()]),
-        (DialSucceeded(host[2].at_s), [Grant()]),
+        (DialSucceeded(host[2].at_s + skew_s), [Grant()]),
         (
             TosChanged(marked.at_s, Side.INTERNAL, syn=0, old=guest[32].tos or 0, new=marked.tos),
             [SendRst(Side.INTERNAL), StartTimer("external-close", delay_s)],
         ),
-        (TimerFired(fin.at_s, "tos-reset/external-close"), [SendFin(Side.EXTERNAL)]),
-        (FinReceived(host[34].at_s, Side.EXTERNAL), []),
+        (TimerFired(fin.at_s + skew_s, "external-close"), [SendFin(Side.EXTERNAL)]),
+        (FinReceived(host[34].at_s + skew_s, Side.EXTERNAL), []),
     )
-    assert machine.over
-    assert machine.cause == "tos-reset"
-    assert machine.endings == {
+    assert flow.over
+    assert flow.cause == "tos-reset"
+    assert flow.endings == {
         Side.INTERNAL: Ending(Side.INTERNAL, How.RST, "tos-reset"),
         Side.EXTERNAL: Ending(Side.EXTERNAL, How.FIN, "tos-reset"),
     }
@@ -189,8 +182,8 @@ def test_fusions_profile_plays_the_capture_again() -> None:
     ],
 )
 def test_what_an_apps_reset_is_to_the_server(profile: str, server_gets: Action) -> None:
-    replay(
-        profile,
+    play(
+        load_profile(profile),
         (ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL), [Dial()]),
         (DialSucceeded(0.2), [Grant()]),
         (RstReceived(1.0, Side.INTERNAL), [server_gets]),
@@ -199,13 +192,12 @@ def test_what_an_apps_reset_is_to_the_server(profile: str, server_gets: Action) 
 
 @pytest.mark.parametrize("profile", ["transparent", "vmware-workstation-16"])
 def test_marked_segments_pass_where_nothing_checks_them(profile: str) -> None:
-    machine = FlowMachine(load_profile(profile).behaviours())
-    assert machine.handle(TosChanged(1.0, Side.INTERNAL, syn=0, old=0, new=0x48)) == []
+    play(load_profile(profile), (TosChanged(1.0, Side.INTERNAL, syn=0, old=0, new=0x48), []))
 
 
 def test_workstations_answer_to_a_probe_is_its_own() -> None:
-    replay(
-        "vmware-workstation",
+    play(
+        load_profile("vmware-workstation"),
         (ConnectRequested(0.0, Endpoint("192.168.11.2", 57212), Side.INTERNAL), [Dial()]),
         (DialSucceeded(0.2), [Grant()]),
         (ProbeArrived(5.2, Side.INTERNAL), [Note("keepalive probe answered by the NAT, not the server")]),
@@ -214,8 +206,7 @@ def test_workstations_answer_to_a_probe_is_its_own() -> None:
 
 def test_vmware_forgets_its_flows_when_the_link_blinks_and_a_kernel_nat_does_not() -> None:
     for profile, resets in (
-        ("vmware-workstation-16", [Step(SendRst(Side.INTERNAL), "link-down-reset")]),
+        ("vmware-workstation-16", [(SendRst(Side.INTERNAL), "link-down-reset")]),
         ("transparent", []),
     ):
-        machine = FlowMachine(load_profile(profile).behaviours())
-        assert machine.handle(LinkWentDown(1.0)) == resets
+        play(load_profile(profile), (LinkWentDown(1.0), resets))

@@ -1,15 +1,11 @@
-"""Playbooks for the flow machine: an event in, and the steps that come out, compared whole."""
+"""Behaviours that ask for what a test tells them to, and the events that most flows begin with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from relay.actions import (
-    Action,
-    Dial,
-    Grant,
-)
+from relay.actions import Action, Dial, Grant
 from relay.address import Endpoint
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.close_mapping import CloseMapping
@@ -17,30 +13,14 @@ from relay.behaviours.link_down_reset import LinkDownReset
 from relay.behaviours.local_ack import LocalAck
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.behaviours.tos_reset import TosReset
-from relay.events import (
-    ConnectRequested,
-    DialFailure,
-    DialSucceeded,
-    Event,
-    FailureKind,
-    Side,
-    TosChanged,
-)
-from relay.flow import FlowMachine, Step
+from relay.events import ConnectRequested, DialFailure, DialSucceeded, Event, FailureKind, Side, TosChanged
+from relay.flow import FlowMachine
 
 INTERNAL, EXTERNAL = Side
 REFUSED = DialFailure(FailureKind.REFUSED)
 ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), INTERNAL)
 CONNECTED = DialSucceeded(0.2)
 MARKED = TosChanged(1.0, INTERNAL, syn=0, old=0, new=0x48)
-
-Line = tuple[Event, list[tuple[Action, str]]]
-
-
-def play(machine: FlowMachine, *playbook: Line) -> FlowMachine:
-    for event, steps in playbook:
-        assert machine.handle(event) == [Step(*step) for step in steps], event
-    return machine
 
 
 def lockstep() -> list[Behaviour]:
