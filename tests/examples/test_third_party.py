@@ -14,11 +14,11 @@ import pytest
 import relay
 from support.capabilities import missing
 from support.examples import EXAMPLES, assert_told, play
+from support.programs import clean_environment, run
 from support.programs import relay as run_relay
-from support.programs import run
 
 PACKAGE = EXAMPLES / "third_party_behaviour"
-FILES = {"flaky_line.py", "pyproject.toml", "try_it.py"}
+FILES = {"flaky_line.py", "pyproject.toml", "test_flaky_line.py", "try_it.py"}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,12 @@ def test_a_seed_repeats_what_chance_did_and_another_does_not(path: str) -> None:
     first, again, other = (line.partition(": ")[2] for line in done.stdout.splitlines())
     assert first == again != other
     assert {*first} == {"R", "."}
+
+
+def test_its_own_test_passes(path: str) -> None:
+    arguments = ("-q", "-c", os.devnull, "-p", "no:cacheprovider", str(PACKAGE / "test_flaky_line.py"))
+    done = run(sys.executable, "-m", "pytest", *arguments, env=clean_environment(PYTHONPATH=path))
+    assert (done.returncode, done.stdout.splitlines()[-1].partition(" in ")[0]) == (0, "2 passed"), done.stdout
 
 
 def test_the_command_line_explains_it_and_checks_its_settings(path: str) -> None:
