@@ -344,6 +344,18 @@ def test_listeners_that_fail_together_are_dropped_together() -> None:
     assert told == ["link-down", "fault", "fault", "opener-vanished"]
 
 
+def test_logs_of_one_clock_tell_comparable_times() -> None:
+    first = EventLog()
+    second = EventLog(first.clock)
+    told: list[float] = []
+    for log in (first, second):
+        log.subscribe(lambda record: told.append(record.at_s))
+    for log in (first, second, first):
+        log.emit("link-down")
+    assert second.clock == first.clock
+    assert told == sorted(told)
+
+
 def test_json_tells_the_time_in_utc_and_since_the_start() -> None:
     first = Record("fin-received", 1.25, 7, (42, "ssh"), {"side": "internal"}).as_json(time.time())
     second = Record("link-down", 0.0000014, None, None, {}).as_json(0.0)

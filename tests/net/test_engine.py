@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 
 import anyio
 import pytest
+import sniffio
 
 from relay.net.spin import Spin
 from support.bench import DEADLINE_S, open_engine
-
-pytestmark = pytest.mark.anyio
 
 
 class Spins(Spin):
@@ -30,6 +30,7 @@ def spins() -> Spins:
     return Spins()
 
 
+@pytest.mark.anyio
 async def test_it_looks_again_at_once_after_a_turn_that_told_of_something(readiness: str, spins: Spins) -> None:
     """Where only the host's loop tells, looking again before it has gone round is in vain."""
     near, peer = socket.socketpair()
@@ -46,6 +47,7 @@ async def test_it_looks_again_at_once_after_a_turn_that_told_of_something(readin
         assert faults == []
 
 
+@pytest.mark.anyio
 async def test_it_does_not_after_a_turn_of_timers_alone(readiness: str, spins: Spins) -> None:
     async with open_engine() as (engine, faults):
         engine.spin = spins
@@ -57,6 +59,7 @@ async def test_it_does_not_after_a_turn_of_timers_alone(readiness: str, spins: S
     assert faults == []
 
 
+@pytest.mark.anyio
 async def test_nor_while_there_is_work_that_was_put_off(readiness: str, spins: Spins) -> None:
     near, peer = socket.socketpair()
     with near, peer:
@@ -70,3 +73,23 @@ async def test_nor_while_there_is_work_that_was_put_off(readiness: str, spins: S
                 await done.wait()
             assert spins.count == 0
         assert faults == []
+
+
+def test_what_it_calls_knows_its_library_in_a_program_of_plain_asyncio() -> None:
+    """Where no task is running, and nothing of anyio has said which library it is."""
+    known: list[str] = []
+
+    async def program() -> None:
+        called = asyncio.Event()
+
+        def ask() -> None:
+            called.set()
+            known.append(sniffio.current_async_library())
+
+        async with open_engine() as (engine, faults):
+            engine.call_later(0.01, ask)  # not in the first turn, which is a task's
+            await asyncio.wait_for(called.wait(), DEADLINE_S)
+        assert faults == []
+
+    asyncio.run(program())
+    assert known == ["asyncio"]

@@ -80,6 +80,18 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     assert timers.next_due_s == kept.due_s
 
 
+def test_each_that_is_cancelled_counts_once_until_it_is_gone() -> None:
+    timers = Timers()
+    for timer in [timers.add(due_s, lambda: None) for due_s in range(100)][:60]:
+        timer.cancel()
+        timer.cancel()
+    assert timers._cancelled == 60
+    assert len(list(timers.due(49))) == 0
+    assert timers._cancelled == 10
+    assert len(list(timers.due(99))) == 40
+    assert timers._cancelled == 0
+
+
 def test_what_is_left_when_most_are_cancelled_still_comes_in_order() -> None:
     timers, called = Timers(), list[int]()
     moments = random.Random(1).sample(range(4000), 2000)  # noqa: S311 - the same each time
