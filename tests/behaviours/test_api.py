@@ -105,3 +105,30 @@ def test_every_behaviour_that_comes_with_the_relay_is_documented(kind: type[Beha
     assert inspect.getdoc(kind)
     assert "Source:" in (kind.__doc__ or "")
     assert all(field.metadata["doc"] for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+
+
+def test_every_setting_has_its_default_and_takes_these_values() -> None:
+    """What profiles of other people's rely on."""
+    taken: dict[str, tuple[object, ...]] = {}
+    for kind in installed_behaviours().values():
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            limits = field.metadata
+            taken[f"{kind.name}.{field.name}"] = (
+                field.default,
+                *(limits["choices"] or (limits["low"], limits["high"])),
+            )
+    assert taken == {
+        "close-mapping.internal_rst": ("rst", "rst", "fin"),
+        "close-mapping.external_rst": ("rst", "rst", "fin"),
+        "close-mapping.half_close": ("pass", "pass", "close"),
+        "close-mapping.timed_out": ("rst", "rst", "silence"),
+        "close-mapping.silence_s": (900, 1, 86_400),
+        "local-ack.acknowledged_by": ("nat", "nat", "server"),
+        "local-ack.buffer_bytes": (0, 0, 1 << 30),
+        "local-keepalive.answered_by": ("nat", "nat", "server"),
+        "local-keepalive.external_interval_s": (0, 0, 32_767),
+        "local-keepalive.server_probes": (2, 1, 127),
+        "precomplete-handshake.order": ("external-first", "external-first", "internal-first", "lockstep"),
+        "tos-reset.mask": (0xE0, 0x01, 0xFF),
+        "tos-reset.external_close_delay_ms": (105, 0, 60_000),
+    }
