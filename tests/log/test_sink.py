@@ -117,3 +117,22 @@ def test_a_descriptor_that_another_process_made_non_blocking_is_waited_for() -> 
             sink.write(_LINE)
         assert [reader.readline() for _ in range(100)] == [f"{_LINE}\n"] * 100
         assert closed_in_time(sink) == 0
+
+
+def test_one_that_has_nothing_to_write_sleeps(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        missing("only Linux tells how often a thread has woken")
+    with (tmp_path / "log").open("w") as stream:
+        sink = open_sink(stream.fileno())
+        status = Path(f"/proc/self/task/{sink._thread.native_id}/status")
+
+        def times_woken() -> int:
+            return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+        def sleeps() -> bool:
+            before = times_woken()
+            time.sleep(0.1)  # much longer than it gathers for
+            return times_woken() == before
+
+        assert any(sleeps() for _ in range(20)), "it wakes though there is nothing to write"
+        assert closed_in_time(sink) == 0
