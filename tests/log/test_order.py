@@ -32,7 +32,7 @@ class Lookup:
 @pytest.fixture
 def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookup]:
     lookup = Lookup()
-    monkeypatch.setattr("relay.observe.owner_of", lookup)
+    monkeypatch.setattr("relay.observe.observers.owner_of", lookup)
     yield lookup
     lookup.go_on.set()
 

@@ -39,6 +39,8 @@ from support.clients import connect_by_port
 from support.origins import Origin, echo, read_exactly
 from support.workers import call_both_workers
 
+pytestmark = pytest.mark.system
+
 BACKENDS = ("asyncio", "trio")
 SILENT_S = 0.2
 ENOUGH_FOR_BOTH = 32  # connections: that one of two workers has none of them happens once in 2**31

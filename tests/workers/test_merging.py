@@ -13,7 +13,7 @@ from relay.log import EventLog, Record
 from relay.workers import open_workers
 from support.origins import Origin, echo, read_exactly
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 _CALLS = 40
 
