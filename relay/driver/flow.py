@@ -31,9 +31,9 @@ from relay.driver.legs import FlowLegs
 from relay.driver.talking import HANDSHAKE, Talking
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LinkWentDown, Side, TimerFired
-from relay.flow import FlowMachine, Step
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
+from relay.machine import FlowMachine, Step
 from relay.net.timers import Timer
 
 if TYPE_CHECKING:

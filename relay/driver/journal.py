@@ -20,9 +20,9 @@ from relay.events import (
     SynUnknown,
     TosChanged,
 )
-from relay.flow import FlowMachine
 from relay.legs import Process
 from relay.log import EventLog, Hold
+from relay.machine import FlowMachine
 
 
 class Journal:

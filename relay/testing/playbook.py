@@ -33,7 +33,7 @@ from relay.behaviours import Behaviour, Lineup
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.errors import BehaviourError
 from relay.events import ConnectRequested, DialSucceeded, Ending, Event, Side, TimerFired
-from relay.flow import FlowMachine, Step
+from relay.machine import FlowMachine, Step
 from relay.profiles import Profile
 
 __all__ = ["ExpectedStep", "Line", "Playbook", "connected", "play"]

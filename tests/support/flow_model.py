@@ -26,7 +26,7 @@ from relay.events import (
     RstReceived,
     Side,
 )
-from relay.flow import FlowMachine, Step
+from relay.machine import FlowMachine, Step
 
 _HOW = {SendFin: How.FIN, SendRst: How.RST, Deafen: How.SILENCE}
 _HOW_BY_PEER = {FinReceived: How.FIN, RstReceived: How.RST, LegTimedOut: How.TIMEOUT}

@@ -50,7 +50,7 @@ from relay.events import (
     TimerFired,
     TosChanged,
 )
-from relay.flow import FlowMachine, Step
+from relay.machine import FlowMachine, Step
 from relay.profiles import Profile, available
 from relay.profiles._settings import settings_of
 from support.flow_model import FlowModel

@@ -46,7 +46,7 @@ from relay.events import (
     TimerFired,
     TosChanged,
 )
-from relay.flow import FlowMachine
+from relay.machine import FlowMachine
 from support.flow_model import FlowModel
 
 FAILURE = DialFailure(FailureKind.OTHER)

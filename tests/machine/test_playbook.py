@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from flow.wishes import ASKED, CONNECTED, EXTERNAL, INTERNAL, MARKED, Wish, WishMore
+from machine.wishes import ASKED, CONNECTED, EXTERNAL, INTERNAL, MARKED, Wish, WishMore
 from relay.actions import Dial, Grant, Note, SendFin, SendRst, StartTimer
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.close_mapping import CloseMapping

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from flow.wishes import (
+from machine.wishes import (
     ASKED,
     CONNECTED,
     EXTERNAL,
@@ -49,7 +49,7 @@ from relay.events import (
     Side,
     TimerFired,
 )
-from relay.flow import FlowMachine, Step
+from relay.machine import FlowMachine, Step
 from relay.testing.playbook import play
 
 

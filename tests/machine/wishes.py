@@ -14,7 +14,7 @@ from relay.behaviours.local_ack import LocalAck
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.behaviours.tos_reset import TosReset
 from relay.events import ConnectRequested, DialFailure, DialSucceeded, Event, FailureKind, Side, TosChanged
-from relay.flow import FlowMachine
+from relay.machine import FlowMachine
 
 INTERNAL, EXTERNAL = Side
 REFUSED = DialFailure(FailureKind.REFUSED)

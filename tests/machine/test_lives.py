@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flow.wishes import (
+from machine.wishes import (
     ASKED,
     CONNECTED,
     EXTERNAL,
@@ -46,7 +46,7 @@ from relay.events import (
     Side,
     TimerFired,
 )
-from relay.flow import FlowMachine
+from relay.machine import FlowMachine
 from relay.testing.playbook import ExpectedStep, play
 
 
