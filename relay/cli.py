@@ -79,7 +79,7 @@ BackendOption = Annotated[
 
 def main() -> None:
     """Run the command line and exit."""
-    if sys.stderr is None:  # closed: what is for nobody must not end up among the data
+    if sys.stderr is None:  # closed: its text must not end up among the data
         mute_stderr()
     raise SystemExit(run(sys.argv[1:]))
 
@@ -92,7 +92,7 @@ def run(arguments: list[str]) -> int:
         return code
     with suppress(OSError):
         sys.stdout.close()  # or the interpreter would try and fail once more
-    if isinstance(failure, BrokenPipeError):  # nobody reads any more, and so nobody misses it
+    if isinstance(failure, BrokenPipeError):  # the reader has left, so nothing is missing
         return 141
     complain(f"stdout: {failure.strerror}", STDOUT_HINT)
     return 2
@@ -107,7 +107,7 @@ def _run(arguments: list[str]) -> int:
     except typer.Abort:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # nobody reads any more, and the interpreter would say so once again
+        sys.stderr.close()  # the reader has left, and the interpreter would say so again
         return 141
     except Exception as fault:
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
@@ -169,7 +169,7 @@ def serve(
         typer.Option("--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, a file's one line."),
     ] = None,
     allow_open: Annotated[
-        bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve everybody, also beyond loopback.")
+        bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
     ] = False,
     backend: BackendOption = "asyncio",
     workers: Annotated[
@@ -210,7 +210,9 @@ def serve(
     ] = 30.0,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
-        _number("--idle-timeout", float, "SECONDS", "300", "Seconds a flow may carry no byte; without it, for ever."),
+        _number(
+            "--idle-timeout", float, "SECONDS", "300", "Reset flows that carry no bytes for this long (default: never)."
+        ),
     ] = None,
     drain_timeout: Annotated[
         float,
@@ -226,7 +228,7 @@ def serve(
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        _number("--seed", int, "N", "7", "Repeat what was left to chance; without it, one is picked."),
+        _number("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
@@ -312,7 +314,7 @@ def demo(
 async def _serve(
     open_: Callable[[], AbstractAsyncContextManager[Started]], talk: Talk, port_file: Path | None, quiet: bool
 ) -> None:
-    # Signals first: whoever reads the port file may send one at once.
+    # Signals first: the reader of the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
         async with open_() as relay:
             if port_file is not None:

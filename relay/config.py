@@ -1,4 +1,4 @@
-"""What a relay is told to do, checked before anything is opened.
+"""A relay's configuration, checked before anything is opened.
 
 `configure` takes every setting the way people write it, for the command line, tests and programs alike; whatever is
 wrong with one is a `ConfigError` that names it.
@@ -79,7 +79,7 @@ def configure(
     endpoint = parse_endpoint(listen, where="--listen") if listen is not None else None
     credentials = parse_credentials(auth, where="--auth") if auth is not None else None
     if endpoint is not None and credentials is None and not allow_open:
-        _refuse_open(endpoint, "--listen", "add --auth USER:PASS, or --allow-open if everybody may use it")
+        _refuse_open(endpoint, "--listen", "add --auth USER:PASS, or --allow-open to serve every client")
     specs = {
         where: tuple(parse_forward(text, where=where) for text in texts)
         for where, texts in (("--forward", forwards), ("--inbound", inbound))
@@ -88,7 +88,7 @@ def configure(
         for spec in parsed:
             if not allow_open:
                 _refuse_open(
-                    spec.bind, where, "a forward asks nobody for a password; add --allow-open if that is meant"
+                    spec.bind, where, "a forward has no authentication; add --allow-open to serve every client"
                 )
     if endpoint is None and not any(specs.values()):
         raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
@@ -180,4 +180,4 @@ def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:
     if not bind.is_loopback:
         if bind.ip is None:
             demand_address(bind, where=where)
-        raise ConfigError(f"{where}: {bind} can be reached by others, and nothing asks them who they are", hint=hint)
+        raise ConfigError(f"{where}: listening on {bind} without authentication", hint=hint)

@@ -37,9 +37,9 @@ class RelayOptions(TypedDict, total=False):
     inbound: Iterable[str]
     """Likewise, to servers of the guest's: what is dialled is then the app under test."""
     auth: str | None
-    """USER:PASS that the proxy asks everybody for."""
+    """USER:PASS that the proxy demands of every client."""
     allow_open: bool
-    """Serve everybody, also beyond loopback."""
+    """Serve every client, also beyond loopback."""
     observer: str | None
     """The provider of facts to use, or `none`."""
     strict: bool
@@ -53,9 +53,9 @@ class RelayOptions(TypedDict, total=False):
     connect_timeout_s: float
     """How long a destination has to answer."""
     idle_timeout_s: float | None
-    """How long a flow may carry no byte, on the NAT's clock, before it is reset; None: for ever."""
+    """Reset flows that carry no bytes for this long, in seconds of the NAT's clock; None: never."""
     drain_timeout_s: float
-    """How long flows have to end by themselves, where somebody drains the relay."""
+    """How long flows have to end by themselves when the relay drains, in seconds."""
     max_flows: int | None
     """How many flows may be open at once; a connection beyond it is refused. None: as many as there are descriptors."""
     time_scale: float
@@ -65,7 +65,7 @@ class RelayOptions(TypedDict, total=False):
 
 
 def configured(profile: str | Profile, listen: str | None, options: RelayOptions) -> RelayConfig:
-    """Check and put together what a relay is told to do.
+    """Check a relay's options and put them together.
 
     Raises:
         ConfigError: an option or a setting is wrong.

@@ -69,7 +69,7 @@ def worded(option: str, path: Path, *, accepted: str) -> Iterator[None]:
     except OSError as error:
         why, hint = error.strerror, accepted
         if error.errno == errno.ENXIO and path.is_fifo():
-            why, hint = "nobody reads this FIFO", "start its reader before the relay"
+            why, hint = "this FIFO has no reader", "start its reader before the relay"
         elif error.errno == errno.ELOOP:
             why, hint = "it is a symbolic link", "name the file that it leads to"
         raise ConfigError(f"{option}: cannot write {path}: {why}", hint=hint) from None

@@ -55,7 +55,7 @@ def doctor(survey: Survey, *, colour: bool) -> str:
 
 
 def banner(relay: Started, *, colour: bool) -> str:
-    """What somebody who has just started a relay needs to know."""
+    """What a user needs to know when a relay has started."""
     profile = relay.config.profile
     lines = [escape_unprintable(f"profile {profile.name}: {profile.title}")]
     if relay.address is not None:

@@ -94,5 +94,5 @@ def test_an_event_log_for_a_fifo_that_is_not_read_is_refused(tmp_path: Path) -> 
     os.mkfifo(path)
     assert refusal("--events", path) == (
         2,
-        [f"relay: --events: cannot write {path}: nobody reads this FIFO", "hint: start its reader before the relay"],
+        [f"relay: --events: cannot write {path}: this FIFO has no reader", "hint: start its reader before the relay"],
     )

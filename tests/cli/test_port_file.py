@@ -66,7 +66,7 @@ def test_a_fifo_that_nobody_reads_is_named(tmp_path: Path) -> None:
     assert complaint(str(path)) == (
         2,
         [
-            f"relay: --port-file: cannot write {path}: nobody reads this FIFO",
+            f"relay: --port-file: cannot write {path}: this FIFO has no reader",
             "hint: start its reader before the relay",
         ],
     )

@@ -22,7 +22,7 @@ MARKERS = {
     "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),
     "time_scale='fast'": ("an option is of the wrong type: *", "given were time_scale='fast'"),
     "backend='curio'": ("backend: there is no 'curio'", "choose one of asyncio, trio, uvloop"),
-    "listen='0.0.0.0:0'": ("--listen: 0.0.0.0:0 can be reached by others, *", "add --auth USER:PASS, *"),
+    "listen='0.0.0.0:0'": ("--listen: listening on 0.0.0.0:0 without authentication*", "add --auth USER:PASS, *"),
 }
 _TWO = "2 profiles where one is taken; for several runs give a list of them"
 
