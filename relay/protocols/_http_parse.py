@@ -7,7 +7,7 @@ have an end (pyproject.toml), and a test compares what they read with what a con
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import h11
 from h11._readers import maybe_read_from_IDLE_client, maybe_read_from_SEND_RESPONSE_server
@@ -23,7 +23,7 @@ def parse_request(head: bytes) -> h11.Request:
     Raises:
         h11.ProtocolError: it is none.
     """
-    request = maybe_read_from_IDLE_client(_received(head))
+    request = maybe_read_from_IDLE_client(_WholeHead(head))
     assert request is not None  # noqa: S101 - it is whole
     return request
 
@@ -34,7 +34,7 @@ def parse_response(head: bytes, *, offered: bool) -> ResponseHead:
     Raises:
         h11.ProtocolError: it is none, or no response to such a request.
     """
-    response = maybe_read_from_SEND_RESPONSE_server(_received(head))
+    response = maybe_read_from_SEND_RESPONSE_server(_WholeHead(head))
     assert response is not None  # noqa: S101 - it is whole
     if response.status_code == 101 and not offered:
         raise h11.RemoteProtocolError("a change to a protocol that was not offered")
@@ -51,7 +51,12 @@ def fault_of(error: h11.ProtocolError) -> str:
     return str(error).partition(":")[0]
 
 
-def _received(head: bytes) -> ReceiveBuffer:
-    buffer = ReceiveBuffer()
-    buffer += head
-    return buffer
+class _WholeHead(ReceiveBuffer):
+    """A head that is known to be whole: its lines, without another search for its end, and two copies less."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def maybe_extract_lines(self) -> list[bytearray]:
+        *lines, _, _ = self._head.split(b"\n")
+        return cast("list[bytearray]", [line[:-1] if line[-1:] == b"\r" else line for line in lines])
