@@ -38,7 +38,10 @@ WRONG_OPTIONS = {
     "--forward 8022:22": ("--forward & '8022:22'", "[BIND:]PORT:HOST:PORT"),
     "--forward 8022:127.0.0.1:0": ("--forward & port 0", "[BIND:]PORT:HOST:PORT"),
     "--forward 0.0.0.0:0:127.0.0.1:22": ("--forward & 0.0.0.0:0 & without authentication", "--allow-open"),
-    "--forward 0.0.0.0:0:127.0.0.1:22 --auth me:secret": ("--forward & 0.0.0.0:0 & without authentication", "--allow-open"),
+    "--forward 0.0.0.0:0:127.0.0.1:22 --auth me:secret": (
+        "--forward & 0.0.0.0:0 & without authentication",
+        "--allow-open",
+    ),
     "--inbound 22": ("--inbound & '22'", "[BIND:]PORT:HOST:PORT"),
     "--inbound 0.0.0.0:0:127.0.0.1:22": ("--inbound & 0.0.0.0:0 & without authentication", "--allow-open"),
     "--resolve api.test:127.0.0.1": ("--resolve & 'api.test:127.0.0.1'", "NAME:PORT:ADDRESS"),
