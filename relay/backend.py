@@ -1,7 +1,7 @@
 """The async libraries that a relay runs on: asyncio, trio, and asyncio with uvloop as its event loop.
 
-anyio knows the first two as backends and the third as an option of the first. uvloop is nothing that a relay needs, so
-it is not installed with it, and there is none for Windows.
+anyio has the first two as backends and the third as an option of the first. A relay does not need uvloop, so it is not
+installed with it, and there is none for Windows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BACKENDS = ("asyncio", "trio", "uvloop")
 
 
 class Backend(NamedTuple):
-    """What anyio is to be told."""
+    """The arguments that anyio takes for a backend."""
 
     library: str
     options: dict[str, Any]
@@ -53,7 +53,7 @@ def spare_collector() -> None:
 
 
 def running_backend() -> str:
-    """What the calling task does run on, whoever started it."""
+    """What the calling task runs on, whichever program started it."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         return "trio"

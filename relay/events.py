@@ -5,7 +5,7 @@ A flow's life, as its behaviours see it:
     ConnectRequested --> DialSucceeded | DialFailed | OpenerVanished --> facts on the wire ... --> both sides over
 
 Every event carries `at_s`, seconds on the NAT's clock: behaviours have no clock of their own.
-Events name what was seen, never what should be done about it; that is the behaviours' to say (`relay.actions`).
+Events name what was seen; the behaviours decide what to do about it (`relay.actions`).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class DialFailed(Event):
 class OpenerVanished(Event):
     """The opener was reset, by its own end or by ours, before the dial had come to anything.
 
-    A FIN is no such end: an opener may have said all it has to say, and wait for the answer.
+    A FIN is no such end: an opener may have sent all its data, and wait for the answer.
     """
 
 
@@ -137,8 +137,8 @@ class TosChanged(Event):
     """A segment from `side` carried another TOS byte than the one before.
 
     `syn` is the byte of the side's SYN, or of the segment behind it if the SYN is not known; `old` that of its last
-    known segment. `new` is None where the host saw that a
-    segment differed in a watched bit but not what it carried. Whether the segment was withheld is up to the provider.
+    known segment. `new` is None where the host saw that a segment differed in a watched bit but not what it carried.
+    Whether the segment was withheld is up to the provider.
     """
 
     side: Side
@@ -186,7 +186,7 @@ class TimerFired(Event):
 
 @dataclass(frozen=True, slots=True)
 class LinkWentDown(Event):
-    """The host's network link went down, or somebody said so."""
+    """The host's network link went down, or a command said that it did."""
 
 
 @dataclass(frozen=True, slots=True)

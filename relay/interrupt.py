@@ -50,10 +50,10 @@ async def _poll(noted: list[signal.Signals]) -> AsyncIterator[signal.Signals]:
 
 @contextmanager
 def interrupted_once() -> Iterator[None]:
-    """Have the first Ctrl-C end the block, and later ones do nothing: what it has begun is put away undisturbed.
+    """Have the first Ctrl-C end the block, and later ones do nothing, so that the clean-up runs undisturbed.
 
-    If that takes much too long, one more ends the process. Nothing is changed in another thread than the main one, or
-    where Ctrl-C is handled otherwise, or ignored, already.
+    If the clean-up takes much too long, one more Ctrl-C ends the process. Outside the main thread, and where Ctrl-C is
+    already handled otherwise or ignored, nothing changes.
     """
     before = signal.getsignal(signal.SIGINT)
     if not _in_main_thread() or before not in {signal.default_int_handler, signal.SIG_DFL}:
@@ -70,7 +70,7 @@ def interrupted_once() -> Iterator[None]:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Have a Ctrl-C wait for the end of the block; in the main thread alone, for no other ever hears of one."""
+    """Have a Ctrl-C wait for the end of the block; in the main thread alone, for no other thread gets one."""
     before = signal.getsignal(signal.SIGINT)
     if not _in_main_thread() or not callable(before):
         yield

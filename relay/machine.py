@@ -1,7 +1,7 @@
 """One flow, as a machine: events in, actions out.
 
 The machine has no rules of its own about what a NAT does. It asks the flow's behaviours, in the profile's order, and
-keeps their answers possible:
+drops what is impossible from their answers:
 
 * an action on a side that is over, or was never there, is dropped; so is a second FIN, grant or refusal;
 * of a FIN and a RST for the same side in one answer the RST stays;
@@ -120,7 +120,7 @@ class FlowMachine:
         self.observe(event)
         steps = self._possible(_merged(self._wishes(event)))
         if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
-            # Whoever ended it: nobody is left to end what the dial may still bring, so the behaviours must hear of it.
+            # With the opener over, however it ended, only the behaviours can end the dial: tell them.
             steps += self.handle(OpenerVanished(event.at_s))
         return steps
 
@@ -193,7 +193,7 @@ class FlowMachine:
         match event:
             case FinReceived(side=side):
                 self._finish(side, _FIN_RECEIVED, How.FIN, Cause.PEER)
-            case DialSucceeded() if self._dialling:  # nobody waits for another, and a flow that is over stays so
+            case DialSucceeded() if self._dialling:  # without a dial it changes nothing: a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
             case DialFailed():

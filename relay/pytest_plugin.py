@@ -5,13 +5,13 @@
         ...
         nat_relay.wait_for("flow-ended", because="tos-reset")
 
-Which NAT it is, is up to the marker (`relay.marker` tells all of it), else to `--nat-profile`, else to `nat_profile` in
-the ini file. The relay runs in a thread and an event loop of its own, so tests may be synchronous or run on any async
-library. A quirk of the profile that this host cannot show fails the test, unless the ini file says `nat_unsupported =
-skip`. A failing test's report has the relay's event log, and the command that repeats what was left to chance: all that
-follows from `--nat-seed` and the test's own id, on however many workers the tests run.
+The marker chooses the NAT (`relay.marker` documents it), else `--nat-profile`, else `nat_profile` in the ini file. The
+relay runs in a thread and an event loop of its own, so tests may be synchronous or run on any async library. A quirk of
+the profile that this host cannot show fails the test, unless the ini file says `nat_unsupported = skip`. A failing
+test's report has the relay's event log, and the command that repeats what was left to chance: all that follows from
+`--nat-seed` and the test's own id, on however many workers the tests run.
 
-Whoever installs the relay has this module imported by every run of pytest: it imports the rest of it when it is used.
+Where the relay is installed, every run of pytest imports this module: it imports the rest of it when it is used.
 """
 
 from __future__ import annotations

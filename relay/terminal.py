@@ -1,4 +1,4 @@
-"""What a command has to say: data to stdout, complaints to stderr, colours where they are welcome."""
+"""The output of a command: data to stdout, complaints to stderr, colours where the stream shows them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The server of the stories, on loopback: one that echoes, and one too busy to answer a SYN.
 
 A kernel completes handshakes without asking the program, so a slow program alone makes no slow handshake. A full
-backlog does: while nobody accepts, the kernel drops each SYN, and the caller's kernel sends it again a second later.
+backlog does: while no program accepts, the kernel drops each SYN, and the caller's kernel repeats it a second later.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class EchoServer:
         """Take the call that is waiting, and echo it from now on.
 
         Raises:
-            TimeoutError: nobody calls.
+            TimeoutError: no client calls.
         """
         self._connection, _ = self._listener.accept()
         self._echoing.start()
@@ -146,7 +146,7 @@ class BusyServer:
             self._listener.accept()[0].close()
 
     def visit(self, within_s: float) -> Visit | None:
-        """The next connection, read to its end; None if nobody calls in time."""
+        """The next connection, read to its end; None if no client calls in time."""
         self._listener.settimeout(within_s)
         try:
             connection, _ = self._listener.accept()

@@ -1,4 +1,4 @@
-"""The phase of a flow that wants no connection, only the answer to a question; with that it is over."""
+"""The phase of a flow whose initiator wants only the answer to a question; the answer ends the flow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Asking:
         )
 
     def on_leg_ready(self) -> None:
-        # One read finds a RST; a FIN is no more than the end of input, and what else comes may wait.
+        # One read finds a RST. A FIN ends only the input, and other input may wait.
         leg = self._leg
         if leg.readable and not leg.frozen and leg.receive_into(leg.loop.buffer) == BROKEN:
             self._flow.finish()

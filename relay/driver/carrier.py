@@ -1,13 +1,13 @@
 """The two pumps between a flow's legs, once both are there.
 
-`run` moves what can be moved and yields what the flow must know: which leg, and why its pump stopped. What merely waits
-is not worth a word.
+`run` moves what can be moved and yields what the flow must know: which leg, and why its pump stopped. It yields nothing
+for a pump that only waits.
 
-`ExchangeCarrier` is plain HTTP's: its codec rewrites what passes and knows where a message ends, so there a FIN is not
-simply carried over:
+`ExchangeCarrier` is plain HTTP's: its codec rewrites what passes and finds where a message ends. So it does not simply
+carry a FIN over:
 
 * the client's FIN goes to the origin when the last request has been passed on;
-* the origin's FIN goes to the client only if the client has had all it asked for: else another connection serves it.
+* the origin's FIN goes to the client only if every request was answered: else another connection serves the client.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class ExchangeCarrier(Carrier):
         moved_bytes, was_behind = self.from_far.moved_bytes, self._codec.behind_origin
         outcome = self.from_far.run()
         if self.from_far.sink is None:
-            return outcome  # the client is gone: nobody is owed what the codec would make of the response's end
+            return outcome  # the client is gone: the codec's end of the response has no receiver
         if outcome is Outcome.FINISHED and not self.origin_ended:
             self.origin_ended = True
             self.from_far.put(self._codec.origin_eof())
@@ -140,12 +140,12 @@ class ExchangeCarrier(Carrier):
         return Outcome.SPENT if self._client_may_go_on() and outcome is Outcome.WAITING else outcome
 
     def _client_may_go_on(self) -> bool:
-        """Whether the origin's words have given the client's pump something to do, which no edge will tell of."""
+        """Whether the origin's bytes gave the client's pump work to do, for which no edge will come."""
         if self.from_near in self._finished:
             return False
         return (self._client_ended and self._codec.origin_done) or (self._was_paused and not self._codec.paused)
 
 
 def _after_fin(source: Leg) -> Outcome:
-    """What has come of a side that has sent its FIN: it may still reset, and no read will tell."""
+    """The state of a side that has sent its FIN: it may still reset, and a read does not report that."""
     return Outcome.BROKEN if not source.closed and source.find_broken() else Outcome.WAITING

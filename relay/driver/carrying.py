@@ -35,7 +35,7 @@ class Carrying:
         self._scheduled = False
 
     def begin(self, early: bytes) -> None:
-        """Begin with what the initiator was in a hurry to say."""
+        """Begin with the early data: what the initiator sent before it was connected."""
         self.drop_what_cannot_go()
         if early:
             self._carrier.from_near.hand_on(early)
@@ -106,7 +106,7 @@ class Carrying:
             self._flow.guard(self.on_leg_ready)
 
     def _limit_head(self, carrier: ExchangeCarrier) -> None:
-        """The limit of a handshake holds for every request's head, but not for the time between two of them."""
+        """Apply the handshake's limit to every request's head, but not to the time between two of them."""
         if not carrier.within_head:
             self._flow.stop_timer(HANDSHAKE)
         elif not self._flow.has_timer(HANDSHAKE):

@@ -1,4 +1,4 @@
-"""What is done for each action that a behaviour asks for: one entry here, for every action there is."""
+"""Carries out the actions that behaviours ask for: the table here has one entry for every kind of action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The phase in which the behaviours were asked, and the destination is dialled if one of them says so.
+"""The phase in which the behaviours are asked, and the destination is dialled if one of them yields `Dial`.
 
 What the initiator sends meanwhile is kept for the destination, up to `EARLY_BYTES`; then its window closes.
 """
@@ -79,8 +79,8 @@ class Dialling:
             elif count == BROKEN:
                 return False
             elif count == 0:
-                # A FIN is the end of what the initiator says; the pump's first read meets it again. A RST behind it is
-                # the initiator's own end, and no read tells of it.
+                # A FIN ends only the initiator's input; the pump's first read finds it again. A RST behind it ends the
+                # initiator, and a read does not report it.
                 return not leg.find_broken()
         return True
 

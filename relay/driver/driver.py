@@ -92,7 +92,7 @@ class Driver:
             self._idle.set()
 
     def lets_linger(self, leg: Leg) -> bool:
-        """Whether a client that is turned away may have the time to read its answer: it holds a descriptor for that."""
+        """Whether a client that is turned away has time to read its answer: it holds a descriptor meanwhile."""
         if self.limits.max_flows is None:
             return True
         self._lingering = [each for each in self._lingering if not each.closed]
@@ -108,7 +108,7 @@ class Driver:
             await self._idle.wait()
 
     def reseed(self, seed: int) -> None:
-        """Have what is left to chance follow from another seed, as if the next flow were the first."""
+        """Derive what is left to chance from another seed, as if the next flow were the first."""
         self.seed = seed
         self.flows_before_seed = self._last_flow
 

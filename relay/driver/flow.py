@@ -2,14 +2,14 @@
 
 A flow passes through these phases, each an object that holds what exists in it alone:
 
-    Talking    its initiator says what it wants (a front end's conversation)
-    Asking     that was no connection, only the answer to a question; with it the flow is over
+    Talking    the initiator says what it wants (a front end's conversation)
+    Asking     the initiator wants only the answer to a question; the answer ends the flow
     Dialling   the behaviours were asked; what the initiator sends meanwhile is kept
     Carrying   two pumps move bytes, and every FIN, RST and change goes to the machine
     OVER       nothing more happens; a leg may still be flushing, or leave its peer unanswered
 
-Events are taken one at a time: one that comes while another is being answered waits for its turn. Nothing here knows
-any behaviour. A fault, a behaviour's or our own, ends this flow and no other.
+A flow takes events one at a time: one that comes while another is being answered waits for its turn. This module has no
+code for any single behaviour. A fault, a behaviour's or our own, ends this flow and no other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Args = ParamSpec("_Args")
 
 
 class Phase(Protocol):
-    """What a flow is at."""
+    """One phase of a flow."""
 
     def on_leg_ready(self) -> None:
         """A leg can be read or written again, or has broken."""
@@ -95,7 +95,7 @@ class Flow:
         self.legs = FlowLegs(driver.engine, self.journal)
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
-        """What its initiator asked for; None before it did."""
+        """What its initiator asked for; None until it asks."""
         self._pending: PendingConnection | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
         self._answering = False
@@ -170,7 +170,7 @@ class Flow:
         self.guard(self.phase.on_leg_ready)
 
     def on_leg_saw(self, event: Event, withheld: bool) -> None:
-        """The internal leg has seen something; a segment that was withheld comes after all that came before it."""
+        """The internal leg has seen an event; a segment that was withheld comes after all that came before it."""
         self.guard(self._take_seen, event, withheld)
 
     def _take_seen(self, event: Event, withheld: bool) -> None:
@@ -183,7 +183,7 @@ class Flow:
         self.take(self.legs.what_broke(leg, self.now_s()))
 
     def guard(self, method: Callable[_Args, None], /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
-        """Call what is called from outside the flow: whatever it raises ends the flow, and stops here."""
+        """Run a call that comes from outside the flow: an exception ends the flow, and goes no further."""
         try:
             method(*args, **kwargs)
         except Exception as fault:
@@ -217,7 +217,7 @@ class Flow:
         self.guard(self.take, LinkWentDown(self.now_s()))
 
     def await_death(self, side: Side) -> None:
-        """A frozen side is not read, so that it answers no probe is ours to say."""
+        """Report a frozen side dead in time: the relay does not read it, so it must find unanswered probes itself."""
         silence_s = self.legs.silence_s(side)
         if silence_s is not None:
             self.start_nat_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self.legs[side]))
@@ -303,7 +303,7 @@ class Flow:
             destination = str(self.destination) if self.destination is not None else None
             self.journal.write_ending(self.machine, destination, moved, self.now_s())
 
-    # What it is about
+    # What the flow is for
 
     @property
     def pending(self) -> PendingConnection:

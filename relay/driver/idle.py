@@ -1,15 +1,15 @@
 """`--idle-timeout`: flows that carry no byte, either way, for so long are reset.
 
-This is the relay's own limit, not a NAT's quirk, and its word in the event log is `idle-limit`. It goes by the NAT's
-clock. It costs nothing per
-byte, and no timer per flow: a sweep over all flows compares what each has carried with what it had at the last one.
-With eight sweeps in the time that is allowed, a flow ends after that time or up to a quarter later.
+This is the relay's own limit, not a NAT's quirk; the event log calls it `idle-limit`. It goes by the NAT's clock. It
+costs nothing per byte, and no timer per flow: a sweep over all flows compares the bytes that each has carried with
+those at the last sweep. With eight sweeps in the time that is allowed, a flow ends after that time or up to a quarter
+later.
 
-The sweeps are counted, not the seconds: while the relay itself stands still (a paused container, a laptop that sleeps)
-no flow's time passes, for its client may stand still as well.
+The limit counts sweeps, not seconds: while the relay itself stands still (a paused container, a laptop that sleeps) no
+flow's time passes, for its client may stand still as well.
 
-A slow reader is not idle. What was carried may wait in the kernel for long, so before a flow counts as idle the kernel
-is asked how much has not been acknowledged; as long as that changes, bytes move. Once it was nothing, it is not asked
+A slow reader is not idle. Carried bytes may wait in the kernel for long, so before a flow counts as idle the relay asks
+the kernel how much is not acknowledged; as long as that changes, bytes move. Once it was nothing, it is not asked
 again. Keepalive probes carry no byte, and a frozen side moves none. Handshakes and dials have limits of their own.
 """
 

@@ -1,7 +1,6 @@
 """A flow's own part of the event log: every record with the flow's number and the app's process.
 
-Which process it is takes a moment to find out. Until then the flow's records are held in the event log, so that each
-can name it.
+Finding the process takes a moment. Until then the event log holds the flow's records, so that each can name it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Journal:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens: what takes time to find out need not be found out otherwise."""
+        """Whether the log has a listener; without one, costly fields need not be found out."""
         return self._log.wanted
 
     def write(self, event: str, **fields: Any) -> None:

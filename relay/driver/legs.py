@@ -82,8 +82,8 @@ class FlowLegs:
     def silence_s(self, side: Side) -> float | None:
         """When a frozen side counts as dead by the probes that it is sent, in seconds of the NAT's clock from now.
 
-        None if there are none. Its kernel may answer them, where it cannot be made deaf. The first is due when the
-        side has been silent for `idle_s`, which it is since it was frozen.
+        None if there are none. Where its kernel cannot be made deaf, it may answer them. The first is due when the
+        side has been silent for `idle_s`, and its silence began when it was frozen.
         """
         frozen_at_s, probes = (self._frozen_at_s or {}).get(side), (self._probes or {}).get(side)
         if frozen_at_s is None or probes is None:
@@ -133,6 +133,6 @@ class FlowLegs:
         for leg in self:
             ending = endings.get(leg.side)
             if ending is not None and (ending.how, ending.because) == (How.RST, Cause.PEER):
-                leg.close()  # nothing can pass any more, and nobody else holds it
+                leg.close()  # nothing can pass any more, and nothing else holds it
             elif ending is None or ending.how not in (How.RST, How.SILENCE):
                 wind_down(leg)

@@ -1,9 +1,9 @@
-"""Connections beyond `--max-flows`: each is told so in its own protocol, and closed.
+"""Connections beyond `--max-flows`: the relay refuses each in its own protocol, and closes it.
 
-A client can be refused in words only once it has asked, so a surplus connection is heard out like any other: up to its
-request, within the same limit of time. It is no flow: no behaviour hears of it and nothing is dialled. Where there are
-no words (a port forward) it is reset at once, and so is whoever comes while `_MAX_HEARD` others are being heard: what
-callers can make the relay hold is bounded, whether they speak or not.
+A client understands a refusal in words only once it has asked. So the relay reads a surplus connection like any other:
+up to its request, within the same limit of time. It is no flow: no behaviour sees it and nothing is dialled. A
+connection without such words (a port forward) is reset at once, and so is each that comes while `_MAX_HEARD` others are
+being read. That bounds what callers can make the relay hold, whether they send anything or not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ways in: each hands the driver what asks for a connection, and words its answer."""
+"""The front ends: each hands the driver the connections that are asked for, and words the answers."""
 
 from relay.frontends._api import Conversation, FrontEnd, Host, PendingConnection
 from relay.frontends.conversed import ConversedConnection

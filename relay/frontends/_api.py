@@ -60,7 +60,7 @@ class Conversation(Protocol):
         """The words for: not connected, and why. None where only a RST can say so."""
 
     def forget_words(self) -> None:
-        """The request was answered, and no codec is at work: let go of what it took to understand it."""
+        """Drop the parser's state: the request was answered, and no codec is at work."""
 
     def redirect(self) -> None:
         """Make the codec's next destination the request."""
@@ -107,7 +107,7 @@ class PendingConnection(Protocol):
 
 
 class Host(Protocol):
-    """What a front end hands its connections to."""
+    """Takes the connections of a front end."""
 
     def accept(self, leg: Leg, conversation: Conversation) -> None:
         """Take over a connection whose initiator is to be heard first."""

@@ -1,4 +1,4 @@
-"""A connection whose initiator has said, in its protocol's words, what it wants."""
+"""A connection whose initiator has made its request, in its protocol."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Port forwards: every connection to a port is for one destination.
 
-The kernel accepts the opener before we know of it, so a grant says nothing and a refusal can only be a RST.
+The kernel accepts the opener before the relay sees it, so a grant sends nothing and a refusal can only be a RST.
 """
 
 from __future__ import annotations

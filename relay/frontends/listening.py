@@ -26,7 +26,7 @@ FORWARDED = {
         remedy="connect through SOCKS or HTTP CONNECT",
     )
 }
-"""What a port forward shows otherwise than the host could."""
+"""How a port forward shows quirks, where that differs from what the host gives."""
 
 
 @dataclass(frozen=True, slots=True)

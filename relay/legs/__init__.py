@@ -1,4 +1,4 @@
-"""The half of a flow's side that is ours, as everything above it sees it: a kernel socket, or what behaves like one."""
+"""Our half of one side of a flow, as the modules above see it: a kernel socket, or an object that behaves like one."""
 
 from relay.legs._api import BROKEN, WOULD_BLOCK, Leg, LegOwner, Loop, Process, Timer, Witness
 

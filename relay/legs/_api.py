@@ -1,7 +1,7 @@
 """What a leg guarantees, and what it needs of the loop that runs it.
 
 A leg is our half of one side of a flow: a kernel's socket (`relay.net.kernel_leg`), a TCP of our own, or one end of a
-pair in memory (`relay.testing`). It moves bytes and carries endings; what they mean is its owner's affair.
+pair in memory (`relay.testing`). It moves bytes and carries endings; its owner decides what they mean.
 
     receive_into --> a count of bytes | 0, the peer's FIN | WOULD_BLOCK | BROKEN, and `broken` says by which errno
     write            takes everything; what cannot go now goes later, in order
@@ -9,8 +9,8 @@ pair in memory (`relay.testing`). It moves bytes and carries endings; what they 
     reset            RST now; what the peer has not acknowledged is lost
     close            the end of the leg, without a word if both FINs have passed
 
-A leg never calls its owner from inside a call of the owner's, `thaw` alone excepted. Nothing here is thread-safe, and
-nothing can be cancelled half-way: no call ever waits. `relay.testing.check_leg` is this page as a test.
+A leg never calls its owner from inside a call of the owner's, `thaw` alone excepted. Nothing here is thread-safe. No
+call waits, so a cancellation interrupts none. `relay.testing.check_leg` tests every guarantee on this page.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LegOwner(Protocol):
 
 
 class Witness(Protocol):
-    """What is told of what a leg sees."""
+    """Gets the events that a leg sees."""
 
     def on_leg_saw(self, event: Event, withheld: bool) -> None:
         """It is `TosChanged`, `SynUnknown` or `ProbeArrived`; for the first a segment may have been withheld.
@@ -75,7 +75,7 @@ class Leg(Protocol):
     """One side's connection.
 
     Legal after `close` or `reset`: both again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`, `unread_bytes`,
-    and reading the attributes; each of them does nothing or says what was last known. A closed leg calls nobody.
+    and reading the attributes; each of them does nothing or says what was last known. A closed leg makes no calls.
     """
 
     side: Side
@@ -141,12 +141,12 @@ class Leg(Protocol):
     def close(self) -> None:
         """Be done with it; harmless when repeated.
 
-        The peer gets a FIN, or a RST if bytes of its own were unread. What `has_unsent` speaks of is lost, and to the
-        peer its stream looks complete: reset the leg instead.
+        The peer gets a FIN, or a RST if bytes of its own were unread. Bytes that `has_unsent` reports are lost, and to
+        the peer its stream looks complete: reset the leg instead.
         """
 
     def find_broken(self) -> bool:
-        """Whether the connection has broken, where no read would tell: the peer's FIN has been read already."""
+        """Whether the connection has broken, once the peer's FIN was read: a read does not report it then."""
 
     def unacked_bytes(self) -> int:
         """How many bytes that were written the peer's end has not acknowledged, as far as can be told."""

@@ -1,4 +1,4 @@
-"""How a leg ends when that takes its time, and nobody looks after it any more.
+"""Endings that take their time, for legs that no flow owns any more.
 
 reset_after_data(leg)   RST when the peer's kernel has acknowledged all we wrote, or has stopped taking any
 wind_down(leg)          FIN, and whatever the peer still sends is dropped until it has sent its own
@@ -18,9 +18,9 @@ _DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the 
 def reset_after_data(leg: Leg) -> None:
     """Send RST once the peer's kernel has all we wrote, or has taken nothing for a while.
 
-    What the peer sends meanwhile is read and dropped. Were it left unread until our window is closed, Linux would not
-    look at the peer's ACKs any more, for they lie beyond that window, and would never hear that the peer's own has
-    opened: with both closed nothing moves (seen on 6.18).
+    What the peer sends meanwhile is read and dropped. If it stayed unread until our window closed, Linux would ignore
+    the peer's ACKs, for they lie beyond that window, and would miss that the peer's own window has opened: with both
+    closed nothing moves (seen on 6.18).
     """
     _reset_when_drained(leg, _DRAIN_POLL_S, leg.unacked_bytes(), leg.loop.now_s())
 
@@ -43,9 +43,9 @@ def _reset_when_drained(leg: Leg, poll_s: float, left: int, progress_at_s: float
 def wind_down(leg: Leg) -> None:
     """End in order: FIN behind what is unsent, then wait for the peer's own.
 
-    Input is dropped meanwhile; were it left unread, the kernel would turn the close into a RST, and the peer might
-    lose the last words it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is. A peer
-    that still takes what is unsent has longer; one that has stopped is reset: what it lacks must not look complete.
+    Input is dropped meanwhile. If it stayed unread, the kernel would turn the close into a RST, and the peer might
+    lose the last bytes it was sent. After `WIND_DOWN_S`, never before a thaw, the socket is closed as it is. A peer
+    that still takes what is unsent has longer; one that has stopped is reset: a FIN would make its stream look whole.
     """
     if not leg.closed and not isinstance(leg.owner, _WindingDown):
         leg.owner = _WindingDown()

@@ -1,4 +1,4 @@
-"""What happened: records of events, and how they are told to people, programs and tests.
+"""What happened: records of events, and how people, programs and tests get them.
 
     driver, server --emit--> EventLog --each record--> text lines, JSON lines, memory
 

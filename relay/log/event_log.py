@@ -79,7 +79,7 @@ class EventLog:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens; if not, there is no need to find out what to say."""
+        """Whether the log has a listener; if not, a caller need not find out what to record."""
         return bool(self._listeners)
 
     def subscribe(self, listener: Callable[[Record], None]) -> Callable[[], None]:

@@ -58,7 +58,7 @@ class Records:
             self._changed.notify_all()
 
     def complete(self, over: str) -> None:
-        """Nothing more will come, for the reason `over`: whoever waits need not any longer."""
+        """Nothing more will come, for the reason `over`: waiting calls end."""
         with self._changed:
             self._over = over
             self._changed.notify_all()

@@ -3,7 +3,7 @@
     event loop --write--> queue of bounded size --thread--> descriptor
 
 A descriptor can block for any time: a pipe that is not read, a terminal that was stopped with Ctrl-S, a slow disk. Then
-the thread alone waits. Lines that do not fit into the queue are dropped and counted; once half of the queue is free, a
+only the thread waits. Lines that do not fit into the queue are dropped and counted; once half of the queue is free, a
 line in their place says how many they were.
 
 The thread writes to the descriptor, not to a Python stream: the interpreter takes a stream's lock at its exit, and

@@ -4,8 +4,7 @@
     thread    elsewhere: a thread that sleeps, and writes to a socket
 
 asyncio's `call_later` and trio's deadlines go by `loop.time()` and `trio.current_time()`. A test that freezes those
-(freezegun, MockClock), or lets them jump, would stop a relay in its process, or have it look at its timers all the
-time.
+(freezegun, MockClock), or lets them jump, would stop a relay in its process, or make it check its timers without pause.
 
 CPU time to wait for one timer, measured in one run: asyncio 62 us with its own call_later, 64 with a timerfd, 132 with
 the thread; trio 100, 77 and 117.
@@ -39,7 +38,7 @@ class Alarm(Protocol):
         """Ring at this moment of the real clock, and not at the one that was set before."""
 
     def clear(self) -> None:
-        """It was heard."""
+        """Silence the alarm after it rang."""
 
     def close(self) -> None:
         """Ring no more, and give the descriptor back."""

@@ -26,7 +26,7 @@ _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def demand_own(source: str) -> None:
-    """Refuse an address to dial from that no dial could have.
+    """Refuse a source address that no dial can use.
 
     Raises:
         ConfigError: it is not one of this host's addresses.
@@ -54,7 +54,7 @@ class Connector:
         self._overrides = {(override.name, override.port): override.address for override in overrides}
         self._source = source
         self.resolver = Resolver()
-        """Whom to ask for a name's addresses."""
+        """Looks up the addresses of names."""
         self.own_addresses: set[Endpoint] = set()
         """Where this relay listens."""
 
@@ -72,23 +72,23 @@ class Connector:
     ) -> Connecting:
         """Begin to connect toward a side; exactly one of `connected` and `failed` is called, later.
 
-        Neither is once the result's `abandon` was. What is called with a leg sets its owner before it returns.
-        `client` tells the address on whose behalf a name is looked up.
+        Neither is called after the result's `abandon`. The callee that gets a leg sets its owner before it returns.
+        `client` is the address on whose behalf a name is looked up.
         """
         return Connecting(
             self, self._engine, destination, partial(self._hand_over, side, connected, failed), failed, client
         )
 
     def known(self, destination: Endpoint) -> list[Address] | None:
-        """Its addresses where they can be told without looking a name up."""
+        """Return its addresses if that takes no look-up."""
         host = self._overrides.get((destination.host.lower(), destination.port), destination.host)
         literal = _literal(host)
         return None if literal is None else [address_of(literal, destination.port)]
 
     async def answer(self, host: str, client: str, *, reverse: bool) -> str | None:
-        """What a client is told that only asks for a name's address, or an address's name; an answer of our own first.
+        """Answer a client that asks only for a name's address, or an address's name; our own overrides come first.
 
-        Of several addresses it is the first of IPv4: there is room for one, and not every client takes the other kind.
+        Of several addresses this is the first IPv4 one: the reply has room for one, and some clients take no IPv6.
         """
         if reverse:
             asked = Endpoint(host, 0).ip
@@ -164,7 +164,7 @@ class Connecting:
             self._start(addresses, connector.timeout_s)
 
     def abandon(self) -> None:
-        """Give up; nobody is told."""
+        """Give up; neither callback is called."""
         self._abandoned = True
         if self._lookup is not None:
             self._lookup.cancel()

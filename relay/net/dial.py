@@ -79,7 +79,7 @@ class Dial:
             self._timer = engine.call_later(timeout_s, lambda: self._time_out(timeout_s))
 
     def abandon(self) -> None:
-        """Give up without a word to anyone."""
+        """Give up; neither callback is called."""
         self._addresses.clear()
         self._failure = None
         if self._timer is not None:
@@ -87,7 +87,7 @@ class Dial:
         self._drop_socket()
 
     def _try_next(self) -> bool:
-        """Try one address after the other; whether it is settled, be it by a connection or because none is left."""
+        """Try one address after the other; return whether the dial is over: connected, or no address is left."""
         while self._addresses:
             family, target = self._addresses[0]
             try:
@@ -140,7 +140,7 @@ class Dial:
                 self._report()
 
     def _report(self) -> None:
-        """Tell how it ended, unless nobody wants to know any more."""
+        """Report how it ended, unless it was abandoned."""
         if self._timer is not None:
             self._timer.cancel()
         if self._addresses:
@@ -169,6 +169,6 @@ class Dial:
 
 
 def failure_of(number: int, target: str) -> DialFailure:
-    """What an errno means for somebody who wanted to reach `target`."""
+    """The dial failure that an errno means for a dial to `target`."""
     kind = FAILURE_BY_ERRNO.get(number, FailureKind.OTHER)
     return DialFailure(kind, f"{target}: {errno.errorcode.get(number, number)}")

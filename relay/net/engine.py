@@ -1,16 +1,16 @@
-"""The one loop that everything with a socket hangs on.
+"""The one loop that runs everything that has a socket.
 
-A turn of it: tell the watchers of what is ready, run what was put off, run the timers that are due. Between turns the
-host's own loop runs; `relay.net.waker` has it call the next one.
+In each turn the engine tells the watchers what is ready, runs deferred calls, and runs the timers that are due. Between
+turns the host's own loop runs; `relay.net.waker` has it call the next one.
 
-A timer is due only once everything that was ready at its moment has been told. So a process that stood still for a
+A timer is due only once everything that was ready at its moment was delivered. So a process that stood still for a
 while (stopped by a debugger, in a paused container, held up by a callback) first takes what arrived meanwhile, in as
 many deliveries as that needs, and only then looks at its limits. What becomes ready later does not count, so a flood
-keeps no timer from its turn.
+does not delay a timer.
 
-Watchers, timers and deferred calls are plain synchronous callbacks, so a flow needs no task of its own. What can only
-be awaited (a name's resolution) goes to `spawn`. A callback that raises ends nobody but itself: its owner is given the
-fault through `on_fault` and the loop goes on.
+Watchers, timers and deferred calls are plain synchronous callbacks, so a flow needs no task of its own. Work that must
+be awaited (a name's resolution) goes to `spawn`. A callback that raises ends only itself: `on_fault` gives the fault to
+its owner, and the loop goes on.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Engine:
 
     def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None], clock: NatClock | None = None) -> None:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
-        """Where every pump reads into: used within one callback, never across two."""
+        """Where every pump reads into; its content is valid within one callback only."""
         self.pipes = PipePool()
         """What pumps splice through."""
         self._tasks = tasks
@@ -102,9 +102,9 @@ class Engine:
     def advance(self, seconds: float) -> None:
         """Move the NAT's clock on, and run what is due on it meanwhile: each timer at its own moment, in order.
 
-        Before the first and after each, what is ready and what was put off is done, as long as there is any, up to
-        `_SETTLE_S`: a flow that always has something to do settles never. Where readiness comes by tasks (Windows)
-        they have no turn meanwhile, and what was put off is all that is done.
+        Before the first and after each, the engine does what is ready and what was deferred, as long as there is any,
+        up to `_SETTLE_S`: a flow that always has work never settles. Where readiness comes by tasks (Windows) they have
+        no turn meanwhile, and only deferred calls are run.
 
         Raises:
             RuntimeError: it was called by a callback of this engine.
@@ -125,7 +125,7 @@ class Engine:
         await self._waker.run(self._readiness)
 
     def close(self) -> None:
-        """Close every socket that is still open, and call nothing more: what was to be called holds this engine."""
+        """Close every socket that is still open, and drop every pending call: those calls hold this engine."""
         self._readiness.close()
         with held:
             for sock in self.unwatched:
@@ -154,7 +154,7 @@ class Engine:
             pass
 
     def _step(self, wait_s: float = 0) -> bool:
-        """Do what there is to do, or comes within `wait_s` seconds; whether that was anything."""
+        """Do the work that is there, or that comes within `wait_s` seconds; return whether there was any."""
         began_s = self._pass_began_s if self._told_in_pass else real_s()
         found = self._readiness.deliver(wait_s)
         for _ in range(len(self._deferred)):
@@ -170,9 +170,9 @@ class Engine:
         return found > 0
 
     def _run_timers(self, due_s: float, until_s: float) -> None:
-        """Run the timers that are due until a moment, the first of them at `due_s`; what was ready then has been told.
+        """Run the timers that are due until a moment, the first of them at `due_s`; what was ready then was delivered.
 
-        Without a descriptor it may not have been: tasks tell of it, and after the host's loop has stood still it must
+        Without a descriptor that may be untrue: tasks deliver it, and after the host's loop has stood still it must
         go round a few times before they do.
         """
         if until_s < self._timers_from_s:

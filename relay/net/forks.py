@@ -1,10 +1,10 @@
 """A child that is forked from this process closes its copies of a relay's sockets before it does anything else.
 
-A FIN or RST is sent, and a port is free, when the last descriptor of a socket is closed. A child that lived on with its
-copies would hold up both.
+The kernel sends a FIN or RST, and frees a port, when the last descriptor of a socket is closed. A child that kept its
+copies would delay both.
 
-`os.fork` does so, and with it `multiprocessing`. A child that is started by `subprocess` or `posix_spawn` closes them
-itself, for they are not inherited by another program. A fork in another library's C code is not seen here.
+`os.fork` triggers this, and with it `multiprocessing`. A child of `subprocess` or `posix_spawn` needs no help: another
+program does not inherit the sockets. This module does not see a fork in another library's C code.
 
 Every socket is on record while it is open: an engine's by its watchers and by its `unwatched`, others by
 `close_in_children`. `held` is taken from before a socket is opened until it is on record, and while it leaves the
@@ -30,7 +30,7 @@ _ours: weakref.WeakSet[Closeable] = weakref.WeakSet()
 
 
 def close_in_children(what: Closeable) -> None:
-    """Have this closed in every child that is forked while it exists."""
+    """Close this in every child that is forked while it exists."""
     _ours.add(what)
 
 

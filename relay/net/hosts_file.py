@@ -1,7 +1,7 @@
-"""Which names the host's own file answers: those that the resolver can tell of without asking anyone.
+"""The names that the host's own file answers: the resolver needs no name server for them.
 
-The file is no resolver here. Whether it is asked, and before or after a name server, the host's settings say, and the
-host's resolver knows them; a name that stands in the file is only expected not to take long.
+The file is no resolver here. The host's settings decide whether the file is read, before or after a name server, and
+the host's resolver heeds them. A name in the file is only expected to be looked up fast.
 """
 
 from __future__ import annotations

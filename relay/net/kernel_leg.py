@@ -1,18 +1,18 @@
 """A leg that is a kernel's socket: our non-blocking half of one side of a flow.
 
 A leg caches its socket's readiness (edges come once), keeps what the kernel would not take yet, and turns errno into
-values. Nothing here decides anything; whoever owns the leg does, in `on_leg_ready`.
+values. A leg decides nothing; its owner does, in `on_leg_ready`.
 
-Endings, as the kernel lets us make them:
+The endings that the kernel offers:
 
     finish()   FIN after everything written before it; reading goes on
     reset()    RST now; whatever the peer had not acknowledged is lost
     close()    what is left of an exchange that is over
 
-Those that take their time, with nobody looking after the leg any more, are in `relay.legs.ending`.
+`relay.legs.ending` has the endings that take their time and need no owner above.
 
-A peer's RST is found by reading: the bytes that came before it are readable still, the error comes after them. A write
-may meet the error first and so consume it; `broken` remembers.
+A read finds a peer's RST: the bytes that came before it stay readable, the error comes after them. A write may meet the
+error first and so consume it; `broken` remembers it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NO_OWNER = _NoOwner()
 
 
 class Watch(Protocol):
-    """What sees, on one leg, what was wanted."""
+    """Reports, on one leg, what its behaviours want to see."""
 
     def release(self) -> None:
         """Let through what is withheld, and withhold no more."""
@@ -129,7 +129,7 @@ class KernelLeg:
         *,
         accepted: bool = False,
     ) -> None:
-        """Take over a connected socket; whoever makes the leg for another sets its `owner` before it returns.
+        """Take over a connected socket; code that makes the leg for another owner sets `owner` before it returns.
 
         Raises:
             OSError: the kernel watches no more sockets for this user (max_user_watches); the socket is closed.
@@ -409,7 +409,7 @@ class KernelLeg:
         return unread_bytes(self.sock) or 0
 
     def find_broken(self) -> bool:
-        """Ask the socket itself whether it has broken, where no read will tell: its peer has sent a FIN already."""
+        """Ask the socket itself whether it has broken, once the peer has sent a FIN: a read does not report it then."""
         if not self.broken:
             self.broken = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return bool(self.broken)

@@ -1,13 +1,13 @@
 """Listening sockets: accepting in bursts, and coping when descriptors run out.
 
-When the process or the host has no descriptor left, accept fails for a connection that stays in the backlog. The
-listener then rests, says so, and tries again; the kernel keeps the callers waiting meanwhile. It has resumed when none
-of them waits any more: one descriptor that comes free, for a moment perhaps, ends no want.
+When the process or the host has no descriptor left, accept fails and the connection stays in the backlog. The listener
+then rests, says so, and tries again; the kernel keeps the callers waiting meanwhile. The listener has resumed when no
+caller waits any more: a single descriptor that comes free, perhaps for a moment, does not end the shortage.
 
 Several processes may share an address (SO_REUSEPORT): the kernel then gives each connection to one of their listeners,
-by a hash of both addresses and ports. That would let in a stranger of the same user's as well, so whoever starts such
-processes reserves the address first, for as long as they live. Linux 6.18: a socket that is bound and does not listen
-is given no connection, and keeps the port.
+by a hash of both addresses and ports. A foreign process of the same user could join, too. So the process that starts
+the listening processes reserves the address first, for as long as they live. Linux 6.18: a socket that is bound and
+does not listen is given no connection, and keeps the port.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def open_listener(bind: Endpoint, *, where: str, shared: bool = False) -> socket
 
 
 def demand_address(bind: Endpoint, *, where: str) -> None:
-    """Refuse a name that nobody could listen on.
+    """Refuse a name that has no address to listen on.
 
     Raises:
         ConfigError: it has no address.
@@ -59,12 +59,12 @@ def demand_address(bind: Endpoint, *, where: str) -> None:
 
 
 def reserve_address(bind: Endpoint, *, where: str) -> socket.socket:
-    """Hold an address for listeners of ours to share, and keep everybody else's out until the socket is closed.
+    """Hold an address for listeners of ours to share, and keep all others out until the socket is closed.
 
-    SO_REUSEPORT keeps out neither another relay that shares its address, nor a listener that did so before. So the
-    address is first listened on alone, which fails if anybody listens there; and the socket that holds it has its
-    SO_REUSEADDR taken back meanwhile, which makes it fail for all who come later. Of two that reserve it at the same
-    time at most one succeeds.
+    SO_REUSEPORT keeps out neither another relay that shares its address, nor a listener that did so before. So this
+    function first listens on the address alone, which fails if another socket listens there. Then it takes
+    SO_REUSEADDR back from the socket that holds the address, which makes later attempts of others fail. Of two that
+    reserve it at the same time at most one succeeds.
 
     Raises:
         ConfigError: the address cannot be listened on; the message names `where` it was asked for.

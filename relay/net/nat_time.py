@@ -1,7 +1,7 @@
 """A NAT's timers: seconds on its clock, run by a loop that has the real one.
 
-They are on a heap of their own. The loop has one timer for the earliest of them, so they cost it nothing while none
-is due, and the NAT's clock can be moved without a look at the loop's other timers.
+They are on a heap of their own. The loop has one timer, for the earliest of them. So they cost the loop nothing while
+none is due, and the NAT's clock can be moved without a look at the loop's other timers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Pipes that bytes pass through from one socket to another, without ever being in this process's memory (splice(2)).
+"""Pipes that move bytes from one socket to another without copying them into this process's memory (splice(2)).
 
-A pipe is borrowed from the pool, filled from a socket and emptied into another. What the second does not take stays
-in the pipe, with its leg.
+A pump borrows a pipe from the pool, fills it from one socket and empties it into another. What the second socket does
+not take stays in the pipe, with its leg.
 
-Linux alone has splice; and an unprivileged user's pipes shrink to 8 KiB once they have 64 MiB of them (pipe(7),
-pipe-user-pages-soft): the pool keeps few, and has none to lend where they come out too small. Then whoever asked
-copies.
+Only Linux has splice. An unprivileged user's pipes shrink to 8 KiB once they have 64 MiB of them (pipe(7),
+pipe-user-pages-soft). So the pool keeps few, and lends none where they come out too small; the borrower then copies.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import os
 import socket
 import sys
 
-PIPE_BYTES = 1 << 20  # measured on loopback: 256 KiB moves a tenth less, more than this moves no more
-_ENOUGH_BYTES = 256 * 1024  # below that, copying through a buffer is as good
+PIPE_BYTES = 1 << 20  # measured on loopback: 256 KiB moves a tenth less; a larger pipe gains nothing
+_ENOUGH_BYTES = 256 * 1024  # below that, copying through a buffer is equally fast
 _MAX_PIPES = 32  # at once, 32 MiB at the most: half of what an unprivileged user may have
-_MAX_IDLE = 8  # two descriptors each; more only where more flows than that were waiting for their sinks at once
+_MAX_IDLE = 8  # two descriptors each; more are open only where more flows wait for their sinks at once
 
 
 class Pipe:
@@ -82,7 +81,7 @@ class PipePool:
         self._lendable = _MAX_PIPES if sys.platform == "linux" else 0
 
     def borrow(self) -> Pipe | None:
-        """An empty pipe; None where copying is to do."""
+        """Lend an empty pipe; None means that the caller has to copy."""
         pipe = self._idle.pop() if self._idle else self._open()
         if pipe is not None:
             self._lent.add(pipe)
@@ -93,7 +92,7 @@ class PipePool:
             return  # the pool was closed meanwhile
         self._lent.remove(pipe)
         if pipe or len(self._idle) == _MAX_IDLE:
-            pipe.close()  # and if it holds something: emptying it costs more than another
+            pipe.close()  # emptying a pipe that holds bytes costs more than a new one
             self._lendable += 1
         else:
             self._idle.append(pipe)

@@ -4,10 +4,10 @@
     splicing      through a pipe, never seen by this process: half the CPU time once there is much
     translating   copying in smaller steps, and rewritten before it is written (plain HTTP)
 
-Which of the first two it is, `Pump.run` decides, each time. A pump reads only while its sink takes everything: a sink
-that does not, keeps the rest, and the source's own window then holds the sender back. So at most one buffer, or one
-pipe, waits per direction. After `BUDGET_BYTES` in one go other flows have their turn. What translating takes depends on
-the bytes, so there the clock says when: after `TURN_S`.
+`Pump.run` chooses between the first two, each time. A pump reads only while its sink takes everything. If the sink does
+not, the sink keeps the rest, and the source's own window then holds the sender back. So at most one buffer, or one
+pipe, waits per direction. After `BUDGET_BYTES` in one go other flows have their turn. The time that translating takes
+depends on the bytes, so there a clock sets the limit: `TURN_S`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Outcome(enum.Enum):
     """Why a pump stopped."""
 
     WAITING = enum.auto()
-    """For its source to have more, or its sink to take more."""
+    """The source has nothing more now, or the sink takes nothing more now."""
     SPENT = enum.auto()
     """Its budget is used up; call it again soon."""
     FINISHED = enum.auto()

@@ -35,7 +35,7 @@ class Question:
         engine.spawn(self._ask, client, reverse)
 
     def abandon(self) -> None:
-        """Give up without a word."""
+        """Give up; `told` is not called."""
         self._over = True
         self._timer.cancel()
         if self._scope is not None:

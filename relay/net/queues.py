@@ -1,4 +1,4 @@
-"""What the kernel holds for a socket, in either direction: asked in each kernel's own way."""
+"""How many bytes the kernel holds for a socket, in either direction; each kernel has its own way to ask."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Asking the host's resolver, in threads of our own that are never waited for.
+"""Asks the host's resolver, in threads of our own that the relay never waits for.
 
-`getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. Anyio's worker threads
-are joined when the interpreter ends (on asyncio), so a relay that is to stop would wait for that; a daemon thread is
-left behind.
+`getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. The interpreter joins
+anyio's worker threads at its end (on asyncio), so a relay that stops would wait for the resolver. A daemon thread is
+left behind instead.
 
-A name that is not answered keeps its thread for as long. What it does not hold up:
+A name without an answer keeps its thread for as long. It does not hold up:
 
     a literal, however it is spelt      needs no thread
     a name in the hosts file            has a thread at once; there are no more of these than the file has names
@@ -47,9 +47,9 @@ class Resolver:
         self._under_way: dict[str, _Lookup] = {}
 
     async def look_up(self, destination: Endpoint, client: str) -> list[Address]:
-        """The addresses of a name that a client asks for; an empty list is the resolver's no.
+        """The addresses of a name that a client asks for; an empty list means that the resolver has none.
 
-        Cancelled while it waits for its turn it asks nothing; later, its thread keeps its place until it is through.
+        A call that is cancelled before its turn asks nothing; after that, its thread keeps its place until it is done.
         """
         name = destination.host.lower()
         return [address_of(host, destination.port) for host in await self._ask(name, client, addresses_of)]

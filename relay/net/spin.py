@@ -1,13 +1,13 @@
-"""Looking again at once, instead of going to sleep, while that pays.
+"""Polls again at once, instead of going to sleep, while that pays.
 
-What answers a segment often comes sooner than a sleeping CPU wakes: on a virtual machine a wake-up takes 30 to 60 us,
+The answer to a segment often comes sooner than a sleeping CPU wakes: on a virtual machine a wake-up takes 30 to 60 us,
 more than the relay's whole work on a small message. So after a turn that found something ready the engine goes on
-looking for `SPIN_S`. If nothing comes, it does so only at every second such turn, then at every fourth, and so on up to
-every 64th: a flow that says something now and then costs next to nothing, a dense exchange is never slept through.
+polling for `SPIN_S`. If nothing comes, it does so only at every second such turn, then at every fourth, and so on up to
+every 64th. So polling costs a flow with rare data next to nothing, and a dense exchange never waits for a wake-up.
 
-Bulk is the other way round. While the relay sleeps more of it comes, and is then moved in fewer steps: looking again at
-once took 40 % more CPU time for each byte, and moved none of them sooner. But to sleep by way of the host's loop costs
-some 20 us on trio, and then does that to bulk. So the engine sleeps for it itself, for `NAP_S` at most.
+Bulk is different. While the relay sleeps more bytes arrive, and are then moved in fewer steps: polling again at once
+took 40 % more CPU time for each byte, and moved no byte sooner. But a sleep by way of the host's loop costs some 20 us
+on trio, for bulk as well. So the engine itself sleeps for bulk, for `NAP_S` at most.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable
 from relay.clock import real_s
 
 SPIN_S = 60e-6
-NAP_S = 1e-3  # the least that epoll can be told
-_AT_MOST_S = 2e-3  # in one go: the other tasks of the program that the relay runs in are to have their turn
+NAP_S = 1e-3  # the shortest timeout that epoll takes
+_AT_MOST_S = 2e-3  # in one go: then the other tasks of the relay's program have their turn
 _MAX_MISSES = 6
 
 
@@ -31,7 +31,7 @@ class Spin:
         self._bulk = False
 
     def nap(self) -> None:
-        """There is bulk: sleep until something comes, the next time."""
+        """Report bulk: the next poll sleeps until something comes."""
         self._bulk = True
 
     def run(self, step: Callable[[float], bool]) -> None:

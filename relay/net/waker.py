@@ -1,11 +1,11 @@
-"""Who has the engine take its turn: when a socket is ready, when a timer is due, when something was put off.
+"""What makes the engine take its turn: a ready socket, a due timer, a deferred call.
 
     asyncio   callbacks of the event loop itself: the epoll, and the alarm, stay registered as readers of it
     tasks     anything that anyio runs on: one task for readiness, one for the alarm, one for what is put off
 
-The first is no mere short cut. `anyio.wait_readable` on asyncio registers its descriptor for each wait anew, and Linux,
-lest epolls watch each other in a circle, then walks through everything that our epoll watches: 1 ms and more with
-10,000 flows. Trio only modifies what it has registered, which costs the same for any number.
+The first is more than a short cut. `anyio.wait_readable` on asyncio registers its descriptor anew for each wait. Linux
+then walks through everything that our epoll watches, to rule out that epolls watch each other in a circle: 1 ms and
+more with 10,000 flows. Trio only modifies what it has registered, which costs the same for any number.
 
 Timers are an alarm's (`relay.net.alarm`), not the async library's: its clock may be a test's.
 """
@@ -28,7 +28,7 @@ from relay.net.readiness import Readiness
 
 
 class Waker(Protocol):
-    """Calls the engine's turn, on the engine's thread, for as long as `run` runs. Nothing happens before and after."""
+    """Calls the engine's turn, on the engine's thread, for as long as `run` runs, and at no other time."""
 
     due_s: float
     """The moment that `at` has asked for, on the real clock; infinity before, and once it has come."""
@@ -37,7 +37,7 @@ class Waker(Protocol):
         """Take a turn after whatever else is ready to run."""
 
     def at(self, due_s: float) -> None:
-        """Take a turn at this moment; it takes the place of the last such wish."""
+        """Take a turn at this moment; a new call replaces the last one."""
 
     async def run(self, readiness: Readiness) -> None:
         """Take a turn now, and then whenever there is reason to, until cancelled."""

@@ -50,7 +50,7 @@ class WatchedLeg(Protocol):
 
 
 class LegWatch:
-    """The watches on one leg. Nothing is told after `close`, which comes before the leg's own."""
+    """The watches on one leg. They report nothing after `close`, which comes before the leg's own."""
 
     __slots__ = ("_closed", "_leg", "_syn_tos", "_tos", "_watches", "_witness")
 

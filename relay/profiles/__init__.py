@@ -1,4 +1,4 @@
-"""Profiles: which behaviours a NAT has, how they are set, and how that is known.
+"""Profiles: which behaviours a NAT has, how they are set, and on what evidence.
 
 A profile is a TOML file: those shipped lie beside this module, a user's own works by its path.
 

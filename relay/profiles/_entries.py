@@ -1,7 +1,7 @@
 """What a profile, or a command line, says about one behaviour, before it is laid over the base.
 
 A TOML table holds the behaviour's settings and three keys that every behaviour has: `enabled`, `status`, `evidence`.
-Whoever claims more than `assumed` has to give evidence; whoever gives evidence has to say what it amounts to.
+A status above `assumed` needs evidence, and evidence needs a status.
 """
 
 from __future__ import annotations

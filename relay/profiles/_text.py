@@ -1,4 +1,4 @@
-"""Strings of a profile: they are shown on terminals, which obey what stands in them."""
+"""Strings of a profile: terminals show them, and obey control characters in them."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Handshake(Protocol):
     def grant(self, bound: Endpoint | None) -> bytes:
         """What tells the client that it is connected; `bound` is the relay's own address on the external side.
 
-        A client that sent `Resolve` is told the answer, as a host with port 0.
+        To a client that sent `Resolve` it is the answer, as a host with port 0.
         """
 
     def refuse(self, failure: DialFailure) -> bytes:

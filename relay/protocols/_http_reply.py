@@ -20,7 +20,7 @@ _REASON = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
-_FAILURES = {  # the status, RFC 9209's error type (section 2.3), and what a person is told
+_FAILURES = {  # the status, RFC 9209's error type (section 2.3), and the text for a person
     FailureKind.REFUSED: (502, "connection_refused", "connection refused"),
     FailureKind.NETWORK_UNREACHABLE: (502, "destination_ip_unroutable", "network unreachable"),
     FailureKind.HOST_UNREACHABLE: (502, "destination_ip_unroutable", "host unreachable"),

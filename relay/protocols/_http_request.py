@@ -155,7 +155,7 @@ def _basic(credentials: Credentials, value: bytes) -> bool:
 def _understood(request: h11.Request) -> ProxyRequest:
     fields = HeadFields(request.headers.raw_items())
     if fields.chunked and (fields.length is not None or request.http_version < b"1.1"):
-        # RFC 9112 section 6.1: somebody behind us may take the other length for the right one
+        # RFC 9112 section 6.1: a server behind us may take the other length for the right one
         raise bad_request("a Transfer-Encoding where the body's length is in doubt", method=request.method)
     try:
         if request.method == b"CONNECT":

@@ -160,7 +160,7 @@ class HttpExchange:
             self._from_origin += data
             return self._response_bytes()
         if data:
-            # Nobody asked: a 408 to an idle connection, or bytes beyond the response's length.
+            # Unrequested: a 408 to an idle connection, or bytes beyond the response's length.
             self._origin_usable = False
         return b""
 
@@ -265,7 +265,7 @@ class HttpExchange:
         elif not response.keeps_origin:
             self._origin_usable = False
         if buffer and not response.awaited:
-            buffer.clear()  # nobody asked for what is behind the response
+            buffer.clear()  # no request asked for what is behind the response
             self._origin_usable = False
         return out
 

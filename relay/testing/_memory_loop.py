@@ -1,4 +1,4 @@
-"""A loop that moves only when it is told to: no sockets, no threads, and a clock that stands still.
+"""A loop that moves only on command: no sockets, no threads, and a clock that stands still.
 
     loop.settle()         everything that was put off, until nothing is
     loop.advance(30)      what is due within 30 s, in order, settling after each

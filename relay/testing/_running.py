@@ -185,9 +185,9 @@ class RunningRelay:
     def _await_held_records(self) -> None:
         deadline_s = real_s() + _HELD_BACK_S
         while self._relay.holds_records and real_s() < deadline_s:
-            time.sleep(0.002)  # that a look-up is over is told to nobody
+            time.sleep(0.002)  # the end of a look-up cannot be waited on
 
-    # What it is told
+    # Commands to it
 
     def do(self, command: Command[ResultT]) -> ResultT:
         """Carry out a command of `relay.control`, and return what it gives.
@@ -317,7 +317,7 @@ def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[R
 def _join_workers() -> None:
     """Wait for the worker threads of event loops that are over: on asyncio, anyio tells them to end, and goes on.
 
-    On trio they are trio's own, which keeps them for ten seconds, and for whoever needs one next.
+    On trio they are trio's own, which keeps them for ten seconds and uses them again.
     """
     for thread in threading.enumerate():
         loop = getattr(thread, "loop", None)

@@ -54,7 +54,7 @@ def check_workers(count: int, config: RelayConfig) -> None:
     """Insist that so many processes can serve this here.
 
     Raises:
-        ConfigError: nobody wants so many, or so few.
+        ConfigError: the number is too large, or too small.
         Unsupported: this host does not spread connections.
     """
     if not 1 <= count <= MAX_WORKERS:
@@ -85,7 +85,7 @@ class Workers:
         self.inbound_addresses = [spec.bind for spec in config.inbound]
         self.count = count
         self.failure: RelayError | None = None
-        """What ended the relay, if that was not somebody's wish."""
+        """What ended the relay, if that was a failure and not a command."""
         self.body = anyio.CancelScope()
         """What is cancelled then."""
         self.flows_ended = 0

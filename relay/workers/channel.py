@@ -1,11 +1,11 @@
-"""What a worker and the process that started it say to each other: objects, over a pair of connected sockets.
+"""The messages between a worker and the process that started it: objects, over a pair of connected sockets.
 
     parent --> worker    Start, then Do for each command
     worker --> parent    Ready or an error, then the event log's records, and Done for each Do, in their order
 
-Each object is pickled, with its length before it. That the parent closes its half means "end now", whether it meant to
-or was killed: the kernel closes it all the same. The parent never waits to be heard for long, for it says little; a
-worker says much, through an outbox.
+Each object is pickled, with its length before it. When the parent's half is closed the worker ends now, whether the
+parent closed it or was killed: the kernel closes it all the same. The parent sends little, so it never blocks for long;
+a worker sends much, through an outbox.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Start:
     clock: NatClock
     """A copy of the parent's event log's."""
     tell: bool
-    """Whether anybody wants the records."""
+    """Whether the parent wants the records."""
     commands: tuple[Command[object], ...] = ()
     """What to carry out first; that is not recorded."""
 
@@ -116,7 +116,7 @@ class Channel:
             return None
         body = bytes(self._received[_LENGTH.size : end])
         del self._received[:end]
-        message: object = pickle.loads(body)  # noqa: S301 - nobody else has the other end
+        message: object = pickle.loads(body)  # noqa: S301 - no other program has the other end
         return message
 
 

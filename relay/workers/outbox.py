@@ -4,7 +4,7 @@ The socket takes what it can; a task sends the rest when the socket has room aga
 slow, holds up no flow. At most `QUEUE_BYTES` wait, for they are the worker's memory. Records of the event log that do
 not fit are counted; once half of the queue is free, the record `records-dropped` stands in their place.
 
-A parent that is gone hears nothing, and that is no error: the worker ends for another reason then.
+After the parent is gone the outbox drops everything, and that is no error: the worker ends for another reason then.
 """
 
 from __future__ import annotations

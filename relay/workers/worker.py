@@ -1,4 +1,4 @@
-"""One worker: a relay like any other, on shared addresses, that hears its parent and tells it all.
+"""One worker: a relay like any other, on shared addresses, that obeys its parent and reports everything to it.
 
 It is run as `python -m relay.workers.worker DESCRIPTOR BACKEND PID`, the last of the parent. Signals are blocked in it
 from the start: Ctrl-C goes to every process of a terminal, and SIGTERM to every process of a service, but it is the

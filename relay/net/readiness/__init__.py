@@ -1,9 +1,9 @@
-"""Who tells us that a socket is ready: one queue of the kernel's for all of them, or a task for each wait.
+"""How the engine learns that a socket is ready: one kernel queue for all sockets, or a task for each wait.
 
-Every way gives edges. A watcher is told once when its socket becomes readable, remembers it, and asks again with
-`rearm_read` after the kernel said "would block"; likewise with `rearm_write`, but there from the first time on: a fresh
-connection takes bytes, and most never hear that they can be written. The kernel's queues need no asking again; a task
-does.
+Every way gives edges. A watcher is called once when its socket becomes readable, remembers it, and asks again with
+`rearm_read` after the kernel said "would block". `rearm_write` works likewise, but is needed from the start: a fresh
+connection takes bytes, and most watchers never need the write edge. The kernel's queues give the next edge unasked; a
+task does not.
 
     epoll    Linux: one descriptor, awaited by the waker, stands for every socket: no task and no allocation per flow
     kqueue   macOS and the BSDs: likewise
@@ -28,7 +28,7 @@ __all__ = ["Pollable", "Readiness", "Watcher", "open_readiness"]
 
 
 def open_readiness(tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> Readiness:
-    """The best this host has; `on_fault` is told what a watcher raises."""
+    """Open the best way that this host has; `on_fault` gets what a watcher raises."""
     if hasattr(select, "epoll"):
         return EpollReadiness(on_fault)
     if hasattr(select, "kqueue"):

@@ -13,7 +13,7 @@ class Pollable(Protocol):
 
 
 class Watcher(Protocol):
-    """Something with a socket that wants to know."""
+    """The owner of a watched socket."""
 
     @property
     def sock(self) -> Pollable: ...
@@ -32,14 +32,14 @@ class Readiness(Protocol):
     descriptor: int | None
     """Readable as long as something may be ready; None where there is no such descriptor, only `wait`.
 
-    Without it, what is ready is told only after the host's loop has gone round.
+    Without it, ready sockets are reported only after the host's loop has gone round.
     """
     max_events: int
-    """How many events one `deliver` tells at most; where it tells fewer, nothing is left of what was ready then."""
+    """The most events that one `deliver` reports; if it reports fewer, none of those that were ready then is left."""
 
     @property
     def most_ready(self) -> int:
-        """After so many events nothing is left of what was ready before the first: what comes later queues behind."""
+        """After this many events nothing is left of what was ready before the first: later events queue behind them."""
 
     def watch(self, watcher: Watcher) -> None: ...
     def unwatch(self, watcher: Watcher) -> None: ...
@@ -53,10 +53,10 @@ class Readiness(Protocol):
         """Until something may be ready."""
 
     def deliver(self, wait_s: float = 0) -> int:
-        """Tell the watchers of what is ready, and return how much that was.
+        """Tell the watchers what is ready, and return the number of events.
 
-        With a `descriptor` it may wait for something, this long. A watcher that raises does not keep the others from
-        hearing of theirs.
+        With a `descriptor` it may wait up to `wait_s` for an event. If a watcher raises, the others still get their
+        events.
         """
 
     def close(self) -> None:

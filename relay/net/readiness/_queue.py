@@ -73,15 +73,15 @@ class KernelQueue(ABC):
 
     @abstractmethod
     def _add(self, descriptor: int) -> None:
-        """Have it told when this one becomes readable."""
+        """Make the kernel report when this descriptor becomes readable."""
 
     @abstractmethod
     def _add_writes(self, descriptor: int) -> None:
-        """And when it becomes writable."""
+        """Make the kernel report when it becomes writable, too."""
 
     @abstractmethod
     def _remove(self, descriptor: int) -> None:
-        """Have nothing told of it any more."""
+        """Make the kernel stop reporting this descriptor."""
 
     @abstractmethod
     def _close_queue(self) -> None: ...

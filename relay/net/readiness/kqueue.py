@@ -1,7 +1,7 @@
 """macOS and the BSDs: one kqueue, whose filters are edges by EV_CLEAR.
 
-It does not tell that a read will stop short before urgent data. So every socket may have `ended` for all that a watcher
-knows, and is read until nothing is left.
+kqueue does not report that a read will stop short before urgent data. So for a watcher every socket may have `ended`,
+and is read until nothing is left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Without either: a short-lived task for each edge that is waited for."""
+"""Readiness without epoll and kqueue: a short-lived task for each edge that is waited for."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TaskReadiness:
                 try:
                     await wait(watcher.sock)
                 except (anyio.ClosedResourceError, OSError, ValueError):
-                    pass  # closed while we waited: nobody is interested any more
+                    pass  # closed while the task waited: no watcher is left
                 else:
                     self._ready.append((watcher, for_writing))
                     self._wake.set()

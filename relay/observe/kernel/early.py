@@ -1,4 +1,4 @@
-"""What was seen of connections that nobody watches yet: they wait to be accepted, and are asked for when they are."""
+"""What was seen of connections that are not watched yet: they wait to be accepted, and are asked for when they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class EarlyOffences(OrderedDict[bytes, tuple[float, int, int]]):
     """The last segment of each such connection that differed from its SYN: when it came, TOS byte, sequence number.
 
     The latest ones last. The key begins with that of `Ends`, which the next connection between the same ends shares:
-    who asks has to tell the two apart, by the rest of the key or by the sequence number.
+    the caller has to tell the two apart, by the rest of the key or by the sequence number.
     """
 
     def note(self, key: bytes, tos: int, seq: int) -> None:

@@ -1,4 +1,4 @@
-"""The two ends of a connected TCP socket, as whoever looks at its packets sees them.
+"""The two ends of a connected TCP socket, as its packets carry them.
 
 An IPv4 connection on a dual-stack socket has addresses like ::ffff:127.0.0.1; on the wire it is IPv4, and here as well.
 """

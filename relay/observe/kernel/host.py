@@ -29,5 +29,5 @@ class Host(Protocol):
     def watch_readable(self, sock: Pollable, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever `sock` has got something to read, and return what ends that.
 
-        Edge-triggered: one who does not read until it would block may not be called again.
+        Edge-triggered: a caller that does not read until it would block may not be called again.
         """

@@ -5,7 +5,7 @@ descriptors, in /proc. That is a walk over every descriptor of every process one
 thread. Processes that were found lately are looked at first, then the newest.
 
 Only for peers on this host; without privilege only for processes of one's own user. A connection that waits in a
-listener's queue is nobody's yet: the process that accepts it soon is found.
+listener's queue has no process yet: the process that accepts it soon is found.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class SockDiag:
 
 
 class PeerLookup:
-    """`SockDiag` for whom a peer that cannot be asked for is as good as one that is elsewhere."""
+    """A `SockDiag` that treats a peer that cannot be asked for like one on another host."""
 
     def __init__(self) -> None:
         try:
@@ -151,7 +151,7 @@ class PeerLookup:
             self._diag = None
 
     def find(self, ends: Ends | None) -> SocketInfo | None:
-        """The peer's own socket; None if it is not on this host, its end of the connection is over, or nobody tells."""
+        """The peer's own socket; None if it is elsewhere, its end is over, or the kernel does not tell."""
         if self._diag is None or ends is None:
             return None
         try:

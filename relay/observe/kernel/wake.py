@@ -1,7 +1,7 @@
-"""Be woken by the very segment that a socket filter withholds.
+"""Wakes the relay by the same segment that a socket filter withholds.
 
 A withheld segment makes nothing readable, so a socket on the link layer looks at the same packets with a program of its
-own, and hands up the headers of those that differ. It sees a packet just before TCP does, whoever the peer is.
+own, and hands up the headers of those that differ. It sees a packet just before TCP does, from any peer.
 
     IPv4, TCP, no fragment, neither SYN nor RST
       one of the `exceptions` (address and both ports): hand up if TOS & mask is not what its SYN had

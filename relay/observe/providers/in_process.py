@@ -1,8 +1,8 @@
 """Provider `in-process`: the TOS byte of sockets that belong to this very Python process.
 
-A test and the relay that it uses often share a process. Then no kernel need be asked who set what: while `watching` is
-entered, `socket.socket.setsockopt` is wrapped, and sockets whose IP_TOS is set are remembered, weakly, with the byte
-their SYN carried. To ask for a peer is to look for the remembered socket with the same two ends, and at its byte.
+A test and the relay that it uses often share a process. Then the kernel need not be asked which socket has which byte:
+while `watching` is entered, `socket.socket.setsockopt` is wrapped, and sockets whose IP_TOS is set are remembered,
+weakly, with the byte their SYN carried. To ask for a peer is to look up the remembered socket with the same two ends.
 
 asyncio's transports, trio's and anyio's streams, `requests`, `ssl`: all set options through `socket.socket`, so all are
 seen. Not seen: C extensions that call setsockopt themselves, other processes, and sockets made from a descriptor that
@@ -78,7 +78,7 @@ def watching() -> Iterator[None]:
 
 
 def is_watching() -> bool:
-    """Whether anybody is inside `watching`."""
+    """Whether a block of `watching` is entered."""
     return _marked.watchers > 0
 
 
@@ -126,7 +126,7 @@ class InProcessProvider(Provider):
     """TOS changes of this process's own sockets.
 
     Raises:
-        Unsupported: nobody watches them.
+        Unsupported: this process's sockets are not watched.
     """
 
     name: ClassVar[str] = "in-process"

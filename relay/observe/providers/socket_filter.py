@@ -276,7 +276,7 @@ class SocketFilterProvider(Provider):
         return tos if (seq - isn - 1) & 0xFFFFFFFF <= received_bytes(watch.sock) else None
 
     def _offended_before(self, key: bytes, tos: int) -> bool:
-        """`_offended` for `attach`, from inside which nobody is called back."""
+        """`_offended` for `attach`, which must not call back from inside itself."""
         watch = self._flows.get(key)
         if watch is not None:
             watch.saw_soon(self._host, tos)

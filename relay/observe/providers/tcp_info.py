@@ -1,7 +1,7 @@
 """Provider `tcp-info`: keepalive probes, by what they do to a connection's segment counters.
 
-A probe (RFC 9293 section 3.8.4) is an empty segment that TCP has seen before; the kernel answers it with an ACK, tells
-nobody, and counts both. Hence so many probes came since the last look as
+A probe (RFC 9293 section 3.8.4) is an empty segment that TCP has seen before; the kernel answers it with an ACK, does
+not report it, and counts both. Hence so many probes came since the last look as
 
     segments came in, and as many went out, while
     no data came or went, nothing was acknowledged, nothing is in flight or waiting, the state is the same,
