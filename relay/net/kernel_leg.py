@@ -22,12 +22,13 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import Any
 
 from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process, Witness
+from relay.net.abilities import NO_ABILITIES, Abilities, Watch
 from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
@@ -46,51 +47,6 @@ class _NoOwner:
 
 
 _NO_OWNER = _NoOwner()
-
-
-class Watch(Protocol):
-    """Reports, on one leg, what its behaviours want to see."""
-
-    def release(self) -> None:
-        """Let through what is withheld, and withhold no more."""
-
-    def close(self) -> None:
-        """See nothing more."""
-
-
-class Abilities(Protocol):
-    """What this host's providers add to a kernel's socket."""
-
-    def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Watch:
-        """As `Leg.watch`."""
-
-    def blackhole(self, sock: socket.socket, on: bool) -> bool:
-        """As `Leg.blackhole`."""
-
-    def find_process(self, sock: socket.socket) -> Process | None:
-        """As `Leg.find_process`."""
-
-
-class _NoAbilities:
-    """A host without any provider."""
-
-    def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Watch:
-        return self
-
-    def blackhole(self, sock: socket.socket, on: bool) -> bool:
-        return False
-
-    def find_process(self, sock: socket.socket) -> Process | None:
-        return None
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-NO_ABILITIES: Abilities = _NoAbilities()
 
 
 class KernelLeg:
