@@ -58,10 +58,10 @@ def test_when_clients_die_their_flows_end_and_no_other(backend: str, tmp_path: P
                 assert clients.do(f"open {_FLOWS}") == {"granted": _FLOWS}
                 assert clients.do("load") == {"echoed": _FLOWS}
                 clients.kill()
+            wait_until(lambda: served.count("rst-received", side="internal") > died, lambda: "no client was killed")
             wait_until(
                 lambda: served.count("flow-ended") == served.count("flow-opened") - _OTHERS, lambda: "not all ended"
             )
-            assert served.count("rst-received", side="internal") > died
             assert others.do("end") == {"whole": _OTHERS}
             wait_for_ends(served, "internal-peer", served.count("flow-opened"))
 
