@@ -1,8 +1,8 @@
 """Several workers' records in one log, in the order of their times.
 
 Each worker sends its records in order, but they arrive after others that are later. So the parent holds every record,
-its own as well, until it is `WINDOW_S` old. One that arrives later than that is written late: the order is then that
-of each worker alone.
+its own as well, for `WINDOW_S` of real time, however fast the NAT's clock runs. One that arrives after a later one was
+written is late: the order is then that of each worker alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from relay.clock import NatClock
+from relay.clock import NatClock, real_s
 from relay.log import EventLog, Record
 
 WINDOW_S = 0.1
@@ -25,7 +25,7 @@ class MergedLog:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._held: list[tuple[float, int, Record]] = []
+        self._held: list[tuple[float, int, Record, float]] = []  # with when it came, in real seconds
         self._numbers = itertools.count()
         self._filled = anyio.Event()
         self._over = False
@@ -40,7 +40,7 @@ class MergedLog:
         if self._over:
             self._log.hand_on(record)
             return
-        heapq.heappush(self._held, (record.at_s, next(self._numbers), record))
+        heapq.heappush(self._held, (record.at_s, next(self._numbers), record, real_s()))
         self._filled.set()
 
     def emit(self, event: str, **fields: Any) -> None:
@@ -53,14 +53,14 @@ class MergedLog:
             await self._filled.wait()
             self._filled = anyio.Event()
             while self._held:
-                await anyio.sleep(max(_PAUSE_S, self._held[0][0] + WINDOW_S - self._log.now_s()))
-                self._hand_on(self._log.now_s() - WINDOW_S)
+                await anyio.sleep(max(_PAUSE_S, self._held[0][3] + WINDOW_S - real_s()))
+                self._hand_on(real_s() - WINDOW_S)
 
     def finish(self) -> None:
         """Hand on all that are left, and from now on each at once: no worker will send another."""
         self._over = True
         self._hand_on(float("inf"))
 
-    def _hand_on(self, until_s: float) -> None:
-        while self._held and self._held[0][0] <= until_s:
+    def _hand_on(self, came_until_s: float) -> None:
+        while self._held and self._held[0][3] <= came_until_s:
             self._log.hand_on(heapq.heappop(self._held)[2])

@@ -11,6 +11,7 @@ import pytest
 from relay.config import configure
 from relay.log import EventLog, Record
 from relay.workers import open_workers
+from relay.workers.merging import MergedLog
 from support.origins import Origin, echo, read_exactly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -45,3 +46,16 @@ async def test_the_records_of_all_workers_are_merged_by_their_times(
     times_s = [record.at_s for record in records]
     assert times_s == sorted(times_s)
     assert [records[0].event, records[-1].event] == ["relay-started", "relay-stopped"]
+
+
+async def test_how_long_a_record_is_held_does_not_follow_the_nats_clock() -> None:
+    log, told = EventLog(), anyio.Event()
+    log.subscribe(lambda record: told.set())
+    log.clock.scale = 1e-3
+    merged = MergedLog(log)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(merged.run)
+        merged.emit("link-down")
+        with anyio.fail_after(20):
+            await told.wait()
+        tasks.cancel_scope.cancel()
