@@ -6,7 +6,6 @@ this host cannot do with exit code 3. Every option can be set by an environment 
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from relay import report
 from relay.auth_file import read_auth_file
 from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
+from relay.debug import is_debugging
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError
 from relay.fidelity import assess
@@ -116,7 +116,7 @@ def _run(arguments: list[str]) -> int:
             return 2
         if isinstance(fault, OSError) and stdout_failure() is not None:
             return 2  # and `run` says why
-        if os.environ.get("RELAY_DEBUG"):
+        if is_debugging():
             raise
         complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
         return 1

@@ -9,9 +9,6 @@ Runs inside any asyncio or trio program. Leaving the block stops it at once; `dr
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +33,7 @@ from relay.control import (
     SetTimeScale,
     Thaw,
 )
+from relay.debug import show_traceback
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
@@ -333,8 +331,7 @@ async def open_relay(
 
 def _report(log: EventLog, fault: Exception) -> None:
     log.emit("fault", error=f"{type(fault).__name__}: {fault}")
-    if os.environ.get("RELAY_DEBUG"):
-        traceback.print_exception(fault, file=sys.stderr)
+    show_traceback(fault)
 
 
 class Started(Protocol):

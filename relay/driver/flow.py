@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from relay.address import Endpoint
 from relay.causes import Cause
+from relay.debug import show_traceback
 from relay.driver.asking import Asking
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
@@ -29,7 +30,7 @@ from relay.driver.dialling import Dialling
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
 from relay.driver.talking import HANDSHAKE, Talking
-from relay.errors import BehaviourError, ProtocolError
+from relay.errors import BehaviourError, ProtocolError, RelayError
 from relay.events import Event, LinkWentDown, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
@@ -272,9 +273,9 @@ class Flow:
     def break_off(self, fault: Exception) -> None:
         """End the flow because something in it broke."""
         culprit = f"{Cause.FAULT}:{fault.behaviour}" if isinstance(fault, BehaviourError) else Cause.FAULT
-        self.journal.write("fault", error=str(fault) or type(fault).__name__)
-        if not isinstance(fault, BehaviourError):
-            self.driver.engine.on_fault(fault)
+        error = str(fault) if isinstance(fault, RelayError) else f"{type(fault).__name__}: {fault}"
+        self.journal.write("fault", error=error)
+        show_traceback(fault)
         self.machine.cause = culprit  # whatever had begun to end it before
         self.give_up(culprit)
 

@@ -83,10 +83,9 @@ class MemoryEngine(MemoryLoop):
     def __init__(self) -> None:
         super().__init__()
         self.nat, self.scale = self, 1.0
-        self.faults: list[Exception] = []
 
     def on_fault(self, fault: Exception) -> None:
-        self.faults.append(fault)
+        raise fault
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: object) -> None:
         raise AssertionError(f"{function.__name__} takes an async library")
