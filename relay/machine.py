@@ -82,6 +82,7 @@ class FlowMachine:
         "_answered",
         "_behaviours",
         "_dialling",
+        "_dropped",
         "_lineup",
         "_opener_bits",
         "_prepare",
@@ -96,11 +97,16 @@ class FlowMachine:
         behaviours: Lineup | Sequence[Behaviour],
         opener: Side = Side.INTERNAL,
         prepare: Callable[[Behaviour], None] | None = None,
+        dropped: Callable[[Step], None] | None = None,
     ) -> None:
-        """`prepare` is called with each behaviour that is made from the lineup, before it is asked anything."""
+        """`prepare` is called with each behaviour that is made from the lineup, before it is asked anything.
+
+        `dropped` is called with each wish of a behaviour that comes too late to be a step.
+        """
         self._lineup = behaviours if isinstance(behaviours, Lineup) else Lineup.of(behaviours)
         self._behaviours: list[Behaviour | None] = [None] * len(self._lineup.kinds)
         self._prepare = prepare
+        self._dropped = dropped
         self._opener_bits, self._target_bits = _PRESENT, 0
         self._dialling = False
         self._answered = False
@@ -118,7 +124,8 @@ class FlowMachine:
         """
         opener_was_over = self.is_over(self.opener)
         self.observe(event)
-        steps = self._possible(_merged(self._wishes(event)))
+        wishes = _merged(self._wishes(event))
+        steps = self._possible(wishes) if self._dropped is None else self._possible_or_told(wishes, self._dropped)
         if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
             # With the opener over, however it ended, only the behaviours can end the dial: tell them.
             steps += self.handle(OpenerVanished(event.at_s))
@@ -222,6 +229,15 @@ class FlowMachine:
 
     def _possible(self, steps: list[Step]) -> list[Step]:
         return [step for step in steps if self._apply(step)]
+
+    def _possible_or_told(self, wishes: list[Step], dropped: Callable[[Step], None]) -> list[Step]:
+        possible: list[Step] = []
+        for step in wishes:
+            if self._apply(step):
+                possible.append(step)
+            else:
+                dropped(step)
+        return possible
 
     def _apply(self, step: Step) -> bool:
         """Note what the step does to the flow; False if it cannot be done any more."""

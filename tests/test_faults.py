@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from relay.actions import Grant, SendFin, SendProbes
 from relay.behaviours import Actions, Behaviour
-from relay.events import DialSucceeded
+from relay.events import DialSucceeded, RstReceived
 from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import RunningRelay, serve_in_thread
-from support.origins import Origin, echo, read_exactly
+from support.origins import Origin, echo, read_exactly, reset
 
 
 @dataclass
@@ -22,6 +23,16 @@ class Broken(Behaviour):
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         raise ZeroDivisionError("a bug of the behaviour's")
+
+
+@dataclass
+class Late(Behaviour):
+    """Ask for what is not possible any more."""
+
+    def on_rst_received(self, event: RstReceived) -> Actions:
+        yield SendFin(event.side)
+        yield Grant()
+        yield SendProbes(event.side, 1, 2, 3)
 
 
 def transparent_with(kind: type[Behaviour]) -> Profile:
@@ -75,3 +86,22 @@ def test_a_bug_of_a_behaviours_is_told_once_and_its_traceback_leads_to_it(
     shown = capfd.readouterr().err
     assert shown.count('raise ZeroDivisionError("a bug of the behaviour\'s")') == debug
     assert ("Traceback" in shown) is debug
+
+
+def test_a_wish_that_came_too_late_is_told_to_those_who_look_for_a_bug(backend: str, debug: bool) -> None:
+    with serve_in_thread(transparent_with(Late), backend=backend) as nat:
+        with one_flow(nat) as sock:
+            exchange(sock)
+            reset(sock)
+            nat.wait_for("rst-received", side="internal")
+            nat.wait_for("flow-ended")
+        dropped = [(record.flow, record.fields) for record in nat.events if record.event == "wish-dropped"]
+    assert dropped == [
+        (1, {"action": action, "because": "late"})
+        for action in (
+            "SendFin(side=internal)",
+            "Grant()",
+            "SendProbes(side=internal, idle_s=1, interval_s=2, count=3)",
+        )
+        if debug
+    ]

@@ -92,7 +92,12 @@ class Flow:
         self.journal = Journal(driver.log, number, driver.engine.nat.now_s())
         lineup = driver.profile.lineup
         chance = Chance(self.journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
-        self.machine = FlowMachine(lineup, initiator, chance.give_to if chance is not None else None)
+        self.machine = FlowMachine(
+            lineup,
+            initiator,
+            chance.give_to if chance is not None else None,
+            self.journal.write_dropped if driver.log.debug else None,
+        )
         self.legs = FlowLegs(driver.engine, self.journal)
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None

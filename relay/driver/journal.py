@@ -5,8 +5,10 @@ Finding the process takes a moment. Until then the event log holds the flow's re
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from relay.actions import Action
 from relay.events import (
     Event,
     FinReceived,
@@ -21,7 +23,7 @@ from relay.events import (
 )
 from relay.legs import Process
 from relay.log import EventLog, Hold
-from relay.machine import FlowMachine
+from relay.machine import FlowMachine, Step
 
 
 class Journal:
@@ -91,6 +93,10 @@ class Journal:
             new_precedence=None if event.new is None else event.new >> 5,
         )
 
+    def write_dropped(self, step: Step) -> None:
+        """Record what a behaviour asked for when it was not possible any more."""
+        self.write("wish-dropped", action=_described(step.action), because=step.because)
+
     def write_ending(self, machine: FlowMachine, destination: str | None, moved: dict[Side, int], now_s: float) -> None:
         """Record how it all ended."""
         fields: dict[str, Any] = {}
@@ -108,3 +114,9 @@ class Journal:
             duration_s=round(now_s - self.started_s, 6),
             **fields,
         )
+
+
+def _described(action: Action) -> str:
+    values = ((field.name, getattr(action, field.name)) for field in dataclasses.fields(action))
+    named = (f"{name}={value.value if isinstance(value, Side) else value}" for name, value in values)
+    return f"{type(action).__name__}({', '.join(named)})"

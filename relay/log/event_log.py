@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.clock import NatClock
+from relay.debug import is_debugging
 from relay.log.json_lines import json_line
 from relay.log.vocabulary import FIELDS, EventType
 
@@ -64,6 +65,8 @@ class EventLog:
         """With the `clock` of another log, of this process or not, the times of both can be compared."""
         self.clock = clock if clock is not None else NatClock()
         """What records are dated by; a relay goes by its log's clock."""
+        self.debug = is_debugging()
+        """Whether records are wanted that help to find a bug only."""
         self._listeners: list[Callable[[Record], None]] = []
         self._queue: deque[tuple[Record, Hold | None]] = deque()
         self._handing_on = False

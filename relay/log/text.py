@@ -22,7 +22,9 @@ _LOUD = frozenset(
         *("worker-died", "records-dropped"),
     }
 )
-_QUIET = frozenset({"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started"})
+_QUIET = frozenset(
+    {"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started", "wish-dropped"}
+)
 _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -132,6 +134,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "deafened": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
     "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
     "note": lambda f: f"{f['because']}: {f['text']}",
+    "wish-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",
     "flow-ended": _flow_ended,
     "fault": lambda f: f"fault: {f['error']}",
 }

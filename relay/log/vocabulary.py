@@ -50,6 +50,7 @@ class EventType(StrEnum):
     DEAFENED = "deafened"
     BYTES_LOST = "bytes-lost"
     NOTE = "note"
+    WISH_DROPPED = "wish-dropped"
     FLOW_ENDED = "flow-ended"
     FAULT = "fault"
 
@@ -125,6 +126,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "because": "the behaviour",
     },
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
+    "wish-dropped": {
+        "action": "what the behaviour asked for when it was not possible any more; only with `RELAY_DEBUG`",
+        "because": "the behaviour",
+    },
     "flow-ended": {
         "destination": "what the flow was for; null if it has asked for nothing",
         "because": "what began its end: a cause, or a behaviour's name",

@@ -18,10 +18,10 @@ from typing import Any
 import anyio
 import pytest
 
-from relay.actions import Note
+from relay.actions import Grant, Note
 from relay.behaviours import Actions, Behaviour
 from relay.config import configure
-from relay.events import DialSucceeded, Side
+from relay.events import DialSucceeded, FinReceived, Side
 from relay.log import COMMON_FIELDS, FIELDS, Cause, EventLog, How, Record
 from relay.log.sink import LIMIT_BYTES
 from relay.net.queues import unread_bytes
@@ -173,6 +173,27 @@ def drive_a_fault(backend: str) -> list[Record]:
         return nat.events
 
 
+@dataclass
+class Late(Behaviour):
+    """Asks for what is not possible any more."""
+
+    def on_fin_received(self, event: FinReceived) -> Actions:
+        yield Grant()
+
+
+def drive_a_late_wish(backend: str) -> list[Record]:
+    """The events of a relay whose user looks for a bug."""
+    transparent = load_profile("transparent")
+    profile = replace(transparent, quirks=(*transparent.quirks, Quirk(Late, {}, "assumed", ())))
+    with pytest.MonkeyPatch.context() as patch, Origin(echo) as origin:
+        patch.setenv("RELAY_DEBUG", "1")
+        with serve_in_thread(profile, backend=backend) as nat:
+            with through(nat, origin):
+                pass
+            nat.wait_for("wish-dropped", because="late")
+            return nat.events
+
+
 def drive_an_end(backend: str) -> list[Record]:
     records: list[Record] = []
 
@@ -235,7 +256,7 @@ def is_worded(ended: dict[str, Any]) -> bool:
 
 @pytest.mark.system
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
-    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_an_end)
+    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_wish, drive_an_end)
     records = [record for drive in drives for record in drive(backend)]
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":
