@@ -136,3 +136,4 @@ def test_one_that_has_nothing_to_write_sleeps(tmp_path: Path) -> None:
 
         assert any(sleeps() for _ in range(20)), "it wakes though there is nothing to write"
         assert closed_in_time(sink) == 0
+        assert not sink._thread.is_alive(), "it hears of its end"

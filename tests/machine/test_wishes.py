@@ -61,6 +61,19 @@ class TestWhoseWish:
     def test_of_two_the_same_the_first_behaviours_counts(self) -> None:
         play([Wish([[Dial()]]), WishMore([[Dial()]])], (ASKED, [(Dial(), "wish")]))
 
+    def test_a_behaviour_is_prepared_once_before_it_is_first_asked(self) -> None:
+        prepared: list[Behaviour] = []
+        wish = Wish([[Note("a")], [Note("b")]])
+        machine = FlowMachine([wish], prepare=prepared.append)
+        assert prepared == []
+        for event in (ASKED, CONNECTED):
+            machine.handle(event)
+        assert prepared == [wish]
+
+    def test_a_reset_behind_a_fin_leaves_no_fin(self) -> None:
+        machine = connected([SendFin(INTERNAL), SendRst(INTERNAL)])
+        assert machine.handle(LinkWentDown(1.0)) == [Step(SendRst(INTERNAL), "wish")]
+
     @pytest.mark.parametrize("first", ["fin", "rst"])
     def test_of_a_fin_and_a_reset_for_one_side_the_reset_stays(self, first: str) -> None:
         fin, rst = [SendFin(INTERNAL), SendFin(EXTERNAL)], [SendRst(INTERNAL)]
