@@ -21,8 +21,6 @@ from support.namespaces import in_own_network
 from support.origins import read_exactly, read_to_end, reset
 from support.programs import ServedRelay, serve
 
-pytestmark = pytest.mark.system
-
 RESOLVE, RESOLVE_PTR = 0xF0, 0xF1
 _NO_HOST, _TIMED_OUT, _EXHAUSTED = 0x04, 0x06, 0x01  # RFC 1928 section 6; exhausted is a general failure
 _HOSTS = "127.0.0.1 localhost\n192.0.2.9 nine.test\n2001:db8::9 six.test\n2001:db8::9 both.test\n192.0.2.9 both.test"
@@ -69,6 +67,7 @@ def in_front_of_a_name_server(
     in_own_network(serve_and_play)
 
 
+@pytest.mark.system
 def test_names_and_addresses_are_answered(backend: str, tmp_path: Path) -> None:
     def play(nat: ServedRelay, _: NameServer) -> None:
         assert answer(nat.port, "quick.test") == "127.0.0.1"
@@ -87,6 +86,7 @@ def test_names_and_addresses_are_answered(backend: str, tmp_path: Path) -> None:
     in_front_of_a_name_server(play, backend, tmp_path)
 
 
+@pytest.mark.system
 def test_answers_of_our_own_come_first(backend: str, tmp_path: Path) -> None:
     def play(nat: ServedRelay, name_server: NameServer) -> None:
         assert answer(nat.port, "Quick.Test") == "192.0.2.1"
@@ -98,6 +98,7 @@ def test_answers_of_our_own_come_first(backend: str, tmp_path: Path) -> None:
     in_front_of_a_name_server(play, backend, tmp_path, *ours)
 
 
+@pytest.mark.system
 def test_a_question_takes_no_longer_than_a_connection_may(backend: str, tmp_path: Path) -> None:
     def play(nat: ServedRelay, _: NameServer) -> None:
         assert answer(nat.port, "silent.test") == _TIMED_OUT
@@ -106,6 +107,7 @@ def test_a_question_takes_no_longer_than_a_connection_may(backend: str, tmp_path
     in_front_of_a_name_server(play, backend, tmp_path, "--connect-timeout", "0.5")
 
 
+@pytest.mark.system
 def test_who_asks_may_have_sent_a_fin_or_go_away(backend: str, tmp_path: Path) -> None:
     def play(nat: ServedRelay, name_server: NameServer) -> None:
         with asking(nat.port, "nine.test", RESOLVE) as sock:
