@@ -66,7 +66,7 @@ def test_a_bug_of_the_relays_is_told_once_with_its_flow(
 
     with serve_in_thread("transparent", backend=backend) as nat:
         monkeypatch.setattr("relay.driver.dialling.Dialling.begin", fail)
-        with one_flow(nat) as sock, suppress(ConnectionResetError):
+        with suppress(ConnectionResetError), one_flow(nat) as sock:
             sock.recv(1)
         nat.wait_for("flow-ended", because="fault")
         assert [(record.flow, record.fields["error"]) for record in nat.events if record.event == "fault"] == [
@@ -79,7 +79,7 @@ def test_a_bug_of_a_behaviours_is_told_once_and_its_traceback_leads_to_it(
     backend: str, debug: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve_in_thread(transparent_with(Broken), backend=backend) as nat:
-        with one_flow(nat) as sock, suppress(ConnectionResetError):
+        with suppress(ConnectionResetError), one_flow(nat) as sock:
             sock.recv(1)
         nat.wait_for("flow-ended", because="fault:broken")
         assert [record.flow for record in nat.events if record.event == "fault"] == [1]
