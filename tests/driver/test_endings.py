@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import pytest
 
-from relay.actions import Note, SendRst
+from relay.actions import Action, Note, SendRst
 from relay.behaviours import Actions, Behaviour
+from relay.driver.deeds import perform
 from relay.events import DialSucceeded, FinReceived, ProbeArrived, Side
-from support.memory_driver import End, MemoryDriver, forward
+from support.memory_driver import End, MemoryDriver, forward, proxy
 
 _MARK = 0x48  # AF21, as OpenSSH marks interactive traffic: precedence 2
 
@@ -245,3 +246,39 @@ def test_an_event_that_comes_while_another_is_answered_waits_for_its_turn() -> N
     app.finishes()
     nat.settle()
     assert [record.fields["text"] for record in nat.records if record.event == "note"] == ["begin", "end", "in between"]
+
+
+def test_an_action_that_has_no_deed_is_a_bug_of_the_relays_and_ends_its_flow_alone() -> None:
+    class Dance(Action):
+        pass
+
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    flow.guard(perform, flow, Dance(), "a test")
+    nat.settle()
+    assert (app.hears(), app.end, server.hears(), server.end) == (b"", "rst", b"", "rst")
+    assert "is carried out nowhere" in nat.fields("fault")["error"]
+
+
+def test_a_client_that_resets_amid_its_handshake_leaves_no_flow() -> None:
+    nat = MemoryDriver()
+    client = nat.call(proxy())
+    client.says(b"\x05")
+    nat.settle()
+    client.resets()
+    nat.settle()
+    assert nat.fields("handshake-failed")["reason"] == "it reset the connection"
+    assert not nat.driver.flows
+
+
+def test_a_flow_that_is_frozen_before_it_begins_waits_to_be_thawed() -> None:
+    nat = MemoryDriver()
+    nat.driver.freeze(Side.INTERNAL)
+    client = nat.call(proxy())
+    client.says(b"\x05\x01\x00")
+    nat.settle()
+    assert client.hears() == b""
+    nat.driver.thaw(Side.INTERNAL)
+    nat.settle()
+    assert client.hears() == b"\x05\x00"
