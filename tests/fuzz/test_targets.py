@@ -13,7 +13,7 @@ from fuzz.corpora import CORPUS, kept
 from fuzz.targets import TARGETS, Target
 from support.capabilities import missing
 
-EXAMPLES = 150  # of each target: some 20 s for all of them
+EXAMPLES = 100  # of each target: some 13 s for all of them
 
 
 @pytest.fixture(params=list(TARGETS.values()), ids=list(TARGETS))
