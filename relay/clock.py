@@ -5,7 +5,7 @@
 
 A program or a test that replaces the functions of the module `time` does not change these: `real_s` and `wall_s` are
 those of a copy of that module, which nothing else has. (freezegun replaces a function in `time`, and in each module
-that has a name for it.) The engine's timers do not go by the async library's clock either; see `relay.net.alarm`.
+that has a name for it.) The engine's timers do not go by the async library's clock either; see `relay.loop.alarm`.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity, assess, demand_possible
 from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
+from relay.loop.engine import Engine
 from relay.net.connect import Connector, demand_own
-from relay.net.engine import Engine
 from relay.observe import Observers, survey
 from relay.profiles import Profile, adjust_profile
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.net.readiness.kqueue import KqueueReadiness
-from relay.net.readiness.tasks import TaskReadiness
+from relay.loop.readiness.kqueue import KqueueReadiness
+from relay.loop.readiness.tasks import TaskReadiness
 from support import kqueue
 
 BACKENDS = ("asyncio", "trio")
@@ -73,7 +73,7 @@ def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, w
     """How the relay waits for its sockets: this host's own way, and those of other hosts."""
     name: str = request.param
     if name == "kqueue":
-        monkeypatch.setattr("relay.net.engine.open_readiness", lambda _, on_fault: KqueueReadiness(on_fault))
+        monkeypatch.setattr("relay.loop.engine.open_readiness", lambda _, on_fault: KqueueReadiness(on_fault))
     elif name == "tasks":
-        monkeypatch.setattr("relay.net.engine.open_readiness", TaskReadiness)
+        monkeypatch.setattr("relay.loop.engine.open_readiness", TaskReadiness)
     return name

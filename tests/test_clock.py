@@ -22,8 +22,8 @@ from relay.actions import Note, StartTimer
 from relay.behaviours import Actions, Behaviour
 from relay.errors import ConfigError
 from relay.events import DialSucceeded, TimerFired
-from relay.net.alarm import Alarm, AlarmThread, open_alarm
-from relay.net.engine import Engine
+from relay.loop.alarm import Alarm, AlarmThread, open_alarm
+from relay.loop.engine import Engine
 from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import serve_in_thread
 from support.capabilities import need_tos
@@ -61,7 +61,7 @@ def with_behaviour(kind: type[Behaviour]) -> Profile:
 def test_a_relay_serves_and_its_timeouts_fire_while_time_is_frozen(
     backend: str, when: str, alarm: Callable[[], Alarm], origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.net.waker.open_alarm", alarm)
+    monkeypatch.setattr("relay.loop.waker.open_alarm", alarm)
     with ExitStack() as stack:
         if when != "later":
             stack.enter_context(freeze_time("2020-01-01"))

@@ -9,7 +9,7 @@ import trio
 
 from relay.config import configure
 from relay.log import EventLog
-from relay.net.waker import TaskWaker
+from relay.loop.waker import TaskWaker
 from relay.server import open_relay
 from support.origins import Origin, echo
 

@@ -23,7 +23,7 @@ from relay.events import (
     RstReceived,
     TimerFired,
 )
-from relay.net.readiness.epoll import EpollReadiness
+from relay.loop.readiness.epoll import EpollReadiness
 from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing

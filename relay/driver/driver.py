@@ -15,8 +15,8 @@ from relay.events import Side
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg, Process
 from relay.log import EventLog
+from relay.loop.engine import Engine
 from relay.net.connect import Connector
-from relay.net.engine import Engine
 from relay.profiles import Profile
 
 _MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet

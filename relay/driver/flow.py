@@ -34,8 +34,8 @@ from relay.errors import BehaviourError, ProtocolError, RelayError
 from relay.events import Event, LinkWentDown, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
+from relay.loop.timers import Timer
 from relay.machine import FlowMachine, Step
-from relay.net.timers import Timer
 
 if TYPE_CHECKING:
     from relay.driver.driver import Driver

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from relay.causes import Cause
 from relay.driver.flow import Flow
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 
 _SWEEPS = 8
 _MIN_SWEEP_S = 0.05

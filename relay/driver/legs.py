@@ -10,7 +10,7 @@ from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 
 
 class FlowLegs:

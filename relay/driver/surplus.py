@@ -14,8 +14,8 @@ from relay.frontends import Conversation
 from relay.legs import Leg
 from relay.legs.ending import wind_down
 from relay.log import EventLog
-from relay.net.engine import Engine
-from relay.net.timers import Timer
+from relay.loop.engine import Engine
+from relay.loop.timers import Timer
 
 _MAX_HEARD = 64  # at once, those included that have their answer and have not closed yet
 

@@ -12,7 +12,7 @@ from relay.events import Side
 from relay.frontends._api import Conversation, Host
 from relay.frontends.forward import ForwardConversation
 from relay.frontends.proxy import ProxyConversation
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.listen import Listener, open_listener
 from relay.observe import Fidelity, Observers, Support, save_syn

@@ -1,1 +1,1 @@
-"""Sockets: everything that reads, writes, connects, accepts or waits. No rule about NATs lives here."""
+"""Sockets: everything that reads, writes, resolves, connects or accepts. No rule about NATs lives here."""

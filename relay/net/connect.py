@@ -16,12 +16,12 @@ import anyio
 from relay.address import Endpoint, ResolveOverride
 from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind, Side
+from relay.loop.engine import Engine
+from relay.loop.timers import Timer
 from relay.net.abilities import NO_ABILITIES, Abilities
 from relay.net.dial import Address, Dial
-from relay.net.engine import Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.resolve import Resolver, address_of, addresses_of
-from relay.net.timers import Timer
 
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 

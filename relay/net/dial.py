@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from relay.address import Endpoint
 from relay.events import DialFailure, FailureKind
-from relay.net.engine import Engine
-from relay.net.forks import held
+from relay.loop.engine import Engine
+from relay.loop.forks import held
+from relay.loop.timers import Timer
 from relay.net.pacing import no_pacing_on_loopback
-from relay.net.timers import Timer
 
 FAILURE_BY_ERRNO = {
     errno.ECONNREFUSED: FailureKind.REFUSED,

@@ -28,8 +28,8 @@ from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process, Witness
+from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
-from relay.net.engine import Engine
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes
 

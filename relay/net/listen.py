@@ -20,10 +20,11 @@ from contextlib import contextmanager
 
 from relay.address import Endpoint
 from relay.errors import ConfigError
-from relay.net.engine import Engine
-from relay.net.forks import close_in_children, held
+from relay.loop.engine import Engine
+from relay.loop.forks import close_in_children, held
+from relay.loop.timers import Timer
 from relay.net.pacing import no_pacing_on_loopback
-from relay.net.timers import Timer
+from relay.net.pipe import PipePool
 
 BACKLOG = 1024
 _BURST = 64  # accepted in one go before others have their turn
@@ -185,7 +186,7 @@ class Listener:
         self._engine.call_soon(self._accept_burst)
 
     def _rest(self, error: OSError) -> None:
-        self._engine.pipes.close_idle()
+        self._engine.shared(PipePool).close_idle()
         if not self._at_rest:
             self._at_rest = True
             self._resting(

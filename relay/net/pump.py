@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
 from relay.net.kernel_leg import KernelLeg
+from relay.net.pipe import PipePool
 
 BULK_BYTES = 4 * 1024 * 1024  # a direction that has moved so much is bulk, and will be spliced
 TRANSLATED_BYTES = 64 * 1024  # h11 is twice as fast on these as on 256 KiB: its buffers stay in the cache
@@ -77,8 +78,9 @@ class Pump:
             return self._copy(source.loop.buffer)
         engine = source.loop
         engine.spin.nap()
+        pipes = engine.shared(PipePool)
         while source.readable and not source.frozen and self._sink_is_free():
-            pipe = engine.pipes.borrow()
+            pipe = pipes.borrow()
             if pipe is None:
                 return self._copy(engine.buffer)
             try:

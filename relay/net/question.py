@@ -7,8 +7,8 @@ from collections.abc import Callable
 import anyio
 
 from relay.events import DialFailure, FailureKind
+from relay.loop.engine import Engine
 from relay.net.connect import Connector
-from relay.net.engine import Engine
 
 
 class Question:

@@ -21,7 +21,7 @@ import anyio.to_thread
 from relay.control import Command
 from relay.errors import RelayBug, RelayError
 from relay.fidelity import QuirkFidelity
-from relay.net.forks import close_in_children, held
+from relay.loop.forks import close_in_children, held
 from relay.workers.channel import Channel, Do, Done, Ready, Start
 
 _ENDS_S = 5.0  # an interpreter that has closed its channel has little left to do

@@ -45,7 +45,7 @@ _TOS = 0x48  # precedence 2, where the SYN's was 0
 _EARLY = bytes(60_000)
 _HEARD = 64  # closed legs of connections that were turned away: dropped when they are so many
 _WITHIN_S = 20.0  # a leg has 5 s to wind down
-_KEPT = ("relay.log.", "relay.net.timers.Timer", "relay.net.pipe.Pipe", "relay.address.Endpoint")
+_KEPT = ("relay.log.", "relay.loop.timers.Timer", "relay.net.pipe.Pipe", "relay.address.Endpoint")
 """What the test itself keeps of the flows; timers, which hold nothing once cancelled; the pool of pipes; the
 addresses that were asked for lately, 256 at most."""
 

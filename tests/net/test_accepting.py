@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from relay.address import Endpoint
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 from relay.net.listen import Listener, open_listener
 from support.bench import DEADLINE_S, in_thread, open_engine
 

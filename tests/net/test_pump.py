@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from relay.events import Side
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
 from relay.net.pump import BUDGET_BYTES, BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
@@ -117,7 +117,7 @@ async def test_bulk_arrives_whole(how: str) -> None:
             await in_thread(send_and_end, ends.sender, MUCH)
         assert results == [hashlib.sha256(MUCH).hexdigest()]
         assert ends.carried.pump.moved_bytes == len(MUCH)
-        assert bool(ends.carried.engine.pipes._idle) == (how == "spliced")
+        assert bool(ends.carried.engine.shared(PipePool)._idle) == (how == "spliced")
 
 
 class Generous(KernelLeg):
@@ -173,7 +173,7 @@ async def test_others_have_their_turn_when_a_pump_has_used_up_its_budget(how: st
             source.readable = True
             assert pump.run() is Outcome.SPENT
             assert BUDGET_BYTES <= pump.moved_bytes - already < BUDGET_BYTES + len(PIECE)
-            assert bool(engine.pipes._idle) == (how == "spliced")
+            assert bool(engine.shared(PipePool)._idle) == (how == "spliced")
         assert faults == []
 
 
@@ -206,7 +206,7 @@ async def test_a_pipe_is_given_back_when_the_receiver_resets() -> None:
     if sys.platform != "linux":
         pytest.skip("splice is Linux's")
     async with carrying() as ends:
-        leg, pool = ends.carried.far, ends.carried.engine.pipes
+        leg, pool = ends.carried.far, ends.carried.engine.shared(PipePool)
         ends.carried.pump.moved_bytes = BULK_BYTES
         lendable = pool._lendable
         fill(ends)
@@ -266,7 +266,7 @@ async def test_a_provider_that_raises_takes_no_pipe_with_it() -> None:
     if sys.platform != "linux":
         pytest.skip("splice is Linux's")
     async with carrying() as ends:
-        pool, pump = ends.carried.engine.pipes, ends.carried.pump
+        pool, pump = ends.carried.engine.shared(PipePool), ends.carried.pump
         pump.moved_bytes, ends.carried.near.readable = BULK_BYTES, True
 
         def fail() -> None:

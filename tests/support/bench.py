@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from relay.events import Side
-from relay.net.engine import Engine
+from relay.loop.engine import Engine
 from relay.net.kernel_leg import KernelLeg
 
 DEADLINE_S = 10.0

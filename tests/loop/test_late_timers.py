@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import anyio
 import pytest
 
-from relay.net.engine import Engine
-from relay.net.timers import Timer
+from relay.loop.engine import Engine
+from relay.loop.timers import Timer
 from support.bench import DEADLINE_S, open_engine
 
 _MAX_EVENTS = 8
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def few_events_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.net.readiness._queue.KernelQueue.max_events", _MAX_EVENTS)
+    monkeypatch.setattr("relay.loop.readiness._queue.KernelQueue.max_events", _MAX_EVENTS)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from relay.clock import NatClock
-from relay.net.timers import Timer, Timers
+from relay.loop.timers import Timer, Timers
 
 
 class _Cancellable(Protocol):

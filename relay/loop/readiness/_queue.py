@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 import anyio
 
-from relay.net.forks import held
-from relay.net.readiness._api import Watcher
+from relay.loop.forks import held
+from relay.loop.readiness._api import Watcher
 
 
 class KernelQueue(ABC):

@@ -15,10 +15,10 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from relay.net.readiness import Readiness, open_readiness
-from relay.net.readiness.epoll import EpollReadiness
-from relay.net.readiness.kqueue import KqueueReadiness
-from relay.net.readiness.tasks import TaskReadiness
+from relay.loop.readiness import Readiness, open_readiness
+from relay.loop.readiness.epoll import EpollReadiness
+from relay.loop.readiness.kqueue import KqueueReadiness
+from relay.loop.readiness.tasks import TaskReadiness
 from support.bench import DEADLINE_S, socket_pair
 from support.origins import read_exactly, reset
 

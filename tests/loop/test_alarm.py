@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay.clock import real_s
-from relay.net.alarm import Alarm, AlarmThread, TimerFd, open_alarm
+from relay.loop.alarm import Alarm, AlarmThread, TimerFd, open_alarm
 
 SOON_S = 0.05
 LATE_S = 3600.0
@@ -69,7 +69,7 @@ def test_where_there_is_no_timerfd_a_thread_takes_its_place(monkeypatch: pytest.
     def fail() -> None:
         raise OSError("seccomp says no")
 
-    monkeypatch.setattr("relay.net.alarm.TimerFd", fail)
+    monkeypatch.setattr("relay.loop.alarm.TimerFd", fail)
     alarm = open_alarm()
     assert isinstance(alarm, AlarmThread)
     alarm.close()

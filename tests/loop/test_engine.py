@@ -10,7 +10,7 @@ import anyio
 import pytest
 import sniffio
 
-from relay.net.spin import Spin
+from relay.loop.spin import Spin
 from support.bench import DEADLINE_S, open_engine
 
 
@@ -93,3 +93,20 @@ def test_what_it_calls_knows_its_library_in_a_program_of_plain_asyncio() -> None
 
     asyncio.run(program())
     assert known == ["asyncio"]
+
+
+@pytest.mark.anyio
+async def test_what_is_shared_is_one_object_for_each_engine_and_closed_with_it() -> None:
+    class Shared:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    async with open_engine() as (engine, faults), open_engine() as (other, _):
+        shared = engine.shared(Shared)
+        assert engine.shared(Shared) is shared
+        assert other.shared(Shared) is not shared
+        assert not shared.closed
+    assert shared.closed
+    assert faults == []

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
-from relay.net.forks import held
-from relay.net.readiness._api import Pollable, Watcher
+from relay.loop.forks import held
+from relay.loop.readiness._api import Pollable, Watcher
 
 
 class TaskReadiness:

@@ -1,7 +1,7 @@
 """The one loop that runs everything that has a socket.
 
 In each turn the engine tells the watchers what is ready, runs deferred calls, and runs the timers that are due. Between
-turns the host's own loop runs; `relay.net.waker` has it call the next one.
+turns the host's own loop runs; `relay.loop.waker` has it call the next one.
 
 A timer is due only once everything that was ready at its moment was delivered. So a process that stood still for a
 while (stopped by a debugger, in a paused container, held up by a callback) first takes what arrived meanwhile, in as
@@ -18,18 +18,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from anyio.abc import TaskGroup
 
 from relay.clock import NatClock, real_s
-from relay.net.forks import close_in_children, held
-from relay.net.nat_time import NatTime
-from relay.net.pipe import PipePool
-from relay.net.readiness import Pollable, Readiness, open_readiness
-from relay.net.spin import Spin
-from relay.net.timers import Timer, Timers
-from relay.net.waker import open_waker
+from relay.loop.forks import close_in_children, held
+from relay.loop.nat_time import NatTime
+from relay.loop.readiness import Pollable, Readiness, open_readiness
+from relay.loop.spin import Spin
+from relay.loop.timers import Timer, Timers
+from relay.loop.waker import open_waker
 
 BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the L2 cache
 
@@ -39,14 +38,20 @@ _SETTLE_S = 0.1
 _TURN_S = 2e-3  # of work that was put off, a bulk flow's for the most part, before the host's other tasks go on
 
 
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Shared = TypeVar("_Shared", bound=_Closable)
+
+
 class Engine:
     """Readiness, timers and deferred calls of one relay, on whichever async library runs it."""
 
     def __init__(self, tasks: TaskGroup, on_fault: Callable[[Exception], None], clock: NatClock | None = None) -> None:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """Where every pump reads into; its content is valid within one callback only."""
-        self.pipes = PipePool()
-        """What pumps splice through."""
+        self._shared: dict[type[_Closable], _Closable] = {}
         self._tasks = tasks
         self._waker = open_waker(self._turn)
         self._readiness = open_readiness(tasks, on_fault)
@@ -75,6 +80,12 @@ class Engine:
 
     now_s = staticmethod(real_s)
     """Now, in seconds on the real clock, which `call_later` goes by as well."""
+
+    def shared(self, kind: type[_Shared]) -> _Shared:
+        """The one object of this class that everything on the engine shares; the engine closes it at its own end."""
+        if (found := self._shared.get(kind)) is None:
+            found = self._shared[kind] = kind()
+        return cast("_Shared", found)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `delay_s` seconds, unless the timer is cancelled."""
@@ -132,7 +143,8 @@ class Engine:
                 sock.close()
         self._timers.clear()
         self._deferred.clear()
-        self.pipes.close()
+        for each in self._shared.values():
+            each.close()
 
     def _turn(self) -> None:
         self._in_turn = True

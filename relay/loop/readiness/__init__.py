@@ -12,25 +12,7 @@ task does not.
 Measured on Linux 6.18, Python 3.11: a task for each flow costs four times the memory of an epoll entry.
 """
 
-from __future__ import annotations
-
-import select
-from collections.abc import Callable
-
-from anyio.abc import TaskGroup
-
-from relay.net.readiness._api import Pollable, Readiness, Watcher
-from relay.net.readiness.epoll import EpollReadiness
-from relay.net.readiness.kqueue import KqueueReadiness
-from relay.net.readiness.tasks import TaskReadiness
+from relay.loop.readiness._api import Pollable, Readiness, Watcher
+from relay.loop.readiness.choice import open_readiness
 
 __all__ = ["Pollable", "Readiness", "Watcher", "open_readiness"]
-
-
-def open_readiness(tasks: TaskGroup, on_fault: Callable[[Exception], None]) -> Readiness:
-    """Open the best way that this host has; `on_fault` gets what a watcher raises."""
-    if hasattr(select, "epoll"):
-        return EpollReadiness(on_fault)
-    if hasattr(select, "kqueue"):
-        return KqueueReadiness(on_fault)
-    return TaskReadiness(tasks, on_fault)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from relay.net.spin import NAP_S, SPIN_S, Spin
+from relay.loop.spin import NAP_S, SPIN_S, Spin
 
 LOOK_S = 0.75 * SPIN_S
 
@@ -24,7 +24,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.net.spin.real_s", Clock().monotonic)
+    monkeypatch.setattr("relay.loop.spin.real_s", Clock().monotonic)
 
 
 class Steps:

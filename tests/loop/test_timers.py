@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.net.timers import Timer, Timers
+from relay.loop.timers import Timer, Timers
 from support.bench import DEADLINE_S, open_engine
 
 

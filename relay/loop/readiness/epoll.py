@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from relay.net.readiness._queue import KernelQueue
+from relay.loop.readiness._queue import KernelQueue
 
 
 class EpollReadiness(KernelQueue):

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from relay.clock import NatClock
-from relay.net.nat_time import NatTime
+from relay.loop.nat_time import NatTime
 from relay.testing import MemoryLoop
 from support.bench import DEADLINE_S, open_engine
 

@@ -7,7 +7,7 @@ The first is more than a short cut. `anyio.wait_readable` on asyncio registers i
 then walks through everything that our epoll watches, to rule out that epolls watch each other in a circle: 1 ms and
 more with 10,000 flows. Trio only modifies what it has registered, which costs the same for any number.
 
-Timers are an alarm's (`relay.net.alarm`), not the async library's: its clock may be a test's.
+Timers are an alarm's (`relay.loop.alarm`), not the async library's: its clock may be a test's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import anyio
 import sniffio
 
 from relay.backend import running_backend
-from relay.net.alarm import Alarm, open_alarm
-from relay.net.readiness import Readiness
+from relay.loop.alarm import Alarm, open_alarm
+from relay.loop.readiness import Readiness
 
 
 class Waker(Protocol):

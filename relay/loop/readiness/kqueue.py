@@ -10,7 +10,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
-from relay.net.readiness._queue import KernelQueue
+from relay.loop.readiness._queue import KernelQueue
 
 _kernel: Any = select  # type checkers know kqueue's names only where it is
 
