@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from relay.address import Endpoint, ForwardSpec, ResolveOverride
     from relay.config import RelayConfig
+    from relay.config.options import RelayOptions
     from relay.errors import ConfigError, RelayError, Unsupported
     from relay.events import Side
     from relay.fidelity import QuirkFidelity
     from relay.log import EventLog, EventType, Record
     from relay.log.memory import FlowStory
-    from relay.options import RelayOptions
     from relay.profiles import Profile, load_profile
     from relay.server import Relay
     from relay.testing import RunningRelay, serve_in_thread
@@ -71,7 +71,7 @@ _HOME = {
         "relay.log": ("EventLog", "EventType", "Record"),
         "relay.events": ("Side",),
         "relay.fidelity": ("QuirkFidelity",),
-        "relay.options": ("RelayOptions",),
+        "relay.config.options": ("RelayOptions",),
         "relay.profiles": ("Profile", "load_profile"),
         "relay.log.memory": ("FlowStory",),
         "relay.server": ("Relay",),
@@ -97,8 +97,8 @@ async def open_relay(
         ConfigError: an option or a setting is wrong, or an address cannot be listened on.
         Unsupported: this host lacks what was asked for.
     """
-    from relay import options as _options  # noqa: PLC0415
     from relay import server  # noqa: PLC0415
+    from relay.config import options as _options  # noqa: PLC0415
 
     async with server.open_relay(_options.configured(profile, listen, options)) as nat:
         yield nat

@@ -18,9 +18,9 @@ import anyio
 import typer
 
 from relay import report
-from relay.auth_file import read_auth_file
 from relay.backend import choose_backend, spare_collector
 from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
+from relay.config.auth_file import read_auth_file
 from relay.debug import is_debugging
 from relay.demo import run_demo
 from relay.errors import ConfigError, RelayError

@@ -8,7 +8,7 @@
     @pytest.mark.nat_relay(["vmware-fusion", "transparent"])       # runs once with each
     def test_another(nat_relay): ...
 
-A mapping holds settings of a behaviour; anything else is an option of `relay.options.RelayOptions`, where to `listen`,
+A mapping holds settings of a behaviour; anything else is an option of `relay.RelayOptions`, where to `listen`,
 or the `backend` that the relay runs on. A profile's path starts at pytest's rootdir. Markers are laid one over the
 other, function over class over module, option by option and setting by setting; where an inner one names a profile,
 the settings of outer ones are left behind: they were meant for another.
@@ -36,7 +36,7 @@ class Wanted:
     backend: Any = "asyncio"
     listen: Any = "127.0.0.1:0"
     keywords: dict[str, Any] = field(default_factory=dict)
-    """Options, and behaviours' settings as mappings; see `relay.options.from_keywords`."""
+    """Options, and behaviours' settings as mappings; see `relay.config.options.from_keywords`."""
 
     def lay(self, keywords: Mapping[str, Any]) -> None:
         """Lay what else is said over what was said before."""

@@ -180,7 +180,7 @@ def _serve(item: pytest.Item, wanted: Wanted, *, shared: bool = False) -> Iterat
 
 
 def _configured(item: pytest.Item, wanted: Wanted, *, seed: int) -> RelayConfig:
-    from relay import options  # noqa: PLC0415
+    from relay.config import options  # noqa: PLC0415
     from relay.errors import ConfigError  # noqa: PLC0415
     from relay.profiles import Profile  # noqa: PLC0415
 

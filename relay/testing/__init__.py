@@ -10,10 +10,10 @@ without sockets.
 """
 
 from relay.address import Endpoint
+from relay.config.options import RelayOptions
 from relay.events import SideName
 from relay.log import EventType, Record
 from relay.log.memory import FlowStory
-from relay.options import RelayOptions
 from relay.testing._check_leg import LegPair, check_leg
 from relay.testing._memory_leg import MemoryLeg, memory_pair
 from relay.testing._memory_loop import MemoryLoop

@@ -24,6 +24,7 @@ from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
 from relay.backend import choose_backend
 from relay.clock import real_s
 from relay.config import DEFAULT_PROFILE, RelayConfig
+from relay.config.options import RelayOptions, configured, worded_for_python
 from relay.control import (
     Adjust,
     Advance,
@@ -40,7 +41,6 @@ from relay.errors import ConfigError
 from relay.events import Side, SideName
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import FlowStory, Records, as_text
-from relay.options import RelayOptions, configured, worded_for_python
 from relay.profiles import Profile
 from relay.server import Relay, open_relay
 

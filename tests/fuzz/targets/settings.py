@@ -20,9 +20,9 @@ import pytest
 from fuzz.targets._api import target
 from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
 from relay.config import configure
+from relay.config.options import configured, from_keywords
 from relay.errors import ConfigError
 from relay.marker import MARKER, read_markers
-from relay.options import configured, from_keywords
 from relay.profiles import STATUSES, Profile, adjust_profile, available, load_profile, profile_names
 from relay.profiles._settings import settings_of
 

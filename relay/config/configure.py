@@ -1,47 +1,20 @@
-"""A relay's configuration, checked before anything is opened.
-
-`configure` takes every setting the way people write it, for the command line, tests and programs alike; whatever is
-wrong with one is a `ConfigError` that names it.
-"""
+"""Checks a relay's settings and puts them together, before anything is opened."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_endpoint, parse_forward, parse_resolve
+from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
+from relay.config.credentials import parse_credentials
+from relay.config.ranges import check_max_flows, check_time_scale, check_timeout
+from relay.config.relay_config import RelayConfig
 from relay.errors import ConfigError
 from relay.net.listen import demand_address
 from relay.profiles import Profile, adjust_profile, load_profile
-from relay.protocols import Credentials
 
 DEFAULT_LISTEN = "127.0.0.1:1080"
 DEFAULT_PROFILE = "vmware-fusion"
-MAX_TIME_SCALE = 1000.0
-MAX_ADVANCE_S = 31_536_000.0  # a year
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayConfig:
-    """A relay's settings, in order. Times are in seconds."""
-
-    profile: Profile
-    listen: Endpoint | None
-    forwards: tuple[ForwardSpec, ...]
-    inbound: tuple[ForwardSpec, ...]
-    auth: Credentials | None
-    observer: str | None
-    strict: bool
-    resolve: tuple[ResolveOverride, ...]
-    source: str | None
-    handshake_timeout_s: float
-    connect_timeout_s: float
-    idle_timeout_s: float | None
-    drain_timeout_s: float
-    max_flows: int | None
-    time_scale: float
-    seed: int
 
 
 def configure(
@@ -100,12 +73,8 @@ def configure(
         ("--idle-timeout", idle_timeout_s),
         ("--drain-timeout", drain_timeout_s),
     ):
-        if value is not None and not 0 < value <= 86_400:
-            raise ConfigError(f"{name}: {value:g} is out of range", hint="give seconds, more than 0 and up to 86400")
-    if max_flows is not None and max_flows < 1:
-        raise ConfigError(
-            f"--max-flows: {max_flows} is out of range", hint="give 1 or more; without it there is no limit"
-        )
+        check_timeout(value, where=name)
+    check_max_flows(max_flows)
     check_time_scale(time_scale)
     return RelayConfig(
         profile=_profile(profile, tuple(settings)),
@@ -125,49 +94,6 @@ def configure(
         time_scale=time_scale,
         seed=seed if seed is not None else secrets.randbits(32),
     )
-
-
-def check_time_scale(value: float) -> None:
-    """Insist that delays can be divided by this.
-
-    Raises:
-        ConfigError: they cannot.
-    """
-    if not 0 < value <= MAX_TIME_SCALE:
-        raise ConfigError(
-            f"--time-scale: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}"
-        )
-
-
-def check_advance(seconds: float) -> None:
-    """Insist that a clock can be moved on by this.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    if not 0 <= seconds <= MAX_ADVANCE_S:
-        raise ConfigError(
-            f"advance: {seconds:g} is out of range", hint=f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
-        )
-
-
-def parse_credentials(text: str, *, where: str) -> Credentials:
-    """Read USER:PASS.
-
-    Raises:
-        ConfigError: it is something else, or more than SOCKS5 carries; naming `where`.
-    """
-    user, colon, password = text.partition(":")
-    if not user or not colon or not password:
-        raise ConfigError(f"{where}: not of the form USER:PASS", hint="neither part may be empty")
-    for part in (user, password):
-        try:
-            size_bytes = len(part.encode("utf-8", "surrogateescape"))
-        except UnicodeEncodeError:
-            raise ConfigError(f"{where}: user or password is no text", hint="give UTF-8, or any other bytes") from None
-        if size_bytes > 255:  # RFC 1929: one length byte each
-            raise ConfigError(f"{where}: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
-    return Credentials(user, password)
 
 
 def _profile(profile: str | Profile, settings: tuple[str, ...]) -> Profile:

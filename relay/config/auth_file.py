@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relay.config import parse_credentials
+from relay.config.credentials import parse_credentials
 from relay.errors import ConfigError
 
 _READ_BYTES = 1024  # twice what SOCKS5 carries

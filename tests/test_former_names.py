@@ -1,4 +1,4 @@
-"""The event log's former modules: for one release they give what they had, and say the new name."""
+"""Modules under their former names: for one release they give what they had, and say the new name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import relay.config.options
 import relay.log.memory
 import relay.log.text
 
@@ -15,6 +16,7 @@ import relay.log.text
     ("former", "home", "names"),
     [
         ("relay.eventlog", relay.log, ["COMMON_FIELDS", "FIELDS", "EventLog", "EventType", "Record"]),
+        ("relay.options", relay.config.options, ["RelayOptions", "Settings", "configured", "from_keywords"]),
         ("relay.textlog", relay.log.text, ["TextLines", "describe"]),
         ("relay.records", relay.log.memory, ["FlowStory", "Records", "as_text"]),
     ],
