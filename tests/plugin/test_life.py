@@ -114,29 +114,6 @@ def test_after_its_report_nothing_of_a_test_s_relay_is_held(tmp_path: Path, back
     assert int(found[2]) / 20 < MOST_KEPT_BYTES
 
 
-def test_a_run_that_does_not_use_it_loads_the_plugin_alone(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import sys\n"
-        "def test_loaded():\n"
-        "    ours = {name for name in sys.modules if name.partition('.')[0] == 'relay'}\n"
-        "    assert ours == {'relay', 'relay.marker', 'relay.pytest_plugin'}\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", "-pno:hypothesispytest", "--rootdir", "."]
-    done = run(*command, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_without_the_plugin_there_is_no_trace_of_it(suite: Suite) -> None:
     result = suite("def test_one(pytestconfig): assert not hasattr(pytestconfig.option, 'nat_seed')", "-pno:nat_relay")
     result.assert_outcomes(passed=1)
-
-
-def test_the_import_of_the_plugin_takes_milliseconds(tmp_path: Path) -> None:
-    script = (
-        "import time, pytest, dataclasses\n"
-        "began = time.process_time()\n"
-        "import relay.pytest_plugin\n"
-        "print((time.process_time() - began) * 1000)"
-    )
-    took = [float(run(sys.executable, "-c", script, cwd=tmp_path).stdout) for _ in range(5)]
-    assert min(took) < 25  # 4 ms, or 10 where there is no compiled file

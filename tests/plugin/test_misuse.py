@@ -54,19 +54,47 @@ def _literal(pattern: str) -> str:
     [
         ('"vmware-fusion", "transparent"', _TWO),
         ('"vmware-fusion", profile="transparent"', _TWO),
+        ('["vmware-fusion"], "transparent"', _TWO),
         ("[]", "an empty list of profiles"),
     ],
 )
-def test_a_marker_that_no_test_can_be_made_of_is_told_when_tests_are_collected(
-    suite: Suite, said: str, message: str
-) -> None:
+def test_a_marker_that_no_test_can_be_made_of_ends_its_own_test_alone(suite: Suite, said: str, message: str) -> None:
     result = suite(f"""
         @pytest.mark.nat_relay({said})
         def test_marked(nat_relay):
             pass
+
+        def test_another(nat_relay):
+            pass
     """)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"nat_relay marker of test_it.py::test_marked: {message}"])
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines([f"nat_relay marker of test_it.py::test_marked*: {message}"])
+
+
+def test_a_marker_without_the_fixture_is_warned_of(suite: Suite) -> None:
+    source = """
+        class TestSome:
+            pytestmark = pytest.mark.nat_relay("transparent")  # for those of its tests that use the fixture
+
+            def test_unmarked(self):
+                pass
+
+        @pytest.mark.nat_relay("transparent")
+        def test_forgotten(nat_relay_factory):
+            pass
+
+        @pytest.mark.nat_relay("transparent")
+        def test_later(request):
+            assert request.getfixturevalue("nat_relay").profile.name == "transparent"
+    """
+    result = suite(source, "-W", "default")
+    result.assert_outcomes(passed=3, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_forgotten",
+            "*PytestWarning: the marker nat_relay has no effect: the test does not use the fixture of that name",
+        ]
+    )
 
 
 def test_a_list_of_profiles_for_a_method_of_unittest_is_refused(suite: Suite) -> None:

@@ -13,7 +13,7 @@ or the `backend` that the relay runs on. A profile's path starts at pytest's roo
 other, function over class over module, option by option and setting by setting; where an inner one names a profile,
 the settings of outer ones are left behind: they were meant for another.
 
-This is read while tests are collected, so it imports nothing of the relay; names and values are checked at its start.
+Names and values are checked when the relay is started.
 """
 
 from __future__ import annotations
@@ -68,12 +68,6 @@ def read_markers(node: pytest.Item) -> Wanted:
         for keywords in said:
             wanted.lay(keywords)
     return wanted
-
-
-def profile_id(profile: object) -> str | None:
-    """A profile's name, for the id of a test that runs with several."""
-    name = getattr(profile, "name", profile)
-    return name if isinstance(name, str) else None
 
 
 def _keywords(mark: pytest.Mark) -> dict[str, Any]:
