@@ -12,6 +12,11 @@ def is_debugging() -> bool:
     return bool(os.environ.get("RELAY_DEBUG"))
 
 
+def traceback_of(fault: BaseException) -> str:
+    """Where an exception comes from, and what caused it, as Python prints it."""
+    return "".join(traceback.format_exception(fault))
+
+
 def show_traceback(fault: Exception) -> None:
     """Print where an exception comes from, on stderr, if it is set."""
     if is_debugging():

@@ -33,7 +33,7 @@ from relay.control import (
     SetTimeScale,
     Thaw,
 )
-from relay.debug import show_traceback
+from relay.debug import show_traceback, traceback_of
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
@@ -330,7 +330,7 @@ async def open_relay(
 
 
 def _report(log: EventLog, fault: Exception) -> None:
-    log.emit("fault", error=f"{type(fault).__name__}: {fault}")
+    log.emit("fault", error=f"{type(fault).__name__}: {fault}", traceback=traceback_of(fault))
     show_traceback(fault)
 
 

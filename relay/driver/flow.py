@@ -30,7 +30,7 @@ from relay.driver.dialling import Dialling
 from relay.driver.journal import Journal
 from relay.driver.legs import FlowLegs
 from relay.driver.talking import HANDSHAKE, Talking
-from relay.errors import BehaviourError, ProtocolError, RelayError
+from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LinkWentDown, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
@@ -278,8 +278,7 @@ class Flow:
     def break_off(self, fault: Exception) -> None:
         """End the flow because something in it broke."""
         culprit = f"{Cause.FAULT}:{fault.behaviour}" if isinstance(fault, BehaviourError) else Cause.FAULT
-        error = str(fault) if isinstance(fault, RelayError) else f"{type(fault).__name__}: {fault}"
-        self.journal.write("fault", error=error)
+        self.journal.write_fault(fault)
         show_traceback(fault)
         self.machine.cause = culprit  # whatever had begun to end it before
         self.give_up(culprit)
@@ -287,7 +286,7 @@ class Flow:
     def end_exchange(self, error: ProtocolError) -> None:
         """End the flow because what passes breaks its protocol."""
         self.initiator_leg.write(error.reply)
-        self.journal.write("fault", error=str(error))
+        self.journal.write("fault", error=str(error), traceback=None)
         self.give_up(Cause.PROTOCOL_ERROR, in_order=True)
 
     def finish(self) -> None:

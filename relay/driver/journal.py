@@ -9,6 +9,8 @@ import dataclasses
 from typing import Any
 
 from relay.actions import Action
+from relay.debug import traceback_of
+from relay.errors import BehaviourError, RelayError
 from relay.events import (
     Event,
     FinReceived,
@@ -96,6 +98,13 @@ class Journal:
     def write_dropped(self, step: Step) -> None:
         """Record what a behaviour asked for when it was not possible any more."""
         self.write("wish-dropped", action=_described(step.action), because=step.because)
+
+    def write_fault(self, fault: Exception) -> None:
+        """Record what broke, and where."""
+        if self._log.wanted:
+            error = str(fault) if isinstance(fault, RelayError) else f"{type(fault).__name__}: {fault}"
+            origin = fault.__cause__ if isinstance(fault, BehaviourError) else None
+            self.write("fault", error=error, traceback=traceback_of(origin or fault))
 
     def write_ending(self, machine: FlowMachine, destination: str | None, moved: dict[Side, int], now_s: float) -> None:
         """Record how it all ended."""

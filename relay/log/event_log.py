@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.clock import NatClock
-from relay.debug import is_debugging
+from relay.debug import is_debugging, traceback_of
 from relay.log.json_lines import json_line
 from relay.log.vocabulary import FIELDS, EventType
 
@@ -140,4 +140,5 @@ class EventLog:
                 listener(record)
             except Exception as fault:
                 self._listeners.remove(listener)
-                self.emit(EventType.FAULT, error=f"the event log's listener was dropped: {fault}")
+                error = f"the event log's listener was dropped: {fault}"
+                self.emit(EventType.FAULT, error=error, traceback=traceback_of(fault))

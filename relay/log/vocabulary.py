@@ -142,7 +142,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "bytes_lost": "acknowledged to the internal side, never taken by the external",
         "duration_s": "from accept to end, in seconds",
     },
-    "fault": {"error": "what broke inside the relay or a behaviour; over plain HTTP also what was malformed"},
+    "fault": {
+        "error": "what broke inside the relay or a behaviour; over plain HTTP also what was malformed",
+        "traceback": "where it broke, as Python prints it; null for what was malformed",
+    },
 }
 """Every event's own fields and their meaning. All have `at`, `at_s`, `event` and `flow`; a flow's have `process`."""
 

@@ -9,9 +9,10 @@ The marker chooses the NAT (`marker` documents it), else `--nat-profile`, else `
 runs in a thread and an event loop of its own, so tests may be synchronous or run on any async library. A quirk of the
 profile that this host cannot show fails the test, unless the ini file says `nat_unsupported = skip`. A failing test's
 report has the relay's event log, and the command that repeats what was left to chance: all that follows from
-`--nat-seed` and the test's own id, on however many workers the tests run.
+`--nat-seed` and the test's own id, on however many workers the tests run. A fault inside the relay or a behaviour fails
+the test, unless the ini file says `nat_faults = warn`.
 
     entry/pytest_vmnat_relay.py    options, fixtures and hooks, which every run of pytest imports; top-level when built
     serving.py                     what the fixtures do, imported by the first one that is set up
-    reporting.py                   what a test's report says about its relays, registered then
+    reporting.py, faults.py        what a test's report says about its relays, and what fails it; registered then
 """

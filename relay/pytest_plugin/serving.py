@@ -13,6 +13,7 @@ import pytest
 
 from relay.config import DEFAULT_PROFILE, RelayConfig, options
 from relay.errors import ConfigError, RelayError, Unsupported
+from relay.log import EventType, Record
 from relay.observe.providers.in_process import watching
 from relay.profiles import Profile, load_profile
 from relay.pytest_plugin.marker import Wanted, read_markers
@@ -29,6 +30,15 @@ class Served:
     profile: str
     first: int = 0
     """How many records there were before the test."""
+    checked: int = 0
+    """How many of them `new_faults` has looked at."""
+
+    def new_faults(self) -> list[Record]:
+        """What has broken inside the relay or a behaviour since this was called last."""
+        self.relay.await_records()
+        unchecked = self.relay.events[max(self.first, self.checked) :]
+        self.checked = max(self.first, self.checked) + len(unchecked)
+        return [each for each in unchecked if each.event == EventType.FAULT and each.fields["traceback"] is not None]
 
 
 SERVED = pytest.StashKey[list[Served]]()

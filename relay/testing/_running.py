@@ -179,10 +179,11 @@ class RunningRelay:
 
     def log_text(self, since: int = 0) -> str:
         """What happened, for people, one line per record; the first `since` records are left out."""
-        self._await_held_records()
+        self.await_records()
         return as_text(self.events[since:])
 
-    def _await_held_records(self) -> None:
+    def await_records(self) -> None:
+        """Wait for records that are held back until their flow's process is known, for 0.25 s at most."""
         deadline_s = real_s() + _HELD_BACK_S
         while self._relay.holds_records and real_s() < deadline_s:
             time.sleep(0.002)  # the end of a look-up cannot be waited on
@@ -244,7 +245,7 @@ class RunningRelay:
             ConfigError: it is no number of seconds.
         """
         self.do(Advance(seconds))
-        self._await_held_records()
+        self.await_records()
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.

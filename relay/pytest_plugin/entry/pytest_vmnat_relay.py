@@ -24,7 +24,8 @@ _HERE = Path(__file__).parent
 _FOLDER = _HERE.parents[1] if _HERE.name == "entry" else _HERE / "relay"
 """The package: in a checkout this module lies within it, else beside it."""
 _MARKER = "nat_relay"
-_CHOICES = {"nat_unsupported": ("fail", "skip")}
+_CHOICES = {"nat_unsupported": ("fail", "skip"), "nat_faults": ("fail", "warn")}
+_HOOKS = ("reporting", "faults")  # the later is called the earlier
 _SEED_FOR_WORKERS = "nat_seed"
 _CURRENT = pytest.StashKey[pytest.Item]()
 _USES_MARKER = pytest.StashKey[bool]()
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "nat_unsupported", "what happens to a test whose NAT this host cannot show: fail or skip", None, "fail"
     )
+    parser.addini("nat_faults", "what happens to a test whose relay or behaviour breaks: fail or warn", None, "fail")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -120,9 +122,10 @@ def _plugin(config: pytest.Config) -> Any:
     """The module that does what the fixtures are for."""
     _take_name()
     serving = importlib.import_module("relay.pytest_plugin.serving")
-    reporting = importlib.import_module("relay.pytest_plugin.reporting")
-    if not config.pluginmanager.is_registered(reporting):
-        config.pluginmanager.register(reporting)
+    for name in _HOOKS:
+        hooks = importlib.import_module(f"relay.pytest_plugin.{name}")
+        if not config.pluginmanager.is_registered(hooks):
+            config.pluginmanager.register(hooks)
     return serving
 
 
