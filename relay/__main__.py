@@ -15,7 +15,7 @@ def main() -> None:
     """Run the command line and exit."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from relay.cli import main as run  # noqa: PLC0415
+    from relay.cli.main import main as run  # noqa: PLC0415
 
     run()
 

@@ -16,7 +16,7 @@ from support.clients import connect, connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly
 from support.programs import clean_environment, run, serve
 
-_WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from relay.cli import main; main()"
+_WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from relay.cli.main import main; main()"
 
 
 @pytest.fixture(params=BACKENDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from relay.cli import app
+from relay.cli.app import app
 from support.forks import relay_in_fork
 from support.programs import RELAY, relay, run, with_few_descriptors
 

@@ -43,7 +43,7 @@ from relay.actions import AbandonDial, SendRst
 from relay.behaviours.local_keepalive import LocalKeepalive
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.behaviours.tos_reset import TosReset
-from relay.cli import main
+from relay.cli.main import main
 from relay.events import Side
 LocalKeepalive.on_probe_arrived = lambda self, event: [SendRst(Side.INTERNAL)]
 PrecompleteHandshake.on_opener_vanished = lambda self, event: [AbandonDial()]

@@ -20,12 +20,12 @@ import pytest
 
 from relay.actions import Grant, Note
 from relay.behaviours import Actions, Behaviour
+from relay.cli.outputs import open_outputs
 from relay.config import configure
 from relay.events import DialSucceeded, FinReceived, Side
 from relay.log import COMMON_FIELDS, FIELDS, Cause, EventLog, How, Record
 from relay.log.sink import LIMIT_BYTES
 from relay.net.queues import unread_bytes
-from relay.outputs import open_outputs
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
 from relay.testing import RunningRelay, serve_in_thread

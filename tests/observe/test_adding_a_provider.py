@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from relay.abilities import Ability, Want
-from relay.cli import run
+from relay.cli.main import run
 from relay.errors import ConfigError, Unsupported
 from relay.observe import PROVIDERS, Failure, Fidelity, Gift, Host, Provider, Support, Target, Watch, survey
 from relay.testing import serve_in_thread

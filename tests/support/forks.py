@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import relay.cli
+from relay.cli.main import main
 from support.programs import clean_environment
 
 if sys.platform == "win32":
@@ -22,7 +22,7 @@ else:
     _PROCESSES = multiprocessing.get_context("forkserver")
 _DEADLINE_S = 20.0
 # The last three are what typer, anyio and a fork of a pytest import when they are first used.
-_PROCESSES.set_forkserver_preload(["relay.cli", "pydantic.type_adapter", "trio", "pytest"])
+_PROCESSES.set_forkserver_preload(["relay.cli.main", "pydantic.type_adapter", "trio", "pytest"])
 
 
 def relay_in_fork(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -46,4 +46,4 @@ def _become_relay(arguments: tuple[str, ...], environment: dict[str, str], direc
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
     sys.argv[1:] = arguments
-    relay.cli.main()
+    main()

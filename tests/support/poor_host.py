@@ -83,7 +83,7 @@ def import_everything() -> None:
     import relay  # noqa: PLC0415 - not before the platform is what it is to be
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"relay\.\w+ is relay\.log", DeprecationWarning)  # the former names
+        warnings.filterwarnings("ignore", r"relay\.\w+ is relay\.\S+ now", DeprecationWarning)  # the former names
         for module in pkgutil.walk_packages(relay.__path__, "relay."):
             importlib.import_module(module.name)
 
@@ -158,7 +158,7 @@ def carry_20_flows_at_once(backend: str) -> None:
 
 
 def label_what_is_missing(backend: str) -> None:
-    from relay.cli import run  # noqa: PLC0415
+    from relay.cli.main import run  # noqa: PLC0415
     from relay.observe import Fidelity, survey  # noqa: PLC0415
 
     said = io.StringIO()
@@ -179,7 +179,7 @@ def label_what_is_missing(backend: str) -> None:
 
 
 def refuse_several_workers(backend: str) -> None:
-    from relay.cli import run  # noqa: PLC0415
+    from relay.cli.main import run  # noqa: PLC0415
 
     complaint = io.StringIO()
     with contextlib.redirect_stderr(complaint):
@@ -191,7 +191,7 @@ def refuse_several_workers(backend: str) -> None:
 
 
 def serve_until_interrupted(backend: str) -> None:
-    from relay.cli import run  # noqa: PLC0415
+    from relay.cli.main import run  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as directory:
         port_file = Path(directory, "ports")

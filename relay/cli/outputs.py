@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from relay.cli.output_file import open_log, worded
+from relay.cli.terminal import colour, complaint, mute_stderr, stdout
 from relay.clock import real_s
 from relay.log import EventLog, EventType, Record
 from relay.log.sink import Sink
 from relay.log.text import TextLines
-from relay.output_file import open_log, worded
-from relay.terminal import colour, complaint, mute_stderr, stdout
 
 FLUSH_S = 1.0
 _TELL_S = 0.2  # of it, for stderr to take what there is to say of the other

@@ -1,0 +1,45 @@
+"""What `relay serve` says on stderr when it has started."""
+
+from __future__ import annotations
+
+from relay.address import Endpoint
+from relay.cli.paragraphs import painted
+from relay.observe import Fidelity
+from relay.printable import escape_unprintable
+from relay.server import Started
+from relay.workers import Workers
+
+
+def banner(relay: Started, *, colour: bool) -> str:
+    """What a user needs to know when a relay has started."""
+    profile = relay.config.profile
+    lines = [escape_unprintable(f"profile {profile.name}: {profile.title}")]
+    if relay.address is not None:
+        userinfo = "USER:PASS@" if relay.config.auth is not None else ""
+        lines += [
+            f"proxy   {relay.address}  (SOCKS4, SOCKS4a, SOCKS5, HTTP)",
+            f"        export ALL_PROXY=socks5h://{userinfo}{_as_dialled_from_here(relay.address)}",
+        ]
+    for kind, addresses, specs in (
+        ("forward", relay.forward_addresses, relay.config.forwards),
+        ("inbound", relay.inbound_addresses, relay.config.inbound),
+    ):
+        lines += [
+            escape_unprintable(f"{kind} {address} -> {spec.target}")
+            for address, spec in zip(addresses, specs, strict=True)
+        ]
+    if isinstance(relay, Workers):
+        lines.append(f"workers {relay.count} processes, among which the kernel spreads connections by their addresses")
+    for each in relay.fidelity:
+        support = each.support
+        line = f"  {painted(support.fidelity, colour=colour)} {each.quirk.name}"
+        if support.fidelity is not Fidelity.EXACT:
+            line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _as_dialled_from_here(address: Endpoint) -> Endpoint:
+    if address.ip is None or not address.ip.is_unspecified:
+        return address
+    return Endpoint("::1" if address.ip.version == 6 else "127.0.0.1", address.port)

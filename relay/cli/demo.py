@@ -1,0 +1,27 @@
+"""`relay demo`: three stories, through a plain NAT's stand-in and through VMware's NAT."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from relay.backend import choose_backend
+from relay.cli.parameters import BackendOption, ObserverOption
+from relay.cli.terminal import colour, stdout
+from relay.demo import run_demo
+from relay.interrupt import interrupted_once
+
+
+def demo(
+    json: Annotated[
+        bool, typer.Option("--json", envvar="RELAY_JSON", help="One JSON object at the end instead of text.")
+    ] = False,
+    backend: BackendOption = "asyncio",
+    observer: ObserverOption = None,
+) -> None:
+    """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
+    choose_backend(backend, where="--backend")
+    stream = stdout()
+    with interrupted_once():
+        run_demo(stream, json=json, colour=colour(stream), backend=backend, observer=observer)

@@ -1,0 +1,39 @@
+"""Options that several commands have, and those that are numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Optional
+
+import typer
+
+from relay.errors import ConfigError
+
+ProfileOption = Annotated[
+    str, typer.Option("--profile", envvar="RELAY_PROFILE", help="A profile's name, or a TOML file.")
+]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
+    typer.Option("--set", envvar="RELAY_SET", metavar="BEHAVIOUR.SETTING=VALUE", help="Change a setting; repeatable."),
+]
+ObserverOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
+]
+BackendOption = Annotated[
+    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio|uvloop", help="The async library.")
+]
+
+
+def number_option(option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str) -> Any:
+    """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
+
+    def read(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            hint = f"e.g. {option} {example}; see `relay serve --help`"
+            raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
+
+    variable = f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
+    return typer.Option(option, parser=read, envvar=variable, metavar=metavar, help=explained)

@@ -1,0 +1,138 @@
+"""`relay serve`: its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from relay.backend import choose_backend
+from relay.cli.parameters import BackendOption, ObserverOption, ProfileOption, SetOption, number_option
+from relay.cli.serving import serve_until_stopped
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
+from relay.config.auth_file import read_auth_file
+from relay.errors import ConfigError
+
+
+def serve(
+    profile: ProfileOption = DEFAULT_PROFILE,
+    settings: SetOption = None,
+    listen: Annotated[
+        str, typer.Option("--listen", envvar="RELAY_LISTEN", metavar="HOST:PORT", help="The proxy; port 0 picks one.")
+    ] = DEFAULT_LISTEN,
+    forward: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--forward", envvar="RELAY_FORWARD", metavar="[BIND:]PORT:HOST:PORT", help="A port forward; repeatable."
+        ),
+    ] = None,
+    inbound: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--inbound",
+            envvar="RELAY_INBOUND",
+            metavar="[BIND:]PORT:HOST:PORT",
+            help="A port forward to the guest: what is dialled is the internal side; repeatable.",
+        ),
+    ] = None,
+    auth: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--auth", envvar="RELAY_AUTH", metavar="USER:PASS", help="Who may use the proxy; ps shows it."),
+    ] = None,
+    auth_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, a file's one line."),
+    ] = None,
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
+    ] = False,
+    backend: BackendOption = "asyncio",
+    workers: Annotated[
+        int,
+        number_option("--workers", int, "N", "4", "Processes that serve, for several cores (Linux)."),
+    ] = 1,
+    observer: ObserverOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
+    ] = False,
+    events: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
+    ] = None,
+    resolve: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+        ),
+    ] = None,
+    source: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="The address to dial from."),
+    ] = None,
+    port_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--port-file", envvar="RELAY_PORT_FILE", metavar="FILE", help="Write the ports here when ready."),
+    ] = None,
+    handshake_timeout: Annotated[
+        float,
+        number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds a client has to say what it wants."),
+    ] = 10.0,
+    connect_timeout: Annotated[
+        float,
+        number_option(
+            "--connect-timeout", float, "SECONDS", "2.5", "Seconds a destination has to be resolved and to answer."
+        ),
+    ] = 30.0,
+    idle_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        number_option(
+            "--idle-timeout", float, "SECONDS", "300", "Reset flows that carry no bytes for this long (default: never)."
+        ),
+    ] = None,
+    drain_timeout: Annotated[
+        float,
+        number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds flows have to end when the relay stops."),
+    ] = 5.0,
+    max_flows: Annotated[
+        Optional[int],  # noqa: UP045
+        number_option("--max-flows", int, "N", "1000", "How many flows may be open; beyond it a caller is refused."),
+    ] = None,
+    time_scale: Annotated[
+        float,
+        number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
+    ] = 1.0,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
+    choose_backend(backend, where="--backend")
+    if auth_file is not None:
+        if auth is not None:
+            hint = "give one of them; RELAY_AUTH and RELAY_AUTH_FILE count, too"
+            raise ConfigError("--auth-file: --auth says already who may use the proxy", hint=hint)
+        auth = read_auth_file(auth_file)
+    config = configure(
+        profile,
+        settings=settings or (),
+        listen=listen,
+        forwards=forward or (),
+        inbound=inbound or (),
+        auth=auth,
+        allow_open=allow_open,
+        observer=observer,
+        strict=strict,
+        resolve=resolve or (),
+        source=source,
+        handshake_timeout_s=handshake_timeout,
+        connect_timeout_s=connect_timeout,
+        idle_timeout_s=idle_timeout,
+        drain_timeout_s=drain_timeout,
+        max_flows=max_flows,
+        time_scale=time_scale,
+        seed=seed,
+    )
+    serve_until_stopped(config, backend=backend, workers=workers, events=events, port_file=port_file, quiet=quiet)

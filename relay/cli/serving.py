@@ -1,0 +1,97 @@
+"""Serves for `relay serve`: opens the relay and what it writes, and acts on signals until the last flow has ended."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+
+import anyio
+
+from relay.backend import choose_backend, spare_collector
+from relay.cli.banner import banner
+from relay.cli.output_file import worded, write_whole
+from relay.cli.outputs import Talk, open_outputs
+from relay.cli.terminal import colour
+from relay.config import RelayConfig
+from relay.interrupt import open_signals
+from relay.log import EventLog
+from relay.server import Started, open_relay
+from relay.workers import check_workers, open_workers
+
+_LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
+
+
+def serve_until_stopped(
+    config: RelayConfig, *, backend: str, workers: int, events: str | None, port_file: Path | None, quiet: bool
+) -> None:
+    """Serve in this process, or in several, until a signal ends it.
+
+    Raises:
+        RelayError: it cannot be served like this, or here.
+    """
+    check_workers(workers, config)
+    library, library_options = choose_backend(backend, where="--backend")
+    _raise_descriptor_limit()
+    log = EventLog()
+    with open_outputs(log, events) as talk:
+
+        def open_() -> AbstractAsyncContextManager[Started]:
+            if workers == 1:
+                return open_relay(config, log)
+            return open_workers(config, log, count=workers, backend=backend, tell=events is not None or not quiet)
+
+        spare_collector()
+        anyio.run(_serve, open_, talk, port_file, quiet, backend=library, backend_options=library_options)
+
+
+async def _serve(
+    open_: Callable[[], AbstractAsyncContextManager[Started]], talk: Talk, port_file: Path | None, quiet: bool
+) -> None:
+    # Signals first: the reader of the port file may send one at once.
+    with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
+        async with open_() as relay:
+            if port_file is not None:
+                _write_ports(port_file, relay)
+            talk.say(banner(relay, colour=colour(sys.stderr)))
+            if not quiet:
+                talk.follow()
+            await _until_told_to_stop(relay, received)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
+                await relay.drain(relay.config.drain_timeout_s)
+                tasks.cancel_scope.cancel()
+
+
+async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals]) -> None:
+    async for number in received:
+        if number not in _LINK_DOWN:
+            return
+        relay.link_down()
+
+
+async def _cancel_when_told_again(
+    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals]
+) -> None:
+    await _until_told_to_stop(relay, received)
+    scope.cancel()
+
+
+def _write_ports(path: Path, relay: Started) -> None:
+    proxy = [relay.address] if relay.address is not None else []
+    addresses = [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
+    with worded("--port-file", path, accepted="name a file that can be written"):
+        write_whole(path, "".join(f"{address.port}\n" for address in addresses))
+
+
+def _raise_descriptor_limit() -> None:
+    """A relay needs two descriptors a flow; the soft limit is often 256 or 1024, the hard one far more."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS says unlimited and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
