@@ -122,9 +122,11 @@ class FlowMachine:
         Raises:
             BehaviourError: a behaviour raised; the flow is to be ended with `end`.
         """
-        opener_was_over = self.is_over(self.opener)
+        opener_was_over = self._dialling and self.is_over(self.opener)  # without the opener no dial begins
         self.observe(event)
-        wishes = _merged(self._wishes(event))
+        wishes = self._wishes(event)
+        if len(wishes) > 1:
+            wishes = _merged(wishes)
         steps = self._possible(wishes) if self._dropped is None else self._possible_or_told(wishes, self._dropped)
         if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
             # With the opener over, however it ended, only the behaviours can end the dial: tell them.
@@ -141,7 +143,8 @@ class FlowMachine:
 
     def hand_over(self, because: str) -> list[Step]:
         """Give the flow up, but for the opener's connection, which serves another: the steps that end the rest."""
-        self._finish(self.opener, _DEAD, How.HANDED_OVER, because)
+        if not self.is_over(self.opener):
+            self._end_side(self.opener, _DEAD, How.HANDED_OVER, because)
         return self.end(because, in_order=True)
 
     def is_over(self, side: Side) -> bool:
@@ -167,9 +170,7 @@ class FlowMachine:
     def fading(self) -> bool:
         """Whether a side is over, or neither sends any more: what is left of the flow should end soon, too."""
         opener, target = self._opener_bits, self._target_bits
-        if opener & target & _FIN_RECEIVED:
-            return True
-        return any(bits & _PRESENT and (bits & _DEAD or bits & _FINISHED == _FINISHED) for bits in (opener, target))
+        return bool(opener & target & _FIN_RECEIVED) or _has_ended(opener) or _has_ended(target)
 
     def _wishes(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
@@ -179,9 +180,10 @@ class FlowMachine:
             asked = tuple(each for each in asked if each.name == owner)
             seen = TimerFired(event.at_s, key)
         steps: list[Step] = []
-        for place, handler, name in asked:
+        for place, handler, name, shared in asked:
             try:
-                for action in getattr(self._behaviours[place] or self._make(place), handler)(seen):
+                handle = shared or getattr(self._behaviours[place] or self._make(place), handler)
+                for action in handle(seen):
                     if not isinstance(action, Action):
                         raise TypeError(f"{action!r} is not an action")
                     steps.append(Step(action, name))
@@ -199,7 +201,7 @@ class FlowMachine:
         """Take in an event that no behaviour is asked about: `handle` does, with every other."""
         match event:
             case FinReceived(side=side):
-                self._finish(side, _FIN_RECEIVED, How.FIN, Cause.PEER)
+                self._end_by_peer(side, _FIN_RECEIVED, How.FIN)
             case DialSucceeded() if self._dialling:  # without a dial it changes nothing: a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
@@ -207,19 +209,22 @@ class FlowMachine:
                 self._dialling = False
                 self.cause = self.cause or Cause.DESTINATION
             case OpenerVanished():
-                self._finish(self.opener, _DEAD, How.ABANDONED, Cause.PEER)
+                self._end_by_peer(self.opener, _DEAD, How.ABANDONED)
             case RstReceived(side=side):
-                self._finish(side, _DEAD, How.RST, Cause.PEER)
+                self._end_by_peer(side, _DEAD, How.RST)
             case LegTimedOut(side=side):
-                self._finish(side, _DEAD, How.TIMEOUT, Cause.PEER)
+                self._end_by_peer(side, _DEAD, How.TIMEOUT)
             case _:
                 pass
 
-    def _finish(self, side: Side, bit: int, how: How, because: str) -> None:
-        """Note one more step of a side's end: its first FIN, in either direction, or whatever kills it."""
-        if self.is_over(side):
-            return
-        self.cause = self.cause or (_PEERS[side] if because == Cause.PEER else because)
+    def _end_by_peer(self, side: Side, bit: int, how: How) -> None:
+        if not self.is_over(side):
+            self.cause = self.cause or _PEERS[side]
+            self._end_side(side, bit, how, Cause.PEER)
+
+    def _end_side(self, side: Side, bit: int, how: How, because: str) -> None:
+        """Note one more step of the end of a side that is not over: a FIN in either direction, or what kills it."""
+        self.cause = self.cause or because
         if bit == _DEAD or side not in self.endings:
             self.endings = {**self.endings, side: Ending(side, how, because)}
         if side is self.opener:
@@ -241,28 +246,26 @@ class FlowMachine:
 
     def _apply(self, step: Step) -> bool:
         """Note what the step does to the flow; False if it cannot be done any more."""
-        match step.action:
+        action, because = step
+        match action:
+            case SendFin(side=side):
+                if not self.can_send(side):
+                    return False
+                self._end_side(side, _FIN_SENT, How.FIN, because)
             case Dial():
                 if self._dialling or self._target_bits or self.is_over(self.opener):
                     return False
                 self._dialling = True
-            case Grant():
+            case Grant() | Refuse():
                 if self._answered or self.is_over(self.opener):
                     return False
                 self._answered = True
-            case Refuse():
-                if self._answered or self.is_over(self.opener):
-                    return False
-                self._answered = True
-                self._finish(self.opener, _DEAD, How.REFUSED, step.because)
-            case SendFin(side=side):
-                if not self.can_send(side):
-                    return False
-                self._finish(side, _FIN_SENT, How.FIN, step.because)
+                if isinstance(action, Refuse):
+                    self._end_side(self.opener, _DEAD, How.REFUSED, because)
             case SendRst(side=side) | Deafen(side=side):
                 if self.is_over(side):
                     return False
-                self._finish(side, _DEAD, How.RST if isinstance(step.action, SendRst) else How.SILENCE, step.because)
+                self._end_side(side, _DEAD, How.RST if isinstance(action, SendRst) else How.SILENCE, because)
             case AbandonDial():
                 if not self._dialling:
                     return False
@@ -274,10 +277,12 @@ class FlowMachine:
         return True
 
 
+def _has_ended(bits: int) -> bool:
+    return bits & _PRESENT != 0 and (bits & _DEAD != 0 or bits & _FINISHED == _FINISHED)
+
+
 def _merged(steps: list[Step]) -> list[Step]:
     """Drop the FINs for sides that the same answer resets."""
-    if len(steps) < 2:
-        return steps
     reset = {step.action.side for step in steps if isinstance(step.action, SendRst)}
     if not reset:
         return steps

@@ -1,9 +1,10 @@
 """How a behaviour is written.
 
 A behaviour is a dataclass: its fields are its settings, its `on_<event>` methods its rules. One instance serves one
-flow, so what a rule must remember is an ordinary attribute. A handler takes the event and yields actions.
+flow, so what a rule must remember is an ordinary attribute. A behaviour that remembers nothing is better frozen: then
+one instance serves all flows. A handler takes the event and yields actions.
 
-    @dataclass
+    @dataclass(frozen=True)
     class Grumble(Behaviour):
         after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from relay.actions import Action
 from relay.behaviours._api import Behaviour
 from relay.events import Event
 
@@ -17,13 +18,16 @@ class Asked(NamedTuple):
     handler: str
     """Its method's name."""
     name: str
+    shared: Callable[[Any], Iterable[Action]] | None
+    """The method itself, of the one instance that serves all flows: that of a frozen dataclass, which keeps nothing."""
 
 
 class Lineup:
     """Which behaviours a flow asks about which event, and how each is made.
 
     Shared by all flows of a profile. A flow makes an instance of its own when the first event comes that the behaviour
-    handles: most flows never meet most of theirs, and 10,000 idle flows keep what was made.
+    handles: most flows never meet most of theirs, and 10,000 idle flows keep what was made. A behaviour that is a
+    frozen dataclass, and leaves nothing to chance, keeps nothing about a flow; one instance serves all flows.
     """
 
     def __init__(self, kinds: Iterable[type[Behaviour]], makers: Iterable[Callable[[], Behaviour]]) -> None:
@@ -32,9 +36,11 @@ class Lineup:
         self.draws = any(kind.draws for kind in self.kinds)
         """Whether any of them leaves something to chance."""
         handlers: dict[type[Event], list[Asked]] = {}
-        for index, kind in enumerate(self.kinds):
+        for index, (kind, make) in enumerate(zip(self.kinds, self.makers, strict=True)):
+            shared = make() if _keeps_nothing(kind) else None
             for event, handler in kind.handled.items():
-                handlers.setdefault(event, []).append(Asked(index, handler, kind.name))
+                asked = Asked(index, handler, kind.name, getattr(shared, handler, None))
+                handlers.setdefault(event, []).append(asked)
         self.handlers: Mapping[type[Event], tuple[Asked, ...]] = {
             event: tuple(found) for event, found in handlers.items()
         }
@@ -45,6 +51,11 @@ class Lineup:
         """Line up instances that are made already, for one flow."""
         made = tuple(behaviours)
         return cls(map(type, made), map(_maker_of, made))
+
+
+def _keeps_nothing(kind: type[Behaviour]) -> bool:
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return parameters is not None and parameters.frozen and not kind.draws
 
 
 def _maker_of(behaviour: Behaviour) -> Callable[[], Behaviour]:

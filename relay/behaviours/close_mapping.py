@@ -11,7 +11,7 @@ from relay.behaviours._api import Actions, Behaviour, setting
 from relay.events import FinReceived, LegTimedOut, RstReceived, Side
 
 
-@dataclass
+@dataclass(frozen=True)
 class CloseMapping(Behaviour):
     """Turn FIN, RST and silence on one side into their like, or something else, on the other.
 

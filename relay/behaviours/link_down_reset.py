@@ -9,7 +9,7 @@ from relay.behaviours._api import Actions, Behaviour
 from relay.events import LinkWentDown, Side
 
 
-@dataclass
+@dataclass(frozen=True)
 class LinkDownReset(Behaviour):
     """Reset both sides when the link goes down, be it for the blink of a DHCP renewal.
 

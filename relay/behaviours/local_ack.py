@@ -11,7 +11,7 @@ from relay.behaviours._api import Actions, Behaviour, setting
 from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
 
 
-@dataclass
+@dataclass(frozen=True)
 class LocalAck(Behaviour):
     """Acknowledge the app's data before the server has it; what the server then never takes is lost, and reported.
 

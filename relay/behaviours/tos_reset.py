@@ -11,7 +11,7 @@ from relay.behaviours._api import Actions, Behaviour, setting
 from relay.events import Side, TimerFired, TosChanged
 
 
-@dataclass
+@dataclass(frozen=True)
 class TosReset(Behaviour):
     """Reset the flow when a segment's IP precedence differs from its SYN's (RFC 793 p. 71; withdrawn by RFC 2873).
 

@@ -1,7 +1,6 @@
 """The two pumps between a flow's legs, once both are there.
 
-`run` moves what can be moved and yields what the flow must know: which leg, and why its pump stopped. It yields nothing
-for a pump that only waits.
+`run` moves what can be moved by one of them and returns what the flow must know: why the pump stopped.
 
 `ExchangeCarrier` is plain HTTP's: its codec rewrites what passes and finds where a message ends. So it does not simply
 carry a FIN over:
@@ -12,8 +11,6 @@ carry a FIN over:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from relay.events import Side
 from relay.legs import Leg
 from relay.net.pump import Outcome, Pump, TranslatingPump
@@ -23,44 +20,42 @@ from relay.protocols import HttpExchange
 class Carrier:
     """Carries bytes as they are between the opener's leg (near) and the other (far)."""
 
-    __slots__ = ("_finished", "from_far", "from_near")
+    __slots__ = ("from_far", "from_near", "pumps")
 
     def __init__(self, near: Leg, far: Leg) -> None:
         self.from_near = Pump(near, far)
         self.from_far = Pump(far, near)
-        self._finished: tuple[Pump, ...] = ()
+        self.pumps = (self.from_near, self.from_far)
+        """Both, in the order in which they run."""
 
-    def run(self) -> Iterator[tuple[Leg, Outcome]]:
-        """Move what can be moved now.
+    def run(self, pump: Pump) -> Outcome:
+        """Move what one of the pumps can move now; return why it stopped.
 
         Raises:
             ProtocolError: what passes is not what the codec takes; the opener is owed the reply.
         """
-        for pump in (self.from_near, self.from_far):
-            if pump in self._finished:
-                outcome = _after_fin(pump.source)
-            else:
-                outcome = self._run(pump)
-                if outcome in (Outcome.FINISHED, Outcome.BROKEN):
-                    self._finished += (pump,)
-            if outcome is not Outcome.WAITING:
-                yield pump.source, outcome
+        if pump.ended:
+            return _after_fin(pump.source)
+        outcome = self._run(pump)
+        if outcome is Outcome.FINISHED or outcome is Outcome.BROKEN:
+            pump.ended = True
+        return outcome
 
     def empty(self, side: Side) -> None:
         """Hand on everything that this side has sent so far, at once."""
-        for pump in (self.from_near, self.from_far):
-            if pump.source.side is side and pump not in self._finished:
+        for pump in self.pumps:
+            if pump.source.side is side and not pump.ended:
                 pump.run_dry()
 
     def stop_sending_to(self, side: Side) -> None:
         """Read on, but drop what is for this side."""
-        for pump in (self.from_near, self.from_far):
+        for pump in self.pumps:
             if pump.source.side is not side:
                 pump.sink = None
 
     def moved_bytes(self, side: Side) -> int:
         """How many bytes have come from this side."""
-        return sum(pump.moved_bytes for pump in (self.from_near, self.from_far) if pump.source.side is side)
+        return sum(pump.moved_bytes for pump in self.pumps if pump.source.side is side)
 
     def carried_bytes(self, side: Side) -> int:
         """How many of them were passed on to the other: not those of a request that another origin gets."""
@@ -82,6 +77,7 @@ class ExchangeCarrier(Carrier):
         super().__init__(near, far)
         self.from_near = TranslatingPump(near, far, codec.from_client, lambda: codec.behind_client)
         self.from_far = TranslatingPump(far, near, codec.from_origin, lambda: codec.behind_origin)
+        self.pumps = (self.from_near, self.from_far)
         self._codec = codec
         self._client_ended = False
         self.origin_ended = False
@@ -104,7 +100,7 @@ class ExchangeCarrier(Carrier):
         if self._codec.next_destination is not None:
             return Outcome.REDIRECTED
         # The other pump has had its turn, and no edge will tell it that there is more for it to do now.
-        left = pump is self.from_far and self.from_near not in self._finished and self.from_near.can_go_on()
+        left = pump is self.from_far and not self.from_near.ended and self.from_near.can_go_on()
         return Outcome.SPENT if left and outcome is Outcome.WAITING else outcome
 
     def _run_from_client(self) -> Outcome:
@@ -141,7 +137,7 @@ class ExchangeCarrier(Carrier):
 
     def _client_may_go_on(self) -> bool:
         """Whether the origin's bytes gave the client's pump work to do, for which no edge will come."""
-        if self.from_near in self._finished:
+        if self.from_near.ended:
             return False
         return (self._client_ended and self._codec.origin_done) or (self._was_paused and not self._codec.paused)
 

@@ -44,10 +44,12 @@ class Carrying:
     def on_leg_ready(self) -> None:
         flow, carrier = self._flow, self._carrier
         try:
-            for leg, outcome in carrier.run():
-                self._heed(leg, outcome)
-                if flow.phase is not self:
-                    return
+            for pump in carrier.pumps:
+                outcome = carrier.run(pump)
+                if outcome is not Outcome.WAITING:
+                    self._heed(pump.source, outcome)
+                    if flow.phase is not self:
+                        return
         except ProtocolError as error:
             flow.end_exchange(error)
             return
@@ -71,8 +73,9 @@ class Carrying:
 
     def drop_what_cannot_go(self) -> None:
         """Read on from a side whose bytes the other takes no more, and drop them."""
+        machine = self._flow.machine
         for side in _SIDES:
-            if not self._flow.machine.can_send(side):
+            if not machine.can_send(side):
                 self._carrier.stop_sending_to(side)
 
     def _heed(self, leg: Leg, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ class Chance:
 
     def give_to(self, behaviour: Behaviour) -> None:
         """Let a behaviour draw; each draw is recorded."""
-        behaviour.chance = partial(self._draw, behaviour.name)
+        object.__setattr__(behaviour, "chance", partial(self._draw, behaviour.name))  # it may be frozen
 
     def _draw(self, because: str) -> float:
         value = self._generator.random()

@@ -35,7 +35,8 @@ class Dialling:
     def begin(self) -> None:
         """Ask the behaviours."""
         flow, pending = self._flow, self._pending
-        flow.journal.write("flow-opened", via=pending.via, client=flow.client, destination=str(pending.destination))
+        if flow.journal.wanted:
+            flow.journal.write("flow-opened", via=pending.via, client=flow.client, destination=str(pending.destination))
         flow.take(ConnectRequested(flow.now_s(), pending.destination, pending.initiator))
         if flow.phase is not self:
             return
@@ -87,8 +88,9 @@ class Dialling:
     def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
         self._connecting = None
         flow = self._flow
-        dial_s = round(flow.driver.engine.now_s() - began_s, 6)
-        flow.journal.write("flow-connected", address=str(address), dial_s=dial_s)
+        if flow.journal.wanted:
+            dial_s = round(flow.driver.engine.now_s() - began_s, 6)
+            flow.journal.write("flow-connected", address=str(address), dial_s=dial_s)
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:

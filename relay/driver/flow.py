@@ -173,7 +173,10 @@ class Flow:
     # The legs call
 
     def on_leg_ready(self, leg: Leg) -> None:
-        self.guard(self.phase.on_leg_ready)
+        try:  # as `guard` does
+            self.phase.on_leg_ready()
+        except Exception as fault:
+            self.break_off(fault)
 
     def on_leg_saw(self, event: Event, withheld: bool) -> None:
         """The internal leg has seen an event; a segment that was withheld comes after all that came before it."""
@@ -197,11 +200,7 @@ class Flow:
 
     def guarded(self, method: Callable[_Args, None]) -> Callable[_Args, None]:
         """The same for a callback that is called later."""
-
-        def call(*args: _Args.args, **kwargs: _Args.kwargs) -> None:
-            self.guard(method, *args, **kwargs)
-
-        return call
+        return partial(self.guard, method)
 
     # Commands
 
@@ -251,7 +250,8 @@ class Flow:
             self._answering, self._waiting = False, ()
 
     def _answer(self, event: Event) -> None:
-        self.journal.write_event(event)
+        if self.driver.log.wanted:
+            self.journal.write_event(event)
         self._perform(self.machine.handle(event))
 
     def _perform(self, steps: list[Step]) -> None:

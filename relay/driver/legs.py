@@ -130,7 +130,9 @@ class FlowLegs:
 
     def wind_down(self, endings: Mapping[Side, Ending]) -> None:
         """The flow is over: end in order what no behaviour has ended, or is ending, in its own way."""
-        for leg in self:
+        for leg in (self._internal, self._external):
+            if leg is None or leg.closed:
+                continue
             ending = endings.get(leg.side)
             if ending is not None and (ending.how, ending.because) == (How.RST, Cause.PEER):
                 leg.close()  # nothing can pass any more, and nothing else holds it

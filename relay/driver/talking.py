@@ -86,10 +86,12 @@ def converse(leg: Leg, conversation: Conversation) -> Unheard | None:
 
 def limit_handshake(flow: Flow) -> None:
     """Turn the initiator away unless its handshake, or its next request's head, is whole within the limit."""
+    flow.start_timer(HANDSHAKE, flow.driver.limits.handshake_timeout_s, partial(_turn_away_late, flow))
+
+
+def _turn_away_late(flow: Flow) -> None:
     limit_s = flow.driver.limits.handshake_timeout_s
-    flow.start_timer(
-        HANDSHAKE, limit_s, partial(turn_away, flow, f"no request within {limit_s:g} s", because=Cause.HANDSHAKE_LIMIT)
-    )
+    turn_away(flow, f"no request within {limit_s:g} s", Cause.HANDSHAKE_LIMIT)
 
 
 def turn_away(flow: Flow, reason: str, because: Cause) -> None:

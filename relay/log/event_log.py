@@ -67,6 +67,8 @@ class EventLog:
         """What records are dated by; a relay goes by its log's clock."""
         self.debug = is_debugging()
         """Whether records are wanted that help to find a bug only."""
+        self.wanted = False
+        """Whether the log has a listener; if not, a caller need not find out what to record."""
         self._listeners: list[Callable[[Record], None]] = []
         self._queue: deque[tuple[Record, Hold | None]] = deque()
         self._handing_on = False
@@ -80,15 +82,11 @@ class EventLog:
         """What the `at_s` of a record that is made now would be."""
         return self.clock.read()[0]
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the log has a listener; if not, a caller need not find out what to record."""
-        return bool(self._listeners)
-
     def subscribe(self, listener: Callable[[Record], None]) -> Callable[[], None]:
         """Have `listener` called with every record from now on; returns what ends that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        self.wanted = True
+        return lambda: self._unsubscribe(listener)
 
     def record(
         self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any
@@ -116,6 +114,11 @@ class EventLog:
         hold.over, hold.process = True, process
         self._hand_on_queued()
 
+    def _unsubscribe(self, listener: Callable[[Record], None]) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            self.wanted = bool(self._listeners)
+
     def _hand_on_queued(self) -> None:
         if self._handing_on:
             return  # a listener has recorded something: the loop below, which called it, comes to that
@@ -139,6 +142,6 @@ class EventLog:
             try:
                 listener(record)
             except Exception as fault:
-                self._listeners.remove(listener)
+                self._unsubscribe(listener)
                 error = f"the event log's listener was dropped: {fault}"
                 self.emit(EventType.FAULT, error=error, traceback=traceback_of(fault))

@@ -82,7 +82,9 @@ class Connector:
 
     def known(self, destination: Endpoint) -> list[Address] | None:
         """Return its addresses if that takes no look-up."""
-        host = self._overrides.get((destination.host.lower(), destination.port), destination.host)
+        host = destination.host
+        if self._overrides:
+            host = self._overrides.get((host.lower(), destination.port), host)
         literal = _literal(host)
         return None if literal is None else [address_of(literal, destination.port)]
 
@@ -130,10 +132,12 @@ class Connector:
 
     def is_own(self, target: Endpoint) -> bool:
         """Whether the relay itself listens there."""
-        reached = _reached(target.host)
-        return reached is not None and any(
-            own.port == target.port and _accepts(own.ip, reached) for own in self.own_addresses
-        )
+        for own in self.own_addresses:
+            if own.port == target.port:
+                reached = _reached(target.host)
+                if reached is not None and _accepts(own.ip, reached):
+                    return True
+        return False
 
 
 class Connecting:
@@ -189,7 +193,7 @@ class Connecting:
             return
         if not addresses:
             self._fail_soon(DialFailure(FailureKind.NOT_RESOLVED, self._destination.host))
-        elif any(self._connector.is_own(target) for _, target in addresses):
+        elif any(map(self._connector.is_own, [target for _, target in addresses])):
             self._fail_soon(DialFailure(FailureKind.DENIED, f"{self._destination} is this relay itself"))
         else:
             self._dial = self._connector.dial(addresses, timeout_s, self._connected, self._failed)

@@ -46,13 +46,15 @@ _STOPPED_BY = {WOULD_BLOCK: Outcome.WAITING, BROKEN: Outcome.BROKEN, 0: Outcome.
 class Pump:
     """One direction of one flow."""
 
-    __slots__ = ("moved_bytes", "sink", "source")
+    __slots__ = ("ended", "moved_bytes", "sink", "source")
 
     def __init__(self, source: Leg, sink: Leg | None) -> None:
         self.source = source
         self.sink = sink
         """Where the bytes go; None: nowhere, they are read and dropped."""
         self.moved_bytes = 0
+        self.ended = False
+        """Whether its owner has taken note of the source's end: a FIN, or a broken connection."""
 
     def run(self) -> Outcome:
         """Move what can be moved now."""
@@ -62,7 +64,10 @@ class Pump:
 
     def _copy(self, buffer: memoryview) -> Outcome:
         source, budget = self.source, BUDGET_BYTES
-        while source.readable and not source.frozen and self._sink_is_free():
+        while source.readable and not source.frozen:
+            sink = self.sink  # what is read may end it
+            if sink is not None and not (sink.has_room or sink.broken):
+                break
             count = source.receive_into(buffer)
             if count <= 0:
                 return _STOPPED_BY[count]

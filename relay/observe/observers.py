@@ -71,5 +71,6 @@ class Observers:
     def _select(self, wants: Collection[Want]) -> None:
         providers = {want.kind: self.of(want.kind) for want in wants}
         self._wants = wants
-        self._wanted = tuple(dict.fromkeys(each for each in providers.values() if each is not None))
+        attach = dict.fromkeys(each for each in providers.values() if each is not None)
+        self._wanted = tuple(each for each in attach if type(each).attach is not Provider.attach)
         self._mask = tos_mask(wants) if providers.get(Want(Ability.TOS)) is not None else 0

@@ -39,10 +39,11 @@ class KernelQueue(ABC):
 
     def unwatch_and_close(self, watcher: Watcher) -> None:
         with held:
-            descriptor = watcher.sock.fileno()
+            sock = watcher.sock
+            descriptor = sock.fileno()
             if self._is_watched(descriptor, watcher):
                 self._forget(descriptor)
-            watcher.sock.close()
+            sock.close()
 
     def rearm_read(self, watcher: Watcher) -> None:
         return  # the next edge comes unasked
