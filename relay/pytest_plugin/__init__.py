@@ -10,9 +10,10 @@ runs in a thread and an event loop of its own, so tests may be synchronous or ru
 profile that this host cannot show fails the test, unless the ini file says `nat_unsupported = skip`. A failing test's
 report has the relay's event log, and the command that repeats what was left to chance: all that follows from
 `--nat-seed` and the test's own id, on however many workers the tests run. A fault inside the relay or a behaviour fails
-the test, unless the ini file says `nat_faults = warn`.
+the test, unless the ini file says `nat_faults = warn`. What
+this host shows otherwise than the NAT does is listed at the top of the run, and in the report of a test that fails.
 
     entry/pytest_vmnat_relay.py    options, fixtures and hooks, which every run of pytest imports; top-level when built
     serving.py                     what the fixtures do, imported by the first one that is set up
-    reporting.py, faults.py        what a test's report says about its relays, and what fails it; registered then
+    reporting.py, fidelity.py, faults.py    what a test's report says about its relays; registered then
 """

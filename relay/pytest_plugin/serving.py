@@ -20,6 +20,7 @@ from relay.pytest_plugin.marker import Wanted, read_markers
 from relay.testing import RunningRelay, run_in_thread
 
 _SESSION_FIXTURE = "nat_relay_session"
+FIXTURES = frozenset({"nat_relay", "nat_relay_factory", _SESSION_FIXTURE})
 
 
 @dataclass
@@ -121,14 +122,19 @@ def _start(
 ) -> Served | ConfigError | Unsupported:
     """Start a relay that stops with the stack, or tell what keeps it from that."""
     try:
-        config = _configured(item, wanted, seed=seed)
+        config = configured(item, wanted, seed=seed)
         stack.enter_context(watching())
         return Served(stack.enter_context(run_in_thread(config, wanted.backend, over=over)), config.profile.name)
     except (ConfigError, Unsupported) as error:
         return error
 
 
-def _configured(item: pytest.Item, wanted: Wanted, *, seed: int) -> RelayConfig:
+def configured(item: pytest.Item, wanted: Wanted, *, seed: int) -> RelayConfig:
+    """Check what a test asks for, and put it together.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
     profile = wanted.profile if wanted.profile is not None else _default_profile(item.config)
     if isinstance(profile, str):
         profile = _locate(profile, item.config.rootpath)

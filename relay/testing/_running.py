@@ -39,6 +39,7 @@ from relay.control import (
 )
 from relay.errors import ConfigError
 from relay.events import Side, SideName
+from relay.fidelity import QuirkFidelity
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import FlowStory, Records, as_text
 from relay.profiles import Profile
@@ -125,6 +126,11 @@ class RunningRelay:
     def profile(self) -> Profile:
         """What flows are made with from now on: the profile it was started with, and what `set` made of it."""
         return self._relay.profile
+
+    @property
+    def fidelity(self) -> list[QuirkFidelity]:
+        """How well this host shows each quirk of the profile that it was started with."""
+        return list(self._relay.fidelity)
 
     # What happens
 

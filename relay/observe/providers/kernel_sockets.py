@@ -49,6 +49,9 @@ class KernelSocketsProvider(Provider):
                 Fidelity.APPROXIMATE,
                 "the relay's kernel acknowledges first; what the server never took is reported as lost",
             ),
-            Want(Ability.BLACKHOLE): Gift(Fidelity.APPROXIMATE, "the app is reset instead: {why}"),
+            Want(Ability.BLACKHOLE): Gift(
+                Fidelity.APPROXIMATE,
+                "the app of a dead server is reset (ECONNRESET), where it should get no answer (ETIMEDOUT): {why}",
+            ),
         }
     )

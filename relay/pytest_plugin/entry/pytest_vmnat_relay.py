@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ _FOLDER = _HERE.parents[1] if _HERE.name == "entry" else _HERE / "relay"
 """The package: in a checkout this module lies within it, else beside it."""
 _MARKER = "nat_relay"
 _CHOICES = {"nat_unsupported": ("fail", "skip"), "nat_faults": ("fail", "warn")}
-_HOOKS = ("reporting", "faults")  # the later is called the earlier
+_HOOKS = ("reporting", "fidelity", "faults")  # the later is called the earlier
 _SEED_FOR_WORKERS = "nat_seed"
 _CURRENT = pytest.StashKey[pytest.Item]()
 _USES_MARKER = pytest.StashKey[bool]()
@@ -103,6 +103,16 @@ def nat_relay_session(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
     """One relay for all tests that use it, with the profile of the command line or the ini file; heeds no marker."""
     with _plugin(request.config).serve_session(request.config.stash[_CURRENT]) as nat:
         yield nat
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """List what this host does not show exactly, where a test uses a relay."""
+    used = any(name.startswith("nat_relay") for item in items for name in getattr(item, "fixturenames", ()))
+    if not used or config.get_verbosity() < 0 or _is_shadowed():
+        return []
+    _plugin(config)
+    lines: list[str] = importlib.import_module("relay.pytest_plugin.fidelity").header(items)
+    return lines
 
 
 @pytest.hookimpl(tryfirst=True)
