@@ -25,7 +25,7 @@ def pytest_runtest_makereport(
     inexact = _inexact({each.profile: each.relay.fidelity for each in served})
     report = yield
     if inexact and report.failed:
-        head = "This host does not show all of it exactly, so the test may end otherwise elsewhere, or with other privileges:"
+        head = "This host shows not all of it exactly; elsewhere, or with other privileges, the test may end otherwise:"
         report.sections.append((SECTION, "\n".join([head, *inexact])))
     return report
 
