@@ -19,17 +19,14 @@ relay or not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from relay.address import Endpoint, ForwardSpec, ResolveOverride
     from relay.config import RelayConfig
     from relay.config.options import RelayOptions
+    from relay.embedding import open_relay
     from relay.errors import ConfigError, RelayError, Unsupported
     from relay.events import Side
     from relay.fidelity import QuirkFidelity
@@ -67,6 +64,7 @@ _HOME = {
     for module, names in {
         "relay.address": ("Endpoint", "ForwardSpec", "ResolveOverride"),
         "relay.config": ("RelayConfig",),
+        "relay.embedding": ("open_relay",),
         "relay.errors": ("ConfigError", "RelayError", "Unsupported"),
         "relay.log": ("EventLog", "EventType", "Record"),
         "relay.events": ("Side",),
@@ -79,29 +77,6 @@ _HOME = {
     }.items()
     for name in names
 }
-
-
-@asynccontextmanager
-async def open_relay(
-    profile: str | Profile = "vmware-fusion",
-    *,
-    listen: str | None = "127.0.0.1:0",
-    **options: Unpack[RelayOptions],
-) -> AsyncIterator[Relay]:
-    """Serve for as long as the block lasts, inside the asyncio or trio program that enters it.
-
-    `profile` is a name, a TOML file's path or a loaded profile, `listen` the proxy's HOST:PORT (None: no proxy); for
-    the rest see `RelayOptions`. Leaving the block resets what is left of the flows; `Relay.drain` lets them end first.
-
-    Raises:
-        ConfigError: an option or a setting is wrong, or an address cannot be listened on.
-        Unsupported: this host lacks what was asked for.
-    """
-    from relay import server  # noqa: PLC0415
-    from relay.config import options as _options  # noqa: PLC0415
-
-    async with server.open_relay(_options.configured(profile, listen, options)) as nat:
-        yield nat
 
 
 if not TYPE_CHECKING:  # a type checker is to complain of names that do not exist

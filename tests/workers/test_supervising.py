@@ -12,7 +12,6 @@ import anyio
 import anyio.to_thread
 import pytest
 
-import relay.workers
 from relay.config import configure
 from relay.log import EventLog, Record
 from relay.workers import open_workers
@@ -61,7 +60,7 @@ async def test_workers_share_the_limit_of_flows(backend: str) -> None:
 
 
 async def test_a_worker_that_hangs_is_killed_in_the_end(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.workers, "_STOP_S", 0.5)
+    monkeypatch.setattr("relay.workers.opening._STOP_S", 0.5)
     log, records = EventLog(), list[Record]()
     log.subscribe(records.append)
     with contextlib.ExitStack() as stack, anyio.fail_after(20):
