@@ -1,7 +1,7 @@
 """Why a flow ended, and how each of its sides did: the words of `flow-ended`.
 
-Each member's docstring is its meaning, at run time too: README's lists are made from them. Where a behaviour is the
-cause, the cause is the behaviour's name.
+Each member's docstring is its meaning, at run time too: the lists in docs/events.md are made from them. Where a
+behaviour is the cause, the cause is the behaviour's name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The vocabulary of the event log: every event, the fields of each, and the words for why and how flows end.
 
 `FIELDS` and `COMMON_FIELDS` are the documentation of the JSON, too. `EventLog` refuses a field that is not here.
-README's reference of the event log is made from this module, by `tests/support/log_reference.py`.
+The reference in docs/events.md is made from this module, by `tests/support/log_reference.py`.
 """
 
 from __future__ import annotations

@@ -85,6 +85,53 @@ def test_what_a_page_starts_ends_with_it(then: str, told: str | None, tmp_path: 
         os.close(reader)
 
 
+SERVED = """
+<!-- until Ctrl-C -->
+```sh
+trap 'echo stopped' INT
+echo it serves
+sleep 100 || true
+```
+
+```text
+it serves
+...
+```
+
+```sh
+echo goes on
+```
+
+```text
+goes on
+```
+"""
+
+
+@pytest.mark.system
+def test_what_goes_on_until_ctrl_c_is_stopped_after_its_last_line_of_output(tmp_path: Path) -> None:
+    followed(SERVED, tmp_path)
+    with pytest.raises(AssertionError, match="takes more than 1 s"):
+        followed(SERVED.replace("<!-- until Ctrl-C -->\n", ""), tmp_path, timeout_s=1)
+    with pytest.raises(AssertionError, match=r"ended with|the page says"):
+        followed(SERVED.replace("it serves\nsleep", "no\nfalse"), tmp_path)
+
+
+@pytest.mark.system
+def test_a_block_that_is_not_run_says_so_right_above_it(tmp_path: Path) -> None:
+    page = "<!-- not run: it fails -->\n```sh\nfalse\n```\n\n```powershell\nfalse\n```\n"
+    assert [block.not_run for block in blocks_of(page)] == ["it fails"]
+    followed(page, tmp_path)
+    with pytest.raises(AssertionError, match="ended with 1"):
+        followed(page.replace("-->\n", "-->\n\n"), tmp_path)
+
+
+def test_numbers_vary_where_the_page_says_so() -> None:
+    assert agrees("after 0.25 s: 3\n", "after 1.5 s: 17\n", numbers_vary=True)
+    assert not agrees("after 0.25 s: 3\n", "after 1.5 s: many\n", numbers_vary=True)
+    assert not agrees("after 0.25 s: 3\n", "after 1.5 s: 17\n")
+
+
 def test_three_dots_stand_for_anything_and_nothing_else_does() -> None:
     assert agrees("a ... c\n...\n", "a b c\nd\ne\n")
     assert not agrees("a.c\n", "abc\n")

@@ -318,7 +318,7 @@ def test_of_an_inbound_flow_the_app_is_the_process_that_was_dialled(backend: str
     assert process[0] == app.pid
 
 
-def test_the_readme_has_the_reference_of_the_event_log() -> None:
+def test_the_page_has_the_reference_of_the_event_log() -> None:
     assert log_reference.written() == log_reference.reference()
 
 

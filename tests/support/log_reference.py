@@ -1,6 +1,6 @@
-"""README's reference of the event log, made from `relay.log.vocabulary`: `python -m support.log_reference` writes it.
+"""The reference of the event log in docs/events.md, made from `relay.log.vocabulary`.
 
-To be run in `tests`.
+`python -m support.log_reference`, in `tests`, writes it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from relay.log import COMMON_FIELDS, FIELDS, Cause, How
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 _BEGIN, _END = "<!-- event log reference: written by tests/support/log_reference.py -->\n", "<!-- end -->\n"
 
 
 def reference() -> str:
-    """What the README has to say, as Markdown."""
+    """What the page has to say, as Markdown."""
     return "\n".join(_lines()) + "\n"
 
 
 def written() -> str:
     """What it says."""
-    return README.read_text().partition(_BEGIN)[2].partition(_END)[0]
+    return PAGE.read_text().partition(_BEGIN)[2].partition(_END)[0]
 
 
 def write() -> None:
-    before, begin, rest = README.read_text().partition(_BEGIN)
-    README.write_text(before + begin + reference() + _END + rest.partition(_END)[2])
+    before, begin, rest = PAGE.read_text().partition(_BEGIN)
+    PAGE.write_text(before + begin + reference() + _END + rest.partition(_END)[2])
 
 
 def _lines() -> Iterator[str]:

@@ -205,14 +205,14 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def sshd(directory: Path, *options: str) -> Iterator[Sshd]:
-    """Run an sshd with these further options until the block ends."""
+def sshd(directory: Path, *options: str, port: int = 0) -> Iterator[Sshd]:
+    """Run an sshd with these further options until the block ends; port 0 picks one."""
     need_root()
     program, keygen = need_program("sshd"), need_program("ssh-keygen")
     for name in ("host_key", "user_key"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
     Path("/run/sshd").mkdir(exist_ok=True)  # Debian's sshd insists on its directory for privilege separation
-    with socket.create_server(("127.0.0.1", 0)) as holder:
+    with socket.create_server(("127.0.0.1", port)) as holder:
         port = holder.getsockname()[1]
     log_file = directory / "sshd.log"
     settings = (
