@@ -1,18 +1,22 @@
 """What this host can do about each quirk of a profile: exact, approximate, or impossible.
 
-A quirk is as good as the worst supported of its wants; the words come from whatever supports that one.
+The worst supported of a quirk's wants decides. Where connections come in by several ways, the worst way does: a front
+end may show something otherwise than this host's kernel sockets do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from relay.abilities import KINDS
+from relay.abilities import KINDS, Want
 from relay.errors import Unsupported
-from relay.frontends.listening import FORWARDED
 from relay.observe import Fidelity, Support, Survey
 from relay.profiles import Profile, Quirk
+
+WayIn: TypeAlias = Callable[[Want], Support | None]
+"""A front end's `support`: how well it shows what is wanted, where that differs from what the host gives."""
 
 _WORST_FIRST = (Fidelity.IMPOSSIBLE, Fidelity.APPROXIMATE, Fidelity.EXACT)
 
@@ -25,14 +29,14 @@ class QuirkFidelity:
     support: Support
 
 
-def assess(profile: Profile, survey: Survey, *, forwards: bool = False) -> list[QuirkFidelity]:
-    """Judge every quirk of the profile; `forwards` says that connections come through port forwards, too."""
-    differing = FORWARDED if forwards else {}
+def assess(profile: Profile, survey: Survey, ways_in: Iterable[WayIn] = ()) -> list[QuirkFidelity]:
+    """Judge every quirk of the profile, for connections by these ways; without any, by what the host gives."""
+    ways = tuple(ways_in) or (_by_kernel_sockets,)
     assessed = []
     for quirk in profile.quirks:
         wanted = {want.kind for want in quirk.build().wants()}
         # In the order of KINDS: of equals the first counts, and it must be the same one every time.
-        worst = _worst(differing.get(kind) or survey.of(kind) for kind in KINDS if kind in wanted)
+        worst = _worst(way(kind) or survey.of(kind) for kind in KINDS if kind in wanted for way in ways)
         assessed.append(QuirkFidelity(quirk, worst))
     return assessed
 
@@ -48,6 +52,10 @@ def demand_possible(assessed: Iterable[QuirkFidelity]) -> None:
             raise Unsupported(
                 f"--strict: this host cannot show {each.quirk.name}: {each.support.how}", hint=each.support.remedy
             )
+
+
+def _by_kernel_sockets(want: Want) -> None:
+    return None
 
 
 def _worst(supports: Iterable[Support]) -> Support:

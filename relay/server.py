@@ -37,7 +37,7 @@ from relay.debug import show_traceback, traceback_of
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
-from relay.fidelity import QuirkFidelity, assess, demand_possible
+from relay.fidelity import QuirkFidelity, WayIn, assess, demand_possible
 from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
 from relay.loop.engine import Engine
@@ -275,7 +275,7 @@ async def open_relay(
     """
     log = log if log is not None else EventLog()
     surveyed = survey(config.observer)
-    assessed = assess(config.profile, surveyed, forwards=bool(config.forwards or config.inbound))
+    assessed = assess(config.profile, surveyed, ways_in(config))
     if config.strict:
         demand_possible(assessed)
     if config.source is not None:
@@ -327,6 +327,16 @@ async def open_relay(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def ways_in(config: RelayConfig) -> list[WayIn]:
+    """How connections come in, for `assess`."""
+    ways: list[WayIn] = []
+    if config.listen is not None:
+        ways.append(ProxyFrontEnd.support)
+    if config.forwards or config.inbound:
+        ways.append(ForwardFrontEnd.support)
+    return ways
 
 
 def _report(log: EventLog, fault: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay.fidelity import QuirkFidelity, assess
+from relay.frontends.listening import ForwardFrontEnd, ProxyFrontEnd
 from relay.observe import Fidelity, survey
 from relay.profiles import load_profile
 
@@ -13,10 +14,17 @@ def of(name: str, assessed: list[QuirkFidelity]) -> QuirkFidelity:
 
 def test_a_forwards_handshake_is_labelled_approximate_and_nothing_else_of_it() -> None:
     profile = load_profile("vmware-fusion")
-    proxied, forwarded = assess(profile, survey()), assess(profile, survey(), forwards=True)
+    proxied, forwarded = assess(profile, survey()), assess(profile, survey(), [ForwardFrontEnd.support])
     assert of("precomplete-handshake", proxied).support.fidelity is Fidelity.EXACT
     shown = of("precomplete-handshake", forwarded).support
     assert (shown.fidelity, shown.provider) == (Fidelity.APPROXIMATE, "kernel sockets")
     assert shown.remedy == "connect through SOCKS or HTTP CONNECT"
     differing = [now.quirk.name for before, now in zip(proxied, forwarded, strict=True) if before != now]
     assert differing == ["precomplete-handshake"]
+
+
+def test_of_several_ways_in_the_worst_one_counts() -> None:
+    profile = load_profile("vmware-fusion")
+    both = assess(profile, survey(), [ProxyFrontEnd.support, ForwardFrontEnd.support])
+    assert of("precomplete-handshake", both).support.fidelity is Fidelity.APPROXIMATE
+    assert both == assess(profile, survey(), [ForwardFrontEnd.support, ProxyFrontEnd.support])

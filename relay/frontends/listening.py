@@ -18,7 +18,7 @@ from relay.net.listen import Listener, open_listener
 from relay.observe import Fidelity, Observers, Support, save_syn
 from relay.protocols import Credentials
 
-FORWARDED = {
+_FORWARDED = {
     Want(Ability.HANDSHAKE): Support(
         Fidelity.APPROXIMATE,
         "kernel sockets",
@@ -26,7 +26,6 @@ FORWARDED = {
         remedy="connect through SOCKS or HTTP CONNECT",
     )
 }
-"""How a port forward shows quirks, where that differs from what the host gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,8 @@ class ListeningFrontEnd(ABC):
     def describe(self) -> str:
         return str(self.address)
 
-    def support(self, want: Want) -> Support | None:
+    @classmethod
+    def support(cls, want: Want) -> Support | None:
         return None
 
     @property
@@ -125,8 +125,9 @@ class ForwardFrontEnd(ListeningFrontEnd):
     def describe(self) -> str:
         return f"{self.address} -> {self._target}"
 
-    def support(self, want: Want) -> Support | None:
-        return FORWARDED.get(want.kind)
+    @classmethod
+    def support(cls, want: Want) -> Support | None:
+        return _FORWARDED.get(want.kind)
 
     def _converse(self) -> Conversation:
         return ForwardConversation(self._target, self.initiator)

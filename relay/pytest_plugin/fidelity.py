@@ -12,6 +12,7 @@ from relay.observe import Fidelity, survey
 from relay.observe.providers.in_process import watching
 from relay.pytest_plugin.marker import MARKER, Wanted, read_markers
 from relay.pytest_plugin.serving import FIXTURES, SERVED, configured
+from relay.server import ways_in
 
 SECTION = "nat_relay fidelity"
 """What it is called in a failing test's report."""
@@ -38,7 +39,7 @@ def header(items: Sequence[pytest.Item]) -> list[str]:
         for item, each in wanted.values():
             try:
                 config = configured(item, each, seed=0)
-                assessed = assess(config.profile, survey(config.observer), forwards=bool(config.forwards))
+                assessed = assess(config.profile, survey(config.observer), ways_in(config))
             except (ConfigError, Unsupported, ValueError):
                 continue  # the test itself says so
             found.setdefault(config.profile.name, []).extend(assessed)
