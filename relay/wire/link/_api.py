@@ -1,0 +1,53 @@
+"""What a link to a guest offers, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relay.wire.packet import Buffer
+
+
+class Watching(Protocol):
+    """What a link needs of the engine."""
+
+    def watch_readable(self, sock: Readable, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
+class Readable(Protocol):
+    """A descriptor to be watched."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Link(Protocol):
+    """A way to and from a guest: datagrams in both directions, each an IP packet or an Ethernet frame.
+
+    No method blocks, and none raises for what goes wrong on the way: as on a wire, what cannot be sent now is lost. A
+    link whose device or peer is gone is silent, until it comes back if it can.
+    """
+
+    name: str
+    """For people: `tun:tun0`, `qemu:unix:/tmp/guest`."""
+    mtu: int
+    """The longest IP packet, in bytes; an Ethernet frame has 14 more."""
+    ethernet: bool
+    """Whether it carries Ethernet frames, else bare IP packets."""
+    dropped: int
+    """How many datagrams were given to `send` and lost."""
+
+    def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
+        """Have `on_readable` called whenever there may be something to receive, until the link is closed.
+
+        It is an edge: it is not called again before `receive` has returned None.
+        """
+
+    def receive(self) -> memoryview | None:
+        """Return the next datagram, None if there is none now. It is valid until the next call."""
+
+    def send(self, parts: Sequence[Buffer]) -> bool:
+        """Send one datagram, made of these parts; return whether it was. False: it is lost, and counted."""
+
+    def close(self) -> None:
+        """Give up the descriptor; harmless when repeated. After that nothing is received or sent."""
