@@ -34,6 +34,10 @@ class Link(Protocol):
     """The longest IP packet, in bytes; an Ethernet frame has 14 more."""
     ethernet: bool
     """Whether it carries Ethernet frames, else bare IP packets."""
+    offload: bool
+    """Whether `send` takes super-segments, and TCP segments with a partial checksum (`relay.wire.link.offload`)."""
+    vouched: bool
+    """Whether the TCP checksum of what was received last is not to be looked at: the guest's kernel answers for it."""
     dropped: int
     """How many datagrams were given to `send` and lost."""
 
@@ -44,10 +48,18 @@ class Link(Protocol):
         """
 
     def receive(self) -> memoryview | None:
-        """Return the next datagram, None if there is none now. It is valid until the next call."""
+        """Return the next datagram, None if there is none now. It is valid until the next call.
 
-    def send(self, parts: Sequence[Buffer]) -> bool:
-        """Send one datagram, made of these parts; return whether it was. False: it is lost, and counted."""
+        It may be a super-segment, of up to 64 KiB, also where `offload` is false.
+        """
+
+    def send(self, parts: Sequence[Buffer], segment_bytes: int | None = None) -> bool:
+        """Send one datagram, made of these parts; return whether it was. False: it is lost, and counted.
+
+        With `segment_bytes`, which takes `offload`, it is a TCP segment over IPv4 without IP options. Its checksum is
+        `partial_checksum`, and more than `segment_bytes` of payload are cut into so many each; 0 leaves it whole. The
+        last part, and no other, is the payload; it may be empty.
+        """
 
     def close(self) -> None:
         """Give up the descriptor; harmless when repeated. After that nothing is received or sent."""

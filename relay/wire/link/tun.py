@@ -1,85 +1,49 @@
-"""A TUN device (Linux, Documentation/networking/tuntap.rst): each read and write is one IP packet.
+"""A TUN or TAP device (Linux, Documentation/networking/tuntap.rst): each read and write is an IP packet or a frame.
 
-What the kernel sends out on the device is what this link receives, and the other way round. The device exists for as
-long as its descriptor is open, unless somebody made it persistent.
+What the kernel sends out on the device is what the link receives, and the other way round. A device that was made by
+its opening exists for as long as its descriptor is open; one that was made before stays.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 
-from relay.wire.link._api import Watching
-from relay.wire.packet import Buffer
+from relay.wire.link._device import DeviceLink
 
 DEVICE = "/dev/net/tun"
-_MAX_BYTES = 65535  # of an IP packet
-_TUNSETIFF = 0x400454CA  # linux/if_tun.h
-_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0  # linux/if_tun.h
+_TUN, _TAP, _NO_PACKET_INFORMATION, _VNET_HEADERS = 0x0001, 0x0002, 0x1000, 0x4000
+_CHECKSUM, _TSO4 = 0x01, 0x02
 _IFREQ = struct.Struct("16sH22x")
 
 
-class TunLink:
-    """A link over the open descriptor of a TUN device; it owns the descriptor.
+class TunLink(DeviceLink):
+    """A link over the open descriptor of a TUN or, with `ethernet`, TAP device; it owns the descriptor.
 
-    As long as the device is down, sending loses everything, and nothing arrives.
+    While the device is down, sending loses everything, and nothing arrives.
     """
 
-    ethernet = False
-
-    def __init__(self, descriptor: int, name: str, mtu: int = 1500) -> None:
-        self.name = f"tun:{name}"
-        self.mtu = mtu
-        self.dropped = 0
-        self._descriptor = descriptor
-        self._buffer = memoryview(bytearray(_MAX_BYTES))
-        self._stop: Callable[[], None] | None = None
-        os.set_blocking(descriptor, False)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
-        self._stop = engine.watch_readable(self, on_readable)
-
-    def receive(self) -> memoryview | None:
-        try:
-            count = os.readv(self._descriptor, (self._buffer,))
-        except OSError:  # nothing is there (EAGAIN), or the device is gone (EBADFD)
-            return None
-        return self._buffer[:count]
-
-    def send(self, parts: Sequence[Buffer]) -> bool:
-        try:
-            os.writev(self._descriptor, parts)
-        except OSError:
-            self.dropped += 1
-            return False
-        return True
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            if self._stop is not None:
-                self._stop()
-            with suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = -1
+    def __init__(
+        self, descriptor: int, name: str, mtu: int = 1500, *, ethernet: bool = False, offload: bool = False
+    ) -> None:
+        super().__init__(descriptor, f"tun:{name}", mtu, ethernet=ethernet, headers=offload, offload=offload)
 
 
-def open_tun(name: str) -> int:
-    """Open a TUN device by its name, and make it if it does not exist; returns its descriptor.
+def open_tun(name: str, *, ethernet: bool = False, offload: bool = False) -> int:
+    """Open a TUN or, with `ethernet`, TAP device by its name, and make it if it does not exist; returns its descriptor.
 
     Raises:
-        OSError: the host has no TUN devices (ENOENT, ENODEV), or this process may not use them (EACCES, EPERM), or the
-            device is another program's (EBUSY) or a TAP (EINVAL).
+        OSError: the host has no such devices (ENOENT, ENODEV), or this process may not use them (EACCES, EPERM), or the
+            device is open elsewhere (EBUSY), or it is of the other kind, or no TUN or TAP at all (EINVAL).
     """
     import fcntl  # noqa: PLC0415 - not on Windows
 
+    flags = (_TAP if ethernet else _TUN) | _NO_PACKET_INFORMATION | (_VNET_HEADERS if offload else 0)
     descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(descriptor, _TUNSETIFF, _IFREQ.pack(name.encode(), _IFF_TUN | _IFF_NO_PI))
+        fcntl.ioctl(descriptor, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+        fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _CHECKSUM | _TSO4 if offload else 0)
     except BaseException:
         os.close(descriptor)
         raise

@@ -30,6 +30,7 @@ class Plan:
     prefix: int
     broadcast: int
     gateway: int
+    offload: bool
     map_root: bool
     files: dict[str, str]
     """What these files are to read as."""
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> None:
         step = "namespaces"
         _enter(plan.map_root)
         step = "device"
-        descriptor = open_tun(plan.device)
+        descriptor = open_tun(plan.device, offload=plan.offload)
         step = "network"
         _configure(plan)
         step = "files"

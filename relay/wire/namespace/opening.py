@@ -75,6 +75,7 @@ async def open_namespace(
     addresses: Addresses,
     *,
     mtu: int = 1500,
+    offload: bool = False,
     map_root: bool = False,
     files: Mapping[str, str] | None = None,
 ) -> Namespace:
@@ -98,6 +99,7 @@ async def open_namespace(
             prefix=addresses.prefix,
             broadcast=addresses.broadcast,
             gateway=addresses.gateway,
+            offload=offload,
             map_root=map_root,
             files=dict(files),
             blocked=[int(number) for number in before],
@@ -110,7 +112,7 @@ async def open_namespace(
         answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
         if not descriptors:
             raise _refusal(answer)
-        return Namespace(process, channel, TunLink(descriptors[0], DEVICE, mtu))
+        return Namespace(process, channel, TunLink(descriptors[0], DEVICE, mtu, offload=offload))
     except BaseException:
         process.kill()
         process.wait()

@@ -1,0 +1,80 @@
+"""A link over a descriptor of which each read and each write is one datagram: a TUN or TAP device, a packet socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from relay.wire.link import offload as vnet
+from relay.wire.link._api import Watching
+from relay.wire.packet import Buffer
+
+ETHERNET_HEADER_BYTES = 14
+_MAX_BYTES = ETHERNET_HEADER_BYTES + 65535
+
+
+class DeviceLink:
+    """Owns the descriptor.
+
+    With `headers` each datagram has a virtio header in front, and `offload` says whether the far side takes what needs
+    one.
+    """
+
+    def __init__(
+        self, descriptor: int, name: str, mtu: int, *, ethernet: bool, headers: bool = False, offload: bool = False
+    ) -> None:
+        self.name = name
+        self.mtu = mtu
+        self.ethernet = ethernet
+        self.offload = offload
+        self.vouched = False
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._ip_at = ETHERNET_HEADER_BYTES if ethernet else 0
+        self._buffer = memoryview(bytearray(_MAX_BYTES))
+        self._header = bytearray(vnet.HEADER_BYTES if headers else 0)
+        self._into = (self._header, self._buffer) if headers else (self._buffer,)
+        self._stop: Callable[[], None] | None = None
+        os.set_blocking(descriptor, False)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
+        self._stop = engine.watch_readable(self, on_readable)
+
+    def receive(self) -> memoryview | None:
+        try:
+            count = os.readv(self._descriptor, self._into)
+        except OSError:  # nothing is there (EAGAIN), or the device is down (ENETDOWN) or gone (EBADFD)
+            return None
+        if not self._header:
+            return self._buffer[:count]
+        datagram = self._buffer[: max(count - vnet.HEADER_BYTES, 0)]
+        self.vouched = vnet.take_in(self._header, datagram)
+        return datagram
+
+    def send(self, parts: Sequence[Buffer], segment_bytes: int | None = None) -> bool:
+        if self._header:
+            header = vnet.PLAIN
+            if segment_bytes is not None:
+                length = sum(map(len, parts))
+                payload_bytes = len(parts[-1])
+                cut = segment_bytes if payload_bytes > segment_bytes else 0
+                header = vnet.for_segment(self._ip_at, length - payload_bytes, cut)
+            parts = (header, *parts)
+        try:
+            os.writev(self._descriptor, parts)
+        except OSError:  # no room now (EAGAIN, ENOBUFS), or the device is down or gone
+            self.dropped += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            if self._stop is not None:
+                self._stop()
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = -1
