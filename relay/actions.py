@@ -28,12 +28,12 @@ class AbandonDial(Action):
 
 @dataclass(frozen=True, slots=True)
 class Grant(Action):
-    """Tell the opener that it is connected."""
+    """Tell the initiator that it is connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Action):
-    """Tell the opener, in its protocol's words, why it is not connected."""
+    """Tell the initiator, in its protocol's words, why it is not connected."""
 
     failure: DialFailure
 

@@ -2,7 +2,7 @@
 
 A flow's life, as its behaviours see it:
 
-    ConnectRequested --> DialSucceeded | DialFailed | OpenerVanished --> facts on the wire ... --> both sides over
+    ConnectRequested --> DialSucceeded | DialFailed | InitiatorVanished --> facts on the wire ... --> both sides over
 
 Every event carries `at_s`, seconds on the NAT's clock: behaviours have no clock of their own.
 Events name what was seen; the behaviours decide what to do about it (`relay.actions`).
@@ -13,10 +13,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from relay.address import Endpoint
 from relay.causes import How
+from relay.deprecation import former_names, warn_of_former_name
 from relay.errors import ConfigError
 
 SideName: TypeAlias = Literal["internal", "external", "app", "server"]
@@ -94,10 +95,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequested(Event):
-    """The opener asked for `destination`; nothing was dialled or answered yet."""
+    """The initiator asked for `destination`; nothing was dialled or answered yet."""
 
     destination: Endpoint
-    opener: Side
+    initiator: Side
+
+    if not TYPE_CHECKING:
+
+        @property
+        def opener(self):
+            """The former name of `initiator`, for one release."""
+            warn_of_former_name("ConnectRequested.opener", "ConnectRequested.initiator", stacklevel=2)
+            return self.initiator
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,10 @@ class DialFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenerVanished(Event):
-    """The opener was reset, by its own end or by ours, before the dial had come to anything.
+class InitiatorVanished(Event):
+    """The initiator was reset, by its own end or by ours, before the dial had come to anything.
 
-    A FIN is no such end: an opener may have sent all its data, and wait for the answer.
+    A FIN is no such end: an initiator may have sent all its data, and wait for the answer.
     """
 
 
@@ -196,3 +205,7 @@ class Ending:
     side: Side
     how: How
     because: str
+
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(__name__, {"OpenerVanished": "InitiatorVanished"})

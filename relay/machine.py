@@ -40,8 +40,8 @@ from relay.events import (
     Ending,
     Event,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
-    OpenerVanished,
     RstReceived,
     Side,
     TimerFired,
@@ -83,19 +83,19 @@ class FlowMachine:
         "_behaviours",
         "_dialling",
         "_dropped",
+        "_initiator_bits",
         "_lineup",
-        "_opener_bits",
         "_prepare",
         "_target_bits",
         "cause",
         "endings",
-        "opener",
+        "initiator",
     )
 
     def __init__(
         self,
         behaviours: Lineup | Sequence[Behaviour],
-        opener: Side = Side.INTERNAL,
+        initiator: Side = Side.INTERNAL,
         prepare: Callable[[Behaviour], None] | None = None,
         dropped: Callable[[Step], None] | None = None,
     ) -> None:
@@ -107,10 +107,10 @@ class FlowMachine:
         self._behaviours: list[Behaviour | None] = [None] * len(self._lineup.kinds)
         self._prepare = prepare
         self._dropped = dropped
-        self._opener_bits, self._target_bits = _PRESENT, 0
+        self._initiator_bits, self._target_bits = _PRESENT, 0
         self._dialling = False
         self._answered = False
-        self.opener = opener
+        self.initiator = initiator
         self.cause = ""
         """What began the flow's end: a `Cause` or a behaviour's name; empty as long as nothing has."""
         self.endings: Mapping[Side, Ending] = _NO_ENDINGS
@@ -122,15 +122,19 @@ class FlowMachine:
         Raises:
             BehaviourError: a behaviour raised; the flow is to be ended with `end`.
         """
-        opener_was_over = self._dialling and self.is_over(self.opener)  # without the opener no dial begins
+        initiator_was_over = self._dialling and self.is_over(self.initiator)  # without the initiator no dial begins
         self.observe(event)
         wishes = self._wishes(event)
         if len(wishes) > 1:
             wishes = _merged(wishes)
         steps = self._possible(wishes) if self._dropped is None else self._possible_or_told(wishes, self._dropped)
-        if self._dialling and self.is_over(self.opener) and not (opener_was_over or isinstance(event, OpenerVanished)):
-            # With the opener over, however it ended, only the behaviours can end the dial: tell them.
-            steps += self.handle(OpenerVanished(event.at_s))
+        if (
+            self._dialling
+            and self.is_over(self.initiator)
+            and not (initiator_was_over or isinstance(event, InitiatorVanished))
+        ):
+            # With the initiator over, however it ended, only the behaviours can end the dial: tell them.
+            steps += self.handle(InitiatorVanished(event.at_s))
         return steps
 
     def end(self, because: str, *, in_order: bool = False) -> list[Step]:
@@ -142,24 +146,24 @@ class FlowMachine:
         return self._possible(steps)
 
     def hand_over(self, because: str) -> list[Step]:
-        """Give the flow up, but for the opener's connection, which serves another: the steps that end the rest."""
-        if not self.is_over(self.opener):
-            self._end_side(self.opener, _DEAD, How.HANDED_OVER, because)
+        """Give the flow up, but for the initiator's connection, which serves another: the steps that end the rest."""
+        if not self.is_over(self.initiator):
+            self._end_side(self.initiator, _DEAD, How.HANDED_OVER, because)
         return self.end(because, in_order=True)
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
-        bits = self._opener_bits if side is self.opener else self._target_bits
+        bits = self._initiator_bits if side is self.initiator else self._target_bits
         return bits & _ALIVE != _PRESENT or bits & _FINISHED == _FINISHED
 
     def can_send(self, side: Side) -> bool:
         """Whether bytes for this side can still be delivered."""
-        bits = self._opener_bits if side is self.opener else self._target_bits
+        bits = self._initiator_bits if side is self.initiator else self._target_bits
         return bits & _OPEN == _PRESENT
 
     @property
     def answered(self) -> bool:
-        """Whether the opener has been granted or refused its connection."""
+        """Whether the initiator has been granted or refused its connection."""
         return self._answered
 
     @property
@@ -169,8 +173,8 @@ class FlowMachine:
     @property
     def fading(self) -> bool:
         """Whether a side is over, or neither sends any more: what is left of the flow should end soon, too."""
-        opener, target = self._opener_bits, self._target_bits
-        return bool(opener & target & _FIN_RECEIVED) or _has_ended(opener) or _has_ended(target)
+        initiator, target = self._initiator_bits, self._target_bits
+        return bool(initiator & target & _FIN_RECEIVED) or _has_ended(initiator) or _has_ended(target)
 
     def _wishes(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
@@ -208,8 +212,8 @@ class FlowMachine:
             case DialFailed():
                 self._dialling = False
                 self.cause = self.cause or Cause.DESTINATION
-            case OpenerVanished():
-                self._end_by_peer(self.opener, _DEAD, How.ABANDONED)
+            case InitiatorVanished():
+                self._end_by_peer(self.initiator, _DEAD, How.ABANDONED)
             case RstReceived(side=side):
                 self._end_by_peer(side, _DEAD, How.RST)
             case LegTimedOut(side=side):
@@ -227,8 +231,8 @@ class FlowMachine:
         self.cause = self.cause or because
         if bit == _DEAD or side not in self.endings:
             self.endings = {**self.endings, side: Ending(side, how, because)}
-        if side is self.opener:
-            self._opener_bits |= bit
+        if side is self.initiator:
+            self._initiator_bits |= bit
         else:
             self._target_bits |= bit
 
@@ -253,15 +257,15 @@ class FlowMachine:
                     return False
                 self._end_side(side, _FIN_SENT, How.FIN, because)
             case Dial():
-                if self._dialling or self._target_bits or self.is_over(self.opener):
+                if self._dialling or self._target_bits or self.is_over(self.initiator):
                     return False
                 self._dialling = True
             case Grant() | Refuse():
-                if self._answered or self.is_over(self.opener):
+                if self._answered or self.is_over(self.initiator):
                     return False
                 self._answered = True
                 if isinstance(action, Refuse):
-                    self._end_side(self.opener, _DEAD, How.REFUSED, because)
+                    self._end_side(self.initiator, _DEAD, How.REFUSED, because)
             case SendRst(side=side) | Deafen(side=side):
                 if self.is_over(side):
                     return False

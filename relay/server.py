@@ -34,6 +34,7 @@ from relay.control import (
     Thaw,
 )
 from relay.debug import show_traceback, traceback_of
+from relay.deprecation import warn_of_former_name
 from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
@@ -140,15 +141,19 @@ class Relay:
                 raise RelayBug(f"{command!r} is carried out nowhere")
         return None
 
-    def forward(self, spec: ForwardSpec, opener: Side | SideName = Side.INTERNAL) -> Endpoint:
+    def forward(
+        self, spec: ForwardSpec, initiator: Side | SideName = Side.INTERNAL, *, opener: Side | SideName | None = None
+    ) -> Endpoint:
         """Open one more port forward and return where it listens.
 
-        With `opener` external it is an inbound one: its target is the guest.
+        With `initiator` external it is an inbound one: its target is the guest. `opener` is its former name.
 
         Raises:
             ConfigError: the address cannot be listened on.
         """
-        return self.do(OpenForward(spec, opener))
+        if opener is not None:
+            warn_of_former_name("forward(opener=...)", "forward(initiator=...)", stacklevel=2)
+        return self.do(OpenForward(spec, opener or initiator))
 
     def resolve_as(self, override: ResolveOverride) -> None:
         """Answer a name ourselves from now on."""

@@ -35,7 +35,7 @@ class Target:
     inbound_port: int
 
     def way_in(self, front_end: str, subject: Subject) -> tuple[str, int]:
-        """Where an opener connects to get here."""
+        """Where an initiator connects to get here."""
         ports = {"forward": self.forward_port, "inbound": self.inbound_port}
         return "127.0.0.1", ports.get(front_end, subject.proxy_port)
 
@@ -48,12 +48,12 @@ async def open_target(subject: Subject, *, listens: bool) -> Target:
     if listens:
         sock.listen(_BACKLOG)
     port = sock.getsockname()[1]
-    internal, external = [await subject.command("forward", port=port, opener=side.value) for side in Side]
+    internal, external = [await subject.command("forward", port=port, initiator=side.value) for side in Side]
     return Target(sock, port, internal, external)
 
 
 async def serve_void(listener: socket.socket, failures: list[str]) -> None:
-    """Be where the openers that vanish wanted to go: nothing may come but a request, and that is answered."""
+    """Be where the initiators that vanish wanted to go: nothing may come but a request, and that is answered."""
     loop = asyncio.get_running_loop()
 
     async def serve(connection: socket.socket) -> None:
@@ -64,7 +64,7 @@ async def serve_void(listener: socket.socket, failures: list[str]) -> None:
                 if said.endswith(b"\r\n\r\n"):
                     await loop.sock_sendall(connection, http.response_head(0))
         if said and not said.startswith(b"POST"):
-            failures.append(f"an opener that vanished without a word said {said!r}")
+            failures.append(f"an initiator that vanished without a word said {said!r}")
 
     async with asyncio.TaskGroup() as tasks:
         while True:
@@ -94,7 +94,7 @@ class Slot:
             Unexpected, WrongByte, WrongReply, OSError: something came of it that must not.
         """
         self.tale = Tale()
-        with _opener(plan) as sock:
+        with _initiator(plan) as sock:
             if plan.story is Story.VANISHES:
                 await self._vanish(plan, sock)
                 return 0
@@ -142,19 +142,19 @@ class Slot:
         async with self._weather.opening() as settings:
             self.tale = self._subject.expect(destination(plan.front_end, port))
             await self._connect(plan, sock, self._served)
-            stream = self._stream(plan, plan.opener)
+            stream = self._stream(plan, plan.initiator)
             early = http.first_head(plan, port) if plan.front_end == "http" else stream.piece(0, plan.early_bytes)
             await ask(sock, plan.front_end, port, early)
             other, _ = await loop.sock_accept(self._served.sock)
-            await self.tale.connected.wait()  # an opener that leaves before that vanishes: another story
+            await self.tale.connected.wait()  # an initiator that leaves before that vanishes: another story
             if plan.front_end == "inbound":
                 # The relay watches a socket that it dialled from the moment on when it finds it connected.
                 await self._subject.command("answer")
         with other:
             _prepare(plan, other)
-            socks = {plan.opener: sock, plan.opener.other: other}
+            socks = {plan.initiator: sock, plan.initiator.other: other}
             ends = {side: self._end(plan, side, socks[side]) for side in Side}
-            ends[plan.opener].sent_bytes = plan.early_bytes
+            ends[plan.initiator].sent_bytes = plan.early_bytes
             async with asyncio.TaskGroup() as tasks:
                 for side, end in ends.items():
                     tasks.create_task(act(plan, side, end, port, self._weather.external_thawed))
@@ -170,7 +170,7 @@ class Slot:
         return End(sock, sends, takes, plan.sending[side], plan.receiving[side.other])
 
 
-def _opener(plan: Plan) -> socket.socket:
+def _initiator(plan: Plan) -> socket.socket:
     sock = socket.socket()
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, plan.syn_tos)

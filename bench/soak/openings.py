@@ -1,4 +1,4 @@
-"""What an opener says to each front end, and how it takes the answer."""
+"""What an initiator says to each front end, and how it takes the answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def destination(front_end: str, port: int) -> str:
 
 
 def request(front_end: str, port: int) -> bytes:
-    """All that the opener says before its connection is there; of SOCKS5 with the greeting before it."""
+    """All that the initiator says before its connection is there; of SOCKS5 with the greeting before it."""
     port_bytes, address = port.to_bytes(2), socket.inet_aton("127.0.0.1")
     match front_end:
         case "socks4":

@@ -37,7 +37,7 @@ async def act(plan: Plan, side: Side, end: End, port: int, external_thawed: asyn
 
 
 async def _speak(plan: Plan, side: Side, end: End) -> None:
-    first_if_any = {Story.OPENER_FIRST: plan.opener, Story.TARGET_FIRST: plan.opener.other}
+    first_if_any = {Story.INITIATOR_FIRST: plan.initiator, Story.TARGET_FIRST: plan.initiator.other}
     if first_if_any.get(plan.story, side) is not side:
         await end.receive()
         await end.send()

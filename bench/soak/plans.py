@@ -3,13 +3,13 @@
 So the same seed and number give the same plan, whatever else ran. What the ends do, by story:
 
     TOGETHER          both send at once; each sends its FIN when it has said all
-    OPENER_FIRST      the opener says all and half-closes; only then the target speaks
+    INITIATOR_FIRST      the initiator says all and half-closes; only then the target speaks
     TARGET_FIRST      the other way round
     INTERNAL_RESETS   the internal side resets after `cut_bytes` of its own, while the other may still be sending
     EXTERNAL_RESETS   likewise, the external side
     TOS               TOGETHER, but after `cut_bytes` the internal side sets another TOS byte
     REFUSED           nobody listens there
-    VANISHES          the opener leaves in its handshake
+    VANISHES          the initiator leaves in its handshake
 
 `settled` resets and changes wait until all that was said before is acknowledged: then not a byte of it may be missing.
 """
@@ -28,7 +28,7 @@ class Story(enum.StrEnum):
     """What happens in a flow."""
 
     TOGETHER = enum.auto()
-    OPENER_FIRST = enum.auto()
+    INITIATOR_FIRST = enum.auto()
     TARGET_FIRST = enum.auto()
     INTERNAL_RESETS = enum.auto()
     EXTERNAL_RESETS = enum.auto()
@@ -37,7 +37,7 @@ class Story(enum.StrEnum):
     VANISHES = enum.auto()
 
 
-WHOLE = (Story.TOGETHER, Story.OPENER_FIRST, Story.TARGET_FIRST)
+WHOLE = (Story.TOGETHER, Story.INITIATOR_FIRST, Story.TARGET_FIRST)
 """The stories of flows that live to their natural end."""
 RAW = ("forward", "inbound", "socks4", "socks4a", "socks5", "http-connect")
 """The ways in that carry bytes as they are."""
@@ -77,16 +77,16 @@ class Plan:
     syn_tos: int
     tos: int
     early_bytes: int
-    """How much the opener says in the same segment as its request."""
+    """How much the initiator says in the same segment as its request."""
     exchanges: int
     """How many requests a plain HTTP connection carries."""
     small_buffers: bool
     leaves_at: float
-    """After what part of its request an opener that vanishes does."""
+    """After what part of its request an initiator that vanishes does."""
     leaves_by_rst: bool
 
     @property
-    def opener(self) -> Side:
+    def initiator(self) -> Side:
         return Side.EXTERNAL if self.front_end == "inbound" else Side.INTERNAL
 
     @property
@@ -111,13 +111,13 @@ def draw(seed: int, number: int) -> Plan:
     front_end = chance.choices(FRONT_ENDS, _FRONT_END_WEIGHTS)[0]
     story = chance.choices(tuple(Story), _STORY_WEIGHTS)[0]
     sizes = {side: _draw_size(chance) for side in Side}
-    opener = Side.EXTERNAL if front_end == "inbound" else Side.INTERNAL
+    initiator = Side.EXTERNAL if front_end == "inbound" else Side.INTERNAL
     actor = Side.EXTERNAL if story is Story.EXTERNAL_RESETS else Side.INTERNAL
     small_buffers = chance.random() < 0.15
     if small_buffers:
         sizes = {side: size_bytes >> 4 for side, size_bytes in sizes.items()}
     early = front_end in {"socks4", "socks4a", "socks5", "http-connect"} and chance.random() < 0.3
-    early_bytes = min(sizes[opener], chance.randint(1, 2000)) if early else 0
+    early_bytes = min(sizes[initiator], chance.randint(1, 2000)) if early else 0
     cut_bytes = chance.choice((sizes[actor], chance.randint(0, sizes[actor])))
     return Plan(
         number=number,
@@ -126,7 +126,7 @@ def draw(seed: int, number: int) -> Plan:
         sizes=sizes,
         sending={side: _draw_tempo(chance, sizes[side]) for side in Side},
         receiving={side: _draw_tempo(chance, sizes[side]) for side in Side},
-        cut_bytes=max(cut_bytes, early_bytes) if actor is opener else cut_bytes,
+        cut_bytes=max(cut_bytes, early_bytes) if actor is initiator else cut_bytes,
         settled=chance.random() < 0.5,
         # An inbound flow's internal leg is dialled by the relay, whose SYNs carry no TOS.
         syn_tos=0 if front_end == "inbound" else chance.choice(_SYN_TOS),

@@ -54,7 +54,7 @@ def _perform(relay: Relay, command: dict[str, Any]) -> object:
     match command["do"]:
         case "forward":
             spec = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", command["port"]))
-            return relay.forward(spec, Side(command["opener"])).port
+            return relay.forward(spec, Side(command["initiator"])).port
         case "freeze":
             relay.freeze(Side(command["side"]))
         case "thaw":

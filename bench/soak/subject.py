@@ -1,7 +1,7 @@
 """The relay's process as the soak sees it: commands to it, and its records, sorted by whose flow they tell of.
 
-A destination that is awaited has one flow at a time, so a flow that opens toward it is that one. The flows of openers
-that vanish all go to one port, where they are only counted.
+A destination that is awaited has one flow at a time, so a flow that opens toward it is that one. The flows of
+initiators that vanish all go to one port, where they are only counted.
 """
 
 from __future__ import annotations

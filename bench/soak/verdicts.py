@@ -55,7 +55,7 @@ def judge_refusal(plan: Plan, settings: Settings, outcome: str, tale: Tale) -> N
         Unexpected: what came of it is not what must.
     """
     wordless = plan.front_end in {"forward", "inbound"} or settings.order == "internal-first"
-    _equal("opener", outcome, "reset" if wordless else "refused")
+    _equal("initiator", outcome, "reset" if wordless else "refused")
     _equal("dial-failed", tale.fields("dial-failed").get("failure"), "refused")
     ended = tale.fields("flow-ended")
     _equal("because", ended["because"], "destination")

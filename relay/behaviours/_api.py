@@ -32,6 +32,7 @@ from typing import Any, ClassVar, TypeAlias
 from relay import events
 from relay.abilities import Ability, Want
 from relay.actions import Action
+from relay.deprecation import warn_of_former_name
 from relay.events import Event
 
 Actions: TypeAlias = Iterable[Action]
@@ -54,11 +55,12 @@ _WANT_BEHIND: Mapping[type[Event], Want] = {
     events.TosChanged: Want(Ability.TOS),
     events.ProbeArrived: Want(Ability.KEEPALIVE),
     events.ConnectRequested: Want(Ability.HANDSHAKE),
-    events.OpenerVanished: Want(Ability.HANDSHAKE),
+    events.InitiatorVanished: Want(Ability.HANDSHAKE),
     events.FinReceived: Want(Ability.CLOSE),
     events.RstReceived: Want(Ability.CLOSE),
 }
 _FORMER = {"needs": "wants", "withheld_tos_bits": "wants"}
+_FORMER_HANDLERS = {"on_opener_vanished": "on_initiator_vanished"}  # for one release they are called all the same
 
 
 def setting(
@@ -94,13 +96,18 @@ class Behaviour:
         super().__init_subclass__()
         cls.name = _words(cls.__name__, "-")
         names = [name for name in dir(cls) if name.startswith("on_")]
+        handled: dict[type[Event], str] = {}
         for name in names:
-            if name not in HANDLERS:
+            current = _FORMER_HANDLERS.get(name, name)
+            if current is not name:
+                warn_of_former_name(f"{cls.__name__}.{name}", current, stacklevel=2)
+            if current not in HANDLERS:
                 raise TypeError(f"{cls.__name__}.{name} handles no event; there are: {', '.join(sorted(HANDLERS))}")
+            handled[HANDLERS[current]] = name
         for former, current in _FORMER.items():
             if hasattr(cls, former):
                 raise TypeError(f"{cls.__name__}.{former} has no effect; say it with {current}() (relay.abilities)")
-        cls.handled = {HANDLERS[name]: name for name in names}
+        cls.handled = handled
 
     def wants(self) -> Iterable[Want]:
         """The abilities without which this behaviour, as it is set, cannot do what it says.

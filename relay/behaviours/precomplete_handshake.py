@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from relay.actions import AbandonDial, Dial, Grant, Refuse, SendFin, SendRst
 from relay.behaviours._api import Actions, Behaviour, setting
-from relay.events import ConnectRequested, DialFailed, DialSucceeded, OpenerVanished, Side
+from relay.events import ConnectRequested, DialFailed, DialSucceeded, InitiatorVanished, Side
 
 
 @dataclass
 class PrecompleteHandshake(Behaviour):
-    """Complete the handshake with the destination before the opener's, and even without it.
+    """Complete the handshake with the destination before the initiator's, and even without it.
 
-    `external-first`: dial; grant when connected; an opener that vanishes meanwhile leaves the destination with an
-    established connection, then a FIN. `internal-first`: grant at once and dial after, reset the opener when that
-    fails. `lockstep`: dial, and give the dial up when the opener goes away, as if its own SYN had crossed.
+    `external-first`: dial; grant when connected; an initiator that vanishes meanwhile leaves the destination with an
+    established connection, then a FIN. `internal-first`: grant at once and dial after, reset the initiator when that
+    fails. `lockstep`: dial, and give the dial up when the initiator goes away, as if its own SYN had crossed.
 
     Source: VMware Fusion 11, May 2019: SYN-ACK to the guest 2.8 ms after the host's own handshake (216.46 ms against
     213.65 ms). VMware Workstation, September 2017: a lone SYN from the guest made the host complete the whole
@@ -29,28 +29,28 @@ class PrecompleteHandshake(Behaviour):
     )
 
     def __post_init__(self) -> None:
-        self._opener = Side.INTERNAL
+        self._initiator = Side.INTERNAL
         self._vanished = False
 
     def on_connect_requested(self, event: ConnectRequested) -> Actions:
-        self._opener = event.opener
+        self._initiator = event.initiator
         if self.order == "internal-first":
             yield Grant()
         yield Dial()
 
-    def on_opener_vanished(self, event: OpenerVanished) -> Actions:
+    def on_initiator_vanished(self, event: InitiatorVanished) -> Actions:
         self._vanished = True
         if self.order == "lockstep":
             yield AbandonDial()
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self._vanished:
-            yield SendFin(self._opener.other)
+            yield SendFin(self._initiator.other)
         elif self.order != "internal-first":
             yield Grant()
 
     def on_dial_failed(self, event: DialFailed) -> Actions:
         if self.order == "internal-first":
-            yield SendRst(self._opener)
+            yield SendRst(self._initiator)
         else:
             yield Refuse(event.failure)

@@ -18,7 +18,7 @@ from relay.protocols import HttpExchange
 
 
 class Carrier:
-    """Carries bytes as they are between the opener's leg (near) and the other (far)."""
+    """Carries bytes as they are between the initiator's leg (near) and the other (far)."""
 
     __slots__ = ("from_far", "from_near", "pumps")
 
@@ -32,7 +32,7 @@ class Carrier:
         """Move what one of the pumps can move now; return why it stopped.
 
         Raises:
-            ProtocolError: what passes is not what the codec takes; the opener is owed the reply.
+            ProtocolError: what passes is not what the codec takes; the initiator is owed the reply.
         """
         if pump.ended:
             return _after_fin(pump.source)

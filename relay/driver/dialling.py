@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
 from relay.errors import ConfigError
-from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, OpenerVanished
+from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, InitiatorVanished
 from relay.frontends import PendingConnection
 from relay.legs import BROKEN, Leg
 from relay.net.connect import Connecting
@@ -47,7 +47,7 @@ class Dialling:
     def on_leg_ready(self) -> None:
         flow = self._flow
         if not flow.machine.is_over(self._pending.initiator) and not self._keep_early_data():
-            flow.take(OpenerVanished(flow.now_s()))
+            flow.take(InitiatorVanished(flow.now_s()))
 
     def leave(self) -> None:
         self.abandon()

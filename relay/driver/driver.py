@@ -75,7 +75,7 @@ class Driver:
         if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
             self._surplus.turn_away(leg, conversation, self.limits.max_flows)
             return
-        if (flow := self._new_flow(leg, conversation.opener)) is not None:
+        if (flow := self._new_flow(leg, conversation.initiator)) is not None:
             flow.start(leg, conversation)
 
     def take(self, pending: PendingConnection) -> None:

@@ -14,9 +14,9 @@ from relay.errors import BehaviourError, RelayError
 from relay.events import (
     Event,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
-    OpenerVanished,
     ProbeArrived,
     RstReceived,
     Side,
@@ -79,8 +79,8 @@ class Journal:
                 self.write("syn-unknown", side=side.value, reference=reference)
             case ProbeArrived(side=side):
                 self.write("keepalive-probe", side=side.value)
-            case OpenerVanished():
-                self.write("opener-vanished")
+            case InitiatorVanished():
+                self.write("initiator-vanished")
             case LinkWentDown() | _:
                 pass  # said once for all flows, or of no interest to a reader
 

@@ -20,10 +20,10 @@ from relay.protocols import HttpExchange, Resolve
 
 
 class Conversation(Protocol):
-    """One opener's way of asking for a connection."""
+    """One initiator's way of asking for a connection."""
 
     @property
-    def opener(self) -> Side:
+    def initiator(self) -> Side:
         """Which side opened the connection: the internal one, but for inbound forwards."""
 
     @property
@@ -36,7 +36,7 @@ class Conversation(Protocol):
 
     @property
     def question(self) -> Resolve | None:
-        """What the opener asks instead of a connection; its `request` names the host alone then."""
+        """What the initiator asks instead of a connection; its `request` names the host alone then."""
 
     @property
     def early_data(self) -> bytes:
@@ -47,10 +47,10 @@ class Conversation(Protocol):
         """Rewrites what passes, where the protocol wants that."""
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take in what the opener sent; returns what it is to be answered.
+        """Take in what the initiator sent; returns what it is to be answered.
 
         Raises:
-            ProtocolError: with the reply that the opener is owed.
+            ProtocolError: with the reply that the initiator is owed.
         """
 
     def grant(self, bound: Endpoint | None) -> bytes:

@@ -20,7 +20,7 @@ class ConversedConnection:
         assert destination is not None  # noqa: S101 - see above
         self._conversation: Conversation | None = conversation
         self.leg = leg
-        self.initiator: Side = conversation.opener
+        self.initiator: Side = conversation.initiator
         self.via = conversation.via
         self.destination: Endpoint = destination
         self.early_data = conversation.early_data

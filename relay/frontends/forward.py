@@ -1,6 +1,6 @@
 """Port forwards: every connection to a port is for one destination.
 
-The kernel accepts the opener before the relay sees it, so a grant sends nothing and a refusal can only be a RST.
+The kernel accepts the initiator before the relay sees it, so a grant sends nothing and a refusal can only be a RST.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from relay.events import DialFailure, Side
 class ForwardConversation:
     """A connection to a forwarded port; see `Conversation`."""
 
-    __slots__ = ("opener", "request")
+    __slots__ = ("initiator", "request")
 
     question = None
     early_data = b""
     codec = None
 
-    def __init__(self, target: Endpoint, opener: Side) -> None:
+    def __init__(self, target: Endpoint, initiator: Side) -> None:
         self.request: Endpoint | None = target
-        self.opener = opener
+        self.initiator = initiator
 
     @property
     def via(self) -> str:
-        return "forward" if self.opener is Side.INTERNAL else "inbound"
+        return "forward" if self.initiator is Side.INTERNAL else "inbound"
 
     def receive_data(self, data: bytes) -> bytes:
         raise AssertionError("a forward asks for nothing")

@@ -13,7 +13,7 @@ class ProxyConversation:
 
     __slots__ = ("_credentials", "_handshake", "question", "request")
 
-    opener = Side.INTERNAL
+    initiator = Side.INTERNAL
 
     def __init__(self, credentials: Credentials | None) -> None:
         self._credentials = credentials

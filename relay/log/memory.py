@@ -13,7 +13,7 @@ from relay.errors import ConfigError
 from relay.events import Side
 from relay.log.event_log import Record
 from relay.log.text import describe
-from relay.log.vocabulary import FIELDS
+from relay.log.vocabulary import FIELDS, current_event
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 
@@ -27,7 +27,7 @@ class FlowStory:
 
     @property
     def destination(self) -> str:
-        """What the opener asked for, HOST:PORT; empty if it never did."""
+        """What the initiator asked for, HOST:PORT; empty if it never did."""
         return str(self._find("flow-opened").get("destination", ""))
 
     @property
@@ -93,6 +93,7 @@ class Records:
             ConfigError: there is no such event, or it has no such field, or there is no such side.
             AssertionError: there was none in time; the message lists what did happen.
         """
+        event = current_event(event, stacklevel=3)
         _check(event, fields)
         if "side" in fields:
             fields = {**fields, "side": Side.named(fields["side"], where="wait_for").value}

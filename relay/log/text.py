@@ -116,7 +116,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
     "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
-    "opener-vanished": lambda f: "the app went away before it was connected",
+    "initiator-vanished": lambda f: "the app went away before it was connected",
     "syn-unknown": _syn_unknown,
     "tos-changed": _tos_changed,
     "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",

@@ -7,14 +7,39 @@ The reference in docs/events.md is made from this module, by `tests/support/log_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import EnumType, StrEnum
+from typing import TYPE_CHECKING
 
 from relay.causes import Cause, How
+from relay.deprecation import warn_of_former_name
 
 __all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How"]
 
 
-class EventType(StrEnum):
+_FORMER = {"opener-vanished": "initiator-vanished"}
+
+
+def current_event(event: str, *, stacklevel: int = 1) -> str:
+    """An event by its name now; its former one is taken for one release, with a warning to the caller's caller."""
+    current = _FORMER.get(event, event)
+    if current is not event:
+        warn_of_former_name(str(event), current, stacklevel=stacklevel + 1)
+    return current
+
+
+class _Members(EnumType):
+    """Gives members under their former names."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name):
+            former = name.lower().replace("_", "-")
+            if former not in _FORMER:
+                raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+            return cls(current_event(former, stacklevel=2))
+
+
+class EventType(StrEnum, metaclass=_Members):
     """What can happen, by name; `FIELDS` has what each one tells. A plain string does wherever a member does."""
 
     RELAY_STARTED = "relay-started"
@@ -32,7 +57,7 @@ class EventType(StrEnum):
     FLOW_CONNECTED = "flow-connected"
     DIAL_FAILED = "dial-failed"
     DIAL_ABANDONED = "dial-abandoned"
-    OPENER_VANISHED = "opener-vanished"
+    INITIATOR_VANISHED = "initiator-vanished"
     SYN_UNKNOWN = "syn-unknown"
     TOS_CHANGED = "tos-changed"
     KEEPALIVE_PROBE = "keepalive-probe"
@@ -53,6 +78,10 @@ class EventType(StrEnum):
     WISH_DROPPED = "wish-dropped"
     FLOW_ENDED = "flow-ended"
     FAULT = "fault"
+
+    @classmethod
+    def _missing_(cls, value: object) -> EventType | None:
+        return cls(current_event(value, stacklevel=4)) if isinstance(value, str) and value in _FORMER else None
 
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -88,13 +117,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "flow-opened": {
         "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
-        "client": "the opener's address",
+        "client": "the initiator's address",
         "destination": "what it asked for",
     },
     "flow-connected": {"address": "the address that was reached", "dial_s": "how long that took, in seconds"},
     "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
     "dial-abandoned": {"because": "the behaviour"},
-    "opener-vanished": {},
+    "initiator-vanished": {},
     "syn-unknown": {
         "side": "whose SYN the kernel has not kept (it does not under SYN cookies)",
         "reference": "the TOS byte of the segment behind it, which takes the place of its own; null if that is not "

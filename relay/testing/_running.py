@@ -213,9 +213,9 @@ class RunningRelay:
         """Likewise, to a server of the guest's: what is dialled is then the app under test."""
         return self._forward(host, port, Side.EXTERNAL)
 
-    def _forward(self, host: str, port: int, opener: Side) -> Endpoint:
+    def _forward(self, host: str, port: int, initiator: Side) -> Endpoint:
         spec = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(host, port))
-        return self.do(OpenForward(spec, opener))
+        return self.do(OpenForward(spec, initiator))
 
     def resolve(self, name: str, port: int, address: str) -> None:
         """Answer `name` with `address` from now on, when it is asked for with `port`."""

@@ -68,7 +68,7 @@ class Playbook:
     @property
     def initiator(self) -> Side:
         """Which side opened the flow: what `ConnectRequested`, as the first event, says; else the internal one."""
-        return self._machine.opener
+        return self._machine.initiator
 
     @property
     def answered(self) -> bool:
@@ -119,7 +119,7 @@ class Playbook:
     def _play(self, event: Event, expected: Sequence[ExpectedStep]) -> None:
         where = f"line {self._lines} of the playbook, {_shown(event)}"
         if isinstance(event, ConnectRequested) and self._lines == 1:
-            self._machine = self._made(event.opener)
+            self._machine = self._made(event.initiator)
         try:
             event = self._in_time(event)
         except ValueError as error:

@@ -19,7 +19,7 @@ from relay.events import (
     DialSucceeded,
     Event,
     FailureKind,
-    OpenerVanished,
+    InitiatorVanished,
     Side,
 )
 from relay.testing.playbook import play
@@ -29,7 +29,7 @@ ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL)
 ASKED_FROM_OUTSIDE = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.EXTERNAL)
 CONNECTED = DialSucceeded(0.2)
 FAILED = DialFailed(0.2, REFUSED)
-VANISHED = OpenerVanished(0.1)
+VANISHED = InitiatorVanished(0.1)
 
 
 @pytest.mark.parametrize(

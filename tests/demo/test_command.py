@@ -46,7 +46,7 @@ from relay.behaviours.tos_reset import TosReset
 from relay.cli.main import main
 from relay.events import Side
 LocalKeepalive.on_probe_arrived = lambda self, event: [SendRst(Side.INTERNAL)]
-PrecompleteHandshake.on_opener_vanished = lambda self, event: [AbandonDial()]
+PrecompleteHandshake.on_initiator_vanished = lambda self, event: [AbandonDial()]
 TosReset.on_tos_changed = lambda self, event: []
 main()
 """

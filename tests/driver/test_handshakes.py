@@ -87,8 +87,8 @@ def test_an_app_that_resets_while_it_is_dialled_takes_a_lockstep_dial_along() ->
     app.resets()
     nat.settle()
     assert nat.connector.dials[0].abandoned
-    assert nat.told("opener-vanished", "dial-abandoned", "flow-ended") == [
-        "opener-vanished",
+    assert nat.told("initiator-vanished", "dial-abandoned", "flow-ended") == [
+        "initiator-vanished",
         "dial-abandoned",
         "flow-ended",
     ]

@@ -37,7 +37,7 @@ from support.programs import serve, with_few_descriptors
 
 _LINUX_ONLY = {
     *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
-    *("accept-paused", "accept-resumed", "dial-abandoned", "opener-vanished"),
+    *("accept-paused", "accept-resumed", "dial-abandoned", "initiator-vanished"),
     *("worker-started", "worker-died", "records-dropped"),
 }
 """What takes a provider of Linux, or a way of Linux to bring it about."""
@@ -339,8 +339,8 @@ def test_a_listener_that_raises_is_dropped_and_the_others_are_told() -> None:
     log.subscribe(broken)
     log.subscribe(lambda record: told.append((record.event, record.fields.get("error"))))
     log.emit("link-down")
-    log.emit("opener-vanished")
-    assert [event for event, _ in told] == ["link-down", "fault", "opener-vanished"]
+    log.emit("initiator-vanished")
+    assert [event for event, _ in told] == ["link-down", "fault", "initiator-vanished"]
     assert "No space left on device" in str(told[1][1])
 
 
@@ -360,9 +360,9 @@ def test_listeners_that_fail_together_are_dropped_together() -> None:
     log.subscribe(broken("second"))
     log.subscribe(lambda record: told.append(record.event))
     log.emit("link-down")
-    log.emit("opener-vanished")
+    log.emit("initiator-vanished")
     assert calls == ["first", "second"]
-    assert told == ["link-down", "fault", "fault", "opener-vanished"]
+    assert told == ["link-down", "fault", "fault", "initiator-vanished"]
 
 
 def test_logs_of_one_clock_tell_comparable_times() -> None:

@@ -69,7 +69,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "dial-abandoned": [({"because": "precomplete-handshake"}, "dial abandoned, by precomplete-handshake")],
-    "opener-vanished": [({}, "the app went away before it was connected")],
+    "initiator-vanished": [({}, "the app went away before it was connected")],
     "syn-unknown": [
         (
             {"side": "internal", "reference": 0x48},

@@ -37,9 +37,9 @@ from relay.events import (
     Event,
     FailureKind,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
-    OpenerVanished,
     ProbeArrived,
     RstReceived,
     Side,
@@ -91,11 +91,11 @@ def _chaos(name: str) -> _Chaos:
 class FlowUnderChaos(RuleBasedStateMachine):
     """Plays the driver: performs each step, and produces only events that a driver could."""
 
-    @initialize(opener=st.sampled_from(Side))
-    def begin(self, opener: Side) -> None:
+    @initialize(initiator=st.sampled_from(Side))
+    def begin(self, initiator: Side) -> None:
         self.behaviours = [_chaos("One"), _chaos("Two")]
-        self.model = FlowModel(FlowMachine(self.behaviours, opener))
-        self.opener = opener
+        self.model = FlowModel(FlowMachine(self.behaviours, initiator))
+        self.initiator = initiator
         self.wishers = {"one", "two"}
         self.now_s = 0.0
 
@@ -106,17 +106,17 @@ class FlowUnderChaos(RuleBasedStateMachine):
 
     @rule(one=wishes, two=wishes)
     def asked(self, one: list[Action], two: list[Action]) -> None:
-        self.feed(ConnectRequested(self.now_s, Endpoint("192.0.2.1", 1), self.opener), one, two)
+        self.feed(ConnectRequested(self.now_s, Endpoint("192.0.2.1", 1), self.initiator), one, two)
 
     @precondition(lambda self: self.model.dialling)
     @rule(one=wishes, two=wishes, reached=st.booleans())
     def dialled(self, one: list[Action], two: list[Action], reached: bool) -> None:
         self.feed(DialSucceeded(self.now_s) if reached else DialFailed(self.now_s, FAILURE), one, two)
 
-    @precondition(lambda self: not self.model.over(self.opener))
+    @precondition(lambda self: not self.model.over(self.initiator))
     @rule(one=wishes, two=wishes)
     def vanished(self, one: list[Action], two: list[Action]) -> None:
-        self.feed(OpenerVanished(self.now_s), one, two)
+        self.feed(InitiatorVanished(self.now_s), one, two)
 
     @rule(side=st.sampled_from(Side), one=wishes, two=wishes, kind=st.sampled_from([RstReceived, LegTimedOut]))
     def killed(self, side: Side, one: list[Action], two: list[Action], kind: type[RstReceived | LegTimedOut]) -> None:

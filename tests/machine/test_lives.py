@@ -39,9 +39,9 @@ from relay.events import (
     Ending,
     Event,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
-    OpenerVanished,
     RstReceived,
     Side,
     TimerFired,
@@ -100,7 +100,7 @@ class TestLives:
         flow = play(
             lockstep(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
-            (OpenerVanished(0.1), [(AbandonDial(), "precomplete-handshake")]),
+            (InitiatorVanished(0.1), [(AbandonDial(), "precomplete-handshake")]),
         )
         assert flow.over
         assert not flow.answered
@@ -110,7 +110,7 @@ class TestLives:
         flow = play(
             vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
-            (OpenerVanished(0.1), []),
+            (InitiatorVanished(0.1), []),
         )
         assert not flow.over
         play(flow, (CONNECTED, [(SendFin(EXTERNAL), "precomplete-handshake")]))
@@ -121,7 +121,7 @@ class TestLives:
         flow = play(
             vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
-            (OpenerVanished(0.1), []),
+            (InitiatorVanished(0.1), []),
             (DialFailed(0.2, REFUSED), []),
         )
         assert flow.over
@@ -198,7 +198,7 @@ class TestLives:
         )
 
 
-class TestTheOpenerGoesWhileTheDialIsUnderWay:
+class TestTheInitiatorGoesWhileTheDialIsUnderWay:
     """Whoever ends it, the behaviours hear that it is gone, so that the dial is not left to nobody."""
 
     @pytest.mark.parametrize(
@@ -252,11 +252,11 @@ class TestTheOpenerGoesWhileTheDialIsUnderWay:
         play(
             wish,
             (ASKED, [Dial()]),
-            (OpenerVanished(0.1), []),
+            (InitiatorVanished(0.1), []),
             (RstReceived(0.1, INTERNAL), []),
             (LinkWentDown(0.15), []),
         )
-        assert [type(event) for event in wish.seen].count(OpenerVanished) == 1
+        assert [type(event) for event in wish.seen].count(InitiatorVanished) == 1
 
 
 class TestFading:

@@ -41,9 +41,9 @@ from relay.events import (
     Ending,
     Event,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
-    OpenerVanished,
     ProbeArrived,
     RstReceived,
     Side,
@@ -168,10 +168,10 @@ class TestWishesThatComeTooLate:
         assert wishing([Dial(), wish]).handle(ASKED) == [Step(Dial(), "wish")]
 
     @pytest.mark.parametrize("wish", [Grant(), Refuse(REFUSED), SendFin(INTERNAL), Dial()])
-    def test_after_the_opener_had_vanished(self, wish: Action) -> None:
+    def test_after_the_initiator_had_vanished(self, wish: Action) -> None:
         machine = wishing([], [wish])
         machine.handle(ASKED)
-        assert machine.handle(OpenerVanished(0.1)) == []
+        assert machine.handle(InitiatorVanished(0.1)) == []
         assert machine.over
 
     def test_a_second_dial_is_possible_only_when_the_first_has_failed(self) -> None:
@@ -237,7 +237,7 @@ class TestGivingUp:
         assert machine.handle(CONNECTED) == []
         assert machine.over
 
-    def test_before_the_dial_only_the_opener_is_there_to_be_reset(self) -> None:
+    def test_before_the_dial_only_the_initiator_is_there_to_be_reset(self) -> None:
         machine = FlowMachine(lockstep())
         assert machine.end("shutdown") == [Step(SendRst(INTERNAL), "shutdown")]
         assert machine.over

@@ -163,7 +163,7 @@ def ask_and_vanish(nat: RunningRelay, front_end: str, server: BusyServer, how: s
     if how == "rst behind a fin":
         sock.shutdown(socket.SHUT_WR)
     reset(sock)
-    nat.wait_for("opener-vanished")
+    nat.wait_for("initiator-vanished")
 
 
 VARIANTS = (("socks5", "rst"), ("socks5", "rst behind a fin"), ("forward", "rst"))

@@ -21,8 +21,8 @@ from relay.events import (
     Event,
     FailureKind,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
-    OpenerVanished,
     RstReceived,
     Side,
 )
@@ -37,8 +37,8 @@ class FlowModel:
 
     def __init__(self, machine: FlowMachine) -> None:
         self.machine = machine
-        self.opener = machine.opener
-        self.up = {self.opener}
+        self.initiator = machine.initiator
+        self.up = {self.initiator}
         self.chronicle: dict[Side, list[Ending]] = {side: [] for side in Side}
         """What ended a side, or half of it, in order."""
         self.causes: list[str] = []
@@ -67,12 +67,12 @@ class FlowModel:
         match event:
             case DialSucceeded() if self.dialling:
                 self.dialling = False
-                self.up.add(self.opener.other)
+                self.up.add(self.initiator.other)
             case DialFailed():
                 self.dialling = False
                 self.causes.append("destination")
-            case OpenerVanished():
-                self._note(Ending(self.opener, How.ABANDONED, Cause.PEER))
+            case InitiatorVanished():
+                self._note(Ending(self.initiator, How.ABANDONED, Cause.PEER))
             case FinReceived(side=side) | RstReceived(side=side) | LegTimedOut(side=side):
                 self._note(Ending(side, _HOW_BY_PEER[type(event)], Cause.PEER))
             case _:
@@ -97,7 +97,7 @@ class FlowModel:
                     self.answers += 1
                 case Refuse():
                     self.answers += 1
-                    self._note(Ending(self.opener, How.REFUSED, because))
+                    self._note(Ending(self.initiator, How.REFUSED, because))
                 case _:
                     pass
 
@@ -110,12 +110,12 @@ class FlowModel:
                 assert self._alive(side), f"{action} to a side that is not there"
             case Dial():
                 assert not self.dialling, "a second dial"
-                assert self.opener.other not in self.up, "a second destination"
-                assert self._alive(self.opener), "a dial for an opener that is not there"
+                assert self.initiator.other not in self.up, "a second destination"
+                assert self._alive(self.initiator), "a dial for an initiator that is not there"
             case AbandonDial():
                 assert self.dialling, "no dial to abandon"
             case Grant() | Refuse():
-                assert self._alive(self.opener), "an answer to an opener that is not there"
+                assert self._alive(self.initiator), "an answer to an initiator that is not there"
                 assert not self.answers, "a second answer"
             case _:
                 pass

@@ -132,7 +132,7 @@ class MemoryDriver:
 
     def call(self, conversation: Conversation) -> End:
         """Have a connection come in."""
-        peer, leg = memory_pair(self.loop, conversation.opener)
+        peer, leg = memory_pair(self.loop, conversation.initiator)
         self.driver.accept(leg, conversation)
         self.settle()
         return End(peer)

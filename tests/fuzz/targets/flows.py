@@ -41,9 +41,9 @@ from relay.events import (
     Event,
     FailureKind,
     FinReceived,
+    InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
-    OpenerVanished,
     ProbeArrived,
     RstReceived,
     Side,
@@ -60,25 +60,25 @@ _SYN_TOS = 0x48
 _FAILURE = DialFailure(FailureKind.REFUSED)
 
 EVENTS: dict[str, Callable[[float, Side], Event]] = {
-    "Q": lambda at_s, opener: ConnectRequested(at_s, Endpoint("192.0.2.1", 22), opener),
-    "S": lambda at_s, opener: DialSucceeded(at_s),
-    "D": lambda at_s, opener: DialFailed(at_s, _FAILURE),
-    "V": lambda at_s, opener: OpenerVanished(at_s),
-    "f": lambda at_s, opener: FinReceived(at_s, _IN),
-    "F": lambda at_s, opener: FinReceived(at_s, _OUT),
-    "r": lambda at_s, opener: RstReceived(at_s, _IN, 7),
-    "R": lambda at_s, opener: RstReceived(at_s, _OUT),
-    "U": lambda at_s, opener: RstReceived(at_s, _OUT, 7),
-    "t": lambda at_s, opener: LegTimedOut(at_s, _IN),
-    "T": lambda at_s, opener: LegTimedOut(at_s, _OUT, 7),
-    "m": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, 0x20),
-    "n": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, None),
-    "o": lambda at_s, opener: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, _SYN_TOS | 0x14),
-    "M": lambda at_s, opener: TosChanged(at_s, _OUT, _SYN_TOS, _SYN_TOS, 0x20),
-    "p": lambda at_s, opener: ProbeArrived(at_s, _IN),
-    "P": lambda at_s, opener: ProbeArrived(at_s, _OUT),
-    "L": lambda at_s, opener: LinkWentDown(at_s),
-    "?": lambda at_s, opener: TimerFired(at_s, "tos-resetter/external-close"),
+    "Q": lambda at_s, initiator: ConnectRequested(at_s, Endpoint("192.0.2.1", 22), initiator),
+    "S": lambda at_s, initiator: DialSucceeded(at_s),
+    "D": lambda at_s, initiator: DialFailed(at_s, _FAILURE),
+    "V": lambda at_s, initiator: InitiatorVanished(at_s),
+    "f": lambda at_s, initiator: FinReceived(at_s, _IN),
+    "F": lambda at_s, initiator: FinReceived(at_s, _OUT),
+    "r": lambda at_s, initiator: RstReceived(at_s, _IN, 7),
+    "R": lambda at_s, initiator: RstReceived(at_s, _OUT),
+    "U": lambda at_s, initiator: RstReceived(at_s, _OUT, 7),
+    "t": lambda at_s, initiator: LegTimedOut(at_s, _IN),
+    "T": lambda at_s, initiator: LegTimedOut(at_s, _OUT, 7),
+    "m": lambda at_s, initiator: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, 0x20),
+    "n": lambda at_s, initiator: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, None),
+    "o": lambda at_s, initiator: TosChanged(at_s, _IN, _SYN_TOS, _SYN_TOS, _SYN_TOS | 0x14),
+    "M": lambda at_s, initiator: TosChanged(at_s, _OUT, _SYN_TOS, _SYN_TOS, 0x20),
+    "p": lambda at_s, initiator: ProbeArrived(at_s, _IN),
+    "P": lambda at_s, initiator: ProbeArrived(at_s, _OUT),
+    "L": lambda at_s, initiator: LinkWentDown(at_s),
+    "?": lambda at_s, initiator: TimerFired(at_s, "tos-resetter/external-close"),
 }
 """By letter. There are also `.` and `,`, the timer that is due first and last, and `X`, the relay's own end of it."""
 
@@ -87,7 +87,7 @@ _CONTROLLED_BY_DRIVER = frozenset("MP?")  # no provider watches the external sid
 
 
 @target(
-    *(profile + opener + b"\n" for profile in (b"0", b"1", b"2", b"3") for opener in (b"i", b"e")),
+    *(profile + initiator + b"\n" for profile in (b"0", b"1", b"2", b"3") for initiator in (b"i", b"e")),
     *(b"QS", b"QD", b"QV", b"QSm.F", b"QSfF"),
 )
 def fuzz_flow(data: bytes) -> str:
@@ -110,8 +110,8 @@ def fuzz_flow_wild(data: bytes) -> str:
     wishful = (setup[0] if setup else 0) % 5 == 4
     behaviours: list[Behaviour] = [_wishful("One"), _wishful("Two")] if wishful else _behaviours(setup)
     wishers = {behaviour.name for behaviour in behaviours}
-    opener = Side.EXTERNAL if setup[1:2] == b"e" else Side.INTERNAL
-    machine = FlowMachine(behaviours, opener)
+    initiator = Side.EXTERNAL if setup[1:2] == b"e" else Side.INTERNAL
+    machine = FlowMachine(behaviours, initiator)
     model = FlowModel(machine)
     rest = iter(letters)
     for at_s, byte in enumerate(rest):
@@ -121,7 +121,7 @@ def fuzz_flow_wild(data: bytes) -> str:
             model.perform(machine.end("shutdown"), {"shutdown"})
             assert machine.over
         else:
-            event = EVENTS[letter](at_s, opener) if letter in EVENTS else TimerFired(at_s, _timer(wishers, rest))
+            event = EVENTS[letter](at_s, initiator) if letter in EVENTS else TimerFired(at_s, _timer(wishers, rest))
             for behaviour in behaviours:
                 if isinstance(behaviour, _Wishful):
                     behaviour.wishes = [WISHES[next(rest, 0) % len(WISHES)] for _ in range(next(rest, 0) % 4)]
@@ -180,16 +180,16 @@ def _value(limits: Any, byte: int) -> Any:
 class _Driven:
     """The driver's side of a flow: its phases, its timers, and which events can come in which."""
 
-    def __init__(self, behaviours: list[Behaviour], opener: Side) -> None:
-        self.machine = FlowMachine(behaviours, opener)
+    def __init__(self, behaviours: list[Behaviour], initiator: Side) -> None:
+        self.machine = FlowMachine(behaviours, initiator)
         self.model = FlowModel(self.machine)
         self.wishers = {behaviour.name for behaviour in behaviours}
-        self.opener = opener
+        self.initiator = initiator
         self.at_s = 0.0
         self.asked = False
         self.carrying = False
         self.finished = False
-        self.watching = opener is _IN
+        self.watching = initiator is _IN
         self.timers: dict[str, float] = {}
 
     def take(self, letter: str) -> None:
@@ -202,7 +202,7 @@ class _Driven:
         elif letter in ".,":
             self.fire(first=letter == ".")
         elif self.can_come(letter):
-            self.feed(EVENTS[letter](self.at_s, self.opener))
+            self.feed(EVENTS[letter](self.at_s, self.initiator))
 
     def can_come(self, letter: str) -> bool:
         machine, model = self.machine, self.model
@@ -212,7 +212,7 @@ class _Driven:
             case "S" | "D":
                 return model.dialling
             case "V":
-                return self.asked and not self.carrying and not machine.is_over(self.opener)
+                return self.asked and not self.carrying and not machine.is_over(self.initiator)
             case "f" | "F":
                 side = _IN if letter == "f" else _OUT
                 return self.carrying and not (model.fin_from(side) or model.killed(side))
@@ -225,12 +225,12 @@ class _Driven:
 
     def feed(self, event: Event) -> None:
         self.asked = self.asked or isinstance(event, ConnectRequested)
-        if isinstance(event, DialSucceeded) and self.opener is _OUT:
+        if isinstance(event, DialSucceeded) and self.initiator is _OUT:
             self.watching = True
-        awaited = isinstance(event, DialSucceeded | DialFailed) and not self.machine.is_over(self.opener)
+        awaited = isinstance(event, DialSucceeded | DialFailed) and not self.machine.is_over(self.initiator)
         self.model.see(event)
         self.perform(event, self.machine.handle(event), self.wishers)
-        assert self.model.answers == 1 or not awaited, "an opener that waited for the dial is answered, once"
+        assert self.model.answers == 1 or not awaited, "an initiator that waited for the dial is answered, once"
         self.carrying = self.carrying or isinstance(event, DialSucceeded)
         assert self.finished or not self.asked or self.has_a_future(), "a flow that nobody can end"
 
