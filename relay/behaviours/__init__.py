@@ -6,8 +6,9 @@ A package of your own adds one with an entry point:
     grumble = "my_package:Grumble"
 """
 
-from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._api import Actions, Behaviour
 from relay.behaviours._installed import ENTRY_POINT_GROUP, installed_behaviours
 from relay.behaviours._lineup import Lineup
+from relay.settings import setting
 
 __all__ = ["ENTRY_POINT_GROUP", "Actions", "Behaviour", "Lineup", "installed_behaviours", "setting"]

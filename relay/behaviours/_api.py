@@ -23,11 +23,10 @@ Behaviours are pure: no sockets, clocks or randomness. Time is in the events, wa
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from relay import events
 from relay.abilities import Ability, Want
@@ -61,22 +60,6 @@ _WANT_BEHIND: Mapping[type[Event], Want] = {
 }
 _FORMER = {"needs": "wants", "withheld_tos_bits": "wants"}
 _FORMER_HANDLERS = {"on_opener_vanished": "on_initiator_vanished"}  # for one release they are called all the same
-
-
-def setting(
-    default: Any,
-    *,
-    doc: str,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A behaviour's field that profiles and `--set` may change.
-
-    `doc` says what it means, units included; `low` and `high` are the least and greatest values taken, `choices` the
-    only ones. Its type is its default's.
-    """
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
 
 
 class Behaviour:

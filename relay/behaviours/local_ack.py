@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
 from relay.actions import LimitBuffer, ReportLoss
-from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._api import Actions, Behaviour
 from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
+from relay.settings import setting
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
 from relay.actions import Note, SendProbes
-from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._api import Actions, Behaviour
 from relay.events import DialSucceeded, ProbeArrived, Side
+from relay.settings import setting
 
 _PROBE_IDLE_S = 1  # the least a kernel takes: the app has been silent for longer already
 _PROBE_INTERVAL_S = 1

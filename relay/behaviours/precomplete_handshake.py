@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.actions import AbandonDial, Dial, Grant, Refuse, SendFin, SendRst
-from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._api import Actions, Behaviour
 from relay.events import ConnectRequested, DialFailed, DialSucceeded, InitiatorVanished, Side
+from relay.settings import setting
 
 
 @dataclass

@@ -12,9 +12,8 @@ from dataclasses import dataclass, fields
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.errors import ConfigError
 from relay.profiles._profile import STATUSES, Evidence
-from relay.profiles._settings import check_value, read_value
-from relay.profiles._suggest import nearest
 from relay.profiles._text import read_string
+from relay.settings import check_value, nearest, read_value
 
 _OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
 

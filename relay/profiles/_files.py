@@ -16,8 +16,8 @@ from pathlib import Path
 
 from relay.behaviours import installed_behaviours
 from relay.errors import ConfigError
-from relay.profiles._suggest import nearest
 from relay.profiles._text import read_string
+from relay.settings import nearest
 
 ROOT = "transparent"
 """What a profile extends that does not say."""

@@ -10,7 +10,7 @@ from relay.errors import ConfigError
 from relay.profiles._entries import Entry, read_entry, read_override
 from relay.profiles._files import Document, find, shipped
 from relay.profiles._profile import Profile, Quirk
-from relay.profiles._settings import defaults_of
+from relay.settings import defaults_of
 
 
 def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:

@@ -52,7 +52,7 @@ from relay.events import (
 )
 from relay.machine import FlowMachine, Step
 from relay.profiles import Profile, available
-from relay.profiles._settings import settings_of
+from relay.settings import settings_of
 from support.flow_model import FlowModel
 
 _IN, _OUT = Side

@@ -23,8 +23,8 @@ from relay.config import configure
 from relay.config.options import configured, from_keywords
 from relay.errors import ConfigError
 from relay.profiles import STATUSES, Profile, adjust_profile, available, load_profile, profile_names
-from relay.profiles._settings import settings_of
 from relay.pytest_plugin.marker import MARKER, read_markers
+from relay.settings import settings_of
 
 _ADDRESS_TOKENS = (b"127.0.0.1", b"[::1]", b"[fe80::1%eth0]", b"a.test", b":", b"0", b"65535", b"9" * 5000, b"\xff")
 

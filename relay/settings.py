@@ -1,4 +1,6 @@
-"""A setting's value, from TOML or from text, checked against what its behaviour declares.
+"""Settings: fields of a dataclass that say what they mean and what they take, and how values for them are checked.
+
+    after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
 
 The type is the default's: true or false, an integer, a number or a string. TOML's types are taken as they are, except
 that an integer will do for a number; a string is never read as a number, nor true as 1. On the command line there are
@@ -8,19 +10,40 @@ no types, so there the text is read as what the setting wants: 0xe0 and 224 are 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Protocol
 
-from relay.behaviours import Behaviour
 from relay.errors import ConfigError
-from relay.profiles._suggest import nearest
 
 _NOUNS: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
-def settings_of(kind: type[Behaviour]) -> dict[str, dataclasses.Field[Any]]:
-    """The settings that a behaviour declares with `relay.behaviours.setting`, by name."""
+class Declaring(Protocol):
+    """What has settings: a dataclass with a name."""
+
+    name: ClassVar[str]
+
+
+def setting(
+    default: Any,
+    *,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field that profiles and `--set` may change.
+
+    `doc` says what it means, units included; `low` and `high` are the least and greatest values taken, `choices` the
+    only ones. Its type is its default's.
+    """
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+
+
+def settings_of(kind: type[Declaring]) -> dict[str, dataclasses.Field[Any]]:
+    """What it declares with `setting`, by name."""
     if not dataclasses.is_dataclass(kind):
         return {}
     return {
@@ -30,13 +53,13 @@ def settings_of(kind: type[Behaviour]) -> dict[str, dataclasses.Field[Any]]:
     }
 
 
-def defaults_of(kind: type[Behaviour]) -> dict[str, object]:
+def defaults_of(kind: type[Declaring]) -> dict[str, object]:
     """Every setting with its default."""
     return {name: field.default for name, field in settings_of(kind).items()}
 
 
-def check_value(kind: type[Behaviour], key: str, value: object, *, where: str) -> object:
-    """A value from TOML, as the behaviour takes it.
+def check_value(kind: type[Declaring], key: str, value: object, *, where: str) -> object:
+    """A value from TOML, as the setting takes it.
 
     Raises:
         ConfigError: no such setting, the wrong type, or out of range; naming `where`.
@@ -50,7 +73,7 @@ def check_value(kind: type[Behaviour], key: str, value: object, *, where: str) -
     return value
 
 
-def read_value(kind: type[Behaviour], key: str, text: str, *, where: str) -> object:
+def read_value(kind: type[Declaring], key: str, text: str, *, where: str) -> object:
     """A value from a command line; checked as `check_value` does."""
     wanted: type = type(_declared(kind, key, where).default)
     value: object = text
@@ -66,7 +89,7 @@ def read_value(kind: type[Behaviour], key: str, text: str, *, where: str) -> obj
     return check_value(kind, key, value, where=where)
 
 
-def _declared(kind: type[Behaviour], key: str, where: str) -> dataclasses.Field[Any]:
+def _declared(kind: type[Declaring], key: str, where: str) -> dataclasses.Field[Any]:
     known = settings_of(kind)
     if key not in known:
         raise ConfigError(f"{where}: {kind.name} has no setting {key!r}", hint=nearest(key, known, what="its settings"))
@@ -99,3 +122,14 @@ def _accepted(field: dataclasses.Field[Any]) -> str:
     if low is not None:
         return f"{noun} of at least {low}"
     return noun if high is None else f"{noun} of at most {high}"
+
+
+def nearest(word: str, known: Iterable[str], *, what: str) -> str:
+    """The hint for a name that does not exist: `did you mean mask? its settings: ...`.
+
+    `what` says what the known names are; all of them are listed.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(word.lower(), names, n=1)
+    question = f"did you mean {close[0]}? " if close else ""
+    return f"{question}{what}: {', '.join(names) if names else 'none'}"
