@@ -31,8 +31,8 @@ class Sender:
     """Positions of ours, from our SYN to our FIN."""
 
     __slots__ = (
+        "_allowed",
         "_duplicates",
-        "_largest",
         "_recover",
         "_timed_at",
         "_timed_s",
@@ -40,6 +40,7 @@ class Sender:
         "_window_seq",
         "finishing",
         "high",
+        "largest_window",
         "max_payload",
         "mss",
         "nagle",
@@ -56,7 +57,8 @@ class Sender:
         """The oldest position that is not acknowledged (SND.UNA)."""
         self.nxt = self.high = isn
         """The next position to send (SND.NXT), and the end of all that was ever sent."""
-        self.window = 0
+        self.window = self.largest_window = 0
+        """What the peer offers, and the most that it has offered."""
         self.mss = self.max_payload = mss
         self.queue = SendQueue(isn + 1)
         self.finishing = False
@@ -65,12 +67,22 @@ class Sender:
         """How often something was sent again, or a window probed, since the peer last answered."""
         self.nagle = nagle
         self.rto = Rto(first_retransmit_s)
-        self._largest = 0
+        self._allowed = 0
         self._window_seq = self._window_ack = -1
         self._timed_at: int | None = None  # the segment whose round trip is measured ends here, and was sent
         self._timed_s = 0.0  # at this time
         self._duplicates = 0
         self._recover: int | None = None
+
+    def take_mss(self, mss: int) -> None:
+        """Send no larger payloads than this."""
+        self.mss = mss
+        self.max_payload = max(self._allowed, mss)
+
+    def allow_payload(self, size_bytes: int) -> None:
+        """Cut payloads of up to so many bytes."""
+        self._allowed = size_bytes
+        self.max_payload = max(size_bytes, self.mss)
 
     @property
     def in_flight(self) -> bool:
@@ -100,7 +112,7 @@ class Sender:
             if size < waiting:
                 if size > self.mss:
                     size -= size % self.mss
-                elif size < self.mss and (size <= 0 or (2 * size < self._largest and not override)):
+                elif size < self.mss and (size <= 0 or (2 * size < self.largest_window and not override)):
                     return None  # MUST-38: a window this small is not worth a segment
             elif self.nagle and size < self.mss and start > self.una and not self.finishing:
                 return None
@@ -171,4 +183,4 @@ class Sender:
             if window and not self.window:
                 self.rto.settle()
             self.window, self._window_seq, self._window_ack = window, seq, ack
-            self._largest = max(self._largest, window)
+            self.largest_window = max(self.largest_window, window)
