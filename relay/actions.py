@@ -7,7 +7,9 @@ agree, keeps the stronger of those that do not (RST over FIN), and notes which b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from relay.deprecation import former_names
 from relay.events import DialFailure, Side
 
 
@@ -54,7 +56,7 @@ class SendRst(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class SendProbes(Action):
+class SetKeepalive(Action):
     """Have keepalive probes sent to `side` when it has been silent for `idle_s`, one every `interval_s`.
 
     With `count` unanswered ones the side is dead (`LegTimedOut`). Whole seconds, as kernels count them.
@@ -67,7 +69,7 @@ class SendProbes(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Deafen(Action):
+class Blackhole(Action):
     """Leave everything that `side` sends from now on without an answer, for `at_most_s` seconds, then reset it.
 
     Where the host cannot (see `Ability.BLACKHOLE`) the side is reset at once.
@@ -78,7 +80,7 @@ class Deafen(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class LimitBuffer(Action):
+class LimitWindow(Action):
     """Acknowledge at most about `size_bytes` from `side` that the other side has not taken yet."""
 
     side: Side
@@ -105,3 +107,9 @@ class Note(Action):
     """Say something about the flow in the event log."""
 
     text: str
+
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(
+        __name__, {"Deafen": "Blackhole", "LimitBuffer": "LimitWindow", "SendProbes": "SetKeepalive"}
+    )

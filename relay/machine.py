@@ -22,14 +22,14 @@ from typing import NamedTuple
 from relay.actions import (
     AbandonDial,
     Action,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
-    LimitBuffer,
+    LimitWindow,
     Refuse,
     SendFin,
-    SendProbes,
     SendRst,
+    SetKeepalive,
 )
 from relay.behaviours import Behaviour, Lineup
 from relay.causes import Cause, How
@@ -266,7 +266,7 @@ class FlowMachine:
                 self._answered = True
                 if isinstance(action, Refuse):
                     self._end_side(self.initiator, _DEAD, How.REFUSED, because)
-            case SendRst(side=side) | Deafen(side=side):
+            case SendRst(side=side) | Blackhole(side=side):
                 if self.is_over(side):
                     return False
                 self._end_side(side, _DEAD, How.RST if isinstance(action, SendRst) else How.SILENCE, because)
@@ -274,7 +274,7 @@ class FlowMachine:
                 if not self._dialling:
                     return False
                 self._dialling = False
-            case SendProbes(side=side) | LimitBuffer(side=side):
+            case SetKeepalive(side=side) | LimitWindow(side=side):
                 return not self.is_over(side)
             case _:
                 pass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from relay.actions import Grant, SendFin, SendProbes
+from relay.actions import Grant, SendFin, SetKeepalive
 from relay.behaviours import Actions, Behaviour
 from relay.events import DialSucceeded, RstReceived
 from relay.profiles import Profile, Quirk, load_profile
@@ -32,7 +32,7 @@ class Late(Behaviour):
     def on_rst_received(self, event: RstReceived) -> Actions:
         yield SendFin(event.side)
         yield Grant()
-        yield SendProbes(event.side, 1, 2, 3)
+        yield SetKeepalive(event.side, 1, 2, 3)
 
 
 def transparent_with(kind: type[Behaviour]) -> Profile:
@@ -101,7 +101,7 @@ def test_a_wish_that_came_too_late_is_told_to_those_who_look_for_a_bug(backend: 
         for action in (
             "SendFin(side=internal)",
             "Grant()",
-            "SendProbes(side=internal, idle_s=1, interval_s=2, count=3)",
+            "SetKeepalive(side=internal, idle_s=1, interval_s=2, count=3)",
         )
         if debug
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ import relay.log.memory
 import relay.log.text
 from relay.behaviours import Actions, Behaviour
 from relay.events import ConnectRequested, Event, InitiatorVanished, Side
-from relay.log import EventType
+from relay.log import FIELDS, EventType
 from relay.testing import serve_in_thread
 
 
@@ -35,7 +36,15 @@ def test_a_former_module_warns_and_gives_the_same_objects(former: str, home: obj
     assert len(warned) == 1
 
 
-@pytest.mark.parametrize(("module", "former", "current"), [("relay.events", "OpenerVanished", "InitiatorVanished")])
+@pytest.mark.parametrize(
+    ("module", "former", "current"),
+    [
+        ("relay.actions", "Deafen", "Blackhole"),
+        ("relay.actions", "LimitBuffer", "LimitWindow"),
+        ("relay.actions", "SendProbes", "SetKeepalive"),
+        ("relay.events", "OpenerVanished", "InitiatorVanished"),
+    ],
+)
 def test_a_former_name_warns_and_gives_the_same_object(module: str, former: str, current: str) -> None:
     home = importlib.import_module(module)
     with pytest.warns(DeprecationWarning, match=rf"^{module}\.{former} is {module}\.{current} now$") as warned:
@@ -65,7 +74,10 @@ def test_a_request_has_its_initiator_under_the_former_name() -> None:
         assert request.opener is Side.EXTERNAL  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("former", "current"), [("opener-vanished", EventType.INITIATOR_VANISHED)])
+@pytest.mark.parametrize(
+    ("former", "current"),
+    [("deafened", EventType.BLACKHOLED), ("opener-vanished", EventType.INITIATOR_VANISHED)],
+)
 def test_an_event_can_be_named_and_awaited_by_its_former_name(former: str, current: EventType) -> None:
     said = f"^{former} is {current} now$"
     with pytest.warns(DeprecationWarning, match=said) as warned:
@@ -73,8 +85,9 @@ def test_an_event_can_be_named_and_awaited_by_its_former_name(former: str, curre
     with pytest.warns(DeprecationWarning, match=said):
         assert EventType(former) is current
     assert [warning.filename for warning in warned] == [__file__]
+    fields: dict[str, Any] = dict.fromkeys(FIELDS[current], "internal")
     with serve_in_thread("transparent") as nat:
-        nat._portal.call(nat._relay.log.emit, current)
+        nat._portal.call(lambda: nat._relay.log.emit(current, **fields))
         with pytest.warns(DeprecationWarning, match=said) as warned:
             assert nat.wait_for(former).event == current
     assert [warning.filename for warning in warned] == [__file__]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
-from relay.actions import Action, Deafen, SendFin, SendRst
+from relay.actions import Action, Blackhole, SendFin, SendRst
 from relay.behaviours._api import Actions, Behaviour
 from relay.events import FinReceived, LegTimedOut, RstReceived, Side
 from relay.settings import setting
@@ -49,7 +49,7 @@ class CloseMapping(Behaviour):
 
     def on_leg_timed_out(self, event: LegTimedOut) -> Actions:
         if self.timed_out == "silence":
-            yield Deafen(event.side.other, at_most_s=self.silence_s)
+            yield Blackhole(event.side.other, at_most_s=self.silence_s)
         else:
             yield SendRst(event.side.other, after_data=True)
 

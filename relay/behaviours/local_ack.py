@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
-from relay.actions import LimitBuffer, ReportLoss
+from relay.actions import LimitWindow, ReportLoss
 from relay.behaviours._api import Actions, Behaviour
 from relay.events import DialSucceeded, LegTimedOut, RstReceived, Side
 from relay.settings import setting
@@ -36,7 +36,7 @@ class LocalAck(Behaviour):
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.buffer_bytes:
-            yield LimitBuffer(Side.INTERNAL, self.buffer_bytes)
+            yield LimitWindow(Side.INTERNAL, self.buffer_bytes)
 
     def on_rst_received(self, event: RstReceived) -> Actions:
         yield from self._report(event)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
-from relay.actions import Note, SendProbes
+from relay.actions import Note, SetKeepalive
 from relay.behaviours._api import Actions, Behaviour
 from relay.events import DialSucceeded, ProbeArrived, Side
 from relay.settings import setting
@@ -50,7 +50,7 @@ class LocalKeepalive(Behaviour):
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.external_interval_s:
-            yield SendProbes(Side.EXTERNAL, self.external_interval_s, self.external_interval_s, count=9)
+            yield SetKeepalive(Side.EXTERNAL, self.external_interval_s, self.external_interval_s, count=9)
 
     def on_probe_arrived(self, event: ProbeArrived) -> Actions:
         if event.side is not Side.INTERNAL:
@@ -58,4 +58,4 @@ class LocalKeepalive(Behaviour):
         yield Note(_BY_THE_NAT if self.answered_by == "nat" else _IN_PLACE_OF_THE_SERVER)
         if self.answered_by == "server" and not self._probing:
             self._probing = True
-            yield SendProbes(Side.EXTERNAL, _PROBE_IDLE_S, _PROBE_INTERVAL_S, self.server_probes)
+            yield SetKeepalive(Side.EXTERNAL, _PROBE_IDLE_S, _PROBE_INTERVAL_S, self.server_probes)

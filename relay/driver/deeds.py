@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from relay.actions import (
     AbandonDial,
     Action,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
-    LimitBuffer,
+    LimitWindow,
     Note,
     Refuse,
     ReportLoss,
     SendFin,
-    SendProbes,
     SendRst,
+    SetKeepalive,
     StartTimer,
 )
 from relay.errors import RelayBug
@@ -71,16 +71,16 @@ def _send_rst(flow: Flow, action: SendRst, because: str) -> None:
     flow.legs.reset(leg, because, after_data=action.after_data)
 
 
-def _deafen(flow: Flow, action: Deafen, because: str) -> None:
-    flow.legs.deafen(flow.legs[action.side], action.at_most_s, because)
+def _blackhole(flow: Flow, action: Blackhole, because: str) -> None:
+    flow.legs.blackhole(flow.legs[action.side], action.at_most_s, because)
 
 
-def _send_probes(flow: Flow, action: SendProbes, because: str) -> None:
-    flow.legs.send_probes(action)
+def _set_keepalive(flow: Flow, action: SetKeepalive, because: str) -> None:
+    flow.legs.set_keepalive(action)
     flow.await_death(action.side)
 
 
-def _limit_buffer(flow: Flow, action: LimitBuffer, because: str) -> None:
+def _limit_window(flow: Flow, action: LimitWindow, because: str) -> None:
     flow.legs[action.side].limit_window(action.size_bytes)
 
 
@@ -105,9 +105,9 @@ _DEEDS: Mapping[type[Action], Deed] = MappingProxyType(
         Refuse: _refuse,
         SendFin: _send_fin,
         SendRst: _send_rst,
-        Deafen: _deafen,
-        SendProbes: _send_probes,
-        LimitBuffer: _limit_buffer,
+        Blackhole: _blackhole,
+        SetKeepalive: _set_keepalive,
+        LimitWindow: _limit_window,
         ReportLoss: _report_loss,
         StartTimer: _start_timer,
         Note: _note,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relay.actions import SendProbes
+from relay.actions import SetKeepalive
 from relay.causes import Cause, How
 from relay.driver.journal import Journal
 from relay.events import Ending, LegTimedOut, RstReceived, Side
@@ -16,14 +16,14 @@ from relay.loop.engine import Engine
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_probes")
+    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_keepalives")
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
         self._journal = journal
         self._internal: Leg | None = None
         self._external: Leg | None = None
-        self._probes: dict[Side, SendProbes] | None = None
+        self._keepalives: dict[Side, SetKeepalive] | None = None
         self._frozen_at_s: dict[Side, float] | None = None  # few flows ever have any
 
     def __iter__(self) -> Iterator[Leg]:
@@ -55,13 +55,13 @@ class FlowLegs:
             self._external = None
         return leg
 
-    # What behaviours wish
+    # What behaviours ask for
 
-    def send_probes(self, probes: SendProbes) -> None:
+    def set_keepalive(self, keepalive: SetKeepalive) -> None:
         """Have keepalive probes sent to a side."""
-        self._probes = {**(self._probes or {}), probes.side: probes}
-        idle_s, interval_s = self._probe_times(probes)
-        self[probes.side].set_keepalive(idle_s, interval_s, probes.count)
+        self._keepalives = {**(self._keepalives or {}), keepalive.side: keepalive}
+        idle_s, interval_s = self._probe_times(keepalive)
+        self[keepalive.side].set_keepalive(idle_s, interval_s, keepalive.count)
 
     def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         """Send RST: at once, or when the peer has all that was written."""
@@ -71,10 +71,10 @@ class FlowLegs:
         else:
             leg.reset()
 
-    def deafen(self, leg: Leg, at_most_s: float, because: str) -> None:
+    def blackhole(self, leg: Leg, at_most_s: float, because: str) -> None:
         """Leave all that a peer sends unanswered for so long, then reset it; at once where the leg cannot."""
         if leg.blackhole(True):
-            self._journal.write("deafened", side=leg.side.value, because=because)
+            self._journal.write("blackholed", side=leg.side.value, because=because)
             self._engine.nat.call_later(at_most_s, leg.reset)
         else:
             self.reset(leg, because, after_data=True)
@@ -82,22 +82,22 @@ class FlowLegs:
     def silence_s(self, side: Side) -> float | None:
         """When a frozen side counts as dead by the probes that it is sent, in seconds of the NAT's clock from now.
 
-        None if there are none. Where its kernel cannot be made deaf, it may answer them. The first is due when the
-        side has been silent for `idle_s`, and its silence began when it was frozen.
+        None if there are none. Where its kernel cannot be made to drop them, it may answer them. The first is due when
+        the side has been silent for `idle_s`, and its silence began when it was frozen.
         """
-        frozen_at_s, probes = (self._frozen_at_s or {}).get(side), (self._probes or {}).get(side)
-        if frozen_at_s is None or probes is None:
+        frozen_at_s, keepalive = (self._frozen_at_s or {}).get(side), (self._keepalives or {}).get(side)
+        if frozen_at_s is None or keepalive is None:
             return None
-        idle_s, interval_s = self._probe_times(probes)
-        real_s = max(0.0, frozen_at_s + idle_s - self._engine.now_s()) + interval_s * probes.count
+        idle_s, interval_s = self._probe_times(keepalive)
+        real_s = max(0.0, frozen_at_s + idle_s - self._engine.now_s()) + interval_s * keepalive.count
         return real_s * self._engine.nat.scale
 
-    def _probe_times(self, probes: SendProbes) -> tuple[int, int]:
+    def _probe_times(self, keepalive: SetKeepalive) -> tuple[int, int]:
         scale = self._engine.nat.scale  # the probes are the kernel's, which has the real clock
-        idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (probes.idle_s, probes.interval_s))
+        idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (keepalive.idle_s, keepalive.interval_s))
         return idle_s, interval_s
 
-    # What testers wish
+    # What commands ask for
 
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side; where it can be had, its kernel falls silent, too."""

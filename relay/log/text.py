@@ -18,7 +18,7 @@ from relay.printable import escape_unprintable
 _WHO = {"internal": "the app", "external": "the server"}
 _LOUD = frozenset(
     {
-        *("rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "flow-refused", "link-down"),
+        *("rst-sent", "bytes-lost", "blackholed", "fault", "accept-paused", "flow-refused", "link-down"),
         *("worker-died", "records-dropped"),
     }
 )
@@ -131,7 +131,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
     "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
     "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
-    "deafened": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
+    "blackholed": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
     "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
     "note": lambda f: f"{f['because']}: {f['text']}",
     "wish-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",

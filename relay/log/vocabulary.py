@@ -16,7 +16,7 @@ from relay.deprecation import warn_of_former_name
 __all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How"]
 
 
-_FORMER = {"opener-vanished": "initiator-vanished"}
+_FORMER = {"deafened": "blackholed", "opener-vanished": "initiator-vanished"}
 
 
 def current_event(event: str, *, stacklevel: int = 1) -> str:
@@ -72,7 +72,7 @@ class EventType(StrEnum, metaclass=_Members):
     CHANCE_DRAWN = "chance-drawn"
     FIN_SENT = "fin-sent"
     RST_SENT = "rst-sent"
-    DEAFENED = "deafened"
+    BLACKHOLED = "blackholed"
     BYTES_LOST = "bytes-lost"
     NOTE = "note"
     WISH_DROPPED = "wish-dropped"
@@ -149,7 +149,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
     "fin-sent": {"side": "to whom", "because": "the behaviour"},
     "rst-sent": {"side": "to whom", "because": "the behaviour"},
-    "deafened": {"side": "whose segments are left unanswered", "because": "the behaviour"},
+    "blackholed": {"side": "whose segments are left unanswered", "because": "the behaviour"},
     "bytes-lost": {
         "bytes": "acknowledged to the internal side, never taken by the external",
         "because": "the behaviour",

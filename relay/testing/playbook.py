@@ -7,7 +7,7 @@ A line is an event and all the steps that must follow it, in order. There is no 
         play(
             connected(HalfCloseLimit(after_s=60.0)),
             (FinReceived(5.0, Side.INTERNAL), [StartTimer("half-closed", 60.0)]),
-            (TimerFired(65.0, "half-closed"), [SendRst(Side.EXTERNAL), Deafen(Side.INTERNAL, at_most_s=900)]),
+            (TimerFired(65.0, "half-closed"), [SendRst(Side.EXTERNAL), Blackhole(Side.INTERNAL, at_most_s=900)]),
         )
 
 A step is an action, whichever behaviour asked for it, or an action with that behaviour's name:

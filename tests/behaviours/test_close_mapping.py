@@ -8,7 +8,7 @@ import pytest
 
 from captures.trace import elapsed_ms, read_trace
 from relay.abilities import Ability, Want
-from relay.actions import Action, Deafen, SendFin, SendRst
+from relay.actions import Action, Blackhole, SendFin, SendRst
 from relay.behaviours.close_mapping import CloseMapping
 from relay.events import FinReceived, LegTimedOut, RstReceived, Side
 from relay.testing.playbook import connected, play
@@ -53,8 +53,8 @@ def test_a_reset_becomes_what_the_setting_of_its_side_says(
     [
         ({}, EXTERNAL, SendRst(INTERNAL, after_data=True)),
         ({}, INTERNAL, SendRst(EXTERNAL, after_data=True)),
-        ({"timed_out": "silence"}, EXTERNAL, Deafen(INTERNAL, at_most_s=900)),
-        ({"timed_out": "silence", "silence_s": 5}, EXTERNAL, Deafen(INTERNAL, at_most_s=5)),
+        ({"timed_out": "silence"}, EXTERNAL, Blackhole(INTERNAL, at_most_s=900)),
+        ({"timed_out": "silence", "silence_s": 5}, EXTERNAL, Blackhole(INTERNAL, at_most_s=5)),
     ],
 )
 def test_a_dead_side_is_a_reset_or_silence_to_the_other(settings: dict[str, Any], side: Side, action: Action) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from captures.trace import elapsed_ms, read_trace
 from relay.abilities import Ability, Want
-from relay.actions import Action, LimitBuffer, ReportLoss
+from relay.actions import Action, LimitWindow, ReportLoss
 from relay.behaviours.local_ack import LocalAck
 from relay.events import LegTimedOut, RstReceived, Side
 from relay.testing.playbook import connected, play
@@ -29,7 +29,7 @@ def test_who_acknowledges_is_what_the_host_must_provide(acknowledged_by: str, ne
 
 
 @pytest.mark.parametrize(
-    ("buffer_bytes", "actions"), [(0, []), (64_240, [LimitBuffer(Side.INTERNAL, 64_240)])], ids=["kernel's own", "set"]
+    ("buffer_bytes", "actions"), [(0, []), (64_240, [LimitWindow(Side.INTERNAL, 64_240)])], ids=["kernel's own", "set"]
 )
 def test_the_buffer_is_limited_only_if_it_is_set(buffer_bytes: int, actions: list[Action]) -> None:
     connected(LocalAck(buffer_bytes=buffer_bytes), steps=actions)

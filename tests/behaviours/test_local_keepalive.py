@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.abilities import Ability, Want
-from relay.actions import Action, Note, SendProbes
+from relay.actions import Action, Note, SetKeepalive
 from relay.behaviours.local_keepalive import LocalKeepalive
 from relay.events import ProbeArrived, Side
 from relay.testing.playbook import connected, play
@@ -38,7 +38,7 @@ def test_no_probe_reaches_the_server_of_the_capture() -> None:
 
 
 def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
-    asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)
+    asked = SetKeepalive(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)
     first, *later = probes_of_the_client()
     play(
         connected(LocalKeepalive(answered_by="server")),
@@ -48,13 +48,13 @@ def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -
 
 
 def test_each_flow_asks_for_itself() -> None:
-    steps = [SEEN, SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)]
+    steps = [SEEN, SetKeepalive(Side.EXTERNAL, idle_s=1, interval_s=1, count=2)]
     for _ in range(2):
         play(connected(LocalKeepalive(answered_by="server")), (ProbeArrived(1.0, Side.INTERNAL), steps))
 
 
 def test_how_many_probes_find_a_server_dead_is_a_setting() -> None:
-    asked = SendProbes(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
+    asked = SetKeepalive(Side.EXTERNAL, idle_s=1, interval_s=1, count=7)
     behaviour = LocalKeepalive(answered_by="server", server_probes=7)
     play(connected(behaviour), (ProbeArrived(1.0, Side.INTERNAL), [SEEN, asked]))
 
@@ -66,7 +66,7 @@ def test_the_servers_own_probes_are_left_to_the_kernel(answered_by: str) -> None
 
 @pytest.mark.parametrize(
     ("interval_s", "actions"),
-    [(0, []), (75, [SendProbes(Side.EXTERNAL, idle_s=75, interval_s=75, count=9)])],
+    [(0, []), (75, [SetKeepalive(Side.EXTERNAL, idle_s=75, interval_s=75, count=9)])],
     ids=["vmware: none", "parallels: every 75 s"],
 )
 def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, actions: list[Action]) -> None:

@@ -104,7 +104,7 @@ def test_a_server_that_is_dead_is_found_so_by_probes_of_the_nats_own_and_the_app
     assert nat.told("keepalive-probe") == ["keepalive-probe"]
     nat.advance(4.0)
     assert nat.fields("timed-out")["side"] == "external"
-    assert nat.fields("deafened")["side"] == "internal"
+    assert nat.fields("blackholed")["side"] == "internal"
     assert app.leg.unacked_bytes() == 0
     app.says(b"anybody?")
     nat.advance(60.0)

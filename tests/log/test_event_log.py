@@ -36,7 +36,7 @@ from support.origins import Origin, black_hole, echo, read_exactly, refusing_por
 from support.programs import serve, with_few_descriptors
 
 _LINUX_ONLY = {
-    *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "deafened", "bytes-lost"),
+    *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "blackholed", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "initiator-vanished"),
     *("worker-started", "worker-died", "records-dropped"),
 }

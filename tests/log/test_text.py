@@ -105,7 +105,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "chance-drawn": [({"value": 0.25, "because": "grumble"}, "grumble drew 0.250000")],
     "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
     "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],
-    "deafened": [
+    "blackholed": [
         ({"side": "internal", "because": "close-mapping"}, "the app is not answered any more, by close-mapping"),
     ],
     "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
@@ -222,5 +222,5 @@ def test_loud_events_are_red_quiet_ones_dim_and_the_others_plain() -> None:
 
 def test_every_event_with_a_colour_exists() -> None:
     coloured = {event for event in FIELDS if "\x1b" in lines_of(record(event), colour=True)[0]}
-    assert {"rst-sent", "bytes-lost", "deafened", "fault", "accept-paused", "link-down"} <= coloured
+    assert {"rst-sent", "bytes-lost", "blackholed", "fault", "accept-paused", "link-down"} <= coloured
     assert all("\x1b" not in lines_of(record(event), colour=False)[0] for event in FIELDS)

@@ -15,15 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from relay.actions import (
     AbandonDial,
     Action,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
-    LimitBuffer,
+    LimitWindow,
     Note,
     Refuse,
     SendFin,
-    SendProbes,
     SendRst,
+    SetKeepalive,
     StartTimer,
 )
 from relay.address import Endpoint
@@ -60,9 +60,9 @@ wishes: st.SearchStrategy[list[Action]] = st.lists(
                     SendFin(side),
                     SendRst(side),
                     SendRst(side, after_data=True),
-                    Deafen(side, 1.0),
-                    SendProbes(side, 1, 1, 1),
-                    LimitBuffer(side, 1),
+                    Blackhole(side, 1.0),
+                    SetKeepalive(side, 1, 1, 1),
+                    LimitWindow(side, 1),
                 ]
             )
         ),

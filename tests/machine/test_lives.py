@@ -18,7 +18,7 @@ from machine.wishes import (
 )
 from relay.actions import (
     AbandonDial,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
     Refuse,
@@ -175,7 +175,7 @@ class TestLives:
             [PrecompleteHandshake(), CloseMapping(timed_out="silence", silence_s=5)],
             (ASKED, [(Dial(), "precomplete-handshake")]),
             (CONNECTED, [(Grant(), "precomplete-handshake")]),
-            (LegTimedOut(9.0, EXTERNAL), [(Deafen(INTERNAL, at_most_s=5), "close-mapping")]),
+            (LegTimedOut(9.0, EXTERNAL), [(Blackhole(INTERNAL, at_most_s=5), "close-mapping")]),
         )
         assert flow.over
         assert flow.endings == {

@@ -21,15 +21,15 @@ from machine.wishes import (
 from relay.actions import (
     AbandonDial,
     Action,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
-    LimitBuffer,
+    LimitWindow,
     Note,
     Refuse,
     SendFin,
-    SendProbes,
     SendRst,
+    SetKeepalive,
 )
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
@@ -131,11 +131,11 @@ class TestWishesThatComeTooLate:
             ([SendFin(INTERNAL)], SendFin(INTERNAL)),
             ([SendRst(INTERNAL)], SendFin(INTERNAL)),
             ([SendRst(INTERNAL)], SendRst(INTERNAL, after_data=True)),
-            ([SendRst(INTERNAL)], Deafen(INTERNAL, 1.0)),
-            ([SendRst(INTERNAL)], SendProbes(INTERNAL, 1, 1, 1)),
-            ([SendRst(INTERNAL)], LimitBuffer(INTERNAL, 1)),
-            ([Deafen(INTERNAL, 1.0)], SendFin(INTERNAL)),
-            ([Deafen(INTERNAL, 1.0)], SendRst(INTERNAL)),
+            ([SendRst(INTERNAL)], Blackhole(INTERNAL, 1.0)),
+            ([SendRst(INTERNAL)], SetKeepalive(INTERNAL, 1, 1, 1)),
+            ([SendRst(INTERNAL)], LimitWindow(INTERNAL, 1)),
+            ([Blackhole(INTERNAL, 1.0)], SendFin(INTERNAL)),
+            ([Blackhole(INTERNAL, 1.0)], SendRst(INTERNAL)),
             ([], Grant()),
             ([], Refuse(REFUSED)),
             ([], Dial()),
@@ -153,16 +153,16 @@ class TestWishesThatComeTooLate:
         [
             SendFin(EXTERNAL),
             SendRst(EXTERNAL),
-            Deafen(EXTERNAL, 1.0),
-            SendProbes(EXTERNAL, 1, 1, 1),
-            LimitBuffer(EXTERNAL, 1),
+            Blackhole(EXTERNAL, 1.0),
+            SetKeepalive(EXTERNAL, 1, 1, 1),
+            LimitWindow(EXTERNAL, 1),
         ],
     )
     def test_after_the_peer_was_gone(self, ended_by: Event, wish: Action) -> None:
         assert connected([wish]).handle(ended_by) == []
 
     @pytest.mark.parametrize(
-        "wish", [SendFin(EXTERNAL), SendRst(EXTERNAL), Deafen(EXTERNAL, 1.0), SendProbes(EXTERNAL, 1, 1, 1)]
+        "wish", [SendFin(EXTERNAL), SendRst(EXTERNAL), Blackhole(EXTERNAL, 1.0), SetKeepalive(EXTERNAL, 1, 1, 1)]
     )
     def test_or_before_there_was_anyone(self, wish: Action) -> None:
         assert wishing([Dial(), wish]).handle(ASKED) == [Step(Dial(), "wish")]
@@ -184,7 +184,7 @@ class TestWishesThatComeTooLate:
         )
 
     def test_probes_and_limits_reach_a_side_that_is_up(self) -> None:
-        wishes: list[Action] = [SendProbes(EXTERNAL, 75, 75, 9), LimitBuffer(INTERNAL, 64_240)]
+        wishes: list[Action] = [SetKeepalive(EXTERNAL, 75, 75, 9), LimitWindow(INTERNAL, 64_240)]
         assert connected(wishes).handle(LinkWentDown(1.0)) == [Step(wish, "wish") for wish in wishes]
 
 

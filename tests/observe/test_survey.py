@@ -83,7 +83,7 @@ def test_the_chosen_observers_run(host: EpollHost, connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("_privileged")
-def test_a_deafened_socket_hears_nothing_and_answers_nothing(host: EpollHost, connect: Connect) -> None:
+def test_a_blackholed_socket_hears_nothing_and_answers_nothing(host: EpollHost, connect: Connect) -> None:
     observers = survey().open(host)
     client, accepted = connect()
     assert observers.blackhole(accepted, True)

@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from relay.actions import AbandonDial, Action, Deafen, Dial, Grant, LimitBuffer, Refuse, SendFin, SendProbes, SendRst
+from relay.actions import (
+    AbandonDial,
+    Action,
+    Blackhole,
+    Dial,
+    Grant,
+    LimitWindow,
+    Refuse,
+    SendFin,
+    SendRst,
+    SetKeepalive,
+)
 from relay.causes import Cause, How
 from relay.events import (
     DialFailed,
@@ -28,7 +39,7 @@ from relay.events import (
 )
 from relay.machine import FlowMachine, Step
 
-_HOW = {SendFin: How.FIN, SendRst: How.RST, Deafen: How.SILENCE}
+_HOW = {SendFin: How.FIN, SendRst: How.RST, Blackhole: How.SILENCE}
 _HOW_BY_PEER = {FinReceived: How.FIN, RstReceived: How.RST, LegTimedOut: How.TIMEOUT}
 
 
@@ -86,7 +97,7 @@ class FlowModel:
             assert because in wishers, f"{action} because of {because}"
             self._demand_lawful(action)
             match action:
-                case SendFin(side=side) | SendRst(side=side) | Deafen(side=side):
+                case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side):
                     assert not (isinstance(action, SendFin) and side in resets), "of a FIN and a RST the RST stays"
                     self._note(Ending(side, _HOW[type(action)], because))
                 case Dial():
@@ -103,10 +114,10 @@ class FlowModel:
 
     def _demand_lawful(self, action: Action) -> None:
         match action:
-            case SendFin(side=side) | SendRst(side=side) | Deafen(side=side):
+            case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side):
                 assert self._alive(side), f"{action} to a side that is not there"
                 assert not (isinstance(action, SendFin) and self.fin_to(side)), "a second FIN"
-            case SendProbes(side=side) | LimitBuffer(side=side):
+            case SetKeepalive(side=side) | LimitWindow(side=side):
                 assert self._alive(side), f"{action} to a side that is not there"
             case Dial():
                 assert not self.dialling, "a second dial"

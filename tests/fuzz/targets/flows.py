@@ -18,16 +18,16 @@ from fuzz.targets._api import target
 from relay.actions import (
     AbandonDial,
     Action,
-    Deafen,
+    Blackhole,
     Dial,
     Grant,
-    LimitBuffer,
+    LimitWindow,
     Note,
     Refuse,
     ReportLoss,
     SendFin,
-    SendProbes,
     SendRst,
+    SetKeepalive,
     StartTimer,
 )
 from relay.address import Endpoint
@@ -255,13 +255,13 @@ class _Driven:
                 assert key
                 assert after_s >= 0
                 assert math.isfinite(after_s)
-            case SendProbes(idle_s=idle_s, interval_s=interval_s, count=count):
+            case SetKeepalive(idle_s=idle_s, interval_s=interval_s, count=count):
                 assert min(idle_s, interval_s, count) >= 1
                 assert max(idle_s, interval_s) <= 32_767, "more is no TCP_KEEPIDLE"
                 assert count <= 127
-            case LimitBuffer(size_bytes=size_bytes):
+            case LimitWindow(size_bytes=size_bytes):
                 assert size_bytes > 0
-            case Deafen(at_most_s=at_most_s):
+            case Blackhole(at_most_s=at_most_s):
                 assert at_most_s > 0
             case ReportLoss(count_bytes=count_bytes):
                 assert count_bytes > 0
@@ -311,9 +311,9 @@ WISHES: tuple[Action, ...] = (
     *(SendFin(side) for side in Side),
     *(SendRst(side) for side in Side),
     *(SendRst(side, after_data=True) for side in Side),
-    *(Deafen(side, 1.0) for side in Side),
-    *(SendProbes(side, 1, 1, 1) for side in Side),
-    *(LimitBuffer(side, 1) for side in Side),
+    *(Blackhole(side, 1.0) for side in Side),
+    *(SetKeepalive(side, 1, 1, 1) for side in Side),
+    *(LimitWindow(side, 1) for side in Side),
 )
 """One of everything that a behaviour can ask for."""
 
