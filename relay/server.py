@@ -9,7 +9,7 @@ Runs inside any asyncio or trio program. Leaving the block stops it at once; `dr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
@@ -221,10 +221,16 @@ class Relay:
 
     async def wait_until_idle(self, at_most_s: float) -> None:
         """Wait until no flow is open, for a bounded time."""
+        with self.limited(at_most_s):
+            await self._driver.wait_until_idle()
+
+    @contextlib.contextmanager
+    def limited(self, at_most_s: float) -> Iterator[None]:
+        """Cancel the block after so many seconds, by the relay's real clock, which no test's clock replaces."""
         with anyio.CancelScope() as scope:
             timer = self._driver.engine.call_later(at_most_s, scope.cancel)
             try:
-                await self._driver.wait_until_idle()
+                yield
             finally:
                 timer.cancel()
 
