@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
-from relay.behaviours._api import Actions, Behaviour, setting
+from relay.behaviours._api import Actions, Behaviour
 from relay.events import TosChanged
+from relay.settings import setting
 
 
 @dataclass(frozen=True)
