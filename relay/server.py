@@ -39,7 +39,7 @@ from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity, WayIn, assess, demand_possible
-from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
+from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.net.connect import Connector, demand_own
@@ -82,7 +82,7 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
-        self._doors = Doors(
+        self._listening = ListeningContext(
             driver.engine,
             observers,
             shared=share is not None,
@@ -238,7 +238,7 @@ class Relay:
         """Begin to serve; `open_relay` does."""
         config = self.config
         if config.listen is not None:
-            self.address = self._open(ProxyFrontEnd(self._doors, config.listen, config.auth))
+            self.address = self._open(ProxyFrontEnd(self._listening, config.listen, config.auth))
         for spec in config.forwards:
             self.forward(spec)
         for spec in config.inbound:
@@ -257,7 +257,7 @@ class Relay:
         self.log.emit("settings-changed", settings=list(settings))
 
     def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        address = self._open(ForwardFrontEnd(self._doors, spec, initiator))
+        address = self._open(ForwardFrontEnd(self._listening, spec, initiator))
         (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
         return address
 

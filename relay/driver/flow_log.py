@@ -28,7 +28,7 @@ from relay.log import EventLog, Hold
 from relay.machine import FlowMachine, Step
 
 
-class Journal:
+class FlowLog:
     """Records what happens to one flow."""
 
     __slots__ = ("_flow", "_hold", "_log", "_process", "lost_bytes", "started_s")
