@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
+from relay import defaults
 from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
 from relay.behaviours import Behaviour
 from relay.config.credentials import parse_credentials
@@ -14,16 +15,13 @@ from relay.errors import ConfigError
 from relay.net.listen import demand_address
 from relay.profiles import Profile, add_behaviours, adjust_profile, load_profile
 
-DEFAULT_LISTEN = "127.0.0.1:1080"
-DEFAULT_PROFILE = "vmware-fusion"
-
 
 def configure(
-    profile: str | Profile = DEFAULT_PROFILE,
+    profile: str | Profile = defaults.PROFILE,
     *,
     settings: Iterable[str] = (),
     behaviours: Iterable[Behaviour | type[Behaviour]] = (),
-    listen: str | None = DEFAULT_LISTEN,
+    listen: str | None = defaults.LISTEN,
     forwards: Iterable[str] = (),
     inbound: Iterable[str] = (),
     auth: str | None = None,
@@ -32,12 +30,12 @@ def configure(
     strict: bool = False,
     resolve: Iterable[str] = (),
     source: str | None = None,
-    handshake_timeout_s: float = 10.0,
-    connect_timeout_s: float = 30.0,
+    handshake_timeout_s: float = defaults.HANDSHAKE_TIMEOUT_S,
+    connect_timeout_s: float = defaults.CONNECT_TIMEOUT_S,
     idle_timeout_s: float | None = None,
-    drain_timeout_s: float = 5.0,
+    drain_timeout_s: float = defaults.DRAIN_TIMEOUT_S,
     max_flows: int | None = None,
-    time_scale: float = 1.0,
+    time_scale: float = defaults.TIME_SCALE,
     seed: int | None = None,
 ) -> RelayConfig:
     """Check and put together a relay's settings.

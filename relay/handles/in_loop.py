@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import anyio
 
+from relay import defaults
 from relay.behaviours import Behaviour
-from relay.config import DEFAULT_PROFILE
 from relay.config.options import configured
 from relay.control import Advance, Command
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
@@ -101,7 +101,7 @@ class AsyncRelay(RelayHandle):
 
 @asynccontextmanager
 async def open_relay(
-    profile: str | Profile = DEFAULT_PROFILE,
+    profile: str | Profile = defaults.PROFILE,
     *,
     listen: str | None = "127.0.0.1:0",
     behaviours: Iterable[Behaviour | type[Behaviour]] = (),

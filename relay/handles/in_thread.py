@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from relay import defaults
 from relay.backend import choose_backend, running_backend
 from relay.behaviours import Behaviour
 from relay.clock import real_s
-from relay.config import DEFAULT_PROFILE, RelayConfig
+from relay.config import RelayConfig
 from relay.config.options import configured
 from relay.control import Advance, Command
 from relay.errors import ConfigError
@@ -109,7 +110,7 @@ def _refuse_in_event_loop(call: str) -> None:
 
 @contextmanager
 def serve_in_thread(
-    profile: str | Profile = DEFAULT_PROFILE,
+    profile: str | Profile = defaults.PROFILE,
     *,
     backend: str = "asyncio",
     listen: str | None = "127.0.0.1:0",

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from relay.config import DEFAULT_PROFILE, RelayConfig, options
+from relay import defaults
+from relay.config import RelayConfig, options
 from relay.errors import ConfigError, RelayError, Unsupported
 from relay.handles import RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
@@ -160,7 +161,7 @@ def configured(item: pytest.Item, wanted: Wanted, *, seed: int) -> RelayConfig:
 def _default_profile(config: pytest.Config) -> str:
     if config.option.nat_profile is not None:
         return _locate(config.option.nat_profile, config.invocation_params.dir)
-    return config.getini("nat_profile") or DEFAULT_PROFILE
+    return config.getini("nat_profile") or defaults.PROFILE
 
 
 def _locate(profile: str, directory: Path) -> str:
