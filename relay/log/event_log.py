@@ -31,6 +31,8 @@ class Record:
     fields: Mapping[str, Any]
     ahead_s: float = 0.0
     """By how much `at_s` is ahead of the real seconds since the relay started."""
+    carried: tuple[int, int] = (0, 0)
+    """How many bytes the flow had carried by then, out and in; not in the JSON."""
 
     def at(self, started_at: float) -> float:
         """When it was on the wall clock, in seconds since the epoch; `started_at` is the log's."""
@@ -89,13 +91,19 @@ class EventLog:
         return lambda: self._unsubscribe(listener)
 
     def record(
-        self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any
+        self,
+        event: str,
+        *,
+        flow: int | None = None,
+        process: tuple[int, str] | None = None,
+        carried: tuple[int, int] = (0, 0),
+        **fields: Any,
     ) -> Record:
         """Make a record of now without handing it on."""
         if unknown := fields.keys() - FIELDS[event].keys():
             raise KeyError(f"{event} has no field {', '.join(sorted(unknown))}")
         at_s, ahead_s = self.clock.read()
-        return Record(event, at_s, flow, process, fields, ahead_s)
+        return Record(event, at_s, flow, process, fields, ahead_s, carried)
 
     def emit(
         self, event: str, *, flow: int | None = None, process: tuple[int, str] | None = None, **fields: Any

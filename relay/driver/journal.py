@@ -6,7 +6,7 @@ Finding the process takes a moment. Until then the event log holds the flow's re
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 
 from relay.actions import Action
 from relay.debug import traceback_of
@@ -28,16 +28,25 @@ from relay.log import EventLog, Hold
 from relay.machine import FlowMachine, Step
 
 
-class FlowLog:
+class Carries(Protocol):
+    """Counts what is carried."""
+
+    def carried_bytes(self, side: Side) -> int:
+        """How many bytes were passed on from this side to the other."""
+
+
+class Journal:
     """Records what happens to one flow."""
 
-    __slots__ = ("_flow", "_hold", "_log", "_process", "lost_bytes", "started_s")
+    __slots__ = ("_flow", "_hold", "_log", "_process", "carrying", "lost_bytes", "started_s")
 
     def __init__(self, log: EventLog, flow: int, started_s: float) -> None:
         self._log = log
         self._flow = flow
         self._process: Process | None = None
         self._hold: Hold | None = None
+        self.carrying: Carries | None = None
+        """What counts the bytes of the flow, as long as it carries any."""
         self.started_s = started_s
         self.lost_bytes = 0
 
@@ -50,7 +59,11 @@ class FlowLog:
         """Record one thing; see `relay.log.FIELDS`."""
         if not self._log.wanted:
             return
-        self._log.hand_on(self._log.record(event, flow=self._flow, process=self._process, **fields), self._hold)
+        carried = (0, 0)
+        if (carrying := self.carrying) is not None:
+            carried = (carrying.carried_bytes(Side.INTERNAL), carrying.carried_bytes(Side.EXTERNAL))
+        record = self._log.record(event, flow=self._flow, process=self._process, carried=carried, **fields)
+        self._log.hand_on(record, self._hold)
 
     def hold(self) -> None:
         """Hold records until `name_process` is called."""
