@@ -20,6 +20,7 @@ from pathlib import Path
 from relay.errors import ConfigError
 
 # Windows has none of these. O_NOCTTY: a terminal that is written to does not become the one whose Ctrl-C we hear.
+_BINARY = getattr(os, "O_BINARY", 0)  # on Windows alone
 _NO_FOLLOW, _NO_WAIT, _NO_TTY = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"))
 
 
@@ -29,10 +30,12 @@ def open_log(path: Path) -> int:
     Raises:
         OSError: it cannot be written, or is a symbolic link.
     """
-    descriptor = _open_special(path)
-    if descriptor is not None:
-        return descriptor
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_FOLLOW | _NO_WAIT, 0o600)
+    return _open(path, os.O_APPEND)
+
+
+def open_emptied(path: Path) -> int:
+    """A descriptor of a file without what it held; otherwise as `open_log`."""
+    return _open(path, os.O_TRUNC | _BINARY)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -73,6 +76,13 @@ def worded(option: str, path: Path, *, accepted: str) -> Iterator[None]:
         elif error.errno == errno.ELOOP:
             why, hint = "it is a symbolic link", "name the file that it leads to"
         raise ConfigError(f"{option}: cannot write {path}: {why}", hint=hint) from None
+
+
+def _open(path: Path, how: int) -> int:
+    descriptor = _open_special(path)
+    if descriptor is not None:
+        return descriptor
+    return os.open(path, os.O_WRONLY | os.O_CREAT | how | _NO_FOLLOW | _NO_WAIT, 0o600)
 
 
 def _open_special(path: Path) -> int | None:

@@ -1,21 +1,26 @@
-"""What `relay serve` writes while it serves: talk and the event log's text to stderr, its JSON lines to `--events`.
+"""What `relay serve` writes while it serves: talk and the event log's text to stderr, its JSON lines to `--events`, and
+packets made of it to `--pcap`.
 
-Each of the two has a `Sink`, so that no flow waits for a reader. At the end both have `FLUSH_S` together; what is not
-written by then is left.
+Each has a sink, so that no flow waits for a reader. At the end all have `FLUSH_S` together; what is not written by then
+is left.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from relay.cli.output_file import open_log, worded
+from relay.cli.output_file import open_emptied, open_log, worded
 from relay.cli.terminal import colour, complaint, mute_stderr, stdout
 from relay.clock import real_s
+from relay.errors import ConfigError
 from relay.log import EventLog, EventType, Record
-from relay.log.sink import Sink
+from relay.log.rebuilt import rebuild_into
+from relay.log.sink import ByteSink, Sink
 from relay.log.text import TextLines
 
 FLUSH_S = 1.0
@@ -48,21 +53,45 @@ class Talk:
         return self._lines(_dropped(self._log, count))
 
 
-class Events:
-    """The event log as JSON lines, to a descriptor; `name` is what the user calls it."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where an option has something written; `name` is what the user calls it."""
 
-    def __init__(self, log: EventLog, name: str, descriptor: int, talk: Talk) -> None:
+    option: str
+    name: str
+    descriptor: int
+    talk: Talk
+
+    @property
+    def owned(self) -> bool:
+        """Whether it is closed in the end."""
+        return self.name != "-"
+
+    def tell_failure(self, failure: OSError) -> None:
+        """Say that nothing more can be written."""
+        # No event log on the terminal may be there, or not yet, to tell of it.
+        hint = "the relay serves on without it"
+        self.talk.say(complaint(f"{self.option}: cannot write {self.name} any more: {failure.strerror}", hint))
+
+    def tell_late(self, what: str, left: int) -> None:
+        """Say that so many are missing."""
+        message = f"{self.option}: {self.name} was not read in time; {what} that are missing at its end: {left}"
+        self.talk.say(complaint(message, "read it to its end"))
+
+
+class Events:
+    """The event log as JSON lines."""
+
+    def __init__(self, log: EventLog, output: Output) -> None:
         self._log = log
-        self._name = name
-        self._talk = talk
-        self._sink = Sink(descriptor, self._describe_drop, self._tell_failure, owned=name != "-")
+        self._output = output
+        self._sink = Sink(output.descriptor, self._describe_drop, output.tell_failure, owned=output.owned)
         log.subscribe(lambda record: self._sink.write(self._line(record)))
 
     def close(self, deadline_s: float) -> None:
         """Wait for the reader, but not beyond this."""
         if left := self._sink.close(deadline_s):
-            message = f"--events: {self._name} was not read in time; records that are missing at its end: {left}"
-            self._talk.say(complaint(message, "read it to its end"))
+            self._output.tell_late("records", left)
 
     def _line(self, record: Record) -> str:
         return record.as_json(self._log.started_at)
@@ -70,37 +99,58 @@ class Events:
     def _describe_drop(self, count: int) -> str:
         return self._line(_dropped(self._log, count))
 
-    def _tell_failure(self, failure: OSError) -> None:
-        # No event log on the terminal may be there, or not yet, to tell of it.
-        hint = "the relay serves on without it"
-        self._talk.say(complaint(f"--events: cannot write {self._name} any more: {failure.strerror}", hint))
+
+class Packets:
+    """The event log as a capture."""
+
+    def __init__(self, log: EventLog, output: Output) -> None:
+        self._log = log
+        self._output = output
+        self._sink = ByteSink(output.descriptor, output.tell_failure, owned=output.owned)
+        self._capture = rebuild_into(log, self._sink.offer, relay=(os.getpid(), "relay"))
+
+    def close(self, deadline_s: float) -> None:
+        """Wait for the reader, but not beyond this."""
+        at_s, ahead_s = self._log.clock.read()
+        with suppress(OSError):  # `tell_failure` has said so
+            self._capture.close(at_s - ahead_s)
+        if left := self._sink.close(deadline_s):
+            self._output.tell_late("packets", left)
 
 
 @contextmanager
-def open_outputs(log: EventLog, events: str | None) -> Iterator[Talk]:
-    """Have the event log written to `events`, a file's name or `-`, for as long as the block lasts.
+def open_outputs(log: EventLog, events: str | None, pcap: str | None = None) -> Iterator[Talk]:
+    """Have the event log written to `events` and to `pcap`, files' names or `-`, for as long as the block lasts.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: one of them cannot be written.
     """
-    descriptor = _open(events) if events is not None else None
+    if events == pcap == "-":
+        raise ConfigError("--pcap: stdout has the lines of --events already", hint="name a file for one of them")
     talk = Talk(log)
-    lines = Events(log, events, descriptor, talk) if events is not None and descriptor is not None else None
+    outputs: list[tuple[type[Events | Packets], Output]] = []
+    if events is not None:
+        outputs.append((Events, Output("--events", events, _open("--events", events, open_log), talk)))
+    if pcap is not None:
+        if pcap == "-" and stdout().isatty():
+            raise ConfigError("--pcap: stdout is a terminal", hint="e.g. relay serve --pcap - | wireshark -k -i -")
+        outputs.append((Packets, Output("--pcap", pcap, _open("--pcap", pcap, open_emptied), talk)))
+    writers = [kind(log, output) for kind, output in outputs]
     try:
         yield talk
     finally:
         deadline_s = real_s() + FLUSH_S
-        if lines is not None:
-            lines.close(deadline_s - _TELL_S)
+        for writer in writers:
+            writer.close(deadline_s - _TELL_S)
         talk.close(deadline_s)
 
 
-def _open(events: str) -> int:
-    if events == "-":
+def _open(option: str, name: str, open_file: Callable[[Path], int]) -> int:
+    if name == "-":
         return stdout().fileno()
-    path = Path(events)
-    with worded("--events", path, accepted="name a file, or - for stdout"):
-        return open_log(path)
+    path = Path(name)
+    with worded(option, path, accepted="name a file, or - for stdout"):
+        return open_file(path)
 
 
 def _dropped(log: EventLog, count: int) -> Record:

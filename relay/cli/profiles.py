@@ -1,16 +1,20 @@
-"""`relay profiles`."""
+"""`relay profiles`: every shipped profile, its names, and whose NAT it is."""
 
 from __future__ import annotations
 
-from relay.cli.parameters import JsonOption
-from relay.cli.terminal import tell, tell_json
+from relay.cli.paragraphs import heading, indented
+from relay.cli.terminal import tell
+from relay.profiles import available
 
 
-def profiles(json: JsonOption = False) -> None:
+def profiles() -> None:
     """List the profiles."""
-    from relay.cli.reports.profiles import list_profiles, profiles_as_json
+    tell(_listed())
 
-    if json:
-        tell_json(profiles_as_json())
-    else:
-        tell(list_profiles())
+
+def _listed() -> str:
+    """Every shipped profile: its names, and whose NAT it is."""
+    lines: list[str] = []
+    for each in available():
+        lines += [", ".join((each.name, *each.aliases)), *indented(heading(each))]
+    return "\n".join(lines)

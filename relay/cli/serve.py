@@ -7,17 +7,20 @@ from typing import Annotated, Optional
 
 import typer
 
-from relay import defaults
-from relay.cli.parameters import BackendOption, ObserverOption, ProfileOption, SetOption, number_option
+from relay.backend import choose_backend
+from relay.cli.parameters import BackendOption, ObserverOption, PcapOption, ProfileOption, SetOption, number_option
+from relay.cli.serving import serve_until_stopped
+from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
+from relay.config.auth_file import read_auth_file
 from relay.errors import ConfigError
 
 
 def serve(
-    profile: ProfileOption = defaults.PROFILE,
+    profile: ProfileOption = DEFAULT_PROFILE,
     settings: SetOption = None,
     listen: Annotated[
         str, typer.Option("--listen", envvar="RELAY_LISTEN", metavar="HOST:PORT", help="The proxy; port 0 picks one.")
-    ] = defaults.LISTEN,
+    ] = DEFAULT_LISTEN,
     forward: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -44,11 +47,11 @@ def serve(
     allow_open: Annotated[
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
     ] = False,
-    backend: BackendOption = defaults.BACKEND,
+    backend: BackendOption = "asyncio",
     workers: Annotated[
         int,
         number_option("--workers", int, "N", "4", "Processes that serve, for several cores (Linux)."),
-    ] = defaults.WORKERS,
+    ] = 1,
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -57,6 +60,7 @@ def serve(
         Optional[str],  # noqa: UP045
         typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
     ] = None,
+    pcap: PcapOption = None,
     resolve: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -74,13 +78,13 @@ def serve(
     handshake_timeout: Annotated[
         float,
         number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds a client has to say what it wants."),
-    ] = defaults.HANDSHAKE_TIMEOUT_S,
+    ] = 10.0,
     connect_timeout: Annotated[
         float,
         number_option(
             "--connect-timeout", float, "SECONDS", "2.5", "Seconds a destination has to be resolved and to answer."
         ),
-    ] = defaults.CONNECT_TIMEOUT_S,
+    ] = 30.0,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
         number_option(
@@ -90,7 +94,7 @@ def serve(
     drain_timeout: Annotated[
         float,
         number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds flows have to end when the relay stops."),
-    ] = defaults.DRAIN_TIMEOUT_S,
+    ] = 5.0,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
         number_option("--max-flows", int, "N", "1000", "How many flows may be open; beyond it a caller is refused."),
@@ -98,7 +102,7 @@ def serve(
     time_scale: Annotated[
         float,
         number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
-    ] = defaults.TIME_SCALE,
+    ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045
         number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
@@ -106,11 +110,6 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
-    from relay.backend import choose_backend
-    from relay.cli.serving import serve_until_stopped
-    from relay.config import configure
-    from relay.config.auth_file import read_auth_file
-
     choose_backend(backend, where="--backend")
     if auth_file is not None:
         if auth is not None:
@@ -137,4 +136,6 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
-    serve_until_stopped(config, backend=backend, workers=workers, events=events, port_file=port_file, quiet=quiet)
+    serve_until_stopped(
+        config, backend=backend, workers=workers, events=events, pcap=pcap, port_file=port_file, quiet=quiet
+    )

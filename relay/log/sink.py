@@ -1,10 +1,10 @@
-"""Lines for a terminal, a pipe or a file, written by a thread beside the event loop.
+"""What goes to a terminal, a pipe or a file, written by a thread beside the event loop.
 
     event loop --write--> queue of bounded size --thread--> descriptor
 
 A descriptor can block for any time: a pipe that is not read, a terminal that was stopped with Ctrl-S, a slow disk. Then
-only the thread waits. Lines that do not fit into the queue are dropped and counted; once half of the queue is free, a
-line in their place says how many they were.
+only the thread waits, and what does not fit into the queue is dropped. Lines that are dropped are counted; once half of
+the queue is free, a line in their place says how many they were.
 
 The thread writes to the descriptor, not to a Python stream: the interpreter takes a stream's lock at its exit, and
 would wait there for a write that does not end.
@@ -25,62 +25,51 @@ _GATHER_S = 0.005  # to wake the thread costs 10 us of CPU time: in a flood of r
 _CHUNK_BYTES = 1 << 16  # what a pipe of Linux holds
 
 
-class Sink:
-    """Writes lines to a descriptor in their order. Its methods may be called from any thread, and none of them blocks.
+class ByteSink:
+    """Writes to a descriptor what it is given, in order.
 
-    `describe_drop` words a line for so many dropped ones. `failed` is called once, in the sink's thread, when the
-    descriptor takes nothing any more. With `owned` the thread closes the descriptor after the last line.
+    Its methods may be called from any thread, and none of them blocks.
+
+    `failed` is called once, in the sink's thread, when the descriptor takes nothing any more. With `owned` the thread
+    closes the descriptor in the end.
     """
 
     def __init__(
         self,
         descriptor: int,
-        describe_drop: Callable[[int], str],
         failed: Callable[[OSError], None] = lambda failure: None,
         *,
         owned: bool = False,
-        encoding: str = "utf-8",
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         self._descriptor = descriptor
-        self._describe_drop = describe_drop
         self._failed = failed
         self._owned = owned
-        self._encoding = encoding
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._in_hand = 0  # lines that the thread has taken and not written
-        self._dropped = 0
-        self._waits = False  # the thread, for a line or for the end
+        self._in_hand = 0  # pieces that the thread has taken and not written
+        self._dropped = 0  # pieces that are owed a notice
+        self._waits = False  # the thread, for a piece or for the end
         self._closed = False
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="relay sink", daemon=True)
         self._thread.start()
 
-    def write(self, text: str) -> None:
-        """Have a line written, given without its end.
+    def offer(self, data: bytes) -> bool:
+        """Have this written; returns False if there is no room for it, and drops it then.
 
         Raises:
-            OSError: an earlier one could not be written.
+            OSError: an earlier piece could not be written.
         """
-        line = self._encoded(text)
         with self._changed:
-            if self._failure is not None:
-                raise self._failure
-            if self._dropped or self._queued_bytes + len(line) > self._limit_bytes:
-                self._dropped += 1
-            else:
-                self._add(line)
-            if self._waits:
-                self._waits = False
-                self._changed.notify()
+            return self._take(data)
 
     def close(self, deadline_s: float) -> int:
         """Wait until everything is written, at the longest until `deadline_s` on the monotonic clock.
 
-        Returns how many lines were not written by then. The thread that still tries is left behind: it does not keep
+        Returns how many pieces were not written by then. The thread that still tries is left behind: it does not keep
         the process from its exit.
         """
         with self._changed:
@@ -90,12 +79,24 @@ class Sink:
         with self._changed:
             return len(self._queue) + self._in_hand + self._dropped
 
-    def _encoded(self, text: str) -> bytes:
-        return f"{text}\n".encode(self._encoding, "backslashreplace")
+    def _take(self, data: bytes) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        taken = not self._dropped and self._queued_bytes + len(data) <= self._limit_bytes
+        if taken:
+            self._add(data)
+        if self._waits:
+            self._waits = False
+            self._changed.notify()
+        return taken
 
-    def _add(self, line: bytes) -> None:
-        self._queue.append(line)
-        self._queued_bytes += len(line)
+    def _add(self, data: bytes) -> None:
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+
+    def _notice(self) -> bytes:
+        """What stands in the place of those that are owed one."""
+        return b""
 
     def _run(self) -> None:
         try:
@@ -111,7 +112,7 @@ class Sink:
             os.close(self._descriptor)
 
     def _next_chunk(self) -> bytes:
-        """The next lines, once there are any; empty at the end."""
+        """The next pieces, once there are any; empty at the end."""
         with self._changed:
             self._in_hand = 0
             while not (self._queue or self._dropped or self._closed):
@@ -119,16 +120,16 @@ class Sink:
                 self._changed.wait()
                 self._changed.wait_for(lambda: self._closed, _GATHER_S)
             if self._dropped and self._queued_bytes <= self._limit_bytes // 2:
-                self._add(self._encoded(self._describe_drop(self._dropped)))
+                self._add(self._notice())
                 self._dropped = 0
-            lines: list[bytes] = []
+            pieces: list[bytes] = []
             size_bytes = 0
             while self._queue and size_bytes < _CHUNK_BYTES:
-                lines.append(self._queue.popleft())
-                size_bytes += len(lines[-1])
+                pieces.append(self._queue.popleft())
+                size_bytes += len(pieces[-1])
             self._queued_bytes -= size_bytes
-            self._in_hand = len(lines)
-            return b"".join(lines)
+            self._in_hand = len(pieces)
+            return b"".join(pieces)
 
     def _write_all(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
@@ -137,3 +138,38 @@ class Sink:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:  # another process has made the shared description non-blocking
                 select.select((), (self._descriptor,), ())
+
+
+class Sink(ByteSink):
+    """Writes lines, and says in their place how many were dropped: `describe_drop` words that line."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        describe_drop: Callable[[int], str],
+        failed: Callable[[OSError], None] = lambda failure: None,
+        *,
+        owned: bool = False,
+        encoding: str = "utf-8",
+        limit_bytes: int = LIMIT_BYTES,
+    ) -> None:
+        self._describe_drop = describe_drop
+        self._encoding = encoding
+        super().__init__(descriptor, failed, owned=owned, limit_bytes=limit_bytes)
+
+    def write(self, text: str) -> None:
+        """Have a line written, given without its end.
+
+        Raises:
+            OSError: an earlier one could not be written.
+        """
+        line = self._encoded(text)
+        with self._changed:
+            if not self._take(line):
+                self._dropped += 1
+
+    def _notice(self) -> bytes:
+        return self._encoded(self._describe_drop(self._dropped))
+
+    def _encoded(self, text: str) -> bytes:
+        return f"{text}\n".encode(self._encoding, "backslashreplace")

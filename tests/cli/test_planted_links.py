@@ -34,7 +34,7 @@ def refusal(option: str, path: object) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("target_exists", [True, False])
-@pytest.mark.parametrize("option", ["--events", "--port-file"])
+@pytest.mark.parametrize("option", ["--events", "--pcap", "--port-file"])
 def test_a_link_is_refused_and_what_it_leads_to_is_left_alone(option: str, target_exists: bool, tmp_path: Path) -> None:
     link, target = plant(tmp_path, target_exists=target_exists)
     assert refusal(option, link) == (

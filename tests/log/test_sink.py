@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from relay.log.sink import Sink
+from relay.log.sink import ByteSink, Sink
 from support.capabilities import missing
 
 _LINE = "x" * 99  # 100 bytes with its end
@@ -137,3 +137,18 @@ def test_one_that_has_nothing_to_write_sleeps(tmp_path: Path) -> None:
         assert any(sleeps() for _ in range(20)), "it wakes though there is nothing to write"
         assert closed_in_time(sink) == 0
         assert not sink._thread.is_alive(), "it hears of its end"
+
+
+def test_bytes_that_do_not_fit_are_refused_and_later_ones_taken() -> None:
+    with small_pipe() as (reader, writer):
+        sink = ByteSink(writer, limit_bytes=_PIPE_BYTES)
+        taken = 0
+        while sink.offer(b"x" * 99 + b"\n"):
+            taken += 1
+        assert taken >= _PIPE_BYTES // 100
+        assert reader.readline() == "x" * 99 + "\n"
+        while not sink.offer(b"last\n"):
+            taken -= reader.readline() == "x" * 99 + "\n"
+        lines = [reader.readline() for _ in range(taken)]
+        assert lines[-1] == "last\n"
+        assert sink.close(time.monotonic() + 10) == 0
