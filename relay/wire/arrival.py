@@ -197,7 +197,7 @@ def _arrive_text(tcb: Tcb, segment: Segment, seq: int, size: int, flags: int, no
         receiver.take_fin(seq + size)
     if tcb.acknowledges_each or receiver.next == expected or receiver.has_gaps:
         tcb.emit_ack()  # SHLD-31: where there is a gap, at once, and each time
-    elif receiver.finished or had_gaps:
+    elif receiver.finished or had_gaps or seq < expected:
         tcb.ack_wanted = True
     else:
         tcb.acknowledge_text(receiver.next - expected, now_s)

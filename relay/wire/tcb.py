@@ -107,7 +107,7 @@ class Tcb:
         sender = self.sender
         segment = Segment(sender.una & MASK, 0, SYN, self.receiver.offer())
         if self.state is not State.SYN_SENT:
-            segment.ack, segment.flags = self.receiver.next & MASK, SYN | ACK
+            segment.ack, segment.flags = self.syn.seq + 1 & MASK, SYN | ACK  # data in the SYN come later
         if self.stack.syn_ack_options == "mss":
             segment.mss = self.stack.mss
         if not sender.in_flight:
@@ -123,6 +123,7 @@ class Tcb:
         self.seen |= Seen.ESTABLISHED
         if self.receiver.unread:
             self.seen |= Seen.READABLE
+            self.ack_wanted = True
 
     # The end
 

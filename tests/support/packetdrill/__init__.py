@@ -1,0 +1,1 @@
+"""An interpreter for the packetdrill language, as far as a TCP without a kernel can play it."""
