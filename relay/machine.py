@@ -5,7 +5,7 @@ drops what is impossible from their answers:
 
 * an action on a side that is over, or was never there, is dropped; so is a second FIN, grant or refusal;
 * of a FIN and a RST for the same side in one answer the RST stays;
-* each action that stays carries the name of the behaviour that wished it.
+* each action that stays carries the name of the behaviour that asked for it.
 
 A flow is two sides and a few bits about each; every state one may want to name (half-closed, lingering) follows from
 them. A side is over once it was reset, by itself or by us, or both its FINs have passed; the flow is over when both
@@ -101,7 +101,7 @@ class FlowMachine:
     ) -> None:
         """`prepare` is called with each behaviour that is made from the lineup, before it is asked anything.
 
-        `dropped` is called with each wish of a behaviour that comes too late to be a step.
+        `dropped` is called with each action that comes too late to be a step.
         """
         self._lineup = behaviours if isinstance(behaviours, Lineup) else Lineup.of(behaviours)
         self._behaviours: list[Behaviour | None] = [None] * len(self._lineup.kinds)
@@ -124,10 +124,10 @@ class FlowMachine:
         """
         initiator_was_over = self._dialling and self.is_over(self.initiator)  # without the initiator no dial begins
         self.observe(event)
-        wishes = self._wishes(event)
-        if len(wishes) > 1:
-            wishes = _merged(wishes)
-        steps = self._possible(wishes) if self._dropped is None else self._possible_or_told(wishes, self._dropped)
+        requested = self._requested(event)
+        if len(requested) > 1:
+            requested = _merged(requested)
+        steps = self._possible(requested) if self._dropped is None else self._possible_or_told(requested, self._dropped)
         if (
             self._dialling
             and self.is_over(self.initiator)
@@ -176,7 +176,7 @@ class FlowMachine:
         initiator, target = self._initiator_bits, self._target_bits
         return bool(initiator & target & _FIN_RECEIVED) or _has_ended(initiator) or _has_ended(target)
 
-    def _wishes(self, event: Event) -> list[Step]:
+    def _requested(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
         asked, seen = self._lineup.handlers.get(type(event), ()), event
         if isinstance(event, TimerFired):
@@ -239,9 +239,9 @@ class FlowMachine:
     def _possible(self, steps: list[Step]) -> list[Step]:
         return [step for step in steps if self._apply(step)]
 
-    def _possible_or_told(self, wishes: list[Step], dropped: Callable[[Step], None]) -> list[Step]:
+    def _possible_or_told(self, requested: list[Step], dropped: Callable[[Step], None]) -> list[Step]:
         possible: list[Step] = []
-        for step in wishes:
+        for step in requested:
             if self._apply(step):
                 possible.append(step)
             else:

@@ -88,14 +88,14 @@ def test_a_bug_of_a_behaviours_is_told_once_and_its_traceback_leads_to_it(
     assert ("Traceback" in shown) is debug
 
 
-def test_a_wish_that_came_too_late_is_told_to_those_who_look_for_a_bug(backend: str, debug: bool) -> None:
+def test_an_action_that_came_too_late_is_told_to_those_who_look_for_a_bug(backend: str, debug: bool) -> None:
     with serve_in_thread(transparent_with(Late), backend=backend) as nat:
         with one_flow(nat) as sock:
             exchange(sock)
             reset(sock)
             nat.wait_for("rst-received", side="internal")
             nat.wait_for("flow-ended")
-        dropped = [(record.flow, record.fields) for record in nat.events if record.event == "wish-dropped"]
+        dropped = [(record.flow, record.fields) for record in nat.events if record.event == "action-dropped"]
     assert dropped == [
         (1, {"action": action, "because": "late"})
         for action in (

@@ -110,7 +110,7 @@ class Journal:
 
     def write_dropped(self, step: Step) -> None:
         """Record what a behaviour asked for when it was not possible any more."""
-        self.write("wish-dropped", action=_described(step.action), because=step.because)
+        self.write("action-dropped", action=_described(step.action), because=step.because)
 
     def write_fault(self, fault: Exception) -> None:
         """Record what broke, and where."""

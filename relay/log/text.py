@@ -23,7 +23,7 @@ _LOUD = frozenset(
     }
 )
 _QUIET = frozenset(
-    {"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started", "wish-dropped"}
+    {"note", "fin-received", "fin-sent", "relay-draining", "relay-stopped", "worker-started", "action-dropped"}
 )
 _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
@@ -134,7 +134,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "blackholed": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
     "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
     "note": lambda f: f"{f['because']}: {f['text']}",
-    "wish-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",
+    "action-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",
     "flow-ended": _flow_ended,
     "fault": lambda f: f"fault: {f['error']}",
 }

@@ -75,7 +75,7 @@ class EventType(StrEnum, metaclass=_Members):
     BLACKHOLED = "blackholed"
     BYTES_LOST = "bytes-lost"
     NOTE = "note"
-    WISH_DROPPED = "wish-dropped"
+    ACTION_DROPPED = "action-dropped"
     FLOW_ENDED = "flow-ended"
     FAULT = "fault"
 
@@ -159,7 +159,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "because": "the behaviour",
     },
     "note": {"text": "what the behaviour has to say", "because": "the behaviour"},
-    "wish-dropped": {
+    "action-dropped": {
         "action": "what the behaviour asked for when it was not possible any more; only with `RELAY_DEBUG`",
         "because": "the behaviour",
     },

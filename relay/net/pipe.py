@@ -127,7 +127,7 @@ class PipePool:
 
 
 def _enlarge(descriptor: int) -> int:
-    """Make a pipe as large as wished, or as large as it may be; returns its size."""
+    """Make a pipe as large as asked, or as large as it may be; returns its size."""
     import fcntl  # noqa: PLC0415 - not on Windows
 
     try:

@@ -181,7 +181,7 @@ class Late(Behaviour):
         yield Grant()
 
 
-def drive_a_late_wish(backend: str) -> list[Record]:
+def drive_a_late_action(backend: str) -> list[Record]:
     """The events of a relay whose user looks for a bug."""
     transparent = load_profile("transparent")
     profile = replace(transparent, quirks=(*transparent.quirks, Quirk(Late, {}, "assumed", ())))
@@ -190,7 +190,7 @@ def drive_a_late_wish(backend: str) -> list[Record]:
         with serve_in_thread(profile, backend=backend) as nat:
             with through(nat, origin):
                 pass
-            nat.wait_for("wish-dropped", because="late")
+            nat.wait_for("action-dropped", because="late")
             return nat.events
 
 
@@ -256,7 +256,7 @@ def is_worded(ended: dict[str, Any]) -> bool:
 
 @pytest.mark.system
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
-    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_wish, drive_an_end)
+    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end)
     records = [record for drive in drives for record in drive(backend)]
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":

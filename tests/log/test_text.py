@@ -110,7 +110,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
     "note": [({"text": "still here?", "because": "grumble"}, "grumble: still here?")],
-    "wish-dropped": [
+    "action-dropped": [
         (
             {"action": "SendFin(side=internal)", "because": "grumble"},
             "grumble asked too late for SendFin(side=internal)",

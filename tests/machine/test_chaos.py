@@ -1,7 +1,7 @@
-"""The flow machine under behaviours that wish for anything at any time, and events in any order that can happen.
+"""The flow machine under behaviours that ask for anything at any time, and events in any order that can happen.
 
-The laws are those of `support.flow_model`: whatever was wished, the steps add up to a flow that makes sense. What the
-shipped behaviours do with any order of events is a target of `tests/fuzz`, under the same laws.
+The laws are those of `support.flow_model`: whatever was asked for, the steps add up to a flow that makes sense. What
+the shipped behaviours do with any order of events is a target of `tests/fuzz`, under the same laws.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from support.flow_model import FlowModel
 
 FAILURE = DialFailure(FailureKind.OTHER)
 
-wishes: st.SearchStrategy[list[Action]] = st.lists(
+requests: st.SearchStrategy[list[Action]] = st.lists(
     st.one_of(
         st.sampled_from([Dial(), AbandonDial(), Grant(), Refuse(FAILURE), Note("x"), StartTimer("t", 1.0)]),
         st.sampled_from(Side).flatmap(
@@ -72,13 +72,13 @@ wishes: st.SearchStrategy[list[Action]] = st.lists(
 
 
 class _Chaos(Behaviour):
-    """Answers every event with what `wishes` holds now, once."""
+    """Answers every event with what `requests` holds now, once."""
 
     def __init__(self) -> None:
-        self.wishes: list[Action] = []
+        self.requests: list[Action] = []
 
     def answer(self, event: Event) -> Actions:
-        now, self.wishes = self.wishes, []
+        now, self.requests = self.requests, []
         return now
 
 
@@ -96,39 +96,39 @@ class FlowUnderChaos(RuleBasedStateMachine):
         self.behaviours = [_chaos("One"), _chaos("Two")]
         self.model = FlowModel(FlowMachine(self.behaviours, initiator))
         self.initiator = initiator
-        self.wishers = {"one", "two"}
+        self.requesters = {"one", "two"}
         self.now_s = 0.0
 
     def feed(self, event: Event, one: list[Action], two: list[Action]) -> None:
-        self.behaviours[0].wishes, self.behaviours[1].wishes = list(one), list(two)
+        self.behaviours[0].requests, self.behaviours[1].requests = list(one), list(two)
         self.model.see(event)
         self.model.perform(self.model.machine.handle(event), {"one", "two"})
 
-    @rule(one=wishes, two=wishes)
+    @rule(one=requests, two=requests)
     def asked(self, one: list[Action], two: list[Action]) -> None:
         self.feed(ConnectRequested(self.now_s, Endpoint("192.0.2.1", 1), self.initiator), one, two)
 
     @precondition(lambda self: self.model.dialling)
-    @rule(one=wishes, two=wishes, reached=st.booleans())
+    @rule(one=requests, two=requests, reached=st.booleans())
     def dialled(self, one: list[Action], two: list[Action], reached: bool) -> None:
         self.feed(DialSucceeded(self.now_s) if reached else DialFailed(self.now_s, FAILURE), one, two)
 
     @precondition(lambda self: not self.model.over(self.initiator))
-    @rule(one=wishes, two=wishes)
+    @rule(one=requests, two=requests)
     def vanished(self, one: list[Action], two: list[Action]) -> None:
         self.feed(InitiatorVanished(self.now_s), one, two)
 
-    @rule(side=st.sampled_from(Side), one=wishes, two=wishes, kind=st.sampled_from([RstReceived, LegTimedOut]))
+    @rule(side=st.sampled_from(Side), one=requests, two=requests, kind=st.sampled_from([RstReceived, LegTimedOut]))
     def killed(self, side: Side, one: list[Action], two: list[Action], kind: type[RstReceived | LegTimedOut]) -> None:
         if side in self.model.up:  # even when it is over: our reset and theirs may cross
             self.feed(kind(self.now_s, side), one, two)
 
-    @rule(side=st.sampled_from(Side), one=wishes, two=wishes)
+    @rule(side=st.sampled_from(Side), one=requests, two=requests)
     def said_goodbye(self, side: Side, one: list[Action], two: list[Action]) -> None:
         if side in self.model.up:
             self.feed(FinReceived(self.now_s, side), one, two)
 
-    @rule(side=st.sampled_from(Side), one=wishes, two=wishes, what=st.integers(0, 3))
+    @rule(side=st.sampled_from(Side), one=requests, two=requests, what=st.integers(0, 3))
     def went_on(self, side: Side, one: list[Action], two: list[Action], what: int) -> None:
         self.now_s += 1
         event = [
@@ -142,7 +142,7 @@ class FlowUnderChaos(RuleBasedStateMachine):
     @rule()
     def given_up(self) -> None:
         self.model.perform(self.model.machine.end("shutdown"), {"shutdown"})
-        self.wishers.add("shutdown")
+        self.requesters.add("shutdown")
         assert self.model.machine.over
 
     @rule()
@@ -151,7 +151,7 @@ class FlowUnderChaos(RuleBasedStateMachine):
 
     @invariant()
     def it_makes_sense(self) -> None:
-        self.model.check(self.wishers)
+        self.model.check(self.requesters)
 
 
 TestFlowUnderChaos = FlowUnderChaos.TestCase

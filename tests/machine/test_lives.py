@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from machine.wishes import (
+from machine.requesting import (
     ASKED,
     CONNECTED,
     EXTERNAL,
     INTERNAL,
     MARKED,
     REFUSED,
-    Wish,
+    Request,
     connected,
     lockstep,
     vmware,
@@ -235,28 +235,28 @@ class TestTheInitiatorGoesWhileTheDialIsUnderWay:
         assert flow.endings[INTERNAL] == Ending(INTERNAL, How.RST, "peer")
 
     def test_by_another_behaviours_refusal(self) -> None:
-        handshake, refusal = "precomplete-handshake", (Refuse(REFUSED), "wish")
+        handshake, refusal = "precomplete-handshake", (Refuse(REFUSED), "request")
         flow = play(
-            [PrecompleteHandshake(order="lockstep"), Wish([[Refuse(REFUSED)]])],
+            [PrecompleteHandshake(order="lockstep"), Request([[Refuse(REFUSED)]])],
             (ASKED, [(Dial(), handshake), refusal, (AbandonDial(), handshake)]),
         )
         assert flow.over
-        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "wish")}
+        assert flow.endings == {INTERNAL: Ending(INTERNAL, How.REFUSED, "request")}
 
     def test_a_refusal_that_comes_first_leaves_nothing_to_dial_for(self) -> None:
-        flow = play([Wish([[Refuse(REFUSED)]]), PrecompleteHandshake()], (ASKED, [(Refuse(REFUSED), "wish")]))
+        flow = play([Request([[Refuse(REFUSED)]]), PrecompleteHandshake()], (ASKED, [(Refuse(REFUSED), "request")]))
         assert flow.over
 
     def test_it_is_told_once(self) -> None:
-        wish = Wish([[Dial()]])
+        requested = Request([[Dial()]])
         play(
-            wish,
+            requested,
             (ASKED, [Dial()]),
             (InitiatorVanished(0.1), []),
             (RstReceived(0.1, INTERNAL), []),
             (LinkWentDown(0.15), []),
         )
-        assert [type(event) for event in wish.seen].count(InitiatorVanished) == 1
+        assert [type(event) for event in requested.seen].count(InitiatorVanished) == 1
 
 
 class TestFading:

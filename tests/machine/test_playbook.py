@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from machine.wishes import ASKED, CONNECTED, EXTERNAL, INTERNAL, MARKED, Wish, WishMore
+from machine.requesting import ASKED, CONNECTED, EXTERNAL, INTERNAL, MARKED, Request, RequestMore
 from relay.actions import Dial, Grant, Note, SendFin, SendRst, StartTimer
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.close_mapping import CloseMapping
@@ -37,7 +37,7 @@ def started_anew() -> Playbook:
     """A flow with a timer of 1 s that was started at 0 s and at 0.9 s."""
     started: list[ExpectedStep] = [StartTimer("t", 1.0)]
     return play(
-        Wish([[StartTimer("t", 1.0)], [StartTimer("t", 1.0)], [Note("now")]]),
+        Request([[StartTimer("t", 1.0)], [StartTimer("t", 1.0)], [Note("now")]]),
         (LinkWentDown(0.0), started),
         (LinkWentDown(0.9), started),
     )
@@ -65,7 +65,7 @@ def test_a_profile_is_played_with_its_settings() -> None:
 @pytest.mark.parametrize("initiator", [INTERNAL, EXTERNAL])
 def test_the_first_event_says_who_the_initiator_is(initiator: object) -> None:
     asked = ConnectRequested(0.0, ASKED.destination, EXTERNAL if initiator is EXTERNAL else INTERNAL)
-    flow = play(Wish([[Dial()]]), (asked, [Dial()]))
+    flow = play(Request([[Dial()]]), (asked, [Dial()]))
     assert flow.initiator is initiator
     assert [flow.is_over(INTERNAL), flow.is_over(EXTERNAL)] == [initiator is EXTERNAL, initiator is INTERNAL]
 
@@ -116,12 +116,12 @@ def test_a_step_too_many_and_one_of_another_behaviour_are_other_steps(steps: lis
 
 def test_the_order_counts() -> None:
     in_order: list[ExpectedStep] = [Note("a"), Note("b")]
-    play(Wish([[Note("a"), Note("b")]]), (LinkWentDown(1.0), in_order))
-    assert "other steps" in message_of(Wish([[Note("a"), Note("b")]]), (LinkWentDown(1.0), in_order[::-1]))
+    play(Request([[Note("a"), Note("b")]]), (LinkWentDown(1.0), in_order))
+    assert "other steps" in message_of(Request([[Note("a"), Note("b")]]), (LinkWentDown(1.0), in_order[::-1]))
 
 
 def test_a_dropped_action_is_explained() -> None:
-    message = message_of(Wish([[SendFin(EXTERNAL)]]), (LinkWentDown(1.0), [SendFin(EXTERNAL)]))
+    message = message_of(Request([[SendFin(EXTERNAL)]]), (LinkWentDown(1.0), [SendFin(EXTERNAL)]))
     assert message.endswith(
         "came out:\n > nothing\n"
         "The external side was over, or not connected yet: an action on it is dropped (see connected)."
@@ -130,11 +130,11 @@ def test_a_dropped_action_is_explained() -> None:
 
 class TestTimers:
     def test_of_two_with_one_key_the_name_says_which(self) -> None:
-        both = [Wish([[StartTimer("t", 1.0)], [Note("a")]]), WishMore([[StartTimer("t", 1.0)], [Note("b")]])]
+        both = [Request([[StartTimer("t", 1.0)], [Note("a")]]), RequestMore([[StartTimer("t", 1.0)], [Note("b")]])]
         flow = play(both, (LinkWentDown(0.0), [StartTimer("t", 1.0), StartTimer("t", 1.0)]))
         fired = message_of(flow, (TimerFired(1.0, "t"), []))
-        assert "several behaviours have such a timer; name one: 'wish/t', 'wish-more/t'" in fired
-        play(flow, (TimerFired(1.0, "wish-more/t"), [Note("b")]), (TimerFired(1.0, "t"), [Note("a")]))
+        assert "several behaviours have such a timer; name one: 'request/t', 'request-more/t'" in fired
+        play(flow, (TimerFired(1.0, "request-more/t"), [Note("b")]), (TimerFired(1.0, "t"), [Note("a")]))
 
     @pytest.mark.parametrize("fires_at_s", [1.9, 2.5])
     def test_one_that_starts_anew_fires_at_the_new_time_or_late(self, fires_at_s: float) -> None:
@@ -148,19 +148,19 @@ class TestTimers:
         [
             (
                 (TimerFired(1.0, "u"), []),
-                "TimerFired(at_s=1.0, key='u'): no such timer is running; there are: 'wish/t'",
+                "TimerFired(at_s=1.0, key='u'): no such timer is running; there are: 'request/t'",
             ),
             ((TimerFired(0.9, "t"), []), "the timer fires at 1 s, not before"),
-            ((LinkWentDown(1.1), []), "the timer 'wish/t' fires before, at 1 s: give it a line of its own"),
+            ((LinkWentDown(1.1), []), "the timer 'request/t' fires before, at 1 s: give it a line of its own"),
         ],
     )
     def test_what_cannot_happen_is_rejected(self, line: Line, told: str) -> None:
-        flow = play(Wish([[StartTimer("t", 1.0)]]), (LinkWentDown(0.0), [StartTimer("t", 1.0)]))
+        flow = play(Request([[StartTimer("t", 1.0)]]), (LinkWentDown(0.0), [StartTimer("t", 1.0)]))
         assert told in message_of(flow, line)
 
     def test_none_outlives_its_flow(self) -> None:
         flow = play(
-            connected(Wish([[], [], [StartTimer("t", 1.0)], [SendRst(EXTERNAL)]])),
+            connected(Request([[], [], [StartTimer("t", 1.0)], [SendRst(EXTERNAL)]])),
             (LinkWentDown(0.0), [StartTimer("t", 1.0)]),
             (RstReceived(0.5, INTERNAL), [SendRst(EXTERNAL)]),
             (LinkWentDown(2.0), []),

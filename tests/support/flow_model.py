@@ -1,4 +1,4 @@
-"""What must hold of every flow, whatever its behaviours wish for and in whatever order events come.
+"""What must hold of every flow, whatever its behaviours ask for and in whatever order events come.
 
 The model keeps a chronicle of each side: the FINs, resets and the like that came from it or went to it. The laws are
 stated over that chronicle. They do not say what the machine does next; they say what no step may do, and what the
@@ -89,12 +89,12 @@ class FlowModel:
             case _:
                 pass
 
-    def perform(self, steps: Iterable[Step], wishers: Collection[str]) -> None:
+    def perform(self, steps: Iterable[Step], requesters: Collection[str]) -> None:
         """Do what the machine says: each step must be lawful when its turn comes."""
         steps = list(steps)
         resets = {action.side for action, _ in steps if isinstance(action, SendRst)}
         for action, because in steps:
-            assert because in wishers, f"{action} because of {because}"
+            assert because in requesters, f"{action} because of {because}"
             self._demand_lawful(action)
             match action:
                 case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side):
@@ -131,7 +131,7 @@ class FlowModel:
             case _:
                 pass
 
-    def check(self, wishers: Collection[str]) -> None:
+    def check(self, requesters: Collection[str]) -> None:
         """Insist that the machine says of itself what was done, and takes nothing back."""
         machine = self.machine
         assert machine.answered is bool(self.answers)
@@ -142,15 +142,15 @@ class FlowModel:
         assert machine.over is over
         assert over or not self._was_over, "what is over stays over"
         self._was_over = over
-        self._check_endings(wishers)
+        self._check_endings(requesters)
         self._check_cause()
 
-    def _check_endings(self, wishers: Collection[str]) -> None:
+    def _check_endings(self, requesters: Collection[str]) -> None:
         told = self.machine.endings
         assert set(told) == {side for side in Side if self.chronicle[side]}, "a side that began to end has an ending"
         for side, ending in told.items():
             assert ending in self.chronicle[side], "what is told has happened"
-            assert ending.because in {Cause.PEER, *wishers}
+            assert ending.because in {Cause.PEER, *requesters}
             assert (ending.how != "fin") is self.killed(side), "what kills a side is how it ended"
             before = self._told.get(side, ending)
             assert ending == before or (before.how == "fin" != ending.how), "only a FIN gives way, to what kills"
@@ -163,7 +163,7 @@ class FlowModel:
         self._cause = cause
 
     def both_peers_leave(self, at_s: float, take: Callable[[Event], None]) -> None:
-        """Have whatever is left of the flow's peers go, which must end it: `take` feeds an event, and no new wishes."""
+        """Have whatever is left of the flow's peers go, which must end it: `take` feeds an event, and no requests."""
         if self.dialling:
             take(DialFailed(at_s, DialFailure(FailureKind.OTHER)))
         for side in Side:

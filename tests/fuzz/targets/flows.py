@@ -4,7 +4,7 @@ A script has two lines. The first sets the flow up: a byte for the profile, one 
 and a value for it. The second is events, a letter each (`EVENTS`; any other byte counts as one of them).
 
 `flow` plays the driver, and leaves out what a driver could not produce; then everybody lets go, and the flow must end.
-`flow_wild` takes the events as they come, and has behaviours that wish for anything join in.
+`flow_wild` takes the events as they come, and has behaviours that ask for anything join in.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ def fuzz_flow(data: bytes) -> str:
 
 @target(*(bytes((kind,)) + b"i\n" for kind in range(5)), b"QS", b"QD", b"SFXSV", b"DQSRrr")
 def fuzz_flow_wild(data: bytes) -> str:
-    """Anything at any time; the fifth profile is behaviours that wish for anything, which the bytes tell as well."""
+    """Anything at any time; the fifth profile is behaviours that ask for anything, which the bytes tell as well."""
     setup, _, letters = data.partition(b"\n")
-    wishful = (setup[0] if setup else 0) % 5 == 4
-    behaviours: list[Behaviour] = [_wishful("One"), _wishful("Two")] if wishful else _behaviours(setup)
-    wishers = {behaviour.name for behaviour in behaviours}
+    requesting = (setup[0] if setup else 0) % 5 == 4
+    behaviours: list[Behaviour] = [_requesting("One"), _requesting("Two")] if requesting else _behaviours(setup)
+    requesters = {behaviour.name for behaviour in behaviours}
     initiator = Side.EXTERNAL if setup[1:2] == b"e" else Side.INTERNAL
     machine = FlowMachine(behaviours, initiator)
     model = FlowModel(machine)
@@ -117,35 +117,35 @@ def fuzz_flow_wild(data: bytes) -> str:
     for at_s, byte in enumerate(rest):
         letter = _LETTERS[byte % len(_LETTERS)] if chr(byte) not in _LETTERS else chr(byte)
         if letter == "X":
-            wishers.add("shutdown")
+            requesters.add("shutdown")
             model.perform(machine.end("shutdown"), {"shutdown"})
             assert machine.over
         else:
-            event = EVENTS[letter](at_s, initiator) if letter in EVENTS else TimerFired(at_s, _timer(wishers, rest))
+            event = EVENTS[letter](at_s, initiator) if letter in EVENTS else TimerFired(at_s, _timer(requesters, rest))
             for behaviour in behaviours:
-                if isinstance(behaviour, _Wishful):
-                    behaviour.wishes = [WISHES[next(rest, 0) % len(WISHES)] for _ in range(next(rest, 0) % 4)]
+                if isinstance(behaviour, _Requesting):
+                    behaviour.requests = [REQUESTS[next(rest, 0) % len(REQUESTS)] for _ in range(next(rest, 0) % 4)]
             model.see(event)
             steps = machine.handle(event)
             assert letter != "?" or not steps, "a timer that nobody knows does nothing"
-            model.perform(steps, wishers)
-        model.check(wishers)
+            model.perform(steps, requesters)
+        model.check(requesters)
     outcome = f"over by {machine.cause}" if machine.over else "not over"
     for behaviour in behaviours:
-        if isinstance(behaviour, _Wishful):
-            behaviour.wishes = []
+        if isinstance(behaviour, _Requesting):
+            behaviour.requests = []
 
     def take(event: Event) -> None:
         model.see(event)
-        model.perform(machine.handle(event), wishers)
-        model.check(wishers)
+        model.perform(machine.handle(event), requesters)
+        model.check(requesters)
 
     model.both_peers_leave(float(len(letters)), take)
     return outcome
 
 
-def _timer(wishers: set[str], rest: Iterator[int]) -> str:
-    names = sorted(wishers)
+def _timer(requesters: set[str], rest: Iterator[int]) -> str:
+    names = sorted(requesters)
     return f"{names[next(rest, 0) % len(names)]}/t"
 
 
@@ -183,7 +183,7 @@ class _Driven:
     def __init__(self, behaviours: list[Behaviour], initiator: Side) -> None:
         self.machine = FlowMachine(behaviours, initiator)
         self.model = FlowModel(self.machine)
-        self.wishers = {behaviour.name for behaviour in behaviours}
+        self.requesters = {behaviour.name for behaviour in behaviours}
         self.initiator = initiator
         self.at_s = 0.0
         self.asked = False
@@ -196,7 +196,7 @@ class _Driven:
         if self.finished or letter in _CONTROLLED_BY_DRIVER:
             return
         if letter == "X":
-            self.wishers.add("shutdown")
+            self.requesters.add("shutdown")
             self.perform(None, self.machine.end("shutdown"), {"shutdown"})
             assert self.finished
         elif letter in ".,":
@@ -229,14 +229,14 @@ class _Driven:
             self.watching = True
         awaited = isinstance(event, DialSucceeded | DialFailed) and not self.machine.is_over(self.initiator)
         self.model.see(event)
-        self.perform(event, self.machine.handle(event), self.wishers)
+        self.perform(event, self.machine.handle(event), self.requesters)
         assert self.model.answers == 1 or not awaited, "an initiator that waited for the dial is answered, once"
         self.carrying = self.carrying or isinstance(event, DialSucceeded)
         assert self.finished or not self.asked or self.has_a_future(), "a flow that nobody can end"
 
-    def perform(self, event: Event | None, steps: list[Step], wishers: set[str]) -> None:
-        self.model.perform(steps, wishers)
-        self.model.check(self.wishers)
+    def perform(self, event: Event | None, steps: list[Step], requesters: set[str]) -> None:
+        self.model.perform(steps, requesters)
+        self.model.check(self.requesters)
         for action, because in steps:
             self.check_values(action, event)
             match action:
@@ -301,7 +301,7 @@ class _Driven:
         assert self.finished, (self.machine.endings, self.model.up)
 
 
-WISHES: tuple[Action, ...] = (
+REQUESTS: tuple[Action, ...] = (
     Dial(),
     AbandonDial(),
     Grant(),
@@ -318,23 +318,23 @@ WISHES: tuple[Action, ...] = (
 """One of everything that a behaviour can ask for."""
 
 
-class _Wishful(Behaviour):
-    """Answers the next event with what `wishes` holds."""
+class _Requesting(Behaviour):
+    """Answers the next event with what `requests` holds."""
 
     def __init__(self) -> None:
-        self.wishes: list[Action] = []
+        self.requests: list[Action] = []
 
     def answer(self, event: Event) -> Actions:
-        now, self.wishes = self.wishes, []
+        now, self.requests = self.requests, []
         return now
 
 
 @cache
-def _wishful_kind(name: str) -> Callable[[], _Wishful]:
-    kind: Any = type(name, (_Wishful,), {handler: lambda self, event: self.answer(event) for handler in HANDLERS})
-    made: Callable[[], _Wishful] = kind
+def _requesting_kind(name: str) -> Callable[[], _Requesting]:
+    kind: Any = type(name, (_Requesting,), {handler: lambda self, event: self.answer(event) for handler in HANDLERS})
+    made: Callable[[], _Requesting] = kind
     return made
 
 
-def _wishful(name: str) -> _Wishful:
-    return _wishful_kind(name)()
+def _requesting(name: str) -> _Requesting:
+    return _requesting_kind(name)()

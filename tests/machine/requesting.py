@@ -32,8 +32,8 @@ def vmware() -> list[Behaviour]:
 
 
 @dataclass
-class Wish(Behaviour):
-    """Wishes for the first of the given answers at the first event, and so on."""
+class Request(Behaviour):
+    """Asks for the first of the given answers at the first event, and so on."""
 
     answers: Sequence[Sequence[Action]] = ()
     seen: list[Event] = field(default_factory=list)
@@ -47,16 +47,16 @@ class Wish(Behaviour):
 
 
 @dataclass
-class WishMore(Wish):
+class RequestMore(Request):
     """The same, by another name."""
 
 
-def wishing(*answers: Sequence[Action]) -> FlowMachine:
-    return FlowMachine([Wish(answers)])
+def requesting(*answers: Sequence[Action]) -> FlowMachine:
+    return FlowMachine([Request(answers)])
 
 
 def connected(*answers: Sequence[Action]) -> FlowMachine:
     """A machine with both sides up, whose only behaviour will answer so from now on."""
-    machine = wishing([Dial()], [Grant()], *answers)
+    machine = requesting([Dial()], [Grant()], *answers)
     assert [step.action for step in machine.handle(ASKED) + machine.handle(CONNECTED)] == [Dial(), Grant()]
     return machine

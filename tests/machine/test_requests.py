@@ -1,4 +1,4 @@
-"""What becomes of behaviours' wishes: whose they are, which come too late, and what happens when one fails."""
+"""What becomes of behaviours' requests: whose they are, which come too late, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from machine.wishes import (
+from machine.requesting import (
     ASKED,
     CONNECTED,
     EXTERNAL,
     INTERNAL,
     REFUSED,
-    Wish,
-    WishMore,
+    Request,
+    RequestMore,
     connected,
     lockstep,
-    wishing,
+    requesting,
 )
 from relay.actions import (
     AbandonDial,
@@ -53,41 +53,41 @@ from relay.machine import FlowMachine, Step
 from relay.testing.playbook import play
 
 
-class TestWhoseWish:
+class TestWhoseRequest:
     def test_each_step_names_the_behaviour_behind_it_in_the_profiles_order(self) -> None:
-        both = [Wish([[Note("a"), Dial()]]), WishMore([[Note("b")]])]
-        play(both, (ASKED, [(Note("a"), "wish"), (Dial(), "wish"), (Note("b"), "wish-more")]))
+        both = [Request([[Note("a"), Dial()]]), RequestMore([[Note("b")]])]
+        play(both, (ASKED, [(Note("a"), "request"), (Dial(), "request"), (Note("b"), "request-more")]))
 
     def test_of_two_the_same_the_first_behaviours_counts(self) -> None:
-        play([Wish([[Dial()]]), WishMore([[Dial()]])], (ASKED, [(Dial(), "wish")]))
+        play([Request([[Dial()]]), RequestMore([[Dial()]])], (ASKED, [(Dial(), "request")]))
 
     def test_a_behaviour_is_prepared_once_before_it_is_first_asked(self) -> None:
         prepared: list[Behaviour] = []
-        wish = Wish([[Note("a")], [Note("b")]])
-        machine = FlowMachine([wish], prepare=prepared.append)
+        requested = Request([[Note("a")], [Note("b")]])
+        machine = FlowMachine([requested], prepare=prepared.append)
         assert prepared == []
         for event in (ASKED, CONNECTED):
             machine.handle(event)
-        assert prepared == [wish]
+        assert prepared == [requested]
 
     def test_a_reset_behind_a_fin_leaves_no_fin(self) -> None:
         machine = connected([SendFin(INTERNAL), SendRst(INTERNAL)])
-        assert machine.handle(LinkWentDown(1.0)) == [Step(SendRst(INTERNAL), "wish")]
+        assert machine.handle(LinkWentDown(1.0)) == [Step(SendRst(INTERNAL), "request")]
 
     @pytest.mark.parametrize("first", ["fin", "rst"])
     def test_of_a_fin_and_a_reset_for_one_side_the_reset_stays(self, first: str) -> None:
         fin, rst = [SendFin(INTERNAL), SendFin(EXTERNAL)], [SendRst(INTERNAL)]
         machine = FlowMachine(
-            [Wish([[Dial()], fin if first == "fin" else rst]), WishMore([[], rst if first == "fin" else fin])]
+            [Request([[Dial()], fin if first == "fin" else rst]), RequestMore([[], rst if first == "fin" else fin])]
         )
         machine.handle(ASKED)
         steps = machine.handle(CONNECTED)
-        wisher, other = ("wish-more", "wish") if first == "fin" else ("wish", "wish-more")
+        requester, other = ("request-more", "request") if first == "fin" else ("request", "request-more")
         assert sorted(steps, key=lambda step: step.because) == sorted(
-            [Step(SendRst(INTERNAL), wisher), Step(SendFin(EXTERNAL), other)], key=lambda step: step.because
+            [Step(SendRst(INTERNAL), requester), Step(SendFin(EXTERNAL), other)], key=lambda step: step.because
         )
         assert machine.endings == {
-            INTERNAL: Ending(INTERNAL, How.RST, wisher),
+            INTERNAL: Ending(INTERNAL, How.RST, requester),
             EXTERNAL: Ending(EXTERNAL, How.FIN, other),
         }
 
@@ -106,13 +106,13 @@ class TestWhoseWish:
         machine = connected([SendFin(EXTERNAL)], [SendRst(INTERNAL)])
         machine.handle(FinReceived(1.0, INTERNAL))
         machine.handle(LinkWentDown(2.0))
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "wish")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "request")
 
     def test_the_answer_to_our_reset_is_not_the_ending(self) -> None:
         machine = connected([SendRst(INTERNAL)])
         machine.handle(LinkWentDown(1.0))
         machine.handle(RstReceived(1.1, INTERNAL))
-        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "wish")
+        assert machine.endings[INTERNAL] == Ending(INTERNAL, How.RST, "request")
 
     def test_a_reset_after_both_fins_changes_nothing(self) -> None:
         machine = connected([SendFin(INTERNAL)])
@@ -122,11 +122,11 @@ class TestWhoseWish:
         assert machine.endings[INTERNAL] == Ending(INTERNAL, How.FIN, "peer")
 
 
-class TestWishesThatComeTooLate:
+class TestRequestsThatComeTooLate:
     """Dropped without a word: a behaviour need not know what others, or the peers, did before."""
 
     @pytest.mark.parametrize(
-        ("before", "wish"),
+        ("before", "requested"),
         [
             ([SendFin(INTERNAL)], SendFin(INTERNAL)),
             ([SendRst(INTERNAL)], SendFin(INTERNAL)),
@@ -142,14 +142,14 @@ class TestWishesThatComeTooLate:
             ([], AbandonDial()),
         ],
     )
-    def test_after_what_was_done(self, before: list[Action], wish: Action) -> None:
-        machine = connected(before, [wish, Note("still asked")])
-        assert machine.handle(LinkWentDown(1.0)) == [Step(action, "wish") for action in before]
-        assert machine.handle(LinkWentDown(2.0)) == [Step(Note("still asked"), "wish")]
+    def test_after_what_was_done(self, before: list[Action], requested: Action) -> None:
+        machine = connected(before, [requested, Note("still asked")])
+        assert machine.handle(LinkWentDown(1.0)) == [Step(action, "request") for action in before]
+        assert machine.handle(LinkWentDown(2.0)) == [Step(Note("still asked"), "request")]
 
     @pytest.mark.parametrize("ended_by", [RstReceived(1.0, EXTERNAL), LegTimedOut(1.0, EXTERNAL)])
     @pytest.mark.parametrize(
-        "wish",
+        "requested",
         [
             SendFin(EXTERNAL),
             SendRst(EXTERNAL),
@@ -158,45 +158,45 @@ class TestWishesThatComeTooLate:
             LimitWindow(EXTERNAL, 1),
         ],
     )
-    def test_after_the_peer_was_gone(self, ended_by: Event, wish: Action) -> None:
-        assert connected([wish]).handle(ended_by) == []
+    def test_after_the_peer_was_gone(self, ended_by: Event, requested: Action) -> None:
+        assert connected([requested]).handle(ended_by) == []
 
     @pytest.mark.parametrize(
-        "wish", [SendFin(EXTERNAL), SendRst(EXTERNAL), Blackhole(EXTERNAL, 1.0), SetKeepalive(EXTERNAL, 1, 1, 1)]
+        "requested", [SendFin(EXTERNAL), SendRst(EXTERNAL), Blackhole(EXTERNAL, 1.0), SetKeepalive(EXTERNAL, 1, 1, 1)]
     )
-    def test_or_before_there_was_anyone(self, wish: Action) -> None:
-        assert wishing([Dial(), wish]).handle(ASKED) == [Step(Dial(), "wish")]
+    def test_or_before_there_was_anyone(self, requested: Action) -> None:
+        assert requesting([Dial(), requested]).handle(ASKED) == [Step(Dial(), "request")]
 
-    @pytest.mark.parametrize("wish", [Grant(), Refuse(REFUSED), SendFin(INTERNAL), Dial()])
-    def test_after_the_initiator_had_vanished(self, wish: Action) -> None:
-        machine = wishing([], [wish])
+    @pytest.mark.parametrize("requested", [Grant(), Refuse(REFUSED), SendFin(INTERNAL), Dial()])
+    def test_after_the_initiator_had_vanished(self, requested: Action) -> None:
+        machine = requesting([], [requested])
         machine.handle(ASKED)
         assert machine.handle(InitiatorVanished(0.1)) == []
         assert machine.over
 
     def test_a_second_dial_is_possible_only_when_the_first_has_failed(self) -> None:
         play(
-            Wish([[Dial(), Dial()], [Dial()], [Dial(), Grant()], [Dial()]]),
-            (ASKED, [(Dial(), "wish")]),
-            (DialFailed(0.2, REFUSED), [(Dial(), "wish")]),
-            (CONNECTED, [(Grant(), "wish")]),
+            Request([[Dial(), Dial()], [Dial()], [Dial(), Grant()], [Dial()]]),
+            (ASKED, [(Dial(), "request")]),
+            (DialFailed(0.2, REFUSED), [(Dial(), "request")]),
+            (CONNECTED, [(Grant(), "request")]),
             (LinkWentDown(1.0), []),
         )
 
     def test_probes_and_limits_reach_a_side_that_is_up(self) -> None:
-        wishes: list[Action] = [SetKeepalive(EXTERNAL, 75, 75, 9), LimitWindow(INTERNAL, 64_240)]
-        assert connected(wishes).handle(LinkWentDown(1.0)) == [Step(wish, "wish") for wish in wishes]
+        requests: list[Action] = [SetKeepalive(EXTERNAL, 75, 75, 9), LimitWindow(INTERNAL, 64_240)]
+        assert connected(requests).handle(LinkWentDown(1.0)) == [Step(requested, "request") for requested in requests]
 
 
 class TestTimers:
     def test_only_the_behaviour_that_started_it_sees_it_and_under_its_own_key(self) -> None:
-        one, two = Wish([[Note("mine")]]), WishMore([[Note("not mine")]])
-        assert FlowMachine([one, two]).handle(TimerFired(1.0, "wish/a/b")) == [Step(Note("mine"), "wish")]
+        one, two = Request([[Note("mine")]]), RequestMore([[Note("not mine")]])
+        assert FlowMachine([one, two]).handle(TimerFired(1.0, "request/a/b")) == [Step(Note("mine"), "request")]
         assert (one.seen, two.seen) == ([TimerFired(1.0, "a/b")], [])
 
     def test_a_name_that_begins_like_another_is_another(self) -> None:
-        one, two = Wish(), WishMore()
-        FlowMachine([one, two]).handle(TimerFired(1.0, "wish-more/a"))
+        one, two = Request(), RequestMore()
+        FlowMachine([one, two]).handle(TimerFired(1.0, "request-more/a"))
         assert (one.seen, two.seen) == ([], [TimerFired(1.0, "a")])
 
 
@@ -232,7 +232,7 @@ class TestABehaviourFails:
 
 class TestGivingUp:
     def test_a_connection_that_nobody_dialled_brings_nothing_back_to_life(self) -> None:
-        machine = wishing()
+        machine = requesting()
         machine.end("shutdown")
         assert machine.handle(CONNECTED) == []
         assert machine.over
