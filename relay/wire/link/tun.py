@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 
 from relay.wire.link._device import DeviceLink
+
+if sys.platform != "win32":
+    import fcntl
 
 DEVICE = "/dev/net/tun"
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0  # linux/if_tun.h
@@ -37,8 +41,6 @@ def open_tun(name: str, *, ethernet: bool = False, offload: bool = False) -> int
         OSError: the host has no such devices (ENOENT, ENODEV), or this process may not use them (EACCES, EPERM), or the
             device is open elsewhere (EBUSY), or it is of the other kind, or no TUN or TAP at all (EINVAL).
     """
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     flags = (_TAP if ethernet else _TUN) | _NO_PACKET_INFORMATION | (_VNET_HEADERS if offload else 0)
     descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""The helper process: makes the namespaces, says so, waits for "go", and becomes the command.
+"""The helper process: makes the namespaces, says so, waits for "go", and runs the command.
 
 It runs in a fresh interpreter without site packages, and imports little: its start is what a user waits for.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import sys
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from relay.wire.link.tun import open_tun
-from relay.wire.namespace import kernel, mounts
+from relay.wire.namespace import kernel
+from relay.wire.namespace.devices import open_device, set_up
+from relay.wire.namespace.mounts import Covers
 from relay.wire.namespace.netlink import Netlink
+from relay.wire.namespace.supervise import supervise
 
-GO = b"go"
+GO = b"\0"
+_NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,75 +27,99 @@ class Plan:
     """What the helper is to make. Addresses are 32-bit integers."""
 
     device: str
+    kinds: list[str]
+    """Which kinds of device to try, in this order."""
     mtu: int
+    offload: bool
     guest: int
     prefix: int
     broadcast: int
     gateway: int
-    offload: bool
     map_root: bool
     files: dict[str, str]
     """What these files are to read as."""
     blocked: list[int]
     """The signals that the command starts with blocked."""
 
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
 
-def main(arguments: list[str]) -> None:
-    """Run with the channel's descriptor, the parent's process number, the plan, and the command's words."""
-    channel = socket.socket(fileno=int(arguments[0]))
-    parent, plan, command = int(arguments[1]), Plan(**json.loads(arguments[2])), arguments[3:]
-    kernel.die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:
-        return  # it has died meanwhile
-    step = ""
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the helper says, with three descriptors: the device, the network namespace, a socket to ask about sockets.
+
+    Without descriptors it has failed, in the `step` of this name.
+    """
+
+    kind: str = ""
+    step: str = ""
+    number: int = 0
+    file: str = ""
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+def main(arguments: list[str]) -> int:
+    """Run with the channel's descriptor, the plan, and the command's words; return the exit status."""
+    channel, plan, command = socket.socket(fileno=int(arguments[0])), Plan(**json.loads(arguments[1])), arguments[2:]
+    channel.set_inheritable(False)
+    steps = ["user"]
     try:
-        step = "namespaces"
-        _enter(plan.map_root)
-        step = "device"
-        descriptor = open_tun(plan.device, offload=plan.offload)
-        step = "network"
-        _configure(plan)
-        step = "files"
-        mounts.detach_mounts()
-        for path, content in plan.files.items():
-            mounts.cover_file(path, content)
+        _enter(plan.map_root, steps)
+        steps.append("device")
+        kind, device = open_device(plan.device, plan.kinds, mtu=plan.mtu, offload=plan.offload)
+        steps.append("network")
+        with Netlink() as netlink:
+            set_up(
+                netlink,
+                plan.device,
+                mtu=plan.mtu,
+                guest=plan.guest,
+                prefix=plan.prefix,
+                broadcast=plan.broadcast,
+                gateway=plan.gateway,
+            )
+        _let_ping(plan.map_root)
+        steps.append("files")
+        covers = Covers(plan.files)
     except OSError as error:
-        channel.send(json.dumps({"step": step, "errno": error.errno}).encode())
-        return
-    socket.send_fds(channel, [b"{}"], [descriptor])
-    os.close(descriptor)
-    if channel.recv(len(GO)) == GO:
-        channel.close()
-        _become(command, plan.blocked)
+        channel.send(Answer(step=steps[-1], number=error.errno or 0, file=str(error.filename or "")).to_json())
+        return 1
+    _hand_over(channel, kind, device)
+    if channel.recv(1) != GO:
+        return 1
+    return supervise(command, plan.blocked, channel, covers)
 
 
-def _enter(map_root: bool) -> None:
+def _enter(map_root: bool, steps: list[str]) -> None:
+    """Enter new namespaces; where this process may not without a user namespace, in one of those."""
     if os.geteuid() == 0:
-        kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
-        return
+        with suppress(OSError):
+            kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
+            return
     uid, gid = os.geteuid(), os.getegid()
-    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
-    Path("/proc/self/setgroups").write_text("deny")
+    kernel.unshare(kernel.CLONE_NEWUSER)
+    steps.append("mapping")
+    Path("/proc/self/setgroups").write_text("deny")  # else gid_map is not for the unprivileged
     Path("/proc/self/uid_map").write_text(f"{0 if map_root else uid} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{0 if map_root else gid} {gid} 1")
+    steps.append("namespaces")
+    kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
 
 
-def _configure(plan: Plan) -> None:
-    with Netlink() as netlink:
-        netlink.bring_up("lo")
-        Path(f"/proc/sys/net/ipv6/conf/{plan.device}/disable_ipv6").write_text("1")
-        netlink.bring_up(plan.device, mtu=plan.mtu)
-        netlink.add_address(plan.device, plan.guest, plan.prefix, plan.broadcast)
-        netlink.add_default_route(plan.device, plan.gateway)
+def _let_ping(map_root: bool) -> None:
+    """Let the command's group have ping sockets, if /proc/sys can be written to."""
+    gid = 0 if map_root else os.getegid()
+    with suppress(OSError):
+        Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{gid} {gid}")
 
 
-def _become(command: list[str], blocked: list[int]) -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # the interpreter ignores them
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    try:
-        os.execvp(command[0], command)  # noqa: S606 - the user's own command, as it is
-    except OSError as error:
-        sys.stderr.write(f"relay: cannot run {command[0]}: {(error.strerror or '').lower()}\n")
-        sys.stderr.flush()
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)  # as a shell does
+def _hand_over(channel: socket.socket, kind: str, device: int) -> None:
+    namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
+    family = getattr(socket, "AF_NETLINK")  # noqa: B009 - only on Linux
+    with socket.socket(family, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diagnosis:
+        socket.send_fds(channel, [Answer(kind=kind).to_json()], [device, namespace, diagnosis.fileno()])
+    os.close(device)
+    os.close(namespace)

@@ -9,65 +9,93 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
-from relay.errors import Unsupported
+from relay.loop.forks import close_in_children, held
 from relay.wire.addresses import Addresses
+from relay.wire.link.packet_socket import PacketLink
 from relay.wire.link.tun import TunLink
-from relay.wire.namespace.helper import GO, Plan
+from relay.wire.namespace.devices import PAIR, TUN
+from relay.wire.namespace.helper import GO, Answer, Plan
+from relay.wire.namespace.refusals import refusal
 from relay.wire.packet import dotted
 
 DEVICE = "eth0"
+KINDS = (TUN, PAIR)
+"""The kinds of device that are tried, in this order."""
 _ANSWER_BYTES = 4096
+_DESCRIPTORS = 3
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from relay.wire.namespace.helper import main; main(sys.argv[1:])"
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from relay.wire.namespace.helper import main; sys.exit(main(sys.argv[1:]))"
 )
 _ROOT = str(Path(__file__).parents[3])  # where the package is
-_OURS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+_OURS = {signal.SIGINT, signal.SIGTERM}
+_ENDS_S = 5.0  # for the helper to kill what is left and go
 
 
 class Namespace:
     """A network of its own, and the command that runs in it once it is started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, link: TunLink) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        channel: socket.socket,
+        link: TunLink | PacketLink,
+        network: int,
+        diagnosis: socket.socket,
+    ) -> None:
         self.link = link
-        """Where the command's packets come from."""
+        """Where the command's packets come from. Of the kind `pair` it carries Ethernet frames."""
+        self.network = network
+        """A descriptor of its network namespace."""
+        self.diagnosis = diagnosis
+        """A NETLINK_SOCK_DIAG socket that was opened there: it knows the command's own sockets."""
         self._process = process
         self._channel = channel
-
-    @property
-    def pid(self) -> int:
-        """The command's process."""
-        return self._process.pid
 
     def start(self) -> None:
         """Let the command run."""
         self._channel.send(GO)
-        self._channel.close()
 
     async def wait(self) -> int:
-        """Wait for the command's end, and return its exit status: 128 and the signal's number if one killed it."""
-        descriptor = os.pidfd_open(self.pid)
+        """Wait for the command's end, and return its exit status: 128 and the signal's number if one killed it.
+
+        By then all that it had started is gone, too.
+        """
+        descriptor = os.pidfd_open(self._process.pid)
         try:
             await anyio.wait_readable(descriptor)
         finally:
             os.close(descriptor)
-        status = self._process.wait()
-        return status if status >= 0 else 128 - status
+        return self._ended(self._process.wait())
 
     def send_signal(self, number: int) -> None:
         """Send the command a signal; harmless if it has ended."""
-        self._process.send_signal(number)
+        with suppress(OSError):
+            self._channel.send(bytes((number,)))
 
     def close(self) -> None:
-        """End the command, if it has not ended, and the network with it."""
+        """Kill the command and all that it has started, if it has not ended, and give up the network."""
         self._channel.close()
-        if self._process.poll() is None:
+        try:
+            self._ended(self._process.wait(_ENDS_S))
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self._ended(self._process.wait())
         self.link.close()
+        self.diagnosis.close()
+        if self.network >= 0:
+            os.close(self.network)
+            self.network = -1
+
+    def _ended(self, status: int) -> int:
+        if status < 0 and self.network >= 0:  # the helper was killed, so nothing has cleaned up
+            _kill_all_in(self.network)
+        return status if status >= 0 else 128 - status
 
 
 async def open_namespace(
@@ -78,15 +106,17 @@ async def open_namespace(
     offload: bool = False,
     map_root: bool = False,
     files: Mapping[str, str] | None = None,
+    kinds: Sequence[str] = KINDS,
 ) -> Namespace:
-    """Make the network, and a process in it that becomes `command` when it is started.
+    """Make the network, and a process in it that runs `command` when it is started.
 
-    The command keeps the caller's user (with `map_root` it sees itself as root), directory, environment, terminal and
-    standard streams. `files` are paths and what the command is to read there; without it that is an /etc/resolv.conf
-    that names the NAT's DNS server. The command dies with the thread that called.
+    The command keeps the caller's user (with `map_root` it sees itself as root), directory, environment, terminal,
+    standard streams, and whatever other descriptors the caller's own parent has passed on. `files` are paths and what
+    the command is to read there; without it that is an /etc/resolv.conf that names the NAT's DNS server. `kinds` are
+    the kinds of device to try. The command ignores and blocks the signals that the caller does at this moment.
 
     Raises:
-        Unsupported: this host does not let it; the hint names the switch.
+        Unsupported: this host does not let it; the message names the switch.
     """
     if files is None:
         files = {"/etc/resolv.conf": f"nameserver {dotted(addresses.dns)}\n"}
@@ -94,12 +124,13 @@ async def open_namespace(
     try:
         plan = Plan(
             device=DEVICE,
+            kinds=list(kinds),
             mtu=mtu,
+            offload=offload,
             guest=addresses.guest,
             prefix=addresses.prefix,
             broadcast=addresses.broadcast,
             gateway=addresses.gateway,
-            offload=offload,
             map_root=map_root,
             files=dict(files),
             blocked=[int(number) for number in before],
@@ -109,37 +140,49 @@ async def open_namespace(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         await anyio.wait_readable(channel)
-        answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
+        message, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, _DESCRIPTORS)
+        answer = Answer(**json.loads(message)) if message else Answer(step="start")
         if not descriptors:
-            raise _refusal(answer)
-        return Namespace(process, channel, TunLink(descriptors[0], DEVICE, mtu, offload=offload))
+            raise refusal(answer)
     except BaseException:
         process.kill()
         process.wait()
         channel.close()
         raise
+    device, network, diagnosis = descriptors
+    link = TunLink if answer.kind == TUN else PacketLink
+    return Namespace(
+        process, channel, link(device, DEVICE, mtu, offload=offload), network, socket.socket(fileno=diagnosis)
+    )
 
 
 def _spawn(plan: Plan, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    plan_json = json.dumps({name: getattr(plan, name) for name in Plan.__slots__})
-    words = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        _PROGRAM,
-        _ROOT,
-        str(its.fileno()),
-        str(os.getpid()),
-        plan_json,
-        *command,
-    ]
+    with held:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        close_in_children(ours)  # the helper takes its closing for our end
+        close_in_children(its)
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, str(its.fileno()), plan.to_json(), *command]
     with its:
-        process = subprocess.Popen(words, pass_fds=(its.fileno(),))
-    return process, ours
+        return subprocess.Popen(words, pass_fds=(*_passed_on(), its.fileno())), ours
 
 
-def _refusal(answer: bytes) -> Unsupported:
-    told = json.loads(answer or b'{"step": "start", "errno": 0}')
-    return Unsupported(f"relay run: {told['step']}: {os.strerror(told['errno'])}")
+def _passed_on() -> list[int]:
+    """The descriptors that were open when this program started: those that Python opens are not inheritable."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one that lists them
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
+
+
+def _kill_all_in(network: int) -> None:
+    identity = os.fstat(network).st_ino
+    found = True
+    while found:  # one may have forked meanwhile
+        found = False
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError):
+                if os.stat(f"/proc/{name}/ns/net").st_ino == identity:
+                    os.kill(int(name), signal.SIGKILL)
+                    found = True

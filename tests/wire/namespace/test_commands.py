@@ -1,54 +1,40 @@
-"""A command in a network of its own: what it sees there, what its packets are, and how it ends."""
+"""A command in a network of its own: what it sees there, and how it ends."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import anyio
 import pytest
 
-from relay.wire.addresses import addresses_in
-from relay.wire.namespace.opening import Namespace, open_namespace
-from relay.wire.packet import UDP, build_ipv4, build_udp, dotted, parse_ipv4, parse_udp
-from support.capabilities import need_program, need_root
+from support.capabilities import need_program
+from support.guests import USERS, environment, guest_command, run_guest, started_guest, with_open_tun
 
-pytestmark = [pytest.mark.system, pytest.mark.anyio]
+pytestmark = pytest.mark.system
 
-ADDRESSES = addresses_in("192.168.27.0/24")
-
-
-async def finished(*command: str, during: Callable[[Namespace], object] = lambda _: None) -> int:
-    """Run a command in a network of its own to its end, and return its exit status."""
-    need_root()
-    with anyio.fail_after(20):
-        namespace = await open_namespace(command, ADDRESSES)
-        try:
-            namespace.start()
-            during(namespace)
-            return await namespace.wait()
-        finally:
-            namespace.close()
+UID = {"root": 0, "ordinary user": 65534}
+PING = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)"
+RAW = "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)"
 
 
-def host_file(path: str) -> str:
-    """What a file says out here."""
-    return Path(path).read_text()
+@pytest.fixture(params=USERS)
+def user(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
-async def said(tmp_path: Path, script: str) -> str:
-    """What a shell's script writes to stdout there."""
-    found = tmp_path / "said"
-    assert await finished("sh", "-c", f"{{ {script} ; }} > {found}") == 0
-    return found.read_text()
+def said(script: str, user: str, *options: str) -> list[str]:
+    """The lines that a shell's script writes there."""
+    done = run_guest(guest_command("sh", "-c", script, user=user, options=options))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
-async def test_it_has_the_guest_s_address_and_routes_and_no_other_device(tmp_path: Path) -> None:
+def test_it_has_the_guest_s_address_and_routes_and_no_other_device(user: str) -> None:
     need_program("ip")
-    told = await said(tmp_path, "ip -br address; ip route")
-    assert [" ".join(line.split()) for line in told.splitlines()] == [
+    told = said("ip -br address; ip route", user)
+    assert [" ".join(line.split()).replace("eth0@if3 UP", "eth0 UNKNOWN") for line in told] == [
         "lo UNKNOWN 127.0.0.1/8 ::1/128",
         "eth0 UNKNOWN 192.168.27.128/24",
         "default via 192.168.27.2 dev eth0",
@@ -56,74 +42,99 @@ async def test_it_has_the_guest_s_address_and_routes_and_no_other_device(tmp_pat
     ]
 
 
-async def test_its_name_server_is_the_nat(tmp_path: Path) -> None:
-    assert await said(tmp_path, "cat /etc/resolv.conf") == "nameserver 192.168.27.2\n"
-    assert host_file("/etc/resolv.conf") != "nameserver 192.168.27.2\n"
+@pytest.mark.parametrize("kind", ["tun", "pair"])
+def test_either_kind_of_device_can_be_had(user: str, kind: str) -> None:
+    need_program("ip")
+    done = run_guest(with_open_tun(guest_command("ip", "link", "show", "eth0", user=user, options=[kind])))
+    assert ("link/none" if kind == "tun" else "link/ether 00:0c:29") in done.stdout, done.stderr
 
 
-async def test_it_keeps_user_directory_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SOME_NAME", "a value\nof two lines")
-    monkeypatch.setenv("PYTHONPATH", "/nowhere")
-    told = await said(tmp_path, 'id -u; pwd; echo "$SOME_NAME"; echo "$PYTHONPATH"')
-    assert told == f"{os.getuid()}\n{tmp_path}\na value\nof two lines\n/nowhere\n"
+def test_its_name_server_is_the_nat(user: str) -> None:
+    assert said("cat /etc/resolv.conf", user) == ["nameserver 192.168.27.2"]
+    assert "192.168.27.2" not in Path("/etc/resolv.conf").read_text()
+
+
+def test_it_keeps_user_directory_and_environment(user: str, tmp_path: Path) -> None:
+    more = {"SOME_NAME": "a value\nof two lines", "PYTHONWARNINGS": "error"}
+    command = guest_command("sh", "-c", 'id -u; id -g; pwd; echo "$SOME_NAME"; echo $PYTHONWARNINGS', user=user)
+    done = run_guest(command, env=environment() | more, cwd="/usr")
+    uid = UID[user]
+    assert done.stdout == f"{uid}\n{uid}\n/usr\na value\nof two lines\nerror\n", done.stderr
+
+
+def test_it_sees_itself_as_root_if_that_is_wished_for(user: str) -> None:
+    assert said("id -u; id -g", user, "map-root") == ["0", "0"]
+    assert run_guest(guest_command("python3", "-c", RAW, user=user, options=["map-root"])).stderr == ""
+
+
+def test_an_ordinary_user_has_no_capabilities_there_but_may_ping() -> None:
+    status = said("grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status", "ordinary user")
+    assert {line.split()[1] for line in status} == {"0" * 16}
+    python = ("/usr/bin/python3", "-c")
+    assert run_guest(guest_command(*python, PING, user="ordinary user")).stderr == ""
+    assert "PermissionError" in run_guest(guest_command(*python, RAW, user="ordinary user")).stderr
+
+
+def test_descriptors_that_a_shell_has_passed_on_are_passed_on() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"through a pipe of the caller's\n")
+    os.close(writer)
+    done = run_guest(guest_command("cat", f"/dev/fd/{reader}"), pass_fds=(reader,))
+    os.close(reader)
+    assert done.stdout == "through a pipe of the caller's\n"
+
+
+def test_it_has_no_descriptor_of_the_relay_s() -> None:
+    assert said("ls /proc/self/fd", "root") == ["0", "1", "2", "3"]  # the last is of ls itself
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 255])
-async def test_its_exit_status_is_passed_on(status: int) -> None:
-    assert await finished("sh", "-c", f"exit {status}") == status
+def test_its_exit_status_is_passed_on(user: str, status: int) -> None:
+    assert run_guest(guest_command("sh", "-c", f"exit {status}", user=user)).returncode == status
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
-async def test_a_signal_that_killed_it_is_told_as_a_shell_does(number: signal.Signals) -> None:
-    assert await finished("sleep", "60", during=lambda namespace: namespace.send_signal(number)) == 128 + number
+def test_a_signal_that_killed_it_is_told_as_a_shell_does(user: str, number: signal.Signals) -> None:
+    command = guest_command("sh", "-c", f"kill -{int(number)} $$", user=user)
+    assert run_guest(command).returncode == 128 + number
 
 
-async def test_what_it_cannot_run_is_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert await finished("no-such-program") == 127
-    assert await finished(str(tmp_path)) == 126
-    assert capfd.readouterr().err.splitlines() == [
-        "relay: cannot run no-such-program: no such file or directory",
-        f"relay: cannot run {tmp_path}: permission denied",
+def test_what_it_cannot_run_is_named(user: str) -> None:
+    path = environment() | {"PATH": "/usr/bin:/bin"}  # without directories that only root may enter
+    missing = run_guest(guest_command("no-such-program", user=user), env=path)
+    assert (missing.returncode, missing.stderr) == (
+        127,
+        "relay: cannot run no-such-program: no such file or directory\n",
+    )
+    directory = run_guest(guest_command("/usr", user=user))
+    assert (directory.returncode, directory.stderr) == (126, "relay: cannot run /usr: permission denied\n")
+
+
+def test_python_s_own_signal_settings_are_not_passed_on() -> None:
+    """A reader that leaves ends `yes` by SIGPIPE, which Python ignores."""
+    assert said("yes | head -1; grep -E 'Sig(Blk|Ign)' /proc/self/status", "root") == [
+        "y",
+        f"SigBlk:\t{'0' * 16}",
+        f"SigIgn:\t{'0' * 16}",
     ]
 
 
-async def test_it_does_not_run_before_it_is_started(tmp_path: Path) -> None:
-    need_root()
-    trace = tmp_path / "trace"
-    namespace = await open_namespace(("touch", str(trace)), ADDRESSES)
-    await anyio.sleep(0.1)  # nothing happens: there is no event to wait for
-    assert not trace.exists()
-    namespace.start()
-    assert await namespace.wait() == 0
-    assert trace.exists()
-    namespace.close()
+def test_an_interrupt_from_the_terminal_reaches_it_and_the_relay_waits(user: str) -> None:
+    ours, its = os.openpty()
+    script = 'trap "echo interrupted; exit 42" INT; tty; echo ready; while :; do sleep 0.05; done'
+    command = ("setsid", "--wait", "--ctty", *guest_command("sh", "-c", script, user=user))
+    with started_guest(command, stdin=its, stdout=its, stderr=its) as process:
+        told = b""
+        while b"ready" not in told:
+            told += os.read(ours, 1024)
+        assert told.startswith(os.ttyname(its).encode())
+        os.write(ours, b"\x03")
+        assert process.wait(10) == 42
+        assert b"interrupted" in os.read(ours, 1024)
+    os.close(ours)
+    os.close(its)
 
 
-async def test_its_packets_arrive_and_those_sent_reach_it(tmp_path: Path) -> None:
-    need_root()
-    program = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10);"
-        "s.connect(('192.0.2.1', 7)); s.send(b'there'); print(s.recv(100))"
-    )
-    with anyio.fail_after(20):
-        found = tmp_path / "said"
-        namespace = await open_namespace(("sh", "-c", f'python3 -c "{program}" > {found}'), ADDRESSES)
-        namespace.start()
-        link = namespace.link
-        assert (link.ethernet, link.mtu, link.name) == (False, 1500, "tun:eth0")
-        await anyio.wait_readable(link)
-        packet = link.receive()
-        assert packet is not None
-        assert link.receive() is None
-        ip = parse_ipv4(packet)
-        assert ip is not None
-        assert (dotted(ip.source), dotted(ip.destination)) == ("192.168.27.128", "192.0.2.1")
-        asked = parse_udp(ip)
-        assert asked is not None
-        assert (asked.destination_port, bytes(asked.payload)) == (7, b"there")
-        header = build_udp(ip.destination, ip.source, 7, asked.source_port, b"and back")
-        assert link.send((build_ipv4(ip.destination, ip.source, UDP, 16, ttl=128), header, b"and back"))
-        assert await namespace.wait() == 0
-        assert found.read_text() == "b'and back'\n"
-        namespace.close()
+def test_its_input_and_output_are_the_caller_s(user: str) -> None:
+    done = run_guest(guest_command("sh", "-c", "cat; echo complaint >&2", user=user), input="typed\n")
+    assert (done.stdout, done.stderr) == ("typed\n", "complaint\n")
