@@ -23,12 +23,13 @@ from bench.peers import PEERS, Peer
 from bench.quantities import FULL, QUICK, Pace, Quantity, quantities, within_descriptors
 from bench.relays import relays, with_before
 from bench.results import Results
+from bench.start import Starts, measure_starts, start_table
 from bench.through import NotUp, Running, Through
 from bench.web import open_web, web_is_missing
 
 _DESCRIPTORS = 65_536  # a relay needs two for each of 10,000 flows, a splicing one more while data is under way
 
-_Named = TypeVar("_Named", Quantity, Through)
+_Named = TypeVar("_Named", Quantity | Starts, Through)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,10 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(parser, arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that runs is ended first
     scale = within_descriptors(QUICK if options.quick else FULL, _raise_descriptor_limit())
-    wanted = _chosen(parser, "--only", options.only, quantities(scale))
+    choices: list[Quantity | Starts] = [*quantities(scale), Starts()]
+    chosen = _chosen(parser, "--only", options.only, choices)
+    wanted = [quantity for quantity in chosen if isinstance(quantity, Quantity)]
     named = _chosen(parser, "--through", options.through, [*PEERS, *relays()])
     host = describe_host(peer.package for peer in PEERS if isinstance(peer, Peer) and peer.package)
     print("\n".join(f"* {name}: {value}" for name, value in host.items()))
+    if len(wanted) < len(chosen):
+        print()
+        starts = measure_starts(1 if options.quick else options.rounds)
+        print("\n".join(start_table(starts)))
+    if not wanted:
+        return
     throughs = _present([*with_before(named, options.before)] if options.before else named)
     if any(quantity.web for quantity in wanted) and (why := web_is_missing()):
         print(f"* missing: {why}")

@@ -88,6 +88,22 @@ def parse_endpoint(text: str, *, where: str) -> Endpoint:
     return Endpoint(_host(host, where), _port(port, where))
 
 
+def check_endpoint(host: object, port: object, *, where: str) -> Endpoint:
+    """Take a host and a port as a program gives them, apart.
+
+    Raises:
+        ConfigError: naming `where` and which of them is wrong.
+    """
+    if not isinstance(host, str) or not host or len(host) > _MAX_NAME or any(c.isspace() for c in host):
+        raise ConfigError(f"{where}: {host!r} is not a host", hint="give a name or an address, as text")
+    if _ip_of(host) is None and not set(host).isdisjoint(":[]"):
+        hint = "give a name or an address alone, an IPv6 one without brackets; the port is the next argument"
+        raise ConfigError(f"{where}: {host!r} is not a host", hint=hint)
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port <= MAX_PORT:
+        raise ConfigError(f"{where}: {port!r} is not a port", hint=f"a port is an integer from 1 to {MAX_PORT}")
+    return Endpoint(host, port)
+
+
 def parse_forward(text: str, *, where: str) -> ForwardSpec:
     """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one."""
     form = "[BIND:]PORT:HOST:PORT, e.g. 8022:127.0.0.1:22"

@@ -6,7 +6,6 @@ installed with it, and there is none for Windows.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 from importlib.util import find_spec
@@ -57,5 +56,5 @@ def running_backend() -> str:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         return "trio"
-    loop = asyncio.get_running_loop()
+    loop = sys.modules["asyncio"].get_running_loop()  # imported by whatever runs it
     return "uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio"

@@ -25,8 +25,8 @@ class Cause(_Word):
 
     INTERNAL_PEER = "internal-peer", "the app ended it, with FIN or RST, or stopped answering"
     EXTERNAL_PEER = "external-peer", "the server ended it, with FIN or RST, or stopped answering"
-    PEER = "peer", "of one side: its own end did (the flow's cause is then `internal-peer` or `external-peer`)"
-    DESTINATION = "destination", "the destination could not be reached: see `dial-failed`"
+    PEER = "peer", "of one side: its own peer ended it (the flow's cause is then `internal-peer` or `external-peer`)"
+    DESTINATION = "destination", "the relay could not reach the destination: see `dial-failed`"
     NEXT_REQUEST = (
         "next-request",
         "plain HTTP: the client's next request is for another server, which is another flow",
@@ -34,10 +34,10 @@ class Cause(_Word):
     HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
     HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
-    LINGER = "linger", "one side was over, and the other did not end within 60 s"
-    IDLE_LIMIT = "idle-limit", "it carried no byte for `--idle-timeout`"
+    LINGER = "linger", "one side had ended, and the other did not end within 60 s"
+    IDLE_LIMIT = "idle-limit", "the flow carried no bytes for `--idle-timeout`"
     SHUTDOWN = "shutdown", "the relay stopped"
-    FAULT = "fault", "the relay itself failed; `fault:NAME` if it was the behaviour of this name"
+    FAULT = "fault", "the relay failed; `fault:NAME` if the behaviour of this name failed"
 
 
 class How(_Word):
@@ -45,8 +45,8 @@ class How(_Word):
 
     FIN = "fin", "FIN, from that side or to it"
     RST = "rst", "RST, from that side or to it"
-    REFUSED = "refused", "its request for a connection was refused"
+    REFUSED = "refused", "the relay refused its request"
     ABANDONED = "abandoned", "it left before it was connected"
     TIMEOUT = "timeout", "it stopped answering"
-    SILENCE = "silence", "what it sends is not answered any more"
-    HANDED_OVER = "handed-over", "plain HTTP: it did not, its connection serves the next flow"
+    SILENCE = "silence", "its segments get no answer any more"
+    HANDED_OVER = "handed-over", "plain HTTP: its connection goes on and serves the next flow"

@@ -2,8 +2,8 @@
 
 import warnings
 
-from relay.config.options import RelayOptions, Settings, configured, from_keywords
+from relay.config.options import RelayOptions, Settings, configured
 
-__all__ = ["RelayOptions", "Settings", "configured", "from_keywords"]
+__all__ = ["RelayOptions", "Settings", "configured"]
 
 warnings.warn("relay.options is relay.config.options now", DeprecationWarning, stacklevel=2)

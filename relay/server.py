@@ -9,7 +9,7 @@ Runs inside any asyncio or trio program. Leaving the block stops it at once; `dr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
@@ -39,7 +39,7 @@ from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity, WayIn, assess, demand_possible
-from relay.frontends.listening import Doors, ForwardFrontEnd, ListeningFrontEnd, ProxyFrontEnd
+from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.net.connect import Connector, demand_own
@@ -82,7 +82,7 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
-        self._doors = Doors(
+        self._listening = ListeningContext(
             driver.engine,
             observers,
             shared=share is not None,
@@ -221,10 +221,16 @@ class Relay:
 
     async def wait_until_idle(self, at_most_s: float) -> None:
         """Wait until no flow is open, for a bounded time."""
+        with self.limited(at_most_s):
+            await self._driver.wait_until_idle()
+
+    @contextlib.contextmanager
+    def limited(self, at_most_s: float) -> Iterator[None]:
+        """Cancel the block after so many seconds, by the relay's real clock, which no test's clock replaces."""
         with anyio.CancelScope() as scope:
             timer = self._driver.engine.call_later(at_most_s, scope.cancel)
             try:
-                await self._driver.wait_until_idle()
+                yield
             finally:
                 timer.cancel()
 
@@ -232,7 +238,7 @@ class Relay:
         """Begin to serve; `open_relay` does."""
         config = self.config
         if config.listen is not None:
-            self.address = self._open(ProxyFrontEnd(self._doors, config.listen, config.auth))
+            self.address = self._open(ProxyFrontEnd(self._listening, config.listen, config.auth))
         for spec in config.forwards:
             self.forward(spec)
         for spec in config.inbound:
@@ -251,7 +257,7 @@ class Relay:
         self.log.emit("settings-changed", settings=list(settings))
 
     def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        address = self._open(ForwardFrontEnd(self._doors, spec, initiator))
+        address = self._open(ForwardFrontEnd(self._listening, spec, initiator))
         (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
         return address
 

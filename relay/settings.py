@@ -69,7 +69,7 @@ def check_value(kind: type[Declaring], key: str, value: object, *, where: str) -
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted or not _in_range(field, value):
-        raise ConfigError(f"{where}: {_shown(value)} is not {_accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
+        raise ConfigError(f"{where}: {_shown(value)} is not {accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
     return value
 
 
@@ -112,7 +112,8 @@ def _shown(value: object) -> str:
     return hex(value) if isinstance(value, int) and value.bit_length() > 64 else repr(value)
 
 
-def _accepted(field: dataclasses.Field[Any]) -> str:
+def accepted(field: dataclasses.Field[Any]) -> str:
+    """What values a setting takes, in words."""
     low, high, choices = field.metadata["low"], field.metadata["high"], field.metadata["choices"]
     if choices:
         return " or ".join(repr(choice) for choice in choices)

@@ -166,8 +166,8 @@ def test_advancing_fires_what_is_due_at_once_in_order_and_each_at_its_own_moment
 
 def test_the_delayed_fin_of_tos_reset_comes_at_once(backend: str, origin: Origin) -> None:
     need_tos()
-    settings = {"tos_reset": {"external_close_delay_ms": 60_000}}
-    with serve_in_thread("vmware-fusion", backend=backend, settings=settings) as nat:
+    late = {"external_close_delay_ms": 60_000}
+    with serve_in_thread("vmware-fusion", backend=backend, tos_reset=late) as nat:
         with connect(nat, "forward", origin.host, origin.port) as sock:
             exchange(sock)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, AF21)

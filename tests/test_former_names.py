@@ -23,7 +23,7 @@ from relay.testing import serve_in_thread
     ("former", "home", "names"),
     [
         ("relay.eventlog", relay.log, ["COMMON_FIELDS", "FIELDS", "EventLog", "EventType", "Record"]),
-        ("relay.options", relay.config.options, ["RelayOptions", "Settings", "configured", "from_keywords"]),
+        ("relay.options", relay.config.options, ["RelayOptions", "Settings", "configured"]),
         ("relay.textlog", relay.log.text, ["TextLines", "describe"]),
         ("relay.records", relay.log.memory, ["FlowStory", "Records", "as_text"]),
     ],

@@ -25,7 +25,7 @@ def test_a_flow_that_nothing_ends_lingers_and_is_reset(
     monkeypatch.setattr("relay.driver.flow.LINGER_S", 0.3)
     with (
         Origin(echo if ends == "rst" else say_no_more) as origin,
-        serve_in_thread("transparent", backend=backend, settings=["close-mapping.enabled=false"]) as nat,
+        serve_in_thread("transparent", backend=backend, close_mapping={"enabled": False}) as nat,
         socket.create_connection((nat.address.host, nat.address.port), timeout=10) as app,
     ):
         ask(app, "socks5", "127.0.0.1", origin.port)
@@ -42,7 +42,7 @@ def test_a_flow_that_nothing_ends_lingers_and_is_reset(
 
 def test_a_profile_that_opens_no_connection_is_named_as_the_fault(backend: str) -> None:
     with (
-        serve_in_thread("transparent", backend=backend, settings=["precomplete-handshake.enabled=false"]) as nat,
+        serve_in_thread("transparent", backend=backend, precomplete_handshake={"enabled": False}) as nat,
         socket.create_connection((nat.address.host, nat.address.port), timeout=10) as app,
     ):
         with pytest.raises((ConnectionResetError, AssertionError)):

@@ -17,8 +17,6 @@ from support.capabilities import missing
 from support.clients import connect_by_port, crowd
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port
 
-_NO_KEEPALIVE = ["local-keepalive.enabled=false"]
-
 
 def exchange(sock: socket.socket) -> None:
     sock.sendall(b"x")
@@ -86,12 +84,17 @@ def test_waiting_does_not_miss_what_happens_meanwhile_or_has_happened(backend: s
     ("profile", "options", "error", "names"),
     [
         ("vmware-fusoin", {}, ConfigError, "vmware-fusoin"),
-        ("vmware-fusion", {"settings": ["tos-reset.mask=0"]}, ConfigError, "tos-reset.mask"),
+        ("vmware-fusion", {"tos_reset": {"mask": 0}}, ConfigError, "mask"),
         ("vmware-fusion", {"listen": "0.0.0.0:0"}, ConfigError, "0.0.0.0:0"),
         ("vmware-fusion", {"listen": "192.0.2.1:1", "allow_open": True}, ConfigError, "192.0.2.1:1"),
         ("vmware-fusion", {"forwards": ["192.0.2.1:1:127.0.0.1:1"], "allow_open": True}, ConfigError, "192.0.2.1:1"),
         ("vmware-fusion", {"observer": "pcap"}, ConfigError, "pcap"),
-        ("vmware-fusion", {"observer": "none", "strict": True, "settings": _NO_KEEPALIVE}, Unsupported, "tos-reset"),
+        (
+            "vmware-fusion",
+            {"observer": "none", "strict": True, "local_keepalive": {"enabled": False}},
+            Unsupported,
+            "tos-reset",
+        ),
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.soak import http
 from bench.soak.ends import End, reset
-from bench.soak.openings import Refused, ask, destination, heed_status, request
+from bench.soak.openings import Refused, ask, check_status, destination, request
 from bench.soak.parts import act
 from bench.soak.plans import Plan, Story
 from bench.soak.streams import Pad, Stream
@@ -126,7 +126,7 @@ class Slot:
                 await ask(sock, plan.front_end, port, early)
                 said = await asyncio.get_running_loop().sock_recv(sock, 1 << 12)
                 if plan.front_end == "http" and said:
-                    heed_status("http", said)
+                    check_status("http", said)
             except Refused:
                 outcome = "refused"
             except (ConnectionResetError, BrokenPipeError):

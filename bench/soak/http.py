@@ -7,7 +7,7 @@ cut there is one exchange only, and whoever resets does so in its own body.
 from __future__ import annotations
 
 from bench.soak.ends import End
-from bench.soak.openings import heed_status, post
+from bench.soak.openings import check_status, post
 from bench.soak.plans import Plan, Story
 from relay.events import Side
 
@@ -37,7 +37,7 @@ async def request(plan: Plan, end: End, port: int) -> None:
         head = await end.receive_head()
         if not head:
             return
-        heed_status("http", head)
+        check_status("http", head)
         await end.receive(take_to)
 
 

@@ -69,22 +69,22 @@ async def ask(sock: socket.socket, front_end: str, port: int, early: bytes) -> N
     await loop.sock_sendall(sock, said + early)
     match front_end:
         case "socks4" | "socks4a":
-            _heed(front_end, (await _read(sock, _SOCKS4_REPLY_BYTES))[1], granted=0x5A)
+            _check_code(front_end, (await _read(sock, _SOCKS4_REPLY_BYTES))[1], granted=0x5A)
         case "socks5":
-            _heed(front_end, (await _read(sock, _SOCKS5_REPLY_BYTES))[1], granted=0x00)
+            _check_code(front_end, (await _read(sock, _SOCKS5_REPLY_BYTES))[1], granted=0x00)
         case "http-connect":
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += await _read(sock, 1)
-            heed_status(front_end, head)
+            check_status(front_end, head)
 
 
-def heed_status(front_end: str, head: bytes) -> None:
+def check_status(front_end: str, head: bytes) -> None:
     """Take the head of an HTTP response; raises what `ask` does."""
-    _heed(front_end, int(head.split()[1]), granted=200)
+    _check_code(front_end, int(head.split()[1]), granted=200)
 
 
-def _heed(front_end: str, code: int, *, granted: int) -> None:
+def _check_code(front_end: str, code: int, *, granted: int) -> None:
     if code == _REFUSED_CODES[front_end]:
         raise Refused
     if code != granted:

@@ -18,10 +18,10 @@ CONNECTIONS, WITHIN_S = 12, 0.3
 
 def fates(seed: int) -> str:
     """Open the connections one after another, and tell which of them were reset."""
-    settings = {"flaky_line": {"share": 0.5, "within_s": WITHIN_S}}
+    half_of_them = {"share": 0.5, "within_s": WITHIN_S}
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        serve_in_thread("transparent", settings=settings, seed=seed) as nat,
+        serve_in_thread("transparent", flaky_line=half_of_them, seed=seed) as nat,
         contextlib.ExitStack() as stack,
     ):
         address = nat.forward("127.0.0.1", server.getsockname()[1])

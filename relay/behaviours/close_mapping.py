@@ -32,7 +32,7 @@ class CloseMapping(Behaviour):
         choices=("rst", "silence"),
         doc="what the app gets when the server is found dead: a reset, or no answer any more",
     )
-    silence_s: int = setting(900, low=1, high=86_400, doc="how long the silence lasts before the app is reset, in s")
+    silence_s: int = setting(900, low=1, high=86_400, doc="how long the silence lasts before the app is reset")
 
     def wants(self) -> Iterable[Want]:
         yield from super().wants()

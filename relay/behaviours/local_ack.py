@@ -28,7 +28,7 @@ class LocalAck(Behaviour):
         0,
         low=0,
         high=1 << 30,
-        doc="how much is acknowledged that the server has not taken, about, in bytes; 0 is the kernel's own limit",
+        doc="about how much is acknowledged that the server has not taken; 0 is the kernel's own limit",
     )
 
     def wants(self) -> Iterable[Want]:

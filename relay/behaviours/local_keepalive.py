@@ -33,10 +33,10 @@ class LocalKeepalive(Behaviour):
 
     answered_by: str = setting("nat", choices=("nat", "server"), doc="who answers the app's keepalive probes")
     external_interval_s: int = setting(
-        0, low=0, high=32_767, doc="keepalive probes of our own to the server, one every so many seconds; 0 is none"
+        0, low=0, high=32_767, doc="how often the relay sends the server keepalive probes of its own; 0 is never"
     )
     server_probes: int = setting(
-        2, low=1, high=127, doc="with answered_by = server: so many unanswered probes in a row make a server dead"
+        2, low=1, high=127, doc="with answered_by = server: how many unanswered probes in a row make the server dead"
     )
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ class TosReset(Behaviour):
         0xE0, low=0x01, high=0xFF, doc="bits of the TOS byte that must equal the SYN's; 0xE0 is RFC 791's precedence"
     )
     external_close_delay_ms: int = setting(
-        105, low=0, high=60_000, doc="from the reset to the FIN toward the server, in ms"
+        105, low=0, high=60_000, doc="how long after the reset the server gets a FIN"
     )
 
     def wants(self) -> Iterable[Want]:

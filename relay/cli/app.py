@@ -1,8 +1,7 @@
-"""The commands of `relay`."""
+"""The commands of `relay`. Each has a module of its own, which imports what the command needs when it is run."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -10,20 +9,22 @@ import typer
 from relay.cli.demo import demo
 from relay.cli.doctor import doctor
 from relay.cli.explain import explain
+from relay.cli.parsing import CONTEXT, Command, Group
 from relay.cli.profiles import profiles
 from relay.cli.serve import serve
 from relay.cli.terminal import tell
 
 app = typer.Typer(
     name="relay",
+    cls=Group,
+    context_settings=CONTEXT,
     help="A relay that behaves like a hypervisor's user-space NAT.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 for command in (serve, profiles, explain, doctor, demo):
-    app.command()(command)
+    app.command(cls=Command, context_settings=CONTEXT)(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -31,5 +32,7 @@ def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
+        from importlib.metadata import version
+
         tell(version("vmnat-relay"))
         raise typer.Exit

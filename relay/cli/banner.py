@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from relay.address import Endpoint
-from relay.cli.paragraphs import painted
+from relay.cli.reports.paragraphs import painted
 from relay.observe import Fidelity
 from relay.printable import escape_unprintable
 from relay.server import Started
-from relay.workers import Workers
 
 
-def banner(relay: Started, *, colour: bool) -> str:
+def banner(relay: Started, *, workers: int, colour: bool) -> str:
     """What a user needs to know when a relay has started."""
     profile = relay.config.profile
     lines = [escape_unprintable(f"profile {profile.name}: {profile.title}")]
@@ -28,8 +27,8 @@ def banner(relay: Started, *, colour: bool) -> str:
             escape_unprintable(f"{kind} {address} -> {spec.target}")
             for address, spec in zip(addresses, specs, strict=True)
         ]
-    if isinstance(relay, Workers):
-        lines.append(f"workers {relay.count} processes, among which the kernel spreads connections by their addresses")
+    if workers > 1:
+        lines.append(f"workers {workers} processes, among which the kernel spreads connections by their addresses")
     for each in relay.fidelity:
         support = each.support
         line = f"  {painted(support.fidelity, colour=colour)} {each.quirk.name}"

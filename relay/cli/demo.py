@@ -1,4 +1,4 @@
-"""`relay demo`: three stories, through a plain NAT's stand-in and through VMware's NAT."""
+"""`relay demo`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import Annotated
 
 import typer
 
-from relay.backend import choose_backend
+from relay import defaults
 from relay.cli.parameters import BackendOption, ObserverOption
 from relay.cli.terminal import colour, stdout
-from relay.demo import run_demo
-from relay.interrupt import interrupted_once
 
 
 def demo(
     json: Annotated[
-        bool, typer.Option("--json", envvar="RELAY_JSON", help="One JSON object at the end instead of text.")
+        bool, typer.Option("--json", envvar="RELAY_JSON", help="Print one JSON object at the end, instead of text.")
     ] = False,
-    backend: BackendOption = "asyncio",
+    backend: BackendOption = defaults.BACKEND,
     observer: ObserverOption = None,
 ) -> None:
     """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
+    from relay.backend import choose_backend
+    from relay.demo import run_demo
+    from relay.interrupt import interrupted_once
+
     choose_backend(backend, where="--backend")
     stream = stdout()
     with interrupted_once():

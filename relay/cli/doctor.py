@@ -1,25 +1,18 @@
-"""`relay doctor`: what this host can see and do, and the remedy for what it cannot."""
+"""`relay doctor`."""
 
 from __future__ import annotations
 
-import platform
-import sys
-
-from relay.abilities import KINDS
-from relay.cli.paragraphs import support_lines
-from relay.cli.parameters import ObserverOption
-from relay.cli.terminal import colour, stdout, tell
-from relay.observe import Survey, survey
+from relay.cli.parameters import JsonOption, ObserverOption
+from relay.cli.terminal import colour, stdout, tell, tell_json
 
 
-def doctor(observer: ObserverOption = None) -> None:
+def doctor(observer: ObserverOption = None, json: JsonOption = False) -> None:
     """Show what this host can see and do, and the remedy for what it cannot."""
-    tell(_described(survey(observer), colour=colour(stdout())))
+    from relay.cli.reports.doctor import describe_host, host_as_json
+    from relay.observe import survey
 
-
-def _described(found: Survey, *, colour: bool) -> str:
-    """What this host can see and do."""
-    lines = [f"{platform.system()} {platform.release()}, Python {sys.version.partition(' ')[0]}", ""]
-    for kind in KINDS:
-        lines += [kind.title, *support_lines(found.of(kind), colour=colour)]
-    return "\n".join(lines)
+    found = survey(observer)
+    if json:
+        tell_json(host_as_json(found))
+    else:
+        tell(describe_host(found, colour=colour(stdout())))

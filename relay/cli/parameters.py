@@ -6,22 +6,50 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from relay.cli.completion import complete_backend, complete_observer, complete_profile, complete_setting
 from relay.errors import ConfigError
 
 ProfileOption = Annotated[
-    str, typer.Option("--profile", envvar="RELAY_PROFILE", help="A profile's name, or a TOML file.")
+    str,
+    typer.Option(
+        "--profile",
+        envvar="RELAY_PROFILE",
+        metavar="NAME|FILE",
+        help="A profile's name, or a TOML file.",
+        autocompletion=complete_profile,
+    ),
 ]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
-    typer.Option("--set", envvar="RELAY_SET", metavar="BEHAVIOUR.SETTING=VALUE", help="Change a setting; repeatable."),
+    typer.Option(
+        "--set",
+        envvar="RELAY_SET",
+        metavar="BEHAVIOUR.SETTING=VALUE",
+        help="Change a setting of the profile; repeatable.",
+        autocompletion=complete_setting,
+    ),
 ]
 ObserverOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--observer", envvar="RELAY_OBSERVER", help="Force a provider of facts, or none."),
+    typer.Option(
+        "--observer",
+        envvar="RELAY_OBSERVER",
+        metavar="NAME",
+        help="How to see changes of the TOS byte (default: the best that works here; none: not at all).",
+        autocompletion=complete_observer,
+    ),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", envvar="RELAY_BACKEND", metavar="asyncio|trio|uvloop", help="The async library.")
+    str,
+    typer.Option(
+        "--backend",
+        envvar="RELAY_BACKEND",
+        metavar="asyncio|trio|uvloop",
+        help="The async library to run on.",
+        autocompletion=complete_backend,
+    ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", envvar="RELAY_JSON", help="Print JSON instead of text.")]
 
 PcapOption = Annotated[
     Optional[str],  # noqa: UP045

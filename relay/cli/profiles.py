@@ -1,20 +1,16 @@
-"""`relay profiles`: every shipped profile, its names, and whose NAT it is."""
+"""`relay profiles`."""
 
 from __future__ import annotations
 
-from relay.cli.paragraphs import heading, indented
-from relay.cli.terminal import tell
-from relay.profiles import available
+from relay.cli.parameters import JsonOption
+from relay.cli.terminal import tell, tell_json
 
 
-def profiles() -> None:
+def profiles(json: JsonOption = False) -> None:
     """List the profiles."""
-    tell(_listed())
+    from relay.cli.reports.profiles import list_profiles, profiles_as_json
 
-
-def _listed() -> str:
-    """Every shipped profile: its names, and whose NAT it is."""
-    lines: list[str] = []
-    for each in available():
-        lines += [", ".join((each.name, *each.aliases)), *indented(heading(each))]
-    return "\n".join(lines)
+    if json:
+        tell_json(profiles_as_json())
+    else:
+        tell(list_profiles())

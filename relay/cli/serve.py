@@ -7,20 +7,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from relay.backend import choose_backend
+from relay import defaults
 from relay.cli.parameters import BackendOption, ObserverOption, PcapOption, ProfileOption, SetOption, number_option
-from relay.cli.serving import serve_until_stopped
-from relay.config import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
-from relay.config.auth_file import read_auth_file
 from relay.errors import ConfigError
 
 
 def serve(
-    profile: ProfileOption = DEFAULT_PROFILE,
+    profile: ProfileOption = defaults.PROFILE,
     settings: SetOption = None,
     listen: Annotated[
         str, typer.Option("--listen", envvar="RELAY_LISTEN", metavar="HOST:PORT", help="The proxy; port 0 picks one.")
-    ] = DEFAULT_LISTEN,
+    ] = defaults.LISTEN,
     forward: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -47,11 +44,11 @@ def serve(
     allow_open: Annotated[
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
     ] = False,
-    backend: BackendOption = "asyncio",
+    backend: BackendOption = defaults.BACKEND,
     workers: Annotated[
         int,
         number_option("--workers", int, "N", "4", "Processes that serve, for several cores (Linux)."),
-    ] = 1,
+    ] = defaults.WORKERS,
     observer: ObserverOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
@@ -78,13 +75,13 @@ def serve(
     handshake_timeout: Annotated[
         float,
         number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds a client has to say what it wants."),
-    ] = 10.0,
+    ] = defaults.HANDSHAKE_TIMEOUT_S,
     connect_timeout: Annotated[
         float,
         number_option(
             "--connect-timeout", float, "SECONDS", "2.5", "Seconds a destination has to be resolved and to answer."
         ),
-    ] = 30.0,
+    ] = defaults.CONNECT_TIMEOUT_S,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
         number_option(
@@ -94,7 +91,7 @@ def serve(
     drain_timeout: Annotated[
         float,
         number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds flows have to end when the relay stops."),
-    ] = 5.0,
+    ] = defaults.DRAIN_TIMEOUT_S,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
         number_option("--max-flows", int, "N", "1000", "How many flows may be open; beyond it a caller is refused."),
@@ -102,7 +99,7 @@ def serve(
     time_scale: Annotated[
         float,
         number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
-    ] = 1.0,
+    ] = defaults.TIME_SCALE,
     seed: Annotated[
         Optional[int],  # noqa: UP045
         number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
@@ -110,6 +107,11 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
+    from relay.backend import choose_backend
+    from relay.cli.serving import serve_until_stopped
+    from relay.config import configure
+    from relay.config.auth_file import read_auth_file
+
     choose_backend(backend, where="--backend")
     if auth_file is not None:
         if auth is not None:

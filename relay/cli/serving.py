@@ -19,7 +19,6 @@ from relay.config import RelayConfig
 from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.server import Started, open_relay
-from relay.workers import check_workers, open_workers
 
 _LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
@@ -39,7 +38,10 @@ def serve_until_stopped(
     Raises:
         RelayError: it cannot be served like this, or here.
     """
-    check_workers(workers, config)
+    if workers != 1:
+        from relay.workers import check_workers
+
+        check_workers(workers, config)
     library, library_options = choose_backend(backend, where="--backend")
     _raise_descriptor_limit()
     log = EventLog()
@@ -49,21 +51,27 @@ def serve_until_stopped(
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
                 return open_relay(config, log)
+            from relay.workers import open_workers
+
             return open_workers(config, log, count=workers, backend=backend, tell=tell)
 
         spare_collector()
-        anyio.run(_serve, open_, talk, port_file, quiet, backend=library, backend_options=library_options)
+        anyio.run(_serve, open_, talk, port_file, quiet, workers, backend=library, backend_options=library_options)
 
 
 async def _serve(
-    open_: Callable[[], AbstractAsyncContextManager[Started]], talk: Talk, port_file: Path | None, quiet: bool
+    open_: Callable[[], AbstractAsyncContextManager[Started]],
+    talk: Talk,
+    port_file: Path | None,
+    quiet: bool,
+    workers: int,
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
         async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
-            talk.say(banner(relay, colour=colour(sys.stderr)))
+            talk.say(banner(relay, workers=workers, colour=colour(sys.stderr)))
             if not quiet:
                 talk.follow()
             await _until_told_to_stop(relay, received)
@@ -97,7 +105,7 @@ def _write_ports(path: Path, relay: Started) -> None:
 def _raise_descriptor_limit() -> None:
     """A relay needs two descriptors a flow; the soft limit is often 256 or 1024, the hard one far more."""
     try:
-        import resource  # noqa: PLC0415 - not on Windows
+        import resource  # not on Windows
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

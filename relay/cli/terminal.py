@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,11 @@ def stdout_failure() -> OSError | None:
 def tell(text: str) -> None:
     """Print data."""
     print(text, file=stdout())
+
+
+def tell_json(data: object) -> None:
+    """Print data as JSON that people can read, too."""
+    tell(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def complaint(message: str, hint: str) -> str:

@@ -4,13 +4,11 @@
 wrong with one is a `ConfigError` that names it. `options` has the same settings as Python programs give them.
 """
 
-from relay.config.configure import DEFAULT_LISTEN, DEFAULT_PROFILE, configure
+from relay.config.configure import configure
 from relay.config.ranges import MAX_ADVANCE_S, MAX_TIME_SCALE, check_advance, check_time_scale
 from relay.config.relay_config import RelayConfig
 
 __all__ = [
-    "DEFAULT_LISTEN",
-    "DEFAULT_PROFILE",
     "MAX_ADVANCE_S",
     "MAX_TIME_SCALE",
     "RelayConfig",

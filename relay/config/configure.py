@@ -5,23 +5,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
+from relay import defaults
 from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
+from relay.behaviours import Behaviour
 from relay.config.credentials import parse_credentials
 from relay.config.ranges import check_max_flows, check_time_scale, check_timeout
 from relay.config.relay_config import RelayConfig
 from relay.errors import ConfigError
 from relay.net.listen import demand_address
-from relay.profiles import Profile, adjust_profile, load_profile
-
-DEFAULT_LISTEN = "127.0.0.1:1080"
-DEFAULT_PROFILE = "vmware-fusion"
+from relay.profiles import Profile, add_behaviours, adjust_profile, load_profile
 
 
 def configure(
-    profile: str | Profile = DEFAULT_PROFILE,
+    profile: str | Profile = defaults.PROFILE,
     *,
     settings: Iterable[str] = (),
-    listen: str | None = DEFAULT_LISTEN,
+    behaviours: Iterable[Behaviour | type[Behaviour]] = (),
+    listen: str | None = defaults.LISTEN,
     forwards: Iterable[str] = (),
     inbound: Iterable[str] = (),
     auth: str | None = None,
@@ -30,21 +30,22 @@ def configure(
     strict: bool = False,
     resolve: Iterable[str] = (),
     source: str | None = None,
-    handshake_timeout_s: float = 10.0,
-    connect_timeout_s: float = 30.0,
+    handshake_timeout_s: float = defaults.HANDSHAKE_TIMEOUT_S,
+    connect_timeout_s: float = defaults.CONNECT_TIMEOUT_S,
     idle_timeout_s: float | None = None,
-    drain_timeout_s: float = 5.0,
+    drain_timeout_s: float = defaults.DRAIN_TIMEOUT_S,
     max_flows: int | None = None,
-    time_scale: float = 1.0,
+    time_scale: float = defaults.TIME_SCALE,
     seed: int | None = None,
 ) -> RelayConfig:
     """Check and put together a relay's settings.
 
-    `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `listen` is
-    the proxy's HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS,
-    `resolve` are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows`
-    of None are no limit. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance
-    follows from `seed`; None picks one.
+    `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `behaviours`
+    are the caller's own, beside the profile's or in place of those with the same name. `listen` is the proxy's
+    HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS, `resolve`
+    are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows` of None are no
+    limit. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance follows from `seed`;
+    None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -77,7 +78,7 @@ def configure(
     check_max_flows(max_flows)
     check_time_scale(time_scale)
     return RelayConfig(
-        profile=_profile(profile, tuple(settings)),
+        profile=_profile(profile, tuple(behaviours), tuple(settings)),
         listen=endpoint,
         forwards=specs["--forward"],
         inbound=specs["--inbound"],
@@ -96,10 +97,12 @@ def configure(
     )
 
 
-def _profile(profile: str | Profile, settings: tuple[str, ...]) -> Profile:
-    if isinstance(profile, str):
-        return load_profile(profile, settings)
-    return adjust_profile(profile, settings) if settings else profile
+def _profile(
+    profile: str | Profile, behaviours: tuple[Behaviour | type[Behaviour], ...], settings: tuple[str, ...]
+) -> Profile:
+    loaded = load_profile(profile) if isinstance(profile, str) else profile
+    extended = add_behaviours(loaded, behaviours) if behaviours else loaded
+    return adjust_profile(extended, settings) if settings else extended
 
 
 def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:

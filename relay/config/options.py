@@ -1,9 +1,9 @@
 """A relay's options as Python programs give them.
 
 They are those of `relay.config.configure`, with a type, so that an editor can offer them. The command line spells the
-settings of behaviours as text, `tos-reset.mask=252`; here they may also be a mapping,
+settings of behaviours as text, `tos-reset.mask=252`; here each behaviour is an argument, whose value is a mapping,
 
-    settings={"tos_reset": {"mask": 0xFC}}
+    tos_reset={"mask": 0xFC}
 
 and what is wrong with one is told in that spelling. A behaviour with no settings at all, `{}`, is there with its
 defaults, also where the profile has it not.
@@ -12,11 +12,13 @@ defaults, also where the profile has it not.
 from __future__ import annotations
 
 import difflib
+import inspect
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias, TypedDict, cast
 
-from relay.behaviours import installed_behaviours
+from relay.behaviours import Behaviour, installed_behaviours
 from relay.config.configure import configure
 from relay.config.relay_config import RelayConfig
 from relay.errors import ConfigError
@@ -31,8 +33,8 @@ Settings: TypeAlias = Mapping[str, Mapping[str, object]]
 class RelayOptions(TypedDict, total=False):
     """What `open_relay` and `serve_in_thread` take beside the profile and where to listen. Times are in seconds."""
 
-    settings: Iterable[str] | Settings
-    """What differs from the profile, for each behaviour; or `BEHAVIOUR.SETTING=VALUE`, as on the command line."""
+    behaviours: Iterable[Behaviour | type[Behaviour]]
+    """Behaviours of one's own beside those of the profile, or in place of those with the same name."""
     forwards: Iterable[str]
     """Port forwards, `[BIND:]PORT:HOST:PORT`; port 0 picks one."""
     inbound: Iterable[str]
@@ -65,36 +67,44 @@ class RelayOptions(TypedDict, total=False):
     """What everything left to chance follows from; None picks one."""
 
 
-def configured(profile: str | Profile, listen: str | None, options: RelayOptions) -> RelayConfig:
-    """Check a relay's options and put them together.
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(configure).parameters.items()
+    if name not in {"profile", "listen", "settings"}
+}
+
+
+def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str, object]) -> RelayConfig:
+    """Check what Python programs give by keyword and put it together: options, and behaviours' settings as mappings.
 
     Raises:
-        ConfigError: an option or a setting is wrong.
+        ConfigError: a keyword is no option, an option or a setting is wrong.
     """
-    settings = options.get("settings", ())
-    with worded_for_python(settings if isinstance(settings, Mapping) else {}) as spelt:
-        told = options.copy()
-        told["settings"] = spelt if isinstance(settings, Mapping) else settings
-        return configure(profile, listen=listen, **told)
-
-
-def from_keywords(keywords: Mapping[str, object]) -> RelayOptions:
-    """Options, where every keyword whose value is a mapping holds settings of the behaviour of that name.
-
-    Raises:
-        ConfigError: some other keyword is no option.
-    """
-    known = RelayOptions.__annotations__.keys() - {"settings"}
     settings = {name: value for name, value in keywords.items() if isinstance(value, Mapping)}
     options = {name: value for name, value in keywords.items() if name not in settings}
+    former = options.pop("settings", settings.pop("settings", ()))
+    if former:
+        text = "settings={'tos_reset': {...}} is tos_reset={...} now: each behaviour is an argument of its own"
+        warnings.warn(text, DeprecationWarning, stacklevel=4)
+    if isinstance(former, Mapping):
+        settings, former = {**former, **settings}, ()
     for name, value in options.items():
+        _check_option(name, value)
+    with worded_for_python(settings) as spelt:
+        try:
+            return configure(profile, listen=listen, settings=[*cast("Iterable[str]", former), *spelt], **options)  # type: ignore[arg-type]
+        except TypeError as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value != _DEFAULTS[name])
+            raise ConfigError(f"an option is of the wrong type: {error}", hint=f"given were {given}") from error
+
+
+def _check_option(name: str, value: object) -> None:
+    if name not in _DEFAULTS:
         if name.replace("_", "-") in installed_behaviours():
             raise _not_a_mapping(name, value)
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            guess = f"did you mean {close[0]}? " if close else ""
-            raise ConfigError(f"there is no option {name!r}", hint=f"{guess}the options: {', '.join(sorted(known))}")
-    return cast("RelayOptions", {**options, "settings": settings})
+        close = difflib.get_close_matches(name, _DEFAULTS, n=1)
+        guess = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"there is no option {name!r}", hint=f"{guess}the options: {', '.join(sorted(_DEFAULTS))}")
 
 
 @contextmanager

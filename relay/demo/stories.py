@@ -159,7 +159,7 @@ _CALLS_WITHIN_S = 2.0  # the dial's SYN is repeated 1 s after the first, RFC 629
 def abandoned_handshake(nat: RunningRelay) -> Script:
     """The app gives up while its connection is still being made."""
     with BusyServer() as server:
-        yield Beat("", "The server's backlog is full: it answers no SYN. The app calls it.")
+        yield Beat("", "The server's backlog is full: it answers no SYN. The app connects.")
         with app.ask(nat, server.port) as sock:
             answered = app.fate_until(sock, time.monotonic() + _PATIENCE_S)
             app.give_up(sock)
@@ -167,12 +167,12 @@ def abandoned_handshake(nat: RunningRelay) -> Script:
         yield Beat("app", f"is answered: {answered}" if answered else gave_up, final=True)
         server.recover()
         recovered_at_s = time.monotonic()
-        yield Beat("", "The app is gone. Now the server recovers, and takes calls again.")
+        yield Beat("", "The app is gone. Now the server recovers, and accepts again.")
         visit = server.visit(_CALLS_WITHIN_S)
         if visit is None:
-            yield Beat("server", f"nobody calls within {_CALLS_WITHIN_S:g} s")
+            yield Beat("server", f"no connection within {_CALLS_WITHIN_S:g} s")
         else:
-            yield Beat("server", f"is called {visit.at_s - recovered_at_s:.1f} s later: {visit}")
+            yield Beat("server", f"a connection {visit.at_s - recovered_at_s:.1f} s later: {visit}")
         return Outcome(
             app="answered" if answered else "gave up", server=f"a call: {visit}" if visit is not None else "no call"
         )
@@ -203,7 +203,7 @@ STORIES = (
     Story(
         "abandoned-handshake",
         "the app gives up before it is connected",
-        "behind VMware a server gets calls from apps that are gone.",
+        "behind VMware a server gets connections from apps that are gone.",
         "precomplete-handshake",
         abandoned_handshake,
         _promise_of_abandoned_handshake,

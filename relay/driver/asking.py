@@ -54,7 +54,7 @@ class Asking:
         flow, self._question = self._flow, None
         failure = answer.kind.value if isinstance(answer, DialFailure) else None
         told = None if isinstance(answer, DialFailure) else answer
-        flow.journal.write("name-resolved", client=flow.client, name=name, answer=told, failure=failure)
+        flow.log.write("name-resolved", client=flow.client, name=name, answer=told, failure=failure)
         if isinstance(answer, DialFailure):
             self._leg.write(self._conversation.refuse(answer) or b"")
             self._leg.finish()

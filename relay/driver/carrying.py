@@ -47,7 +47,7 @@ class Carrying:
             for pump in carrier.pumps:
                 outcome = carrier.run(pump)
                 if outcome is not Outcome.WAITING:
-                    self._heed(pump.source, outcome)
+                    self._follow_up(pump.source, outcome)
                     if flow.phase is not self:
                         return
         except ProtocolError as error:
@@ -78,7 +78,7 @@ class Carrying:
             if not machine.can_send(side):
                 self._carrier.stop_sending_to(side)
 
-    def _heed(self, leg: Leg, outcome: Outcome) -> None:
+    def _follow_up(self, leg: Leg, outcome: Outcome) -> None:
         flow = self._flow
         match outcome:
             case Outcome.SPENT:

@@ -6,16 +6,16 @@ import random
 from functools import partial
 
 from relay.behaviours import Behaviour
-from relay.driver.journal import Journal
+from relay.driver.flow_log import FlowLog
 
 
 class Chance:
     """One flow's share of it, for those of its behaviours that draw."""
 
-    __slots__ = ("_generator", "_journal")
+    __slots__ = ("_generator", "_log")
 
-    def __init__(self, journal: Journal, seed: int, number: int) -> None:
-        self._journal = journal
+    def __init__(self, log: FlowLog, seed: int, number: int) -> None:
+        self._log = log
         self._generator = random.Random(f"{seed}/{number}")  # noqa: S311 - meant to be repeatable
 
     def give_to(self, behaviour: Behaviour) -> None:
@@ -24,5 +24,5 @@ class Chance:
 
     def _draw(self, because: str) -> float:
         value = self._generator.random()
-        self._journal.write("chance-drawn", value=value, because=because)
+        self._log.write("chance-drawn", value=value, because=because)
         return value

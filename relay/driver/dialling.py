@@ -35,8 +35,8 @@ class Dialling:
     def begin(self) -> None:
         """Ask the behaviours."""
         flow, pending = self._flow, self._pending
-        if flow.journal.wanted:
-            flow.journal.write("flow-opened", via=pending.via, client=flow.client, destination=str(pending.destination))
+        if flow.log.wanted:
+            flow.log.write("flow-opened", via=pending.via, client=flow.client, destination=str(pending.destination))
         flow.take(ConnectRequested(flow.now_s(), pending.destination, pending.initiator))
         if flow.phase is not self:
             return
@@ -88,10 +88,10 @@ class Dialling:
     def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
         self._connecting = None
         flow = self._flow
-        if flow.journal.wanted:
+        if flow.log.wanted:
             dial_s = round(flow.driver.engine.now_s() - began_s, 6)
             local = str(leg.local) if leg.local is not None else None
-            flow.journal.write("flow-connected", address=str(address), local=local, dial_s=dial_s)
+            flow.log.write("flow-connected", address=str(address), local=local, dial_s=dial_s)
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:
@@ -100,5 +100,5 @@ class Dialling:
     def _on_failed(self, failure: DialFailure) -> None:
         self._connecting = None
         flow = self._flow
-        flow.journal.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
+        flow.log.write("dial-failed", failure=failure.kind.value, detail=failure.detail)
         flow.take(DialFailed(flow.now_s(), failure))

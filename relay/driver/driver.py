@@ -8,8 +8,8 @@ import anyio
 import anyio.to_thread
 
 from relay.driver.flow import Flow
+from relay.driver.flow_log import FlowLog
 from relay.driver.idle import IdleLimit
-from relay.driver.journal import Journal
 from relay.driver.surplus import Surplus
 from relay.events import Side
 from relay.frontends import Conversation, PendingConnection
@@ -148,14 +148,14 @@ class Driver:
             flow.give_up(because)
         return len(flows)
 
-    def name_owner(self, journal: Journal, leg: Leg) -> None:
+    def name_owner(self, log: FlowLog, leg: Leg) -> None:
         """Find out which process has the other end of a leg, if there is a log to say so."""
         if self.log.wanted and self._lookups < _MAX_OWNER_LOOKUPS:
             self._lookups += 1
-            journal.hold()
-            self.engine.spawn(self._look_up_owner, journal, leg)
+            log.hold()
+            self.engine.spawn(self._look_up_owner, log, leg)
 
-    async def _look_up_owner(self, journal: Journal, leg: Leg) -> None:
+    async def _look_up_owner(self, log: FlowLog, leg: Leg) -> None:
         found: Process | None = None
         try:
             with anyio.move_on_after(_OWNER_WITHIN_S):
@@ -164,7 +164,7 @@ class Driver:
             pass  # the connection is over already
         finally:
             self._lookups -= 1
-            journal.name_process(found)
+            log.name_process(found)
 
     def _new_flow(self, leg: Leg, initiator: Side) -> Flow | None:
         """A flow, or None where making one has failed; then the leg is closed."""

@@ -25,10 +25,10 @@ from relay.debug import show_traceback
 from relay.driver.asking import Asking
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
-from relay.driver.deeds import perform
 from relay.driver.dialling import Dialling
-from relay.driver.journal import Journal
+from relay.driver.flow_log import FlowLog
 from relay.driver.legs import FlowLegs
+from relay.driver.performing import perform
 from relay.driver.talking import HANDSHAKE, Talking
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LinkWentDown, Side, TimerFired
@@ -78,8 +78,8 @@ class Flow:
         "destination",
         "driver",
         "initiator",
-        "journal",
         "legs",
+        "log",
         "machine",
         "number",
         "phase",
@@ -89,16 +89,16 @@ class Flow:
         self.number = number
         self.driver = driver
         self.initiator = initiator
-        self.journal = Journal(driver.log, number, driver.engine.nat.now_s())
+        self.log = FlowLog(driver.log, number, driver.engine.nat.now_s())
         lineup = driver.profile.lineup
-        chance = Chance(self.journal, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
+        chance = Chance(self.log, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
         self.machine = FlowMachine(
             lineup,
             initiator,
             chance.give_to if chance is not None else None,
-            self.journal.write_dropped if driver.log.debug else None,
+            self.log.write_dropped if driver.log.debug else None,
         )
-        self.legs = FlowLegs(driver.engine, self.journal)
+        self.legs = FlowLegs(driver.engine, self.log)
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
@@ -128,7 +128,7 @@ class Flow:
         leg.owner = self
         self.legs.add(leg)
         if leg.side is Side.INTERNAL:
-            driver.name_owner(self.journal, leg)
+            driver.name_owner(self.log, leg)
             leg.watch(driver.profile.wants, self)
         if leg.side in driver.frozen:
             self.legs.freeze(leg.side)
@@ -156,7 +156,7 @@ class Flow:
         except ProtocolError as error:
             self.end_exchange(error)
             return
-        self.phase = self.journal.carrying = carrying
+        self.phase = self.log.carrying = carrying
         if self.machine.answered and pending.codec is None:
             self._pending = None  # of no more use: an idle flow is to be small
         carrying.begin(early)
@@ -251,7 +251,7 @@ class Flow:
 
     def _answer(self, event: Event) -> None:
         if self.driver.log.wanted:
-            self.journal.write_event(event)
+            self.log.write_event(event)
         self._perform(self.machine.handle(event))
 
     def _perform(self, steps: list[Step]) -> None:
@@ -278,7 +278,7 @@ class Flow:
     def break_off(self, fault: Exception) -> None:
         """End the flow because something in it broke."""
         culprit = f"{Cause.FAULT}:{fault.behaviour}" if isinstance(fault, BehaviourError) else Cause.FAULT
-        self.journal.write_fault(fault)
+        self.log.write_fault(fault)
         show_traceback(fault)
         self.machine.cause = culprit  # whatever had begun to end it before
         self.give_up(culprit)
@@ -286,7 +286,7 @@ class Flow:
     def end_exchange(self, error: ProtocolError) -> None:
         """End the flow because what passes breaks its protocol."""
         self.initiator_leg.write(error.reply)
-        self.journal.write("fault", error=str(error), traceback=None)
+        self.log.write("fault", error=str(error), traceback=None)
         self.give_up(Cause.PROTOCOL_ERROR, in_order=True)
 
     def finish(self) -> None:
@@ -303,11 +303,11 @@ class Flow:
             internal.unwatch()
         phase.leave()
         self.legs.wind_down(self.machine.endings)
-        if (self.destination is not None or self.machine.endings) and self.journal.wanted:
+        if (self.destination is not None or self.machine.endings) and self.log.wanted:
             moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
             destination = str(self.destination) if self.destination is not None else None
-            self.journal.write_ending(self.machine, destination, moved, self.now_s())
-        self.journal.carrying = None  # they hold each other
+            self.log.write_ending(self.machine, destination, moved, self.now_s())
+        self.log.carrying = None  # they hold each other
 
     # What the flow is for
 
@@ -330,7 +330,7 @@ class Flow:
     @property
     def client(self) -> str:
         """The initiator's address, for the log; empty without one."""
-        if not self.journal.wanted:
+        if not self.log.wanted:
             return ""
         return str(self.initiator_leg.peer or "a client that is gone")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from relay.actions import SetKeepalive
 from relay.causes import Cause, How
-from relay.driver.journal import Journal
+from relay.driver.flow_log import FlowLog
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
@@ -16,11 +16,11 @@ from relay.loop.engine import Engine
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_journal", "_keepalives")
+    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_keepalives", "_log")
 
-    def __init__(self, engine: Engine, journal: Journal) -> None:
+    def __init__(self, engine: Engine, log: FlowLog) -> None:
         self._engine = engine
-        self._journal = journal
+        self._log = log
         self._internal: Leg | None = None
         self._external: Leg | None = None
         self._keepalives: dict[Side, SetKeepalive] | None = None
@@ -65,7 +65,7 @@ class FlowLegs:
 
     def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         """Send RST: at once, or when the peer has all that was written."""
-        self._journal.write("rst-sent", side=leg.side.value, because=because)
+        self._log.write("rst-sent", side=leg.side.value, because=because)
         if after_data:
             reset_after_data(leg)
         else:
@@ -74,7 +74,7 @@ class FlowLegs:
     def blackhole(self, leg: Leg, at_most_s: float, because: str) -> None:
         """Leave all that a peer sends unanswered for so long, then reset it; at once where the leg cannot."""
         if leg.blackhole(True):
-            self._journal.write("blackholed", side=leg.side.value, because=because)
+            self._log.write("blackholed", side=leg.side.value, because=because)
             self._engine.nat.call_later(at_most_s, leg.reset)
         else:
             self.reset(leg, because, after_data=True)

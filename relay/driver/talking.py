@@ -96,5 +96,5 @@ def _turn_away_late(flow: Flow) -> None:
 
 def turn_away(flow: Flow, reason: str, because: Cause) -> None:
     """End a flow whose initiator has not said, or will not say, what it wants."""
-    flow.journal.write("handshake-failed", client=flow.client, reason=reason)
+    flow.log.write("handshake-failed", client=flow.client, reason=reason)
     flow.give_up(because, in_order=flow.driver.lets_linger(flow.initiator_leg))

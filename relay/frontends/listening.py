@@ -29,7 +29,7 @@ _FORWARDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class ListeningContext:
     """What the listening front ends of one relay share."""
 
     engine: Engine
@@ -46,24 +46,24 @@ class ListeningFrontEnd(ABC):
 
     initiator = Side.INTERNAL
 
-    def __init__(self, doors: Doors, bind: Endpoint) -> None:
-        self._doors = doors
+    def __init__(self, context: ListeningContext, bind: Endpoint) -> None:
+        self._context = context
         self._bind = bind
         self._listener: Listener | None = None
 
     def open(self, host: Host) -> None:
-        doors = self._doors
-        sock = open_listener(self._bind, where=self.where, shared=doors.shared)
+        context = self._context
+        sock = open_listener(self._bind, where=self.where, shared=context.shared)
         save_syn(sock)
         self._listener = Listener(
-            doors.engine,
+            context.engine,
             sock,
             accepted=lambda connection: host.accept(
-                KernelLeg(doors.engine, connection, self.initiator, abilities=doors.observers, accepted=True),
+                KernelLeg(context.engine, connection, self.initiator, abilities=context.observers, accepted=True),
                 self._converse(),
             ),
-            resting=doors.resting,
-            resumed=doors.resumed,
+            resting=context.resting,
+            resumed=context.resumed,
         )
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class ListeningFrontEnd(ABC):
     def cover(self, mask: int) -> None:
         """See a change in these bits of the TOS byte from the first segment of each connection on."""
         if self._listener is not None and self.initiator is Side.INTERNAL:
-            self._doors.observers.cover(self._listener.sock, mask)
+            self._context.observers.cover(self._listener.sock, mask)
 
     def describe(self) -> str:
         return str(self.address)
@@ -102,8 +102,8 @@ class ProxyFrontEnd(ListeningFrontEnd):
 
     where = "--listen"
 
-    def __init__(self, doors: Doors, bind: Endpoint, credentials: Credentials | None) -> None:
-        super().__init__(doors, bind)
+    def __init__(self, context: ListeningContext, bind: Endpoint, credentials: Credentials | None) -> None:
+        super().__init__(context, bind)
         self._credentials = credentials
 
     def _converse(self) -> Conversation:
@@ -113,8 +113,8 @@ class ProxyFrontEnd(ListeningFrontEnd):
 class ForwardFrontEnd(ListeningFrontEnd):
     """A port forward; with an external initiator an inbound one."""
 
-    def __init__(self, doors: Doors, spec: ForwardSpec, initiator: Side) -> None:
-        super().__init__(doors, spec.bind)
+    def __init__(self, context: ListeningContext, spec: ForwardSpec, initiator: Side) -> None:
+        super().__init__(context, spec.bind)
         self._target = spec.target
         self.initiator = initiator
 

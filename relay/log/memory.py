@@ -49,7 +49,7 @@ class Records:
 
     def __init__(self) -> None:
         self._records: list[Record] = []
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._over = ""
 
     def __call__(self, record: Record) -> None:
@@ -62,6 +62,11 @@ class Records:
         with self._changed:
             self._over = over
             self._changed.notify_all()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more will come."""
+        return bool(self._over)
 
     def demand_more(self) -> None:
         """Insist that more may come: that the relay runs.
@@ -93,28 +98,50 @@ class Records:
             ConfigError: there is no such event, or it has no such field, or there is no such side.
             AssertionError: there was none in time; the message lists what did happen.
         """
-        event = current_event(event, stacklevel=3)
-        _check(event, fields)
-        if "side" in fields:
-            fields = {**fields, "side": Side.named(fields["side"], where="wait_for").value}
+        event = current_event(event, stacklevel=2)
+        self.check(event, fields)
         deadline_s = real_s() + timeout_s
         with self._changed:
             while True:
-                for record in self._records:
-                    if (
-                        record.event == event
-                        and flow in {None, record.flow}
-                        and fields.items() <= record.fields.items()
-                    ):
-                        return record
+                if (found := self.find(event, fields, flow=flow)) is not None:
+                    return found
                 if self._over or not self._changed.wait(deadline_s - real_s()):
-                    break
-            limit = "before the relay stopped" if self._over else f"within {timeout_s:g} s"
-        wanted = [f"{name}={value!r}" for name, value in fields.items()]
+                    raise self.missed(event, fields, flow=flow, timeout_s=timeout_s)
+
+    def find(self, event: str, fields: Mapping[str, Any], *, flow: int | None = None) -> Record | None:
+        """The first record of this event, with these fields and of this flow, if there is one."""
+        fields = _with_side(fields)
+        with self._changed:
+            for record in self._records:
+                if record.event == event and flow in {None, record.flow} and fields.items() <= record.fields.items():
+                    return record
+        return None
+
+    def missed(
+        self, event: str, fields: Mapping[str, Any], *, flow: int | None = None, timeout_s: float
+    ) -> AssertionError:
+        """The error that says what was waited for, how long, and what happened instead."""
+        limit = "before the relay stopped" if self._over else f"within {timeout_s:g} s"
+        wanted = [f"{name}={value!r}" for name, value in _with_side(fields).items()]
         if flow is not None:
             wanted.append(f"flow={flow}")
         named = f"{event} ({', '.join(wanted)})" if wanted else event
-        raise AssertionError(f"no {named} {limit}; what happened:\n{as_text(self.snapshot())}")
+        return AssertionError(f"no {named} {limit}; what happened:\n{as_text(self.snapshot())}")
+
+    @staticmethod
+    def check(event: str, fields: Mapping[str, Any]) -> None:
+        """Insist that there is such an event, and that it has such fields, and that there is such a side.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if event not in FIELDS:
+            raise ConfigError(f"wait_for: there is no event {str(event)!r}", hint=nearest(event, FIELDS, "the events"))
+        for name in fields:
+            if name not in FIELDS[event]:
+                hint = nearest(name, FIELDS[event], "it has")
+                raise ConfigError(f"wait_for: {event} has no field {name!r}", hint=hint)
+        _with_side(fields)
 
 
 def as_text(records: Iterable[Record]) -> str:
@@ -126,15 +153,15 @@ def as_text(records: Iterable[Record]) -> str:
     return "\n".join(lines) or "  nothing"
 
 
-def _check(event: str, fields: Mapping[str, Any]) -> None:
-    if event not in FIELDS:
-        raise ConfigError(f"wait_for: there is no event {str(event)!r}", hint=_nearest(event, FIELDS, "the events"))
-    for name in fields:
-        if name not in FIELDS[event]:
-            raise ConfigError(f"wait_for: {event} has no field {name!r}", hint=_nearest(name, FIELDS[event], "it has"))
+def _with_side(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with a side as the records have it."""
+    if "side" not in fields:
+        return fields
+    return {**fields, "side": Side.named(fields["side"], where="wait_for").value}
 
 
-def _nearest(word: str, known: Iterable[str], what: str) -> str:
+def nearest(word: str, known: Iterable[str], what: str) -> str:
+    """A hint: the nearest of these names, if one is near, and all of them."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(word, names, n=1)
     question = f"did you mean {close[0]!r}? " if close else ""

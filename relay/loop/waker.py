@@ -12,12 +12,11 @@ Timers are an alarm's (`relay.loop.alarm`), not the async library's: its clock m
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import sniffio
@@ -25,6 +24,9 @@ import sniffio
 from relay.backend import running_backend
 from relay.loop.alarm import Alarm, open_alarm
 from relay.loop.readiness import Readiness
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Waker(Protocol):
@@ -81,6 +83,8 @@ class AsyncioWaker(_Alarmed):
     """Wakes by callbacks of the running asyncio (or uvloop) event loop."""
 
     def __init__(self, turn: Callable[[], None]) -> None:
+        import asyncio  # noqa: PLC0415 - on trio it would be loaded for nothing
+
         super().__init__(turn)
         self._loop = asyncio.get_running_loop()
         # A callback is in no task, by which sniffio, and so anyio, would know that asyncio runs.

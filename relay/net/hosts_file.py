@@ -1,7 +1,7 @@
 """The names that the host's own file answers: the resolver needs no name server for them.
 
 The file is no resolver here. The host's settings decide whether the file is read, before or after a name server, and
-the host's resolver heeds them. A name in the file is only expected to be looked up fast.
+the host's resolver applies them. A name in the file is only expected to be looked up fast.
 """
 
 from __future__ import annotations

@@ -27,7 +27,20 @@ Everything is checked when a profile is loaded, behaviours of other packages inc
 
 from __future__ import annotations
 
-from relay.profiles._load import adjust_profile, available, load_profile, profile_names
+from relay.profiles._described import Setting, describe_settings
+from relay.profiles._load import add_behaviours, adjust_profile, available, load_profile, profile_names
 from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk
 
-__all__ = ["STATUSES", "Evidence", "Profile", "Quirk", "adjust_profile", "available", "load_profile", "profile_names"]
+__all__ = [
+    "STATUSES",
+    "Evidence",
+    "Profile",
+    "Quirk",
+    "Setting",
+    "add_behaviours",
+    "adjust_profile",
+    "available",
+    "describe_settings",
+    "load_profile",
+    "profile_names",
+]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from relay.behaviours import Behaviour
 from relay.errors import ConfigError
 from relay.profiles._entries import Entry, read_entry, read_override
 from relay.profiles._files import Document, find, shipped
-from relay.profiles._profile import Profile, Quirk
+from relay.profiles._profile import Evidence, Profile, Quirk
 from relay.settings import defaults_of
 
 
@@ -37,6 +39,28 @@ def adjust_profile(profile: Profile, settings: Sequence[str]) -> Profile:
     """
     layers = _Layers({quirk.name: quirk for quirk in profile.quirks}, {quirk.name: quirk for quirk in profile.absent})
     return layers.over(profile, settings, where=profile.name)
+
+
+def add_behaviours(profile: Profile, behaviours: Iterable[Behaviour | type[Behaviour]]) -> Profile:
+    """The same profile with a program's own behaviours, each with the values that its fields have now.
+
+    One that has the name of a behaviour of the profile takes its place; the others are asked last, in their order.
+
+    Raises:
+        ConfigError: one is no behaviour, or refuses its own fields' values.
+    """
+    layers = _Layers({quirk.name: quirk for quirk in profile.quirks}, {quirk.name: quirk for quirk in profile.absent})
+    for each in behaviours:
+        kind = each if isinstance(each, type) else type(each)
+        if not issubclass(kind, Behaviour):
+            raise ConfigError(f"behaviours: {each!r} is no behaviour", hint="give instances, as in [KillAfter(0.2)]")
+        values: dict[str, object] = {}
+        if dataclasses.is_dataclass(each) and not isinstance(each, type):
+            values = {field.name: getattr(each, field.name) for field in dataclasses.fields(each) if field.init}
+        evidence = Evidence("behaviours", "given by the program, without evidence")
+        layers.absent.pop(kind.name, None)
+        layers.present[kind.name] = Quirk(kind, MappingProxyType(values), "assumed", (evidence,))
+    return layers.over(profile, (), where="behaviours")
 
 
 def available() -> list[Profile]:

@@ -36,7 +36,7 @@ class Wanted:
     backend: Any = "asyncio"
     listen: Any = "127.0.0.1:0"
     keywords: dict[str, Any] = field(default_factory=dict)
-    """Options, and behaviours' settings as mappings; see `relay.config.options.from_keywords`."""
+    """Options, and behaviours' settings as mappings; see `relay.config.options.configured`."""
 
     def lay(self, keywords: Mapping[str, Any]) -> None:
         """Lay what else is said over what was said before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from relay.config import DEFAULT_PROFILE, RelayConfig, options
+from relay import defaults
+from relay.config import RelayConfig, options
 from relay.errors import ConfigError, RelayError, Unsupported
+from relay.handles import RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.observe.providers.in_process import watching
 from relay.profiles import Profile, load_profile
 from relay.pytest_plugin.marker import Wanted, read_markers
-from relay.testing import RunningRelay, run_in_thread
 
 _SESSION_FIXTURE = "nat_relay_session"
 FIXTURES = frozenset({"nat_relay", "nat_relay_factory", _SESSION_FIXTURE})
@@ -41,6 +43,16 @@ class Served:
         self.checked = max(self.first, self.checked) + len(unchecked)
         return [each for each in unchecked if each.event == EventType.FAULT and each.fields["traceback"] is not None]
 
+
+_SERVE_DOC = inspect.getdoc(serve_in_thread) or ""
+_DEFAULTS = {"profile": None, "strict": True}
+_FACTORY_SIGNATURE = inspect.Signature(
+    [
+        each.replace(default=_DEFAULTS.get(each.name, each.default))
+        for each in inspect.signature(serve_in_thread).parameters.values()
+    ]
+)
+"""What `help` and a REPL show of the factory."""
 
 SERVED = pytest.StashKey[list[Served]]()
 _SHARED = pytest.StashKey[Served]()
@@ -69,6 +81,8 @@ def factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningRel
             wanted.lay(keywords)
             return stack.enter_context(_serve(request.node, wanted))
 
+        vars(start)["__signature__"] = _FACTORY_SIGNATURE
+        start.__doc__ = f"Start a relay that stops when the test ends.\n{_SERVE_DOC.partition(chr(10))[2]}"
         yield start
 
 
@@ -141,18 +155,13 @@ def configured(item: pytest.Item, wanted: Wanted, *, seed: int) -> RelayConfig:
     elif not isinstance(profile, Profile):
         hint = "give a profile's name, or the path of a TOML file; a list is for the marker of a test function"
         raise ConfigError(f"{profile!r} is no profile", hint=hint)
-    told = options.from_keywords({"strict": True, "seed": seed, **wanted.keywords})
-    try:
-        return options.configured(profile, wanted.listen, told)
-    except TypeError as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in wanted.keywords.items())
-        raise ConfigError(f"an option is of the wrong type: {error}", hint=f"given were {given}") from error
+    return options.configured(profile, wanted.listen, {"strict": True, "seed": seed, **wanted.keywords})
 
 
 def _default_profile(config: pytest.Config) -> str:
     if config.option.nat_profile is not None:
         return _locate(config.option.nat_profile, config.invocation_params.dir)
-    return config.getini("nat_profile") or DEFAULT_PROFILE
+    return config.getini("nat_profile") or defaults.PROFILE
 
 
 def _locate(profile: str, directory: Path) -> str:

@@ -1,6 +1,6 @@
 """For tests and scripts: a relay for code without an event loop, and what tests of one's own legs and behaviours need.
 
-    with serve_in_thread("vmware-fusion", settings={"tos_reset": {"mask": 0xFC}}) as nat:
+    with serve_in_thread("vmware-fusion", tos_reset={"mask": 0xFC}) as nat:
         requests.get(url, proxies={"http": nat.socks_url})
         nat.wait_for(EventType.FLOW_ENDED, because="tos-reset")
 
@@ -12,12 +12,12 @@ without sockets.
 from relay.address import Endpoint
 from relay.config.options import RelayOptions
 from relay.events import SideName
+from relay.handles import RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.log.memory import FlowStory
 from relay.testing._check_leg import LegPair, check_leg
 from relay.testing._memory_leg import MemoryLeg, memory_pair
 from relay.testing._memory_loop import MemoryLoop
-from relay.testing._running import RunningRelay, run_in_thread, serve_in_thread
 
 __all__ = [
     "Endpoint",

@@ -131,4 +131,5 @@ def test_every_setting_has_its_default_and_takes_these_values() -> None:
         "precomplete-handshake.order": ("external-first", "external-first", "internal-first", "lockstep"),
         "tos-reset.mask": (0xE0, 0x01, 0xFF),
         "tos-reset.external_close_delay_ms": (105, 0, 60_000),
+        "tos-watch.mask": (0xFC, 0x01, 0xFF),
     }

@@ -9,7 +9,7 @@ import pytest
 from relay.actions import Note
 from relay.behaviours import Actions, Behaviour, Lineup
 from relay.driver.chance import Chance
-from relay.driver.journal import Journal
+from relay.driver.flow_log import FlowLog
 from relay.events import LinkWentDown
 from relay.log import EventLog
 from relay.machine import FlowMachine
@@ -56,7 +56,7 @@ def test_how_often_two_flows_make_a_behaviour(kind: type[Behaviour], made: int) 
 
     lineup, log = Lineup([kind], [make]), EventLog()
     for number in range(2):
-        chance = Chance(Journal(log, number, 0.0), 0, number)
+        chance = Chance(FlowLog(log, number, 0.0), 0, number)
         machine = FlowMachine(lineup, prepare=chance.give_to)
         assert [step.because for step in machine.handle(DOWN)] == [kind.name]
     assert len(instances) == made

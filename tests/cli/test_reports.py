@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from relay.abilities import KINDS
 from relay.fidelity import assess
 from relay.observe import Fidelity, Support, survey
-from relay.profiles import Profile, available, load_profile, profile_names
+from relay.profiles import Profile, available, describe_settings, load_profile, profile_names
 from support.forks import relay_in_fork
 
 _WIDTH = 80
@@ -63,6 +65,10 @@ def check_explained(profile: Profile, explained: str) -> None:
         for key, value in quirk.settings.items():
             shown = f"0x{value:02x}" if key == "mask" else str(value)
             assert f"  {key} = {shown}\n" in block
+        for setting in describe_settings(quirk.kind):
+            default = f"0x{setting.default:02x}" if setting.name == "mask" else str(setting.default)
+            unit = f", in {setting.unit}" if setting.unit else ""
+            assert f"{setting.meaning} ({setting.accepted}{unit}; default: {default})" in unwrapped(block)
     for quirk in profile.absent:
         assert block_of(quirk.name, explained).startswith(f"{quirk.name}: not in this profile ({quirk.status})\n")
     for quirk in (*profile.quirks, *profile.absent):
@@ -128,3 +134,50 @@ def test_what_the_doctor_finds_impossible_comes_with_a_remedy() -> None:
     assert len(impossible) == 2
     assert all(support.remedy for support in impossible)
     assert report("doctor", "--observer", "none").count("remedy: ") >= len(impossible)
+
+
+def test_a_setting_is_explained_with_its_unit_and_range() -> None:
+    explained = unwrapped(report("explain", "vmware-fusion"))
+    assert "external_close_delay_ms = 105 how long after the reset the server gets a FIN" in explained
+    assert "(an integer from 0 to 60000, in ms; default: 105)" in explained
+
+
+def test_profiles_as_json_are_those_that_the_text_lists() -> None:
+    listed = json.loads(report("profiles", "--json"))
+    assert [(each["name"], each["aliases"], each["title"], each["era"]) for each in listed] == [
+        (profile.name, list(profile.aliases), profile.title, profile.era) for profile in available()
+    ]
+
+
+@pytest.mark.parametrize("observer", [None, "none"])
+def test_the_doctors_json_has_the_support_of_every_fact(observer: str | None) -> None:
+    told = json.loads(report("doctor", "--json", *(("--observer", observer) if observer is not None else ())))
+    assert told.keys() == {"system", "python", "abilities"}
+    assert told["abilities"] == {want.title: as_data(survey(observer).of(want)) for want in KINDS}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_explanations_json_has_what_the_text_has(name: str) -> None:
+    told = json.loads(report("explain", name, "--json", "--set", "tos-reset.mask=0xfc"))
+    profile = load_profile(name, ["tos-reset.mask=0xfc"])
+    assert (told["name"], told["title"]) == (profile.name, profile.title)
+    for data, each in zip(told["quirks"], assess(profile, survey()), strict=True):
+        assert (data["name"], data["status"], data["here"]) == (
+            each.quirk.name,
+            each.quirk.status,
+            as_data(each.support),
+        )
+        assert {setting["name"]: setting["value"] for setting in data["settings"]} == dict(each.quirk.settings)
+        assert len(data["evidence"]) == len(each.quirk.evidence)
+        for setting in data["settings"]:
+            assert setting.keys() == {"name", "value", "default", "unit", "meaning", "low", "high", "choices"}
+    assert [absent["name"] for absent in told["absent"]] == [absent.name for absent in profile.absent]
+
+
+def as_data(support: Support) -> dict[str, object]:
+    return {
+        "fidelity": support.fidelity.value,
+        "provider": support.provider,
+        "how": support.how,
+        "remedy": support.remedy or None,
+    }

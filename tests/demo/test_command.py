@@ -144,7 +144,9 @@ def test_the_two_profiles_stand_side_by_side_and_a_bar_marks_where_they_part(dem
     assert any(row.startswith('server hears "one", "two", FIN | hears "one", FIN') for row in seen)
     assert any(row.startswith(("app ETIMEDOUT", "app ECONNRESET")) for row in seen)
     assert any(row.startswith("server hears ") and row.endswith("| hears not one segment") for row in seen)
-    assert any(row.startswith("server nobody calls within 2 s | is called ") and row.endswith(": FIN") for row in seen)
+    assert any(
+        row.startswith("server no connection within 2 s | a connection ") and row.endswith(": FIN") for row in seen
+    )
     same = [line for line in lines if line.count('hears "one"') == 2 and "FIN" not in line]
     assert len(same) == 2
     assert "|" not in "".join(same)
@@ -256,8 +258,8 @@ def test_it_is_coloured_on_a_terminal_unless_no_color_is_set(env: dict[str, str]
         os.close(ours)
         process.communicate()
     text = shown.decode().replace("\r\n", "\n")
-    assert ("\x1b[31mis called" in text, "\x1b" in text) == (coloured, coloured)
-    assert "As both profiles promise: behind VMware a server gets calls" in text
+    assert ("\x1b[31ma connection" in text, "\x1b" in text) == (coloured, coloured)
+    assert "As both profiles promise: behind VMware a server gets connections" in text
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from relay.actions import Action, Note, SendRst
 from relay.behaviours import Actions, Behaviour
-from relay.driver.deeds import perform
+from relay.driver.performing import perform
 from relay.events import DialSucceeded, FinReceived, ProbeArrived, Side
 from support.memory_driver import End, MemoryDriver, forward, proxy
 
@@ -248,7 +248,7 @@ def test_an_event_that_comes_while_another_is_answered_waits_for_its_turn() -> N
     assert [record.fields["text"] for record in nat.records if record.event == "note"] == ["begin", "end", "in between"]
 
 
-def test_an_action_that_has_no_deed_is_a_bug_of_the_relays_and_ends_its_flow_alone() -> None:
+def test_an_action_that_nothing_performs_is_a_bug_of_the_relays_and_ends_its_flow_alone() -> None:
     class Dance(Action):
         pass
 

@@ -138,7 +138,7 @@ def test_what_is_left_to_chance_follows_from_the_seed_and_the_flows_number(seed:
         ask(nat, request("one.test"))
         (flow,) = nat.driver.flows.values()
         dice = Dice()
-        Chance(flow.journal, seed, number).give_to(dice)  # type: ignore[arg-type]
+        Chance(flow.log, seed, number).give_to(dice)  # type: ignore[arg-type]
         values = [dice.chance() for _ in range(3)]  # type: ignore[attr-defined]
         assert [record.fields["value"] for record in nat.records if record.event == "chance-drawn"] == values
         return values

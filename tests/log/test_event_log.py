@@ -124,8 +124,10 @@ def drive_a_nat(backend: str) -> list[Record]:
 
 def drive_the_control(backend: str) -> list[Record]:
     """The events of a NAT that hides nothing: a server that is dead, a dial that is given up."""
-    settings = ["local-keepalive.server_probes=1"]
-    with Origin(echo) as origin, serve_in_thread("transparent", backend=backend, settings=settings) as nat:
+    with (
+        Origin(echo) as origin,
+        serve_in_thread("transparent", backend=backend, local_keepalive={"server_probes": 1}) as nat,
+    ):
         nat.set(local_ack={"buffer_bytes": 65536})
         if sys.platform == "linux":
             with black_hole() as port, socket.create_connection(("127.0.0.1", nat.address.port)) as sock:

@@ -117,7 +117,7 @@ def test_markers_are_laid_one_over_the_other(suite: Suite) -> None:
     suite(source).assert_outcomes(passed=7)
 
 
-def test_the_factory_heeds_no_marker_and_takes_what_a_marker_takes(suite: Suite) -> None:
+def test_the_factory_applies_no_marker_and_takes_what_a_marker_takes(suite: Suite) -> None:
     source = """
         from relay import load_profile
 

@@ -18,9 +18,8 @@ MARKERS = {
     "close_mapping={'half_close': 'no'}": ("close_mapping={'half_close': 'no'}: 'no' is not 'pass' or 'close'", "*"),
     "tos_reset=0xFC": ("tos_reset=252: no mapping of settings", "name them: tos_reset={'SETTING': VALUE}"),
     "time_scle=10": ("there is no option 'time_scle'", "did you mean time_scale? the options: allow_open, *"),
-    "settings=[]": ("there is no option 'settings'", "the options: allow_open, *"),
     "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),
-    "time_scale='fast'": ("an option is of the wrong type: *", "given were time_scale='fast'"),
+    "time_scale='fast'": ("an option is of the wrong type: *", "given were *time_scale='fast'"),
     "backend='curio'": ("backend: there is no 'curio'", "choose one of asyncio, trio, uvloop"),
     "listen='0.0.0.0:0'": ("--listen: listening on 0.0.0.0:0 without authentication*", "add --auth USER:PASS, *"),
 }

@@ -224,7 +224,7 @@ def fill(sock: socket.socket) -> int:
 
 
 def taken_from(capture: Capture, port: int) -> int:
-    """How many bytes the server on this port acknowledged before its RST, whose own ACK no kernel heeds."""
+    """How many bytes the server on this port acknowledged before its RST, whose own ACK every kernel ignores."""
     syn = next(packet for packet in capture.packets if packet.flags == "S")
     acks = [packet.ack for packet in capture.packets if packet.source_port == port and "R" not in packet.flags]
     return max((ack - syn.seq - 1) % (1 << 32) for ack in acks)

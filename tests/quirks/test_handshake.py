@@ -18,7 +18,7 @@ WITH_A_REPLY = ("socks4", "socks5", "http-connect")
 REFUSED = {"socks4": 0x5B, "socks5": 0x05, "http-connect": 502}
 TIMED_OUT = {"socks4": 0x5B, "socks5": 0x06, "http-connect": 504}
 VMWARE = ("vmware-fusion", "vmware-workstation", "vmware-workstation-16")
-INTERNAL_FIRST = ("precomplete-handshake.order=internal-first",)
+INTERNAL_FIRST = {"order": "internal-first"}
 SYN_RETRY_S = 1.0  # RFC 6298 section 2.1
 
 
@@ -237,7 +237,7 @@ def test_internal_first_grants_before_the_server_answers(backend: str, front_end
     need_capture()
     with (
         BusyServer() as server,
-        serve_in_thread("vmware-fusion", backend=backend, settings=INTERNAL_FIRST) as nat,
+        serve_in_thread("vmware-fusion", backend=backend, precomplete_handshake=INTERNAL_FIRST) as nat,
         Capture(server.port) as external,
         connect(nat, front_end, "127.0.0.1", server.port) as sock,
     ):
@@ -253,7 +253,10 @@ def test_internal_first_grants_before_the_server_answers(backend: str, front_end
 
 @pytest.mark.parametrize("front_end", WITH_A_REPLY)
 def test_internal_first_resets_a_client_whose_server_refuses(backend: str, front_end: str) -> None:
-    with refusing_port() as port, serve_in_thread(backend=backend, settings=INTERNAL_FIRST) as nat:
+    with (
+        refusing_port() as port,
+        serve_in_thread(backend=backend, precomplete_handshake=INTERNAL_FIRST) as nat,
+    ):
         with connect(nat, front_end, "127.0.0.1", port) as sock, pytest.raises(ConnectionResetError):
             sock.recv(1)
         nat.wait_for("rst-sent", side="internal", because="precomplete-handshake")

@@ -21,8 +21,9 @@ if sys.platform == "win32":
 else:
     _PROCESSES = multiprocessing.get_context("forkserver")
 _DEADLINE_S = 20.0
-# The last three are what typer, anyio and a fork of a pytest import when they are first used.
-_PROCESSES.set_forkserver_preload(["relay.cli.main", "pydantic.type_adapter", "trio", "pytest"])
+# Commands import what they need when they are run; anyio, and a fork of a pytest, likewise.
+_COMMANDS = ["relay.cli.main", "relay.cli.serving", "relay.workers", "relay.cli.reports.explain", "relay.demo"]
+_PROCESSES.set_forkserver_preload([*_COMMANDS, "trio", "pytest"])
 
 
 def relay_in_fork(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -92,7 +92,7 @@ def nat_relay(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
 def nat_relay_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningRelay]]:
     """Starts any number of relays for one test: nat_relay_factory("transparent", time_scale=100).
 
-    It takes what the marker takes, and heeds no marker. The relays stop when the test ends.
+    It takes what the marker takes, and applies no marker. The relays stop when the test ends.
     """
     with _plugin(request.config).factory(request) as start:
         yield start
@@ -100,7 +100,7 @@ def nat_relay_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., 
 
 @pytest.fixture(scope="session")
 def nat_relay_session(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
-    """One relay for all tests that use it, with the profile of the command line or the ini file; heeds no marker."""
+    """One relay for all tests that use it, with the profile of the command line or the ini file; applies no marker."""
     with _plugin(request.config).serve_session(request.config.stash[_CURRENT]) as nat:
         yield nat
 

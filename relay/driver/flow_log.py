@@ -35,7 +35,7 @@ class Carries(Protocol):
         """How many bytes were passed on from this side to the other."""
 
 
-class Journal:
+class FlowLog:
     """Records what happens to one flow."""
 
     __slots__ = ("_flow", "_hold", "_log", "_process", "carrying", "lost_bytes", "started_s")

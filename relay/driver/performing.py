@@ -27,16 +27,16 @@ from relay.events import Side
 if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
-Deed: TypeAlias = Callable[["Flow", Any, str], None]
+Performer: TypeAlias = Callable[["Flow", Any, str], None]
 """Carries out one kind of action for a flow; the last argument is the behaviour that asked for it."""
 
 
 def perform(flow: Flow, action: Action, because: str) -> None:
     """Carry out an action that the machine has found possible."""
-    deed = _DEEDS.get(type(action))
-    if deed is None:
+    performer = _PERFORMERS.get(type(action))
+    if performer is None:
         raise RelayBug(f"{action!r} is carried out nowhere")
-    deed(flow, action, because)
+    performer(flow, action, because)
 
 
 def _dial(flow: Flow, action: Dial, because: str) -> None:
@@ -44,7 +44,7 @@ def _dial(flow: Flow, action: Dial, because: str) -> None:
 
 
 def _abandon_dial(flow: Flow, action: AbandonDial, because: str) -> None:
-    flow.journal.write("dial-abandoned", because=because)
+    flow.log.write("dial-abandoned", because=because)
     flow.dialling.abandon()
 
 
@@ -58,7 +58,7 @@ def _refuse(flow: Flow, action: Refuse, because: str) -> None:
 
 
 def _send_fin(flow: Flow, action: SendFin, because: str) -> None:
-    flow.journal.write("fin-sent", side=action.side.value, because=because)
+    flow.log.write("fin-sent", side=action.side.value, because=because)
     flow.legs[action.side].finish()
 
 
@@ -85,8 +85,8 @@ def _limit_window(flow: Flow, action: LimitWindow, because: str) -> None:
 
 
 def _report_loss(flow: Flow, action: ReportLoss, because: str) -> None:
-    flow.journal.lost_bytes += action.count_bytes
-    flow.journal.write("bytes-lost", bytes=action.count_bytes, because=because)
+    flow.log.lost_bytes += action.count_bytes
+    flow.log.write("bytes-lost", bytes=action.count_bytes, because=because)
 
 
 def _start_timer(flow: Flow, action: StartTimer, because: str) -> None:
@@ -94,10 +94,10 @@ def _start_timer(flow: Flow, action: StartTimer, because: str) -> None:
 
 
 def _note(flow: Flow, action: Note, because: str) -> None:
-    flow.journal.write("note", text=action.text, because=because)
+    flow.log.write("note", text=action.text, because=because)
 
 
-_DEEDS: Mapping[type[Action], Deed] = MappingProxyType(
+_PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
     {
         Dial: _dial,
         AbandonDial: _abandon_dial,

@@ -1,33 +1,25 @@
-"""A relay for code that has no event loop: tests, scripts, a REPL.
+"""What can be asked of a relay that serves, told to it and read of it: one set of verbs for threads and event loops.
 
-    with serve_in_thread("vmware-fusion", settings={"tos_reset": {"mask": 0xFC}}) as nat:
-        requests.get(url, proxies={"http": nat.socks_url})
-        nat.wait_for(EventType.FLOW_ENDED, because="tos-reset")
-
-The relay runs in a thread and an event loop of its own; everything offered here may be called from any other thread.
-With pytest, the fixture `nat_relay` gives the same object.
+The verbs that wait are blocking calls of `RunningRelay` and awaitable ones of `AsyncRelay`; all others are plain calls
+of both. Names, arguments and types are the same.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeVar, Unpack
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_resolve
-from relay.backend import choose_backend
-from relay.clock import real_s
-from relay.config import DEFAULT_PROFILE, RelayConfig
-from relay.config.options import RelayOptions, configured, worded_for_python
+from relay.abilities import Ability
+from relay.address import Endpoint, ForwardSpec, check_endpoint, parse_resolve
+from relay.behaviours import installed_behaviours
+from relay.causes import Cause
+from relay.config import RelayConfig
+from relay.config.options import worded_for_python
 from relay.control import (
     Adjust,
-    Advance,
     Command,
     Freeze,
     LinkDown,
@@ -41,43 +33,25 @@ from relay.errors import ConfigError
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
 from relay.log import EventLog, EventType, Record
-from relay.log.memory import FlowStory, Records, as_text
+from relay.log.memory import FlowStory, Records, as_text, nearest
 from relay.profiles import Profile
-from relay.server import Relay, open_relay
-
-__all__ = [
-    "Endpoint",
-    "EventType",
-    "FlowStory",
-    "Record",
-    "RelayOptions",
-    "RunningRelay",
-    "SideName",
-    "serve_in_thread",
-]
+from relay.server import Relay
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 ResultT = TypeVar("ResultT")
-_WORKER, _WORKER_ENDS_S = "AnyIO worker thread", 0.5
-_HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
-_ASKED_S = 1.0  # how long a client may already be done before its flow is on record
+HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
+ASKED_S = 1.0  # how long a client may already be done before its flow is on record
 
 
-class RunningRelay:
-    """A relay that serves in another thread.
+class RelayHandle(ABC):
+    """A relay that serves.
 
     When it has stopped, what happened can still be read; anything else is a RuntimeError that says so.
     """
 
-    def __init__(self, portal: BlockingPortal, relay: Relay, records: Records) -> None:
-        self._running = portal
+    def __init__(self, relay: Relay, records: Records) -> None:
         self._relay = relay
         self._records = records
-
-    @property
-    def _portal(self) -> BlockingPortal:
-        self._records.demand_more()
-        return self._running
 
     # Where it is
 
@@ -123,6 +97,11 @@ class RunningRelay:
         return kept | urls | {name.upper(): url for name, url in urls.items()}
 
     @property
+    def config(self) -> RelayConfig:
+        """What it was started with."""
+        return self._relay.config
+
+    @property
     def profile(self) -> Profile:
         """What flows are made with from now on: the profile it was started with, and what `set` made of it."""
         return self._relay.profile
@@ -133,6 +112,11 @@ class RunningRelay:
         return list(self._relay.fidelity)
 
     # What happens
+
+    @property
+    def log(self) -> EventLog:
+        """The event log; what `log.subscribe(listener)` adds is called in the relay's own thread."""
+        return self._relay.log
 
     @property
     def events(self) -> list[Record]:
@@ -149,23 +133,21 @@ class RunningRelay:
         """How many flows are open now."""
         return self._relay.flow_count
 
+    @abstractmethod
     def wait_for(
         self, event: EventType | str, *, timeout_s: float = 5.0, flow: int | None = None, **fields: Any
-    ) -> Record:
+    ) -> Record | Awaitable[Record]:
         """The first record of this event (of this flow) whose fields have these values, once there is one.
 
-        A `side` may be a `Side` or any of its names.
-
-        It blocks its thread. In an async test whose own tasks have to go on meanwhile, call it in a thread:
-        `await asyncio.to_thread(nat.wait_for, ...)`, or `trio.to_thread.run_sync`.
+        A `side` may be a `Side` or any of its names. `timeout_s` is in seconds of the real clock.
 
         Raises:
-            ConfigError: there is no such event, or it has no such field, or there is no such side.
+            ConfigError: there is no such event, or it has no such field, side or cause, or it never comes.
             AssertionError: there was none in time; the message lists what did happen.
         """
-        return self._records.wait_for(event, fields, flow=flow, timeout_s=timeout_s)
 
-    def assert_used(self) -> None:
+    @abstractmethod
+    def assert_used(self) -> Awaitable[None] | None:
         """Insist that some connection was asked for through the relay.
 
         Go programs and browsers skip a proxy for loopback addresses without a word, however they are told of it: their
@@ -174,28 +156,43 @@ class RunningRelay:
         Raises:
             AssertionError: none was; the message says what the usual reasons are.
         """
-        try:
-            self._records.wait_for(EventType.FLOW_OPENED, {}, timeout_s=_ASKED_S)
-        except AssertionError:
-            raise AssertionError(
-                f"nothing was asked of the relay at {self._relay.address}; what happened:\n{as_text(self.events)}\n"
-                "Go programs, browsers and many others skip a proxy for loopback addresses without a word: give the "
-                "origin a name with nat.resolve(), or use nat.forward()"
-            ) from None
 
-    def log_text(self, since: int = 0) -> str:
-        """What happened, for people, one line per record; the first `since` records are left out."""
-        self.await_records()
-        return as_text(self.events[since:])
-
-    def await_records(self) -> None:
+    @abstractmethod
+    def await_records(self) -> Awaitable[None] | None:
         """Wait for records that are held back until their flow's process is known, for 0.25 s at most."""
-        deadline_s = real_s() + _HELD_BACK_S
-        while self._relay.holds_records and real_s() < deadline_s:
-            time.sleep(0.002)  # the end of a look-up cannot be waited on
+
+    @abstractmethod
+    def log_text(self, since: int = 0) -> str | Awaitable[str]:
+        """What happened, for people, one line per record; the first `since` records are left out."""
+
+    def _check_wanted(self, fields: Mapping[str, Any], event: str) -> None:
+        """Insist that a record like this can come.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if event == EventType.TOS_CHANGED and not any(map(_looks_at_tos, (self.config.profile, self.profile))):
+            raise ConfigError(
+                f"wait_for: tos-changed never comes: no behaviour of {self.profile.name} looks at the TOS byte",
+                hint="add one that looks and leaves the connection as it is: tos_watch={}, beside the profile",
+            )
+        causes = {*Cause, *installed_behaviours(), *(quirk.name for quirk in self.profile.quirks)}
+        for name, value in fields.items():
+            if name.endswith("because") and value is not None and str(value).removeprefix("fault:") not in causes:
+                raise ConfigError(
+                    f"wait_for: there is no cause {value!r}", hint=nearest(str(value), causes, "the causes")
+                )
+
+    def _unused(self) -> AssertionError:
+        return AssertionError(
+            f"nothing was asked of the relay at {self._relay.address}; what happened:\n{as_text(self.events)}\n"
+            "Go programs, browsers and many others skip a proxy for loopback addresses without a word: give the "
+            "origin a name with nat.resolve(), or use nat.forward()"
+        )
 
     # Commands to it
 
+    @abstractmethod
     def do(self, command: Command[ResultT]) -> ResultT:
         """Carry out a command of `relay.control`, and return what it gives.
 
@@ -203,7 +200,6 @@ class RunningRelay:
             ConfigError: it cannot be carried out as it is, and nothing was changed.
             RuntimeError: the relay has stopped.
         """
-        return self._portal.call(self._relay.do, command)
 
     def forward(self, host: str, port: int) -> Endpoint:
         """Open a port forward to HOST:PORT and return where it listens, as a (host, port) pair."""
@@ -214,14 +210,14 @@ class RunningRelay:
         return self._forward(host, port, Side.EXTERNAL)
 
     def _forward(self, host: str, port: int, initiator: Side) -> Endpoint:
-        spec = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint(host, port))
-        return self.do(OpenForward(spec, initiator))
+        where = "forward" if initiator is Side.INTERNAL else "forward_inbound"
+        target = check_endpoint(host, port, where=where)
+        return self.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), target), initiator))
 
     def resolve(self, name: str, port: int, address: str) -> None:
         """Answer `name` with `address` from now on, when it is asked for with `port`."""
         literal = f"[{address}]" if ":" in address else address
-        override: ResolveOverride = parse_resolve(f"{name}:{port}:{literal}", where="resolve")
-        self.do(ResolveAs(override))
+        self.do(ResolveAs(parse_resolve(f"{name}:{port}:{literal}", where="resolve")))
 
     def freeze(self, side: Side | SideName) -> None:
         """Neither read nor write this side of any flow, until it is thawed.
@@ -241,7 +237,8 @@ class RunningRelay:
         """Tell every flow that the host's network link went down."""
         self.do(LinkDown())
 
-    def advance(self, seconds: float) -> None:
+    @abstractmethod
+    def advance(self, seconds: float) -> Awaitable[None] | None:
         """Have so many seconds pass on the NAT's clock at once.
 
         Behaviours' timers and idle limits that are due by then have fired when this returns, each at its own moment and
@@ -250,8 +247,6 @@ class RunningRelay:
         Raises:
             ConfigError: it is no number of seconds.
         """
-        self.do(Advance(seconds))
-        self.await_records()
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.
@@ -281,52 +276,10 @@ class RunningRelay:
     def seed(self, value: int) -> None:
         self.do(SetSeed(value))
 
-
-@contextmanager
-def serve_in_thread(
-    profile: str | Profile = DEFAULT_PROFILE,
-    *,
-    backend: str = "asyncio",
-    listen: str | None = "127.0.0.1:0",
-    **options: Unpack[RelayOptions],
-) -> Iterator[RunningRelay]:
-    """Serve for as long as the block lasts.
-
-    `profile` is a name, a TOML file's path or a loaded profile, `backend` the async library that the relay runs on
-    (asyncio, trio or uvloop), `listen` the proxy's HOST:PORT (None: no proxy); for the rest see `RelayOptions`.
-
-    Raises:
-        ConfigError: an option or a setting is wrong.
-        Unsupported: this host lacks what was asked for.
-    """
-    config = configured(profile, listen, options)
-    with run_in_thread(config, backend, over="the relay has stopped: its `with` block is over") as nat:
-        yield nat
+    @abstractmethod
+    def drain(self, at_most_s: float) -> Awaitable[None] | None:
+        """Accept nothing more, and wait until the last flow has ended, for so many seconds at most."""
 
 
-@contextmanager
-def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[RunningRelay]:
-    """The same for a configuration; `over` is what to say to those who use the relay when it has stopped."""
-    library, library_options = choose_backend(backend)
-    log, records = EventLog(), Records()
-    log.subscribe(records)
-    try:
-        with start_blocking_portal(library, library_options) as portal:
-            try:
-                with portal.wrap_async_context_manager(open_relay(config, log)) as relay:
-                    yield RunningRelay(portal, relay, records)
-            finally:
-                records.complete(over)
-    finally:
-        _join_workers()
-
-
-def _join_workers() -> None:
-    """Wait for the worker threads of event loops that are over: on asyncio, anyio tells them to end, and goes on.
-
-    On trio they are trio's own, which keeps them for ten seconds and uses them again.
-    """
-    for thread in threading.enumerate():
-        loop = getattr(thread, "loop", None)
-        if thread.name == _WORKER and loop is not None and loop.is_closed():
-            thread.join(_WORKER_ENDS_S)
+def _looks_at_tos(profile: Profile) -> bool:
+    return any(want.ability is Ability.TOS for want in profile.wants)

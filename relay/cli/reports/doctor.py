@@ -1,0 +1,36 @@
+"""`relay doctor`: what this host can see and do, and the remedy for what it cannot."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+from relay.abilities import KINDS
+from relay.cli.reports.paragraphs import support_lines
+from relay.cli.reports.support import support_as_json
+from relay.observe import Survey
+
+
+def describe_host(found: Survey, *, colour: bool) -> str:
+    """What this host can see and do."""
+    lines = [f"{_system()}, Python {_python()}", ""]
+    for kind in KINDS:
+        lines += [kind.title, *support_lines(found.of(kind), colour=colour)]
+    return "\n".join(lines)
+
+
+def host_as_json(found: Survey) -> dict[str, object]:
+    """The same as data; `abilities` is by the ability's title."""
+    return {
+        "system": _system(),
+        "python": _python(),
+        "abilities": {kind.title: support_as_json(found.of(kind)) for kind in KINDS},
+    }
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.release()}"
+
+
+def _python() -> str:
+    return sys.version.partition(" ")[0]

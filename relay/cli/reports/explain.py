@@ -1,0 +1,98 @@
+"""`relay explain`: a profile's quirks, their settings and evidence, and what this host can do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from relay.cli.reports.paragraphs import heading, indented, support_lines
+from relay.cli.reports.support import support_as_json
+from relay.fidelity import QuirkFidelity
+from relay.printable import escape_unprintable
+from relay.profiles import Profile, Quirk, Setting, describe_settings
+
+
+def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
+    """A profile's quirks: what each does, how it is set, how that is known, and what this host can do about it."""
+    blocks = ["\n".join(indented(f"{escape_unprintable(profile.name)}: {heading(profile)}", by=""))]
+    for each in assessed:
+        quirk = each.quirk
+        lines = [f"{quirk.name} ({quirk.status})", *indented(_summary(quirk))]
+        for setting in describe_settings(quirk.kind):
+            lines += _setting_lines(setting, quirk.settings[setting.name])
+        lines += list(support_lines(each.support, colour=colour))
+        blocks.append("\n".join([*lines, *_evidence(quirk)]))
+    blocks += [
+        "\n".join([f"{absent.name}: not in this profile ({absent.status})", *_evidence(absent)])
+        for absent in profile.absent
+    ]
+    return "\n\n".join(blocks)
+
+
+def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict[str, object]:
+    """The same as data. A setting has `low` and `high`, or `choices`; what does not apply is null."""
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "era": profile.era,
+        "aliases": list(profile.aliases),
+        "quirks": [
+            {
+                "name": each.quirk.name,
+                "summary": _summary(each.quirk),
+                "status": each.quirk.status,
+                "settings": [
+                    _setting_as_json(setting, each.quirk.settings[setting.name])
+                    for setting in describe_settings(each.quirk.kind)
+                ],
+                "evidence": _evidence_as_json(each.quirk),
+                "here": support_as_json(each.support),
+            }
+            for each in assessed
+        ],
+        "absent": [
+            {"name": absent.name, "status": absent.status, "evidence": _evidence_as_json(absent)}
+            for absent in profile.absent
+        ],
+    }
+
+
+def _summary(quirk: Quirk) -> str:
+    return (quirk.kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _setting_lines(setting: Setting, value: object) -> Iterator[str]:
+    yield f"  {setting.name} = {_shown(setting, value)}"
+    unit = f", in {setting.unit}" if setting.unit else ""
+    default = _shown(setting, setting.default)
+    yield from indented(f"{setting.meaning} ({setting.accepted}{unit}; default: {default})", by="    ")
+
+
+def _setting_as_json(setting: Setting, value: object) -> dict[str, object]:
+    return {
+        "name": setting.name,
+        "value": value,
+        "default": setting.default,
+        "unit": setting.unit or None,
+        "meaning": setting.meaning,
+        "low": setting.low,
+        "high": setting.high,
+        "choices": list(setting.choices) or None,
+    }
+
+
+def _shown(setting: Setting, value: object) -> str:
+    return f"0x{value:02x}" if setting.name == "mask" and isinstance(value, int) else str(value)
+
+
+def _evidence(quirk: Quirk) -> Iterator[str]:
+    for evidence in quirk.evidence:
+        versions = f" [{evidence.versions}]" if evidence.versions else ""
+        yield from indented(f"evidence: {evidence.says}{versions}")
+        yield f"    {evidence.source}"
+
+
+def _evidence_as_json(quirk: Quirk) -> list[dict[str, object]]:
+    return [
+        {"source": evidence.source, "says": evidence.says, "versions": evidence.versions or None}
+        for evidence in quirk.evidence
+    ]

@@ -1,0 +1,45 @@
+"""A behaviour's settings as people and programs read about them: `relay explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.behaviours import Behaviour
+from relay.settings import accepted, settings_of
+
+_UNITS = {"_ms": "ms", "_s": "s", "_bytes": "bytes"}
+"""By the suffix of the setting's name."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a behaviour."""
+
+    name: str
+    meaning: str
+    unit: str
+    """`s`, `ms` or `bytes`; empty for what has none."""
+    default: object
+    accepted: str
+    """What values it takes, in words."""
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    """The only values; empty where any of its type, from `low` to `high`, will do."""
+
+
+def describe_settings(kind: type[Behaviour]) -> list[Setting]:
+    """Every setting of a behaviour, in the order in which it declares them."""
+    return [
+        Setting(
+            name=name,
+            meaning=field.metadata["doc"],
+            unit=next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), ""),
+            default=field.default,
+            accepted=accepted(field),
+            low=field.metadata["low"],
+            high=field.metadata["high"],
+            choices=field.metadata["choices"],
+        )
+        for name, field in settings_of(kind).items()
+    ]
