@@ -1,7 +1,7 @@
 """What a behaviour can ask for, as frozen values.
 
-Actions are requests: the flow machine drops those that come too late (a FIN on a side that was reset), merges those that
-agree, keeps the stronger of those that do not (RST over FIN), and notes which behaviour made each request.
+Actions are requests: the flow machine drops those that come too late (a FIN on a side that was reset), merges those
+that agree, keeps the stronger of those that do not (RST over FIN), and notes which behaviour made each request.
 """
 
 from __future__ import annotations
