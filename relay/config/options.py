@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias, TypedDict, cast
@@ -21,6 +20,7 @@ from typing import TypeAlias, TypedDict, cast
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.config.configure import configure
 from relay.config.relay_config import RelayConfig
+from relay.deprecation import warn_of_former_name
 from relay.errors import ConfigError
 from relay.profiles import Profile
 
@@ -84,8 +84,7 @@ def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str
     options = {name: value for name, value in keywords.items() if name not in settings}
     former = options.pop("settings", settings.pop("settings", ()))
     if former:
-        text = "settings={'tos_reset': {...}} is tos_reset={...} now: each behaviour is an argument of its own"
-        warnings.warn(text, DeprecationWarning, stacklevel=4)
+        warn_of_former_name("settings={'tos_reset': {...}}", "tos_reset={...}", stacklevel=4)
     if isinstance(former, Mapping):
         settings, former = {**former, **settings}, ()
     for name, value in options.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -19,6 +19,7 @@ from relay import defaults
 from relay.behaviours import Behaviour
 from relay.config.options import configured
 from relay.control import Advance, Command
+from relay.deprecation import warn_of_former_name
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import Records, as_text
@@ -29,6 +30,7 @@ from relay.server import open_relay as _open_relay
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 ResultT = TypeVar("ResultT")
+_FORMER = {"resolve_as": "resolve", "adjust": "set"}
 
 
 class AsyncRelay(RelayHandle):
@@ -97,6 +99,14 @@ class AsyncRelay(RelayHandle):
     def _wake(self, _: Record) -> None:
         for changed in self._waiting:
             changed.set()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name not in _FORMER:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            warn_of_former_name(name, _FORMER[name], stacklevel=2)
+            return getattr(self._relay, name)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from relay import AsyncRelay, EventType, RelayHandle, RunningRelay, open_relay, serve_in_thread
+from relay import AsyncRelay, EventType, RelayHandle, ResolveOverride, RunningRelay, open_relay, serve_in_thread
 from relay.actions import SendRst, StartTimer
 from relay.behaviours import Actions, Behaviour, setting
 from relay.config import configure
@@ -133,6 +133,18 @@ async def test_a_record_that_comes_later_ends_the_waiting() -> None:
 
         tasks.start_soon(later)
         assert (await nat.wait_for("link-down")).event == "link-down"
+
+
+@pytest.mark.anyio
+async def test_the_former_verbs_work_and_warn() -> None:
+    async with open_relay("vmware-fusion") as nat:
+        with pytest.warns(DeprecationWarning, match="adjust is set now"):
+            nat.adjust("tos-reset.mask=0xFC")  # type: ignore[attr-defined]
+        assert nat.profile.tos_mask == 0xFC
+        with pytest.warns(DeprecationWarning, match="resolve_as is resolve now"):
+            nat.resolve_as(ResolveOverride("a.test", 80, "127.0.0.1"))  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match="'AsyncRelay' object has no attribute 'freze'"):
+            nat.freze  # type: ignore[attr-defined] # noqa: B018
 
 
 @contextmanager
