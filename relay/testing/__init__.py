@@ -15,7 +15,8 @@ from relay.events import SideName
 from relay.handles import RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.log.memory import FlowStory
-from relay.testing._check_leg import LegPair, check_leg
+from relay.testing._check_leg import check_leg
+from relay.testing._leg_checks.ends import LegPair
 from relay.testing._memory_leg import MemoryLeg, memory_pair
 from relay.testing._memory_loop import MemoryLoop
 
