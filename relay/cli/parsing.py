@@ -12,14 +12,28 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from relay.cli.sources import misspelt_variables, named_by_source
+from relay.cli.terminal import complain
+from relay.errors import ConfigError
+
+_YES, _NO = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
+_FLAGS = dict.fromkeys(_YES, True) | dict.fromkeys(_NO, False)
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 class Command(TyperCommand):
-    """One command."""
+    """One command. Its errors name what the user wrote: the option, the environment variable, or the file's key."""
 
     def get_params(self, ctx: Any) -> Any:
         return _read_plainly(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with named_by_source(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with named_by_source(ctx):
+            return super().invoke(ctx)
 
 
 class Group(TyperGroup):
@@ -27,6 +41,11 @@ class Group(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         return _read_plainly(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, meant in misspelt_variables(self.commands.values()):
+            complain(f"the environment variable {name} sets nothing", f"did you mean {meant}?")
+        return super().invoke(ctx)
 
 
 class _PlainReader:
@@ -45,12 +64,21 @@ class _PlainReader:
             return self._parser(value) if isinstance(value, str) else value
         if isinstance(value, bool) or self._annotation is str:
             return value
+        if self._annotation is bool:
+            return self._flag(str(value))
         if self._annotation == list[str]:
             return list(value)
         if self._annotation is Path:
             return Path(value)
         self._option._runtime_param = None  # noqa: SLF001
         return self._option.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+    def _flag(self, text: str) -> bool:
+        """A flag's environment variable."""
+        option = self._option.opts[0]
+        if (value := _FLAGS.get(text.strip().lower())) is None:
+            raise ConfigError(f"{option}: {text!r} is not true or false", hint="give true or false, or 1 or 0")
+        return value
 
 
 def _read_plainly(options: Any) -> Any:

@@ -8,11 +8,23 @@ from typing import Annotated, Optional
 import typer
 
 from relay import defaults
+from relay.cli.config_file import take_config_file
 from relay.cli.parameters import BackendOption, ObserverOption, PcapOption, ProfileOption, SetOption, number_option
 from relay.errors import ConfigError
 
 
 def serve(
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--config",
+            envvar="RELAY_CONFIG",
+            metavar="FILE",
+            help='A TOML file with any of the options below, e.g. listen = "127.0.0.1:1080".',
+            callback=take_config_file,
+            is_eager=True,
+        ),
+    ] = None,
     profile: ProfileOption = defaults.PROFILE,
     settings: SetOption = None,
     listen: Annotated[
@@ -118,7 +130,7 @@ def serve(
             hint = "give one of them; RELAY_AUTH and RELAY_AUTH_FILE count, too"
             raise ConfigError("--auth-file: --auth says already who may use the proxy", hint=hint)
         auth = read_auth_file(auth_file)
-    config = configure(
+    configured = configure(
         profile,
         settings=settings or (),
         listen=listen,
@@ -139,5 +151,5 @@ def serve(
         seed=seed,
     )
     serve_until_stopped(
-        config, backend=backend, workers=workers, events=events, pcap=pcap, port_file=port_file, quiet=quiet
+        configured, backend=backend, workers=workers, events=events, pcap=pcap, port_file=port_file, quiet=quiet
     )

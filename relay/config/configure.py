@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from relay import defaults
 from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
@@ -54,16 +55,24 @@ def configure(
     credentials = parse_credentials(auth, where="--auth") if auth is not None else None
     if endpoint is not None and credentials is None and not allow_open:
         _refuse_open(endpoint, "--listen", "add --auth USER:PASS, or --allow-open to serve every client")
-    specs = {
-        where: tuple(parse_forward(text, where=where) for text in texts)
-        for where, texts in (("--forward", forwards), ("--inbound", inbound))
-    }
+    told = {"--forward": tuple(forwards), "--inbound": tuple(inbound)}
+    specs = {where: tuple(parse_forward(text, where=where) for text in texts) for where, texts in told.items()}
     for where, parsed in specs.items():
         for spec in parsed:
             if not allow_open:
                 _refuse_open(
                     spec.bind, where, "a forward has no authentication; add --allow-open to serve every client"
                 )
+    _refuse_twice(
+        [
+            *([("--listen", f"{listen}", endpoint)] if endpoint is not None else []),
+            *(
+                (where, text, spec.bind)
+                for where in specs
+                for text, spec in zip(told[where], specs[where], strict=True)
+            ),
+        ]
+    )
     if endpoint is None and not any(specs.values()):
         raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
     if source is not None and Endpoint(source, 0).ip is None:
@@ -110,3 +119,20 @@ def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:
         if bind.ip is None:
             demand_address(bind, where=where)
         raise ConfigError(f"{where}: listening on {bind} without authentication", hint=hint)
+
+
+def _refuse_twice(binds: Sequence[tuple[str, str, Endpoint]]) -> None:
+    """Insist that no two listen on one port; each is an option, its text, and where it is to listen."""
+    for (where, text, bind), (other, other_text, other_bind) in combinations(reversed(binds), 2):
+        if bind.port == other_bind.port != 0 and (bind.host == other_bind.host or _overlap(bind, other_bind)):
+            raise ConfigError(
+                f"{where} {text}: {other} {other_text} listens on port {bind.port} already",
+                hint="give each a port of its own; port 0 picks a free one",
+            )
+
+
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    """Whether one of them is every address of the other's family."""
+    if one.ip is None or other.ip is None or one.ip.version != other.ip.version:
+        return False
+    return one.ip.is_unspecified or other.ip.is_unspecified

@@ -1,0 +1,93 @@
+"""`relay serve --config FILE`: a TOML file with what may also stand on the command line.
+
+    listen = "127.0.0.1:1080"
+    forward = ["2222:192.0.2.1:22"]
+    set = ["tos-reset.mask=0xfc"]
+    idle-timeout = 300
+    strict = true
+
+A key is an option's long name without its dashes. Repeatable options take an array. What stands on the command line or
+in the environment comes before what stands here. Paths are relative to the current directory, as in the options.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+from relay.cli.sources import FILE_KEY
+from relay.errors import ConfigError
+
+_NOUNS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    Path: "a string",
+    list: "an array of strings",
+}
+
+
+def take_config_file(context: Any, path: Path | None) -> Path | None:
+    """Have a file's values stand in for options that are not given; the callback of `--config`."""
+    if path is not None and not context.resilient_parsing:
+        context.meta[FILE_KEY] = str(path)
+        context.default_map = read_config_file(path, options_by_key(context.command))
+    return path
+
+
+def options_by_key(command: Any) -> dict[str, tuple[str, type]]:
+    """What may stand in a file: by key, the parameter's name and the type of its value."""
+    hints = get_type_hints(command.callback)
+    return {
+        parameter.opts[0].removeprefix("--"): (parameter.name, _plain(hints[parameter.name]))
+        for parameter in command.params
+        if parameter.name in hints and parameter.opts[0] != "--config"
+    }
+
+
+def read_config_file(path: Path, options: Mapping[str, tuple[str, type]]) -> dict[str, object]:
+    """The values of a file, by the parameters' names.
+
+    Raises:
+        ConfigError: it cannot be read, has a key that is no option, or a value of another type.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {path}: {error.strerror}", hint="name a TOML file") from None
+    except ValueError as error:  # bytes that are not UTF-8, or text that is not TOML
+        raise ConfigError(f"{path}: not TOML: {error}", hint="its syntax is at https://toml.io") from None
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        if key not in options:
+            from relay.settings import nearest
+
+            raise ConfigError(
+                f"{path}: unknown key {key!r}", hint=nearest(key.replace("_", "-"), options, what="the keys")
+            )
+        name, kind = options[key]
+        if not _fits(value, kind):
+            raise ConfigError(
+                f"{path}: {key}: {value!r} is not {_NOUNS[kind]}", hint=f"see --{key} in `relay serve --help`"
+            )
+        values[name] = value
+    return values
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if kind is float:
+        return type(value) in {int, float}
+    return type(value) is (str if kind is Path else kind)
+
+
+def _plain(hint: Any) -> type:
+    """`list` of `Optional[list[str]]`, `str` of `str`."""
+    if get_origin(hint) in {Union, types.UnionType}:
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    return cast("type", get_origin(hint) or hint)
