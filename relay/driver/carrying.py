@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.driver.carrier import Carrier, ExchangeCarrier
-from relay.driver.talking import HANDSHAKE, limit_handshake
+from relay.driver.handshaking import HANDSHAKE, limit_handshake
 from relay.errors import ProtocolError
 from relay.events import FinReceived, Side
 from relay.frontends import PendingConnection

@@ -2,11 +2,11 @@
 
 A flow passes through these phases, each an object that holds what exists in it alone:
 
-    Talking    the initiator says what it wants (a front end's conversation)
-    Asking     the initiator wants only the answer to a question; the answer ends the flow
-    Dialling   the behaviours were asked; what the initiator sends meanwhile is kept
-    Carrying   two pumps move bytes, and every FIN, RST and change goes to the machine
-    OVER       nothing more happens; a leg may still be flushing, or leave its peer unanswered
+    Handshaking   the initiator says what it wants (a front end's conversation)
+    Resolving     the initiator wants only the answer to a question; the answer ends the flow
+    Dialling      the behaviours were asked; what the initiator sends meanwhile is kept
+    Carrying      two pumps move bytes, and every FIN, RST and change goes to the machine
+    OVER          nothing more happens; a leg may still be flushing, or leave its peer unanswered
 
 A flow takes events one at a time: one that comes while another is being answered waits for its turn. This module has no
 code for any single behaviour. A fault, a behaviour's or our own, ends this flow and no other.
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.debug import show_traceback
-from relay.driver.asking import Asking
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
 from relay.driver.dialling import Dialling
 from relay.driver.flow_log import FlowLog
+from relay.driver.handshaking import HANDSHAKE, Handshaking
 from relay.driver.legs import FlowLegs
 from relay.driver.performing import perform
-from relay.driver.talking import HANDSHAKE, Talking
+from relay.driver.resolving import Resolving
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LinkWentDown, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
@@ -111,8 +111,8 @@ class Flow:
 
     def start(self, leg: Leg, conversation: Conversation) -> None:
         """Begin with a connection whose initiator is to be heard first."""
-        talking = self.phase = Talking(self, leg, conversation)
-        self.guard(self._begin, leg, talking.begin)
+        handshaking = self.phase = Handshaking(self, leg, conversation)
+        self.guard(self._begin, leg, handshaking.begin)
 
     def start_pending(self, pending: PendingConnection) -> None:
         """Begin with a connection that was asked for."""
@@ -138,9 +138,9 @@ class Flow:
     def ask(self, leg: Leg, conversation: Conversation) -> None:
         """The initiator wants the answer to a question."""
         self.stop_timer(HANDSHAKE)
-        asking = self.phase = Asking(self, leg, conversation)
+        resolving = self.phase = Resolving(self, leg, conversation)
         if (question := conversation.question) is not None:
-            asking.begin(question)
+            resolving.begin(question)
 
     def dial(self, pending: PendingConnection) -> None:
         """The initiator wants a connection."""

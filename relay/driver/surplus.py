@@ -8,7 +8,7 @@ being read. That bounds what callers can make the relay hold, whether they send 
 
 from __future__ import annotations
 
-from relay.driver.talking import converse
+from relay.driver.handshaking import converse
 from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
 from relay.legs import Leg
@@ -54,10 +54,10 @@ class _Hearing:
         self.timer: Timer
 
     def on_leg_ready(self, leg: Leg) -> None:
-        unheard = converse(leg, self._conversation)
+        no_request = converse(leg, self._conversation)
         if self._conversation.request is not None:
             leg.write(self._conversation.refuse(self._failure) or b"")
-        elif unheard is None:
+        elif no_request is None:
             return
         self.timer.cancel()
         wind_down(leg)

@@ -18,7 +18,7 @@ HANDSHAKE = "handshake"
 """The timer that limits how long a head or a handshake may take."""
 
 
-class Talking:
+class Handshaking:
     """Reads the initiator's leg for its conversation; see `relay.driver.flow.Phase`."""
 
     __slots__ = ("_conversation", "_flow", "_leg")
@@ -37,15 +37,15 @@ class Talking:
 
     def on_leg_ready(self) -> None:
         flow, conversation = self._flow, self._conversation
-        unheard = converse(self._leg, conversation)
+        no_request = converse(self._leg, conversation)
         if flow.phase is not self:
             return
-        if unheard is not None:
-            if unheard.left == BROKEN:
+        if no_request is not None:
+            if no_request.left == BROKEN:
                 flow.machine.observe(flow.legs.what_broke(self._leg, flow.now_s()))
-            elif unheard.left is not None:
+            elif no_request.left is not None:
                 flow.machine.observe(FinReceived(flow.now_s(), self._leg.side))
-            turn_away(flow, unheard.reason, Cause.HANDSHAKE_FAILED)
+            turn_away(flow, no_request.reason, Cause.HANDSHAKE_FAILED)
         elif conversation.question is not None:
             flow.ask(self._leg, conversation)
         elif conversation.request is not None:
@@ -58,7 +58,7 @@ class Talking:
         pass
 
 
-class Unheard(NamedTuple):
+class NoRequest(NamedTuple):
     """Why a conversation never comes to its request."""
 
     reason: str
@@ -66,7 +66,7 @@ class Unheard(NamedTuple):
     """What the last read gave where the initiator has left: 0, or `BROKEN`."""
 
 
-def converse(leg: Leg, conversation: Conversation) -> Unheard | None:
+def converse(leg: Leg, conversation: Conversation) -> NoRequest | None:
     """Let a conversation go on until it has its request; returns why it never will, if so."""
     buffer = leg.loop.buffer
     while leg.readable and not leg.frozen and conversation.request is None:
@@ -76,11 +76,11 @@ def converse(leg: Leg, conversation: Conversation) -> Unheard | None:
                 leg.write(conversation.receive_data(bytes(buffer[:count])))
             except ProtocolError as error:
                 leg.write(error.reply)
-                return Unheard(str(error))
+                return NoRequest(str(error))
         elif count == 0:
-            return Unheard("it closed the connection", count)
+            return NoRequest("it closed the connection", count)
         elif count == BROKEN:
-            return Unheard("it reset the connection", count)
+            return NoRequest("it reset the connection", count)
     return None
 
 

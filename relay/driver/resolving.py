@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
 
-class Asking:
+class Resolving:
     """Waits for the answer; see `relay.driver.flow.Phase`."""
 
     __slots__ = ("_conversation", "_flow", "_leg", "_question")
