@@ -176,7 +176,8 @@ class RelayHandle(ABC):
                 f"wait_for: tos-changed never comes: no behaviour of {self.profile.name} looks at the TOS byte",
                 hint="add one that looks and leaves the connection as it is: tos_watch={}, beside the profile",
             )
-        causes = {*Cause, *installed_behaviours(), *(quirk.name for quirk in self.profile.quirks)}
+        own = (quirk.name for quirk in self.profile.quirks)
+        causes = [str(cause) for cause in dict.fromkeys((*installed_behaviours(), *own, *Cause))]
         for name, value in fields.items():
             if name.endswith("because") and value is not None and str(value).removeprefix("fault:") not in causes:
                 raise ConfigError(

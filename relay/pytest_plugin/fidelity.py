@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable, Sequence
 
 import pytest
 
-from relay.errors import ConfigError, Unsupported
 from relay.fidelity import QuirkFidelity, assess
 from relay.observe import Fidelity, survey
 from relay.observe.providers.in_process import watching
@@ -40,8 +39,8 @@ def header(items: Sequence[pytest.Item]) -> list[str]:
             try:
                 config = configured(item, each, seed=0)
                 assessed = assess(config.profile, survey(config.observer), ways_in(config))
-            except (ConfigError, Unsupported, ValueError):
-                continue  # the test itself says so
+            except Exception:  # noqa: S112 - the test itself says so: a wrong option, or a behaviour that breaks
+                continue
             found.setdefault(config.profile.name, []).extend(assessed)
     lines = _inexact(found)
     return ["nat_relay: not exact on this host, and tests may depend on it:", *lines] if lines else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.conftest import Suite
+from plugin.conftest import Suite, outcomes
 from support.programs import as_ordinary_user, run
 
 pytest_plugins = "pytester"
@@ -83,6 +83,24 @@ def test_the_header_names_each_quirk_once_with_the_profiles_that_have_it(suite: 
     assert tos.startswith("  vmware-fusion-11, vmware-workstation-14: tos-reset")
     (ack,) = [line for line in lines if "local-ack is approximate" in line]
     assert ack.startswith("  transparent: local-ack")
+
+
+def test_a_test_that_asks_for_what_is_wrong_says_so_itself(suite: Suite) -> None:
+    source = """
+        from relay.behaviours import Behaviour
+
+        class Wrong(Behaviour):
+            def wants(self):
+                raise LookupError("a bug of the behaviour's")
+
+        @pytest.mark.nat_relay("transparent", behaviours=[Wrong])
+        def test_broken(nat_relay):
+            pass
+
+        def test_another(nat_relay):
+            pass
+    """
+    assert outcomes(suite(source)) == {"test_broken": "error", "test_another": "passed"}
 
 
 @pytest.mark.parametrize("source", ["def test_one(): pass", "def test_one(nat_relay): pass"], ids=["unused", "exact"])
