@@ -1,0 +1,73 @@
+"""Wire mode's front end: a guest's SYN is a connection that was asked for.
+
+A grant is the SYN-ACK, a refusal RST,ACK, and a connection that is ignored gets no answer at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Protocol
+
+from relay.abilities import Want
+from relay.address import Endpoint
+from relay.events import DialFailure, Side
+from relay.observe import Fidelity, Support
+from relay.protocols import HttpExchange
+from relay.wire.leg import WireLeg
+from relay.wire.nat import Nat
+
+_EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
+
+
+class Host(Protocol):
+    """Takes the connections that are asked for; see `relay.frontends.Host`."""
+
+    def take(self, pending: Any) -> None:
+        """Take over a connection that was asked for."""
+
+
+class WireConnection:
+    """A SYN that waits for its answer; see `relay.frontends.PendingConnection`."""
+
+    __slots__ = ("destination", "leg")
+
+    initiator = Side.INTERNAL
+    via = "wire"
+    early_data = b""
+    codec: HttpExchange | None = None
+
+    def __init__(self, leg: WireLeg, destination: Endpoint) -> None:
+        self.leg = leg
+        self.destination = destination
+
+    def grant(self, bound: Endpoint | None) -> None:
+        self.leg.grant()
+
+    def refuse(self, failure: DialFailure) -> None:
+        self.leg.refuse()
+
+    def ignore(self) -> None:
+        self.leg.ignore()
+
+    def next_request(self) -> NoReturn:
+        raise AssertionError("a SYN asks for one destination")
+
+
+class WireFrontEnd:
+    """Hands over what the guest on one link asks for; see `relay.frontends.FrontEnd`."""
+
+    def __init__(self, nat: Nat, where: str) -> None:
+        self._nat = nat
+        self._where = where
+
+    def open(self, host: Host) -> None:
+        self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
+
+    def close(self) -> None:
+        self._nat.close()
+
+    def describe(self) -> str:
+        return self._where
+
+    @staticmethod
+    def support(want: Want) -> Support | None:
+        return _EXACT

@@ -1,0 +1,135 @@
+"""The NAT between one link and the host: a table of connections, and what becomes of each packet of the guest's.
+
+    TCP of a connection     that connection's TCP takes it
+    TCP with a SYN          a new connection, pending until the driver has dialled the destination
+    other TCP               answered as a stray, or not at all
+
+Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them; then the
+one that has waited longest makes room. So a scan that leaves its handshakes half-open locks no other program out.
+
+What the guest sends from another address than a guest's, what has nowhere to go, and what is malformed is dropped, and
+counted by reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from relay.address import Endpoint
+from relay.legs import Process
+from relay.loop.engine import Engine
+from relay.wire import stray
+from relay.wire.leg import Ends, WireLeg
+from relay.wire.link import Link
+from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
+from relay.wire.reach import Reach
+from relay.wire.segment import ACK, RST, SYN, Segment, parse_segment
+from relay.wire.stack import Stack
+from relay.wire.tcp import Tcp
+from relay.wire.transmitter import Transmitter
+
+MAX_PENDING = 16_384
+_BURST = 256  # packets of the guest's in one go, before others have their turn
+
+
+class Nat:
+    """Serves the guest on one link, while it is open."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        link: Link,
+        stack: Stack,
+        reach: Reach,
+        seed: int,
+        find_process: Callable[[Ends], Process | None],
+    ) -> None:
+        self.engine = engine
+        self.dropped: Counter[str] = Counter()
+        """How many of the guest's packets were dropped, by reason."""
+        self._link = link
+        self._stack = stack
+        self._reach = reach
+        self._chance = random.Random(f"{seed}/wire")  # noqa: S311 - meant to be repeatable
+        self._find_process = find_process
+        self._transmitter = Transmitter(link, stack)
+        self._asked: Callable[[WireLeg, Endpoint], None]
+        self._connections: dict[Ends, WireLeg] = {}
+        self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
+        self._open = False
+
+    def open(self, asked: Callable[[WireLeg, Endpoint], None]) -> None:
+        """Begin to serve: call `asked` with each connection that the guest asks for, and with where it is to go."""
+        self._asked = asked
+        self._open = True
+        self._link.watch(self.engine, self._read)
+
+    def close(self) -> None:
+        """Take in no new connection; harmless when repeated."""
+        self._open = False
+
+    # From the guest
+
+    def _read(self) -> None:
+        for _ in range(_BURST):
+            packet = self._link.receive()
+            if packet is None:
+                return
+            self.on_packet(packet)
+        self.engine.call_soon(self._read)
+
+    def on_packet(self, packet: memoryview) -> None:
+        """Take in one IPv4 packet of the guest's."""
+        ip = parse_ipv4(packet)
+        if ip is None:
+            self.dropped["malformed"] += 1
+        elif not self._reach.may_send(ip.source):
+            self.dropped["not from a guest's address"] += 1
+        elif not self._reach.may_reach(ip.destination):
+            self.dropped["to nowhere"] += 1
+        elif ip.protocol == TCP and not ip.is_fragment:
+            self._on_tcp(ip)
+        else:
+            self.dropped["not TCP"] += 1
+
+    def _on_tcp(self, ip: Ipv4) -> None:
+        parsed = parse_segment(ip.payload, tos=ip.tos) if is_sound(ip) else None
+        if parsed is None:
+            self.dropped["malformed"] += 1
+            return
+        source_port, destination_port, segment = parsed
+        ends = Ends(ip.source, source_port, ip.destination, destination_port)
+        leg = self._connections.get(ends)
+        if leg is not None and not leg.on_segment(segment):
+            return
+        if segment.flags & (SYN | ACK | RST) == SYN and self._open and not self._reach.ends_here(ip.destination):
+            self._on_syn(ends, segment)
+        elif (answer := stray.answer(segment, self._stack)) is not None:
+            self._transmitter.send_segment(ends, answer)
+
+    def _on_syn(self, ends: Ends, syn: Segment) -> None:
+        if len(self._pending) >= MAX_PENDING:
+            next(iter(self._pending)).give_up()
+        tcp = Tcp.answering(self._stack, syn, self._chance.getrandbits(32), self.engine.now_s())
+        leg = self._connections[ends] = WireLeg(self, tcp, ends)
+        self._pending[leg] = None
+        self._asked(leg, self._reach.translated(ends.address, ends.port))
+
+    # What legs need
+
+    def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
+        for segment in segments:
+            self._transmitter.send_segment(leg.ends, segment)
+
+    def on_established(self, leg: WireLeg) -> None:
+        self._pending.pop(leg, None)
+
+    def forget(self, leg: WireLeg) -> None:
+        self._pending.pop(leg, None)
+        if self._connections.get(leg.ends) is leg:
+            del self._connections[leg.ends]
+
+    def find_process(self, leg: WireLeg) -> Process | None:
+        return self._find_process(leg.ends)

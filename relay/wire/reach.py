@@ -1,0 +1,42 @@
+"""Where a guest's packets may come from and go to, and what becomes of the host's address.
+
+The network's `host` address leads to the host's loopback, unless that is turned off; no other address does. Packets to
+loopback, multicast and broadcast addresses go nowhere (RFC 9293 MUST-57), and so do those of another source than a
+guest's (MUST-63).
+"""
+
+from __future__ import annotations
+
+from relay.address import Endpoint
+from relay.wire.addresses import Addresses
+from relay.wire.packet import dotted
+
+_LOOPBACK = "127.0.0.1"
+
+
+class Reach:
+    """The rules for one network."""
+
+    def __init__(self, addresses: Addresses, *, host: bool = True) -> None:
+        """`host` says whether the guest reaches this host's loopback, by the network's `host` address."""
+        self._addresses = addresses
+        self._host = host
+        self._ours = {addresses.network, addresses.broadcast, addresses.host, addresses.gateway, addresses.dns}
+
+    def may_send(self, source: int) -> bool:
+        """Whether this is an address that a guest may have."""
+        return self._addresses.has(source) and source not in self._ours
+
+    def may_reach(self, destination: int) -> bool:
+        """Whether a packet to this address has anywhere to go."""
+        first = destination >> 24
+        return 0 < first < 224 and first != 127 and destination != self._addresses.broadcast
+
+    def ends_here(self, destination: int) -> bool:
+        """Whether the NAT itself has this address: it is not carried to any host."""
+        own = {self._addresses.gateway, self._addresses.dns, self._addresses.dhcp}
+        return destination in own or (destination == self._addresses.host and not self._host)
+
+    def translated(self, destination: int, port: int) -> Endpoint:
+        """Where a connection to this address goes to."""
+        return Endpoint(_LOOPBACK if destination == self._addresses.host else dotted(destination), port)

@@ -1,0 +1,43 @@
+"""Sends segments to the guest: each in an IP packet as the stack's settings have it."""
+
+from __future__ import annotations
+
+from relay.wire.leg import Ends
+from relay.wire.link import Link
+from relay.wire.packet import TCP, Buffer, build_ipv4, tcp_checksum
+from relay.wire.segment import Segment, build_segment
+from relay.wire.stack import Stack
+
+_CHECKSUM_AT = 16
+
+
+class Transmitter:
+    """What all packets of one NAT have in common: the link, and the count of packets that numbers them."""
+
+    def __init__(self, link: Link, stack: Stack) -> None:
+        self._link = link
+        self._ttl = stack.ttl
+        self._dont_fragment = stack.dont_fragment
+        self._counts = stack.ip_id == "counter"
+        self._sent = 0
+
+    def send_segment(self, ends: Ends, segment: Segment) -> None:
+        """Send a segment from the connection's destination to the guest."""
+        header = bytearray(build_segment(ends.port, ends.guest_port, segment))
+        value = tcp_checksum(ends.address, ends.guest_address, header, segment.payload)
+        header[_CHECKSUM_AT : _CHECKSUM_AT + 2] = value.to_bytes(2)
+        self.send(ends.address, ends.guest_address, TCP, header, segment.payload)
+
+    def send(self, source: int, destination: int, protocol: int, header: Buffer, payload: Buffer) -> None:
+        """Send one IP packet."""
+        self._sent += 1
+        ip = build_ipv4(
+            source,
+            destination,
+            protocol,
+            len(header) + len(payload),
+            ttl=self._ttl,
+            ident=self._sent & 0xFFFF if self._counts else 0,
+            dont_fragment=self._dont_fragment,
+        )
+        self._link.send((ip, header, payload))
