@@ -9,7 +9,7 @@ Runs inside any asyncio or trio program. Leaving the block stops it at once; `dr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
@@ -39,6 +39,7 @@ from relay.driver import Driver, Limits
 from relay.errors import RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity, WayIn, assess, demand_possible
+from relay.frontends import FrontEnd
 from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
 from relay.loop.engine import Engine
@@ -70,6 +71,7 @@ class Relay:
         observers: Observers,
         fidelity: list[QuirkFidelity],
         share: Share | None = None,
+        front_ends: Sequence[FrontEnd] = (),
     ) -> None:
         self.config = config
         self.log = log
@@ -89,7 +91,8 @@ class Relay:
             resting=lambda reason: log.emit("accept-paused", reason=reason),
             resumed=lambda: log.emit("accept-resumed"),
         )
-        self._front_ends: list[ListeningFrontEnd] = []
+        self._listening_front_ends: list[ListeningFrontEnd] = []
+        self._others = list(front_ends)
 
     @property
     def flow_count(self) -> int:
@@ -243,6 +246,8 @@ class Relay:
             self.forward(spec)
         for spec in config.inbound:
             self.forward(spec, Side.EXTERNAL)
+        for front_end in self._others:
+            front_end.open(self._driver)
         emit_started(self)
 
     def stop(self) -> int:
@@ -252,7 +257,7 @@ class Relay:
 
     def _adjust(self, settings: tuple[str, ...]) -> None:
         self._driver.profile = adjust_profile(self._driver.profile, settings)
-        for front_end in self._front_ends:
+        for front_end in self._listening_front_ends:
             front_end.cover(self.profile.tos_mask)
         self.log.emit("settings-changed", settings=list(settings))
 
@@ -263,22 +268,29 @@ class Relay:
 
     def _open(self, front_end: ListeningFrontEnd) -> Endpoint:
         front_end.open(self._driver)
-        self._front_ends.append(front_end)
+        self._listening_front_ends.append(front_end)
         front_end.cover(self.profile.tos_mask)
         self._driver.connector.own_addresses.add(front_end.address)
         return front_end.address
 
     def _stop_listening(self) -> None:
-        for front_end in self._front_ends:
+        for front_end in (*self._listening_front_ends, *self._others):
             front_end.close()
-        self._front_ends.clear()
+        self._listening_front_ends.clear()
+        self._others.clear()
 
 
 @asynccontextmanager
 async def open_relay(
-    config: RelayConfig, log: EventLog | None = None, *, share: Share | None = None
+    config: RelayConfig,
+    log: EventLog | None = None,
+    *,
+    share: Share | None = None,
+    front_ends: Sequence[FrontEnd] = (),
 ) -> AsyncIterator[Relay]:
     """Serve for as long as the block lasts; with a `share`, on addresses that others serve on as well.
+
+    `front_ends` are more ways in than the configuration names: a guest's link, for instance.
 
     Raises:
         ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.
@@ -286,7 +298,7 @@ async def open_relay(
     """
     log = log if log is not None else EventLog()
     surveyed = survey(config.observer)
-    assessed = assess(config.profile, surveyed, ways_in(config))
+    assessed = assess(config.profile, surveyed, [*ways_in(config), *(each.support for each in front_ends)])
     if config.strict:
         demand_possible(assessed)
     if config.source is not None:
@@ -321,7 +333,7 @@ async def open_relay(
                     first_flow=first_flow,
                     flow_step=flow_step,
                 )
-                relay = Relay(config, log, driver, observers, assessed, share)
+                relay = Relay(config, log, driver, observers, assessed, share, front_ends)
                 try:
                     relay.open_listeners()
                     tasks.start_soon(engine.run)

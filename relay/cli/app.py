@@ -11,6 +11,7 @@ from relay.cli.doctor import doctor
 from relay.cli.explain import explain
 from relay.cli.parsing import CONTEXT, Command, Group
 from relay.cli.profiles import profiles
+from relay.cli.run import run
 from relay.cli.serve import serve
 from relay.cli.terminal import tell
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 for command in (serve, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
+app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
 
 
 @app.callback(invoke_without_command=True)

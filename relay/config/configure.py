@@ -23,6 +23,7 @@ def configure(
     settings: Iterable[str] = (),
     behaviours: Iterable[Behaviour | type[Behaviour]] = (),
     listen: str | None = defaults.LISTEN,
+    needs_listener: bool = True,
     forwards: Iterable[str] = (),
     inbound: Iterable[str] = (),
     auth: str | None = None,
@@ -45,8 +46,8 @@ def configure(
     are the caller's own, beside the profile's or in place of those with the same name. `listen` is the proxy's
     HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS, `resolve`
     are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows` of None are no
-    limit. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance follows from `seed`;
-    None picks one.
+    limit. Without `needs_listener` there may be neither proxy nor forward. The NAT's clock runs `time_scale` times as
+    fast as the real one. What is left to chance follows from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -73,7 +74,7 @@ def configure(
             ),
         ]
     )
-    if endpoint is None and not any(specs.values()):
+    if needs_listener and endpoint is None and not any(specs.values()):
         raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
     if source is not None and Endpoint(source, 0).ip is None:
         raise ConfigError(f"--source: {source!r} is not an IP address", hint="give one of this host's addresses")

@@ -15,6 +15,7 @@ from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
 from relay.legs import Leg
+from relay.loop.engine import Engine
 from relay.observe import Support
 from relay.protocols import HttpExchange, Resolve
 
@@ -108,6 +109,9 @@ class PendingConnection(Protocol):
 
 class Host(Protocol):
     """Takes the connections of a front end."""
+
+    engine: Engine
+    """What runs their legs."""
 
     def accept(self, leg: Leg, conversation: Conversation) -> None:
         """Take over a connection whose initiator is to be heard first."""

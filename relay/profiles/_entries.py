@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.errors import ConfigError
-from relay.profiles._profile import STATUSES, Evidence
+from relay.profiles._profile import STATUSES, Evidence, StackSettings
 from relay.profiles._text import read_string
 from relay.settings import check_value, nearest, read_value
 
@@ -37,16 +37,10 @@ def read_entry(name: str, table: object, *, where: str) -> Entry:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: {name} is not a table", hint=f"write [{name}], and its settings below that line")
     at = f"{where}: {name}"
-    enabled, status = table.get("enabled", True), table.get("status")
+    enabled = table.get("enabled", True)
     if not isinstance(enabled, bool):
         raise ConfigError(f"{at}.enabled: {enabled!r} is not true or false", hint="false removes what the base has")
-    if status is not None and status not in STATUSES:
-        raise ConfigError(f"{at}.status: unknown status {status!r}", hint=f"it is one of {', '.join(STATUSES)}")
-    evidence = _read_evidence(table.get("evidence", []), at)
-    if evidence and status is None:
-        raise ConfigError(f"{at}: evidence without a status", hint=f"say what it amounts to: {', '.join(STATUSES)}")
-    if status not in {None, "assumed"} and not evidence:
-        raise ConfigError(f"{at}.status: {status!r} without evidence", hint=f"add [[{name}.evidence]], or say assumed")
+    status, evidence = _read_grounds(name, table, at)
     note = Evidence(where, "set here, without evidence")
     settings = {
         key: check_value(kind, key, value, where=f"{at}.{key}")
@@ -54,6 +48,21 @@ def read_entry(name: str, table: object, *, where: str) -> Entry:
         if key not in {"enabled", "status", "evidence"}
     }
     return Entry(kind, settings, enabled, status, evidence or (note,), note)
+
+
+def read_stack(table: object, base: StackSettings, *, where: str) -> StackSettings:
+    """Read a [stack] table, laid over the base's."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: stack is not a table", hint="write [stack], and its settings below that line")
+    status, evidence = _read_grounds("stack", table, f"{where}: stack")
+    settings = {key: value for key, value in table.items() if key not in {"status", "evidence"}}
+    note = Evidence(where, "set here, without evidence")
+    laid = StackSettings({**base.settings, **settings}, status or "assumed", evidence or (note,))
+    try:
+        laid.build()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}", hint=error.hint) from None
+    return laid
 
 
 def read_override(text: str) -> Entry:
@@ -73,6 +82,20 @@ def read_override(text: str) -> Entry:
     if value not in {"true", "false"}:
         raise ConfigError(f"{where}: {value!r} is not true or false", hint="false removes what the profile has")
     return Entry(kind, {}, value == "true", None, (note,), note)
+
+
+def _read_grounds(name: str, table: Mapping[str, object], at: str) -> tuple[str | None, tuple[Evidence, ...]]:
+    """The status that a table gives itself, if it does, and its evidence."""
+    status, evidence = table.get("status"), _read_evidence(table.get("evidence", []), at)
+    if status is None:
+        if evidence:
+            raise ConfigError(f"{at}: evidence without a status", hint=f"say what it amounts to: {', '.join(STATUSES)}")
+        return None, evidence
+    if not isinstance(status, str) or status not in STATUSES:
+        raise ConfigError(f"{at}.status: unknown status {status!r}", hint=f"it is one of {', '.join(STATUSES)}")
+    if status != "assumed" and not evidence:
+        raise ConfigError(f"{at}.status: {status!r} without evidence", hint=f"add [[{name}.evidence]], or say assumed")
+    return status, evidence
 
 
 def _read_evidence(entries: object, at: str) -> tuple[Evidence, ...]:

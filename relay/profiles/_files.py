@@ -26,6 +26,8 @@ _MAX_DEPTH = 50
 _MAX_INTEGER_BITS = 63  # and the sign
 
 _HEAD = ("title", "era", "aliases", "extends")
+STACK = "stack"
+"""The table that is no behaviour's: the settings of the NAT's own TCP/IP."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _text(path: Traversable, where: str) -> str:
 
 def _document(text: str, *, name: str, identity: object, where: str, directory: Path | None) -> Document:
     table = _read(text, where)
-    known = (*_HEAD, *installed_behaviours())
+    known = (*_HEAD, STACK, *installed_behaviours())
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: unknown key or behaviour {key!r}", hint=nearest(key, known, what="there are"))

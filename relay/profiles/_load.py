@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from relay.behaviours import Behaviour
 from relay.errors import ConfigError
-from relay.profiles._entries import Entry, read_entry, read_override
-from relay.profiles._files import Document, find, shipped
-from relay.profiles._profile import Evidence, Profile, Quirk
+from relay.profiles._entries import Entry, read_entry, read_override, read_stack
+from relay.profiles._files import STACK, Document, find, shipped
+from relay.profiles._profile import Evidence, Profile, Quirk, StackSettings
 from relay.settings import defaults_of
 
 
@@ -37,7 +37,7 @@ def adjust_profile(profile: Profile, settings: Sequence[str]) -> Profile:
     Raises:
         ConfigError: as `load_profile`.
     """
-    layers = _Layers({quirk.name: quirk for quirk in profile.quirks}, {quirk.name: quirk for quirk in profile.absent})
+    layers = _Layers.of(profile)
     return layers.over(profile, settings, where=profile.name)
 
 
@@ -49,7 +49,7 @@ def add_behaviours(profile: Profile, behaviours: Iterable[Behaviour | type[Behav
     Raises:
         ConfigError: one is no behaviour, or refuses its own fields' values.
     """
-    layers = _Layers({quirk.name: quirk for quirk in profile.quirks}, {quirk.name: quirk for quirk in profile.absent})
+    layers = _Layers.of(profile)
     for each in behaviours:
         kind = each if isinstance(each, type) else type(each)
         if not issubclass(kind, Behaviour):
@@ -77,6 +77,13 @@ def profile_names() -> list[str]:
 class _Layers:
     present: dict[str, Quirk] = field(default_factory=dict)
     absent: dict[str, Quirk] = field(default_factory=dict)
+    stack: StackSettings = field(default_factory=StackSettings)
+
+    @classmethod
+    def of(cls, profile: Profile) -> _Layers:
+        """Those that a loaded profile comes to."""
+        present, absent = ({quirk.name: quirk for quirk in quirks} for quirks in (profile.quirks, profile.absent))
+        return cls(present, absent, profile.stack)
 
     def over(self, profile: Profile, settings: Sequence[str], *, where: str) -> Profile:
         """The profile with these layers, and the settings on top, for its quirks."""
@@ -90,7 +97,8 @@ class _Layers:
                     f"{where}: {quirk.name} refuses its settings: {type(fault).__name__}: {fault}",
                     hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
                 ) from fault
-        return replace(profile, quirks=tuple(self.present.values()), absent=tuple(self.absent.values()))
+        present, absent = tuple(self.present.values()), tuple(self.absent.values())
+        return replace(profile, quirks=present, absent=absent, stack=self.stack)
 
     def lay_document(self, document: Document, above: tuple[Document, ...] = ()) -> None:
         """Lay what the document extends, then the document. `above` are those that extend it."""
@@ -102,7 +110,10 @@ class _Layers:
             asked_by = f"{document.where}: extends"
             self.lay_document(find(document.extends, asked_by=asked_by, directory=document.directory), chain)
         for name, table in document.tables.items():
-            self.lay(read_entry(name, table, where=document.where))
+            if name == STACK:
+                self.stack = read_stack(table, self.stack, where=document.where)
+            else:
+                self.lay(read_entry(name, table, where=document.where))
 
     def lay(self, entry: Entry) -> None:
         name = entry.kind.name

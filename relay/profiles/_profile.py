@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
 
 from relay.abilities import Want, tos_mask
 from relay.behaviours import Behaviour, Lineup
+from relay.stack import Stack
 
 STATUSES = ("observed", "documented", "reported", "assumed")
 """How a quirk is known, best first: seen in a trace or a controlled test; stated by the vendor, a standard or readable
@@ -49,6 +50,21 @@ class Quirk:
 
 
 @dataclass(frozen=True)
+class StackSettings:
+    """How a profile sets the NAT's own TCP/IP toward the guest, for wire mode."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What it says, its base included; `relay.stack.Stack` has the rest."""
+    status: str = "assumed"
+    """One of `STATUSES`."""
+    evidence: tuple[Evidence, ...] = ()
+
+    def build(self) -> Stack:
+        """The stack's settings, all of them."""
+        return Stack.of(self.settings)
+
+
+@dataclass(frozen=True)
 class Profile:
     """A named set of quirks."""
 
@@ -61,6 +77,8 @@ class Profile:
     """The base's first, then as the profile's file names them: behaviours are asked in this order."""
     absent: tuple[Quirk, ...] = ()
     """What the NAT is known, or was told, not to do (`enabled = false`), with the evidence for its absence."""
+    stack: StackSettings = field(default_factory=StackSettings)
+    """The table `[stack]`."""
 
     def behaviours(self) -> list[Behaviour]:
         """New instances of all behaviours, for one flow."""

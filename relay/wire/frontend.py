@@ -5,21 +5,29 @@ A grant is the SYN-ACK, a refusal RST,ACK, and a connection that is ignored gets
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
+from relay.legs import Process
+from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
-from relay.wire.leg import WireLeg
+from relay.stack import Stack
+from relay.wire.leg import Ends, WireLeg
+from relay.wire.link import Link
 from relay.wire.nat import Nat
+from relay.wire.reach import Reach
 
 _EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
 
 
 class Host(Protocol):
     """Takes the connections that are asked for; see `relay.frontends.Host`."""
+
+    engine: Engine
 
     def take(self, pending: Any) -> None:
         """Take over a connection that was asked for."""
@@ -55,18 +63,27 @@ class WireConnection:
 class WireFrontEnd:
     """Hands over what the guest on one link asks for; see `relay.frontends.FrontEnd`."""
 
-    def __init__(self, nat: Nat, where: str) -> None:
-        self._nat = nat
-        self._where = where
+    def __init__(
+        self, link: Link, stack: Stack, reach: Reach, seed: int, find_process: Callable[[Ends], Process | None]
+    ) -> None:
+        """Serve the guest on this link. `find_process` finds the process that has the guest's end of a connection."""
+        self._link = link
+        self._stack = stack
+        self._reach = reach
+        self._seed = seed
+        self._find_process = find_process
+        self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
+        self._nat = Nat(host.engine, self._link, self._stack, self._reach, self._seed, self._find_process)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
 
     def close(self) -> None:
-        self._nat.close()
+        if self._nat is not None:
+            self._nat.close()
 
     def describe(self) -> str:
-        return self._where
+        return self._link.name
 
     @staticmethod
     def support(want: Want) -> Support | None:

@@ -20,13 +20,13 @@ from collections.abc import Callable
 from relay.address import Endpoint
 from relay.legs import Process
 from relay.loop.engine import Engine
+from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.link import Link
 from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
 from relay.wire.reach import Reach
 from relay.wire.segment import ACK, RST, SYN, Segment, parse_segment
-from relay.wire.stack import Stack
 from relay.wire.tcp import Tcp
 from relay.wire.transmitter import Transmitter
 

@@ -12,9 +12,9 @@ RFC 9293 section 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN).
 
 from __future__ import annotations
 
+from relay.stack import Stack
 from relay.wire.segment import ACK, FIN, RST, SYN, Segment
 from relay.wire.sequence import MASK
-from relay.wire.stack import Stack
 
 
 def opens(segment: Segment, stack: Stack) -> bool:

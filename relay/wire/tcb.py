@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from relay.stack import Stack
 from relay.wire.keepalive import Keepalive
 from relay.wire.receiver import Receiver
 from relay.wire.seen import Seen, State
 from relay.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from relay.wire.sender import Cut, Sender
 from relay.wire.sequence import MASK
-from relay.wire.stack import Stack
 
 NEVER: Final = math.inf
 ROOM_BYTES: Final = 128 * 1024

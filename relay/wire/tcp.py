@@ -10,11 +10,11 @@ No verb does I/O: time comes in as an argument, segments wait for `take_output`,
 from __future__ import annotations
 
 from relay.legs import BROKEN, WOULD_BLOCK
+from relay.stack import Stack
 from relay.wire.arrival import arrive
 from relay.wire.seen import Seen, State
 from relay.wire.segment import Segment
 from relay.wire.sequence import MASK
-from relay.wire.stack import Stack
 from relay.wire.stray import answer
 from relay.wire.tcb import NEVER, ROOM_BYTES, Tcb
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from relay.stack import Stack
 from relay.wire.leg import Ends
 from relay.wire.link import Link
 from relay.wire.packet import TCP, Buffer, build_ipv4, tcp_checksum
 from relay.wire.segment import Segment, build_segment
-from relay.wire.stack import Stack
 
 _CHECKSUM_AT = 16
 

@@ -33,7 +33,9 @@ async def test_listeners_are_covered_as_the_settings_go() -> None:
         relay.forward(anywhere)
 
         def covered() -> list[bool]:
-            return [is_covered(front_end._listener.sock) for front_end in relay._front_ends if front_end._listener]
+            return [
+                is_covered(front_end._listener.sock) for front_end in relay._listening_front_ends if front_end._listener
+            ]
 
         assert covered() == [True, False, True]
         relay.adjust("tos-reset.enabled=false")

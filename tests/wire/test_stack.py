@@ -8,7 +8,7 @@ import pytest
 
 from relay.errors import ConfigError
 from relay.settings import settings_of
-from relay.wire.stack import Stack
+from relay.stack import Stack
 
 
 def test_what_a_table_leaves_out_is_the_default() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
-from relay.wire.stack import Stack
 
 VMNAT = Stack.of({"stray_window": 32767, "count_stray_fin": False})
 CONTROL = Stack()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relay.legs import BROKEN, WOULD_BLOCK
+from relay.stack import Stack
 from relay.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
-from relay.wire.stack import Stack
 from relay.wire.tcp import Seen, Tcp
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from relay.settings import read_value, settings_of
+from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.segment import ACK, RST, Segment
 from relay.wire.sequence import MASK
-from relay.wire.stack import Stack
 from relay.wire.tcp import State, Tcp
 from support.packetdrill.calls import CALLS, Descriptor
 from support.packetdrill.compare import Mismatch, difference, shown

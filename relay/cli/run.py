@@ -1,0 +1,81 @@
+"""`relay run -- COMMAND`: one command behind the NAT, in a network of its own, with no proxy setting."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from relay import defaults
+from relay.cli.parameters import BackendOption, ProfileOption, SetOption, number_option
+
+DEFAULT_NETWORK = "192.168.127.0/24"
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND [ARGUMENT]...", help="What to run, behind --.")],
+    profile: ProfileOption = defaults.PROFILE,
+    settings: SetOption = None,
+    map_root: Annotated[
+        bool, typer.Option("--map-root", envvar="RELAY_MAP_ROOT", help="The command sees itself as root (nmap, scapy).")
+    ] = False,
+    network: Annotated[
+        str, typer.Option("--network", envvar="RELAY_NETWORK", metavar="NETWORK", help="The guest's network.")
+    ] = DEFAULT_NETWORK,
+    no_host: Annotated[
+        bool,
+        typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not let the network's .1 be this host's loopback."),
+    ] = False,
+    resolve: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+        ),
+    ] = None,
+    backend: BackendOption = "asyncio",
+    events: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Write the event log to the terminal.")
+    ] = False,
+    connect_timeout: Annotated[
+        float,
+        number_option("--connect-timeout", float, "SECONDS", "2.5", "Seconds that a destination has to answer."),
+    ] = 130.0,
+    time_scale: Annotated[
+        float,
+        number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
+    ] = 1.0,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
+    ] = None,
+) -> None:
+    """Run a command behind the NAT; its exit status is this command's (Linux)."""
+    from relay.cli.running import run_behind_nat
+    from relay.config import configure
+
+    config = configure(
+        profile,
+        settings=settings or (),
+        listen=None,
+        needs_listener=False,
+        resolve=resolve or (),
+        connect_timeout_s=connect_timeout,
+        time_scale=time_scale,
+        seed=seed,
+    )
+    raise typer.Exit(
+        run_behind_nat(
+            config,
+            command,
+            network=network,
+            map_root=map_root,
+            reaches_host=not no_host,
+            backend=backend,
+            events=events,
+            verbose=verbose,
+        )
+    )

@@ -1,0 +1,77 @@
+"""Runs a command for `relay run`: opens its network and the relay behind that, and waits for the command's end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+
+import anyio
+
+from relay.backend import choose_backend, spare_collector
+from relay.cli.outputs import open_outputs
+from relay.config import RelayConfig
+from relay.errors import ConfigError
+from relay.interrupt import open_signals
+from relay.log import EventLog
+from relay.server import open_relay
+from relay.wire.addresses import Addresses, addresses_in
+from relay.wire.frontend import WireFrontEnd
+from relay.wire.namespace.opening import Namespace, open_namespace
+from relay.wire.reach import Reach
+
+
+def run_behind_nat(
+    config: RelayConfig,
+    command: list[str],
+    *,
+    network: str,
+    map_root: bool,
+    reaches_host: bool,
+    backend: str,
+    events: str | None,
+    verbose: bool,
+) -> int:
+    """Run a command in a network of its own, behind the relay; return its exit status.
+
+    Raises:
+        RelayError: it cannot be run like this, or here.
+    """
+    try:
+        addresses = addresses_in(network)
+    except ValueError as error:
+        hint = "give a network of 256 addresses or more, as 192.168.127.0/24"
+        raise ConfigError(f"--network: {error}", hint=hint) from None
+    library, library_options = choose_backend(backend, where="--backend")
+    log = EventLog()
+    with open_outputs(log, events) as talk:
+        if verbose:
+            talk.follow()
+        spare_collector()
+        arguments = (config, log, command, addresses, map_root, reaches_host)
+        return anyio.run(_run, *arguments, backend=library, backend_options=library_options)
+
+
+async def _run(
+    config: RelayConfig, log: EventLog, command: list[str], addresses: Addresses, map_root: bool, reaches_host: bool
+) -> int:
+    namespace = await open_namespace(command, addresses, map_root=map_root)
+    try:
+        stack, reach = config.profile.stack.build(), Reach(addresses, host=reaches_host)
+        front_end = WireFrontEnd(namespace.link, stack, reach, config.seed, lambda ends: None)
+        with open_signals(signal.SIGINT, signal.SIGTERM) as received:
+            async with open_relay(config, log, front_ends=[front_end]) as relay:
+                namespace.start()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_pass_on, received, namespace)
+                    status = await namespace.wait()
+                    tasks.cancel_scope.cancel()
+                await relay.drain(config.drain_timeout_s)
+        return status
+    finally:
+        namespace.close()
+
+
+async def _pass_on(received: AsyncIterator[signal.Signals], namespace: Namespace) -> None:
+    async for number in received:
+        if number is not signal.SIGINT:  # the terminal has sent the command its own
+            namespace.send_signal(number)
