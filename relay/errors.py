@@ -34,6 +34,10 @@ class Unsupported(RelayError):
     exit_code = 3
 
 
+class BrokenBehaviour(UserWarning):
+    """A package brings a behaviour that cannot be loaded; all others can be used."""
+
+
 class ProtocolError(RelayError):
     """A client broke the protocol it speaks. `reply` is what it is owed before the connection is closed."""
 

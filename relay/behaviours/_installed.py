@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from relay.behaviours._api import Behaviour
-from relay.errors import ConfigError
+from relay.errors import BrokenBehaviour
 
 ENTRY_POINT_GROUP = "relay.behaviours"
 _PACKAGE = "relay.behaviours"
@@ -19,8 +20,8 @@ _PACKAGE = "relay.behaviours"
 def installed_behaviours() -> Mapping[str, type[Behaviour]]:
     """Every behaviour by its name.
 
-    Raises:
-        ConfigError: an entry point cannot be loaded, is no behaviour, or takes a name that is taken.
+    An entry point that cannot be loaded, is no behaviour, or takes a name that is taken, is left out: with a
+    `BrokenBehaviour` warning of one line, for the package that brings it may have nothing to do with this relay.
     """
     found: dict[str, type[Behaviour]] = {}
     for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__):
@@ -29,14 +30,24 @@ def installed_behaviours() -> Mapping[str, type[Behaviour]]:
                 if isinstance(value, type) and issubclass(value, Behaviour) and value is not Behaviour:
                     found[value.name] = value
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        where = f"entry point {entry.name!r} ({entry.value})"
         try:
-            loaded = entry.load()
+            kind = _loaded(entry, found)
         except Exception as fault:
-            raise ConfigError(f"{where}: {fault}", hint="mend or uninstall the package that brings it") from fault
-        if not (isinstance(loaded, type) and issubclass(loaded, Behaviour)):
-            raise ConfigError(f"{where}: not a Behaviour", hint="it must name a subclass of relay.behaviours.Behaviour")
-        if found.get(loaded.name, loaded) is not loaded:
-            raise ConfigError(f"{where}: the name {loaded.name!r} is taken", hint="rename the class")
-        found[loaded.name] = loaded
+            text = f"the behaviour of entry point {entry.name!r} ({entry.value}) is left out: {_described(fault)}"
+            warnings.warn(text, BrokenBehaviour, stacklevel=2)
+        else:
+            found[kind.name] = kind
     return found
+
+
+def _loaded(entry: EntryPoint, found: Mapping[str, type[Behaviour]]) -> type[Behaviour]:
+    loaded = entry.load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Behaviour)):
+        raise TypeError("it is no subclass of relay.behaviours.Behaviour")
+    if found.get(loaded.name, loaded) is not loaded:
+        raise TypeError(f"the name {loaded.name!r} is taken; rename the class")
+    return loaded
+
+
+def _described(fault: Exception) -> str:
+    return " ".join(f"{type(fault).__name__}: {fault}".split())

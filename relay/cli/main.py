@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import suppress
 
 import typer
@@ -10,11 +11,13 @@ import typer
 from relay.cli.app import app
 from relay.cli.terminal import STDOUT_HINT, complain, mute_stderr, stdout_failure
 from relay.debug import is_debugging
-from relay.errors import RelayError
+from relay.errors import BrokenBehaviour, RelayError
 
 
 def main() -> None:
     """Run the command line and exit."""
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("default", BrokenBehaviour)
     if sys.stderr is None:  # closed: its text must not end up among the data
         mute_stderr()
     raise SystemExit(run(sys.argv[1:]))
@@ -57,6 +60,12 @@ def _run(arguments: list[str]) -> int:
         complain(f"bug: {type(fault).__name__}: {fault}", "please report it; RELAY_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """A warning as a line of its own; those for programmers are shown with `RELAY_DEBUG` alone."""
+    if is_debugging() or issubclass(category, BrokenBehaviour):
+        complain(str(message), "")
 
 
 def _command_path(context: object, arguments: list[str]) -> str:

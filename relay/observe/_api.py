@@ -130,6 +130,8 @@ class Provider:
 
     name: ClassVar[str]
     """What banner and doctor show. Providers that share a name are one mechanism: `--observer` chooses among them."""
+    purpose: ClassVar[str] = ""
+    """What it sees, how and where, in a few words: for those who must choose an observer."""
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({})
     """Per kind of want."""
     optional: ClassVar[bool] = True

@@ -11,6 +11,7 @@ labelled, never pretended. A new provider is one file and its place in `PROVIDER
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -80,11 +81,8 @@ def survey(observer: str | None = None) -> Survey:
         ConfigError: no provider has that name.
         Unsupported: the provider that was named fails its self-test.
     """
-    names = observer_names()
-    if observer is not None and observer not in names:
-        near = difflib.get_close_matches(observer, names, n=1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"{_OPTION}: there is no observer {observer!r}", hint=f"{guess}there are: {', '.join(names)}")
+    if observer is not None and observer not in observer_names():
+        raise ConfigError(f"{_OPTION}: there is no observer {observer!r}", hint=_suggestion(observer))
     support: dict[Want, Support] = {}
     chosen: dict[Want, type[Provider]] = {}
     for want in KINDS:
@@ -92,6 +90,20 @@ def survey(observer: str | None = None) -> Survey:
         if provider is not None:
             chosen[want] = provider
     return Survey(MappingProxyType(support), MappingProxyType(chosen))
+
+
+def _suggestion(word: str) -> str:
+    """The observer whose name is nearest, or whose purpose has the word in it; and all of them with their purposes."""
+    purposes = dict.fromkeys(observer_names(), "")
+    for provider in PROVIDERS:
+        if provider.optional:
+            purposes[provider.name] = purposes[provider.name] or provider.purpose
+    near = difflib.get_close_matches(word.lower(), [name for name in purposes if name != NO_OBSERVER], n=1)
+    purposes[NO_OBSERVER] = "off: no TOS byte and no keepalive probe is seen"
+    near = near or [name for name, purpose in purposes.items() if word.lower() in re.findall(r"\w+", purpose.lower())]
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    listed = "; ".join(f"{name} ({purpose})" if purpose else name for name, purpose in purposes.items())
+    return f"{guess}there are: {listed}"
 
 
 def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Support]:

@@ -16,8 +16,9 @@ import pytest
 import relay
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.behaviours.tos_reset import TosReset
-from relay.errors import ConfigError
+from relay.errors import BrokenBehaviour
 from support.capabilities import missing
+from support.programs import RELAY, clean_environment, run
 
 Discover: TypeAlias = Callable[..., dict[str, type[Behaviour]]]
 
@@ -87,47 +88,50 @@ def test_naming_the_relays_own_again_does_no_harm(discover: Discover) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "source", "message", "hint"),
+    ("entry", "source", "why"),
     [
         (
             "gone = {module}:Missing",
             BEHAVIOUR_MODULE,
-            "entry point 'gone' (brought_by_a_test:Missing): module 'brought_by_a_test' has no attribute 'Missing'",
-            "mend or uninstall the package that brings it",
+            "(brought_by_a_test:Missing) is left out: AttributeError: module 'brought_by_a_test' has no attribute "
+            "'Missing'",
+        ),
+        (
+            "broken = {module}:Anything",
+            "import a_module_that_is_not_there",
+            "is left out: ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
         ),
         (
             "typo = {module}:Typo",
             "from relay.behaviours import Behaviour\nclass Typo(Behaviour):\n    def on_tos_change(self, event): ...",
-            "entry point 'typo' (brought_by_a_test:Typo): Typo.on_tos_change handles no event; there are: ",
-            "mend or uninstall the package that brings it",
+            "is left out: TypeError: Typo.on_tos_change handles no event; there are: ",
         ),
         (
             "thing = {module}:not_a_class",
             BEHAVIOUR_MODULE,
-            "entry point 'thing' (brought_by_a_test:not_a_class): not a Behaviour",
-            "it must name a subclass of relay.behaviours.Behaviour",
+            "is left out: TypeError: it is no subclass of relay.behaviours.Behaviour",
         ),
-        (
-            "path = pathlib:Path",
-            BEHAVIOUR_MODULE,
-            "entry point 'path' (pathlib:Path): not a Behaviour",
-            "it must name a subclass of relay.behaviours.Behaviour",
-        ),
+        ("path = pathlib:Path", BEHAVIOUR_MODULE, "is left out: TypeError: it is no subclass of"),
         (
             "mine = {module}:AnotherTosReset",
             BEHAVIOUR_MODULE,
-            "entry point 'mine' (brought_by_a_test:AnotherTosReset): the name 'tos-reset' is taken",
-            "rename the class",
+            "is left out: TypeError: the name 'tos-reset' is taken; rename the class",
         ),
     ],
 )
-def test_a_bad_entry_point_is_named_with_what_is_wrong(
-    discover: Discover, entry: str, source: str, message: str, hint: str
+def test_a_bad_entry_point_is_left_out_with_a_warning_and_the_others_are_there(
+    discover: Discover, entry: str, source: str, why: str
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        discover(entry, source=source)
-    assert str(caught.value).startswith(message)
-    assert caught.value.hint == hint
+    with pytest.warns(BrokenBehaviour) as caught:
+        found = discover(entry, *(["good = {module}:Grumble"] if source is BEHAVIOUR_MODULE else []), source=source)
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert text.startswith(f"the behaviour of entry point {entry.split(maxsplit=1)[0]!r} ")
+    assert why in text
+    assert "\n" not in text
+    good = {"grumble"} if source is BEHAVIOUR_MODULE else set()
+    assert set(found) == {*installed_behaviours(), *good}
+    assert found["tos-reset"] is TosReset
 
 
 USE_IT = """
@@ -206,3 +210,22 @@ def test_an_installed_packages_settings_are_checked_like_any_others(third_party:
     )
     done = run_with(third_party, script, tmp_path)
     assert done.stdout == "--set lose-patience.goodbye=bye: 'bye' is not 'fin' or 'rst'\n", done.stderr
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("arguments", ["profiles", "explain vmware-fusion", "serve --listen 127.0.0.1:x"])
+def test_a_broken_package_costs_a_command_one_line_and_nothing_else(arguments: str, tmp_path: Path) -> None:
+    metadata = tmp_path / "broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[relay.behaviours]\nbroken = no_such_module:Broken\n")
+    plain, done = (
+        run(*RELAY, *arguments.split(), env=clean_environment(**env)) for env in ({}, {"PYTHONPATH": str(tmp_path)})
+    )
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout)
+    lines = done.stderr.splitlines()
+    if "serve" not in arguments:
+        assert lines == [
+            "relay: the behaviour of entry point 'broken' (no_such_module:Broken) is left out: "
+            "ModuleNotFoundError: No module named 'no_such_module'"
+        ]

@@ -62,7 +62,23 @@ def test_an_unknown_observer_is_a_wrong_setting_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"--observer.*'socket-fliter'") as caught:
         survey("socket-fliter")
     assert "did you mean 'socket-filter'?" in caught.value.hint
-    assert all(name in caught.value.hint for name in observer_names())
+    assert all(f"{name} (" in caught.value.hint for name in observer_names())
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("bpf", "ebpf"), ("tcpdump", "socket-filter"), ("netlink", "sock-diag"), ("ss", "sock-diag"), ("off", "none")],
+)
+def test_an_observer_is_suggested_by_what_it_is_for(word: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        survey(word)
+    assert caught.value.hint.startswith(f"did you mean {meant!r}? there are: ebpf (TOS bytes of any peer, ")
+
+
+def test_a_word_that_means_nothing_gets_no_guess() -> None:
+    with pytest.raises(ConfigError) as caught:
+        survey("nonsense")
+    assert caught.value.hint.startswith("there are: ebpf (")
 
 
 @pytest.mark.usefixtures("_privileged")

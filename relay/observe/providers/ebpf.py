@@ -201,6 +201,7 @@ class EbpfProvider(Provider):
     """
 
     name: ClassVar[str] = "ebpf"
+    purpose: ClassVar[str] = "TOS bytes of any peer, by a BPF program in the kernel; Linux, CAP_BPF"
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.BPF,)
 

@@ -130,6 +130,7 @@ class InProcessProvider(Provider):
     """
 
     name: ClassVar[str] = "in-process"
+    purpose: ClassVar[str] = "TOS bytes of sockets of the same Python process, as in a test; any OS"
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
         {
             Want(Ability.TOS): Gift(

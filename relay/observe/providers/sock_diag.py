@@ -51,6 +51,7 @@ class SockDiagProvider(Provider):
     """
 
     name: ClassVar[str] = "sock-diag"
+    purpose: ClassVar[str] = "TOS bytes of apps on this host, by netlink as ss; Linux, no privilege"
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
         {
             Want(Ability.TOS): Gift(

@@ -180,6 +180,7 @@ class SocketFilterProvider(Provider):
     """
 
     name: ClassVar[str] = "socket-filter"
+    purpose: ClassVar[str] = "TOS bytes of any peer, by packet filters as tcpdump's; Linux, CAP_NET_ADMIN"
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN, Capability.NET_RAW)
 

@@ -163,6 +163,7 @@ class TcpInfoProvider(Provider):
     """
 
     name: ClassVar[str] = "tcp-info"
+    purpose: ClassVar[str] = "keepalive probes only; Linux, no privilege"
     gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
         {
             Want(Ability.KEEPALIVE): Gift(Fidelity.EXACT, _HOW),
