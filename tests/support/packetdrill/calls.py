@@ -3,12 +3,15 @@
 Each takes the player and the script's words, and returns what a kernel would, as a script says it; None where that is
 not compared.
 
+    dial()                              opens a connection to the guest
     grant() refuse()                    what the server does about the SYN, which is granted at once otherwise
     reset(4) close(4) shutdown(4, SHUT_WR)
     watch_tos(4, 0xe0) let_through(4)   the ability to withhold marked segments
     keepalive(4, idle, interval, count) limit_window(4, bytes) blackhole(4, 1) answer_probes(4, 0) answer_probe(4)
     saw(READABLE, FIN)                  exactly this was seen since the last `saw`
     state(ESTABLISHED)                  the state now
+
+A script that opens no socket listens, unless it dials, and has its connection at descriptor 4.
 """
 
 from __future__ import annotations
@@ -64,6 +67,10 @@ def _connect(player: Player, descriptor: str, *_: str) -> None:
     if player.tcp is None:
         player.tcp = Tcp.opening(player.stack, player.numbers.ours, player.now_s)
         player.tcp.set_max_payload(player.largest_payload)
+
+
+def _dial(player: Player) -> None:
+    _connect(player, "4")
 
 
 def _accept(player: Player, *_: str) -> str:
@@ -184,6 +191,7 @@ CALLS: Final[Mapping[str, Callable[..., str | None]]] = {
     "setsockopt": _setsockopt,
     "getsockopt": _ignored,
     "assert": _ignored,  # of TCP_INFO, which only kernels have
+    "dial": _dial,
     "grant": _grant,
     "refuse": _refuse,
     "reset": _reset,

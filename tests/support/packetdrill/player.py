@@ -41,8 +41,9 @@ class Player:
         self.numbers = numbers
         self.now_s = 0.0
         self.tcp: Tcp | None = None
-        self.listening = False
-        self.descriptors: dict[int, Descriptor] = {}
+        verbs = {event.what.name for event in script.events if isinstance(event.what, Call)}
+        self.listening = verbs.isdisjoint({"socket", "dial"})
+        self.descriptors = {4: Descriptor(connected=True)} if "socket" not in verbs else {}
         self.written = 1
         """The relative sequence number of the next octet to write."""
         self.ever_seen = 0
@@ -50,7 +51,6 @@ class Player:
         """What the link takes, if that is more than the MSS."""
         self._read = 1
         self._seen = 0
-        verbs = {event.what.name for event in script.events if isinstance(event.what, Call)}
         self._grants = verbs.isdisjoint({"grant", "refuse"})
         self._sent: deque[tuple[float, Segment]] = deque()
         self._blocking: list[tuple[float, Call]] = []
