@@ -25,11 +25,23 @@ class Frame:
     ack: int | None = None
     tos: int | None = None
     """None where the capture does not say."""
+    window: int | None = None
+    """None where the capture does not say."""
+    frame_len: int | None = None
+    """Of the Ethernet frame, with headers and padding."""
+    mss: int | None = None
+    window_scale: int | None = None
+    sack_permitted: bool = False
+    timestamps: tuple[int, int] | None = None
+    """TSval and TSecr."""
 
 
 def read_trace(name: str) -> dict[int, Frame]:
     """The trace's frames, by number; those that do not matter here were left out."""
     document = tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
+    for entry in document["frame"]:
+        if "timestamps" in entry:
+            entry["timestamps"] = tuple(entry["timestamps"])
     return {entry["number"]: Frame(**entry) for entry in document["frame"]}
 
 
