@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
-from relay.wire.link._device import DeviceLink
+from relay.wire.link import Link
 from relay.wire.packet import TCP, Ipv4, build_ipv4, parse_ipv4, partial_checksum, tcp_checksum
 
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
@@ -26,15 +26,16 @@ class Segment(NamedTuple):
     data: bytes
 
 
-async def next_datagram(link: DeviceLink) -> memoryview:
+async def next_datagram(link: Link) -> memoryview:
     """The next datagram from the guest, once it has come."""
     while True:
         if (datagram := link.receive()) is not None:
             return datagram
-        await anyio.wait_readable(link)
+        device: Any = getattr(link, "_link", link)  # what is below, where it carries frames
+        await anyio.wait_readable(device)
 
 
-async def next_segment(link: DeviceLink) -> Segment:
+async def next_segment(link: Link) -> Segment:
     """The next TCP segment from the guest."""
     while True:
         ip = parse_ipv4(await next_datagram(link))
@@ -47,7 +48,7 @@ async def next_segment(link: DeviceLink) -> Segment:
 class Peer:
     """Answers one guest's connection."""
 
-    def __init__(self, link: DeviceLink, syn: Segment) -> None:
+    def __init__(self, link: Link, syn: Segment) -> None:
         self._link = link
         self._syn = syn
         self.seq = 1000
@@ -69,7 +70,7 @@ class Peer:
         return self._link.send((build_ipv4(source, destination, TCP, length, ttl=128), header, data), segment_bytes)
 
 
-async def answer(link: DeviceLink) -> Peer:
+async def answer(link: Link) -> Peer:
     """Take the guest's next connection, with an MSS of 1460."""
     while (syn := await next_segment(link)).flags != SYN:
         pass
@@ -78,7 +79,7 @@ async def answer(link: DeviceLink) -> Peer:
     return peer
 
 
-async def receive_exactly(peer: Peer, link: DeviceLink, count: int) -> tuple[bytes, int]:
+async def receive_exactly(peer: Peer, link: Link, count: int) -> tuple[bytes, int]:
     """Take `count` bytes of the guest's, acknowledging each segment; and the size of the largest segment."""
     data, largest = b"", 0
     while len(data) < count:

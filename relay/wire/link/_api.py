@@ -28,18 +28,29 @@ class Link(Protocol):
     link whose device or peer is gone is silent, until it comes back if it can.
     """
 
-    name: str
-    """For people: `tun:tun0`, `qemu:unix:/tmp/guest`."""
-    mtu: int
-    """The longest IP packet, in bytes; an Ethernet frame has 14 more."""
-    ethernet: bool
-    """Whether it carries Ethernet frames, else bare IP packets."""
-    offload: bool
-    """Whether `send` takes super-segments, and TCP segments with a partial checksum (`relay.wire.link.offload`)."""
-    vouched: bool
-    """Whether the TCP checksum of what was received last is not to be looked at: the guest's kernel answers for it."""
-    dropped: int
-    """How many datagrams were given to `send` and lost."""
+    @property
+    def name(self) -> str:
+        """For people: `tun:tun0`, `qemu:unix:/tmp/guest`."""
+
+    @property
+    def mtu(self) -> int:
+        """The longest IP packet, in bytes; an Ethernet frame has 14 more."""
+
+    @property
+    def ethernet(self) -> bool:
+        """Whether it carries Ethernet frames, else bare IP packets."""
+
+    @property
+    def offload(self) -> bool:
+        """Whether `send` takes super-segments, and TCP segments with a partial checksum (`relay.wire.link.offload`)."""
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the guest's kernel answers for the TCP checksum of what was received last: it is not to be checked."""
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams were given to `send` and lost."""
 
     def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
         """Have `on_readable` called whenever there may be something to receive, until the link is closed.

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from relay.wire.addresses import addresses_in
-from relay.wire.link import offload
-from relay.wire.namespace.opening import open_namespace
+from relay.wire.link import Link, offload
+from relay.wire.link.ethernet import EthernetLink
+from relay.wire.namespace.opening import KINDS, Namespace, open_namespace
 from relay.wire.packet import UDP, build_udp, is_sound, parse_ipv4, parse_udp, pseudo_sum
 from support.capabilities import need_root
 from support.wire_peer import ACK, FIN, PSH, answer, next_datagram, receive_exactly
@@ -32,6 +33,11 @@ import socket
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.sendto(b"said by UDP", ("192.0.2.1", 7))
 """
+
+
+def ip_link(namespace: Namespace) -> Link:
+    """A link that carries IP packets, whatever the device."""
+    return EthernetLink(namespace.link, ADDRESSES) if namespace.link.ethernet else namespace.link
 
 
 def test_a_plain_segment_is_described_without_its_cut() -> None:
@@ -64,14 +70,15 @@ def test_a_sum_outside_the_datagram_is_left_alone() -> None:
 @pytest.mark.system
 @pytest.mark.anyio
 @pytest.mark.parametrize("offloaded", [True, False])
-async def test_super_segments_pass_both_ways_intact(tmp_path: Path, offloaded: bool) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_super_segments_pass_both_ways_intact(tmp_path: Path, offloaded: bool, kind: str) -> None:
     need_root()
     found, script = tmp_path / "said", tmp_path / "script.py"
     script.write_text(SAY_AND_HEAR)
     command = ("sh", "-c", f"{sys.executable} {script} > {found}")
     with anyio.fail_after(30):
-        namespace = await open_namespace(command, ADDRESSES, offload=offloaded)
-        link = namespace.link
+        namespace = await open_namespace(command, ADDRESSES, offload=offloaded, kinds=[kind])
+        link = ip_link(namespace)
         assert link.offload is offloaded
         namespace.start()
         peer = await answer(link)
@@ -91,12 +98,13 @@ async def test_super_segments_pass_both_ways_intact(tmp_path: Path, offloaded: b
 
 @pytest.mark.system
 @pytest.mark.anyio
-async def test_a_datagram_from_the_kernel_is_sound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_datagram_from_the_kernel_is_sound(kind: str) -> None:
     need_root()
     with anyio.fail_after(30):
-        namespace = await open_namespace((sys.executable, "-c", SAY_BY_UDP), ADDRESSES, offload=True)
+        namespace = await open_namespace((sys.executable, "-c", SAY_BY_UDP), ADDRESSES, offload=True, kinds=[kind])
         namespace.start()
-        ip = parse_ipv4(await next_datagram(namespace.link))
+        ip = parse_ipv4(await next_datagram(ip_link(namespace)))
         assert ip is not None
         udp = parse_udp(ip)
         assert is_sound(ip)
