@@ -8,11 +8,12 @@ import pytest
 
 from captures.replay import Sent, differences, segment_of
 from captures.trace import Frame, read_trace
+from relay.profiles import load_profile
+from relay.stack import Stack
 from relay.wire.segment import Segment
-from relay.wire.stack import Stack
 from relay.wire.tcp import Seen, State, Tcp
-from wire.vmnat import VMNAT
 
+VMNAT = load_profile("vmware-fusion").stack.build()
 TRACE = read_trace("fusion_guest")
 NAT_ISN, GUEST_ISN = 0xFFFF_FC00, 0xFFFF_F800  # both wrap under way
 PRECEDENCE = 0xE0
@@ -125,6 +126,7 @@ def test_frames_that_are_missing_or_too_many_are_named() -> None:
         ({"syn_ack_options": "none"}, "frame 2: mss is None, was 1460"),
         ({"mss": 1414}, "frame 2: mss is 1414, was 1460"),
         ({"after_reset": "close"}, ""),
+        ({"after_reset": "linger"}, ""),
     ],
 )
 def test_the_settings_that_the_trace_decides(setting: dict[str, object], first: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from relay.profiles import load_profile
 from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
-VMNAT = Stack.of({"stray_window": 32767, "count_stray_fin": False})
+VMNAT = load_profile("vmware-fusion").stack.build()
 CONTROL = Stack()
 
 
