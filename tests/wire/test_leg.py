@@ -1,0 +1,79 @@
+"""The leg that is our own TCP keeps every guarantee of `relay.legs.Leg`, against another one at the end of a cable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio
+import pytest
+
+from relay.legs import Process
+from relay.loop.engine import Engine
+from relay.stack import Stack
+from relay.testing import LegPair, check_leg
+from relay.wire.leg import Ends, WireLeg
+from relay.wire.segment import Segment
+from relay.wire.tcp import Tcp
+from support.bench import DEADLINE_S, open_engine
+
+pytestmark = pytest.mark.anyio
+
+NEAR = Ends(0xC0A87F80, 40_000, 0xC0000201, 80)
+FAR = Ends(0xC0000201, 80, 0xC0A87F80, 40_000)
+VMNAT = {"ack": "each", "first_retransmit_s": 0.1025, "after_reset": "linger"}
+
+
+class Cable:
+    """Carries each end's segments to the other, in order, once the engine has time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.established = anyio.Event()
+        self._others: dict[WireLeg, WireLeg] = {}
+
+    def join(self, one: WireLeg, other: WireLeg) -> None:
+        self._others |= {one: other, other: one}
+
+    def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
+        for segment in segments:
+            copied = Segment(**{name: getattr(segment, name) for name in Segment.__slots__})
+            copied.payload = bytes(segment.payload)
+            self.engine.call_soon(partial(self._deliver, self._others[leg], copied))
+
+    def _deliver(self, leg: WireLeg, segment: Segment) -> None:
+        leg.on_segment(segment)
+
+    def on_established(self, leg: WireLeg) -> None:
+        self.established.set()
+
+    def forget(self, leg: WireLeg) -> None:
+        pass
+
+    def find_process(self, leg: WireLeg) -> Process | None:
+        return None
+
+
+@asynccontextmanager
+async def connected(stack: Stack) -> AsyncIterator[LegPair]:
+    """Two legs that have shaken hands."""
+    async with open_engine() as (engine, faults):
+        cable = Cable(engine)
+        opening = Tcp.opening(stack, 7, engine.now_s())
+        (syn,) = opening.take_output()
+        near = WireLeg(cable, Tcp.answering(stack, syn, 11, engine.now_s()), NEAR)
+        far = WireLeg(cable, opening, FAR)
+        cable.join(near, far)
+        near.grant()
+        with anyio.fail_after(DEADLINE_S):
+            await cable.established.wait()
+        yield LegPair(far, near)
+        for leg in (near, far):
+            leg.reset()
+        assert not faults
+
+
+@pytest.mark.parametrize("settings", [VMNAT, {}], ids=["vmnat", "RFC 9293"])
+async def test_our_own_tcp_keeps_every_guarantee_of_a_leg(settings: dict[str, object]) -> None:
+    await check_leg(lambda: connected(Stack.of(settings)))
