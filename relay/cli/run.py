@@ -46,7 +46,7 @@ def run(
     ] = 130.0,
     time_scale: Annotated[
         float,
-        number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
+        number_option("--time-scale", float, "FACTOR", "10", "How many times faster the NAT's clock runs."),
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045

@@ -42,7 +42,7 @@ def serve(
             "--inbound",
             envvar="RELAY_INBOUND",
             metavar="[BIND:]PORT:HOST:PORT",
-            help="A port forward to the guest: what is dialled is the internal side; repeatable.",
+            help="A port forward to a server in the guest: the relay dials the internal side; repeatable.",
         ),
     ] = None,
     auth: Annotated[
@@ -51,7 +51,9 @@ def serve(
     ] = None,
     auth_file: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, a file's one line."),
+        typer.Option(
+            "--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, from a file of one line."
+        ),
     ] = None,
     allow_open: Annotated[
         bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
@@ -63,7 +65,7 @@ def serve(
     ] = defaults.WORKERS,
     observer: ObserverOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Do not start if a quirk is impossible here.")
+        bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Refuse to start if this host cannot show a quirk.")
     ] = False,
     events: Annotated[
         Optional[str],  # noqa: UP045
@@ -73,7 +75,10 @@ def serve(
     resolve: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+            "--resolve",
+            envvar="RELAY_RESOLVE",
+            metavar="NAME:PORT:ADDR",
+            help="Resolve a name to this address; repeatable.",
         ),
     ] = None,
     source: Annotated[
@@ -86,13 +91,11 @@ def serve(
     ] = None,
     handshake_timeout: Annotated[
         float,
-        number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds a client has to say what it wants."),
+        number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds until a client's request is complete."),
     ] = defaults.HANDSHAKE_TIMEOUT_S,
     connect_timeout: Annotated[
         float,
-        number_option(
-            "--connect-timeout", float, "SECONDS", "2.5", "Seconds a destination has to be resolved and to answer."
-        ),
+        number_option("--connect-timeout", float, "SECONDS", "2.5", "Seconds to resolve and reach a destination."),
     ] = defaults.CONNECT_TIMEOUT_S,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
@@ -102,15 +105,15 @@ def serve(
     ] = None,
     drain_timeout: Annotated[
         float,
-        number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds flows have to end when the relay stops."),
+        number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds for flows to end when the relay stops."),
     ] = defaults.DRAIN_TIMEOUT_S,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
-        number_option("--max-flows", int, "N", "1000", "How many flows may be open; beyond it a caller is refused."),
+        number_option("--max-flows", int, "N", "1000", "Refuse connections beyond this many open flows."),
     ] = None,
     time_scale: Annotated[
         float,
-        number_option("--time-scale", float, "FACTOR", "10", "Have the NAT's clock run so much faster."),
+        number_option("--time-scale", float, "FACTOR", "10", "How many times faster the NAT's clock runs."),
     ] = defaults.TIME_SCALE,
     seed: Annotated[
         Optional[int],  # noqa: UP045
@@ -118,7 +121,7 @@ def serve(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a blink."""
+    """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a moment."""
     from relay.backend import choose_backend
     from relay.cli.serving import serve_until_stopped
     from relay.config import configure
