@@ -1,23 +1,15 @@
-"""A running relay: listeners, the engine, and the driver behind them.
-
-    async with open_relay(configure("vmware-fusion", listen="127.0.0.1:0")) as nat:
-        ...                     # nat.address is where the proxy listens
-
-Runs inside any asyncio or trio program. Leaving the block stops it at once; `drain` first lets flows end by themselves.
-"""
+"""One relay in one process: what it carries out, and the listeners that it has open."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
-from relay.backend import running_backend
 from relay.causes import Cause
 from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
@@ -33,19 +25,17 @@ from relay.control import (
     SetTimeScale,
     Thaw,
 )
-from relay.debug import show_traceback, traceback_of
 from relay.deprecation import warn_of_former_name
-from relay.driver import Driver, Limits
+from relay.driver import Driver
 from relay.errors import RelayBug
 from relay.events import Side, SideName
-from relay.fidelity import QuirkFidelity, WayIn, assess, demand_possible
+from relay.fidelity import QuirkFidelity
 from relay.frontends import FrontEnd
 from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
-from relay.loop.engine import Engine
-from relay.net.connect import Connector, demand_own
-from relay.observe import Observers, survey
+from relay.observe import Observers
 from relay.profiles import Profile, adjust_profile
+from relay.server.started import emit_started
 
 ResultT = TypeVar("ResultT")
 
@@ -278,125 +268,3 @@ class Relay:
             front_end.close()
         self._listening_front_ends.clear()
         self._others.clear()
-
-
-@asynccontextmanager
-async def open_relay(
-    config: RelayConfig,
-    log: EventLog | None = None,
-    *,
-    share: Share | None = None,
-    front_ends: Sequence[FrontEnd] = (),
-) -> AsyncIterator[Relay]:
-    """Serve for as long as the block lasts; with a `share`, on addresses that others serve on as well.
-
-    `front_ends` are more ways in than the configuration names: a guest's link, for instance.
-
-    Raises:
-        ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.
-        Unsupported: the observer cannot work here, or `strict` was asked for and a quirk is impossible.
-    """
-    log = log if log is not None else EventLog()
-    surveyed = survey(config.observer)
-    assessed = assess(config.profile, surveyed, [*ways_in(config), *(each.support for each in front_ends)])
-    if config.strict:
-        demand_possible(assessed)
-    if config.source is not None:
-        demand_own(config.source)
-    failure: BaseException | None = None
-    async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
-        log.clock.scale = config.time_scale
-        engine = Engine(tasks, on_fault=lambda fault: _report(log, fault), clock=log.clock)
-        after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
-        limits = Limits(
-            handshake_timeout_s=config.handshake_timeout_s,
-            idle_timeout_s=config.idle_timeout_s,
-            max_flows=config.max_flows,
-        )
-        first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)
-        try:
-            with contextlib.closing(surveyed.open(engine)) as observers:
-                connector = Connector(
-                    engine,
-                    overrides=config.resolve,
-                    source=config.source,
-                    timeout_s=config.connect_timeout_s,
-                    abilities=observers,
-                )
-                driver = Driver(
-                    engine,
-                    connector,
-                    config.profile,
-                    log,
-                    limits,
-                    config.seed,
-                    first_flow=first_flow,
-                    flow_step=flow_step,
-                )
-                relay = Relay(config, log, driver, observers, assessed, share, front_ends)
-                try:
-                    relay.open_listeners()
-                    tasks.start_soon(engine.run)
-                    yield relay
-                finally:
-                    flows_ended = relay.stop()
-                    # Not before the last flow's own records, which may be held back until their process is known.
-                    after_tasks.callback(log.emit, "relay-stopped", flows_ended=flows_ended)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as raised:
-            failure = raised  # Ctrl-C and a test's own skip too: a task group would wrap it
-        finally:
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-
-
-def ways_in(config: RelayConfig) -> list[WayIn]:
-    """How connections come in, for `assess`."""
-    ways: list[WayIn] = []
-    if config.listen is not None:
-        ways.append(ProxyFrontEnd.support)
-    if config.forwards or config.inbound:
-        ways.append(ForwardFrontEnd.support)
-    return ways
-
-
-def _report(log: EventLog, fault: Exception) -> None:
-    log.emit("fault", error=f"{type(fault).__name__}: {fault}", traceback=traceback_of(fault))
-    show_traceback(fault)
-
-
-class Started(Protocol):
-    """A relay that has begun to serve, in this process or in several."""
-
-    config: RelayConfig
-    log: EventLog
-    fidelity: list[QuirkFidelity]
-    address: Endpoint | None
-    forward_addresses: list[Endpoint]
-    inbound_addresses: list[Endpoint]
-
-    def link_down(self) -> None: ...
-    async def drain(self, at_most_s: float) -> None: ...
-
-
-def emit_started(relay: Started, workers: int = 1) -> None:
-    """Tell the relay's event log that it has begun to serve."""
-    config = relay.config
-    relay.log.emit(
-        "relay-started",
-        profile=config.profile.name,
-        listen=str(relay.address) if relay.address is not None else None,
-        forwards=_described(relay.forward_addresses, config.forwards),
-        inbound=_described(relay.inbound_addresses, config.inbound),
-        seed=config.seed,
-        time_scale=config.time_scale,
-        backend=running_backend(),
-        workers=workers,
-        fidelity={each.quirk.name: each.support.fidelity.value for each in relay.fidelity},
-    )
-
-
-def _described(addresses: list[Endpoint], specs: tuple[ForwardSpec, ...]) -> list[str]:
-    return [f"{address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]

@@ -1,0 +1,46 @@
+"""What a relay that has begun to serve is, whether one process serves or several, and what its log says of that."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from relay.address import Endpoint, ForwardSpec
+from relay.backend import running_backend
+from relay.config import RelayConfig
+from relay.fidelity import QuirkFidelity
+from relay.log import EventLog
+
+
+class Started(Protocol):
+    """A relay that has begun to serve, in this process or in several."""
+
+    config: RelayConfig
+    log: EventLog
+    fidelity: list[QuirkFidelity]
+    address: Endpoint | None
+    forward_addresses: list[Endpoint]
+    inbound_addresses: list[Endpoint]
+
+    def link_down(self) -> None: ...
+    async def drain(self, at_most_s: float) -> None: ...
+
+
+def emit_started(relay: Started, workers: int = 1) -> None:
+    """Tell the relay's event log that it has begun to serve."""
+    config = relay.config
+    relay.log.emit(
+        "relay-started",
+        profile=config.profile.name,
+        listen=str(relay.address) if relay.address is not None else None,
+        forwards=_described(relay.forward_addresses, config.forwards),
+        inbound=_described(relay.inbound_addresses, config.inbound),
+        seed=config.seed,
+        time_scale=config.time_scale,
+        backend=running_backend(),
+        workers=workers,
+        fidelity={each.quirk.name: each.support.fidelity.value for each in relay.fidelity},
+    )
+
+
+def _described(addresses: list[Endpoint], specs: tuple[ForwardSpec, ...]) -> list[str]:
+    return [f"{address} -> {spec.target}" for address, spec in zip(addresses, specs, strict=True)]
