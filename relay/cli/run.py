@@ -26,6 +26,15 @@ def run(
         bool,
         typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not let the network's .1 be this host's loopback."),
     ] = False,
+    offload: Annotated[
+        str,
+        typer.Option(
+            "--offload",
+            envvar="RELAY_OFFLOAD",
+            metavar="auto|off",
+            help="auto: carry bulk in segments of 64 KiB; off: every segment as the NAT's, for captures.",
+        ),
+    ] = "auto",
     resolve: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -74,6 +83,7 @@ def run(
             network=network,
             map_root=map_root,
             reaches_host=not no_host,
+            offload=offload,
             backend=backend,
             events=events,
             verbose=verbose,

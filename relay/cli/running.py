@@ -14,10 +14,12 @@ from relay.errors import ConfigError
 from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.server import open_relay
-from relay.wire.addresses import Addresses, addresses_in
+from relay.wire.addresses import addresses_in
 from relay.wire.frontend import WireFrontEnd
 from relay.wire.namespace.opening import Namespace, open_namespace
 from relay.wire.reach import Reach
+
+_OFFLOADS = ("auto", "off")
 
 
 def run_behind_nat(
@@ -27,6 +29,7 @@ def run_behind_nat(
     network: str,
     map_root: bool,
     reaches_host: bool,
+    offload: str,
     backend: str,
     events: str | None,
     verbose: bool,
@@ -41,22 +44,25 @@ def run_behind_nat(
     except ValueError as error:
         hint = "give a network of 256 addresses or more, as 192.168.127.0/24"
         raise ConfigError(f"--network: {error}", hint=hint) from None
+    if offload not in _OFFLOADS:
+        raise ConfigError(f"--offload: {offload!r} is not known", hint=f"it is one of {', '.join(_OFFLOADS)}")
     library, library_options = choose_backend(backend, where="--backend")
     log = EventLog()
     with open_outputs(log, events) as talk:
         if verbose:
             talk.follow()
         spare_collector()
-        arguments = (config, log, command, addresses, map_root, reaches_host)
-        return anyio.run(_run, *arguments, backend=library, backend_options=library_options)
+
+        async def serve() -> int:
+            namespace = await open_namespace(command, addresses, offload=offload == "auto", map_root=map_root)
+            return await _serve(config, log, namespace, Reach(addresses, host=reaches_host))
+
+        return anyio.run(serve, backend=library, backend_options=library_options)
 
 
-async def _run(
-    config: RelayConfig, log: EventLog, command: list[str], addresses: Addresses, map_root: bool, reaches_host: bool
-) -> int:
-    namespace = await open_namespace(command, addresses, map_root=map_root)
+async def _serve(config: RelayConfig, log: EventLog, namespace: Namespace, reach: Reach) -> int:
     try:
-        stack, reach = config.profile.stack.build(), Reach(addresses, host=reaches_host)
+        stack = config.profile.stack.build()
         front_end = WireFrontEnd(namespace.link, stack, reach, config.seed, lambda ends: None)
         with open_signals(signal.SIGINT, signal.SIGTERM) as received:
             async with open_relay(config, log, front_ends=[front_end]) as relay:

@@ -31,6 +31,7 @@ from relay.wire.tcp import Tcp
 from relay.wire.transmitter import Transmitter
 
 MAX_PENDING = 16_384
+_SUPER_SEGMENT_BYTES = 65_535 - 60 - 60  # an IP packet's most, without the longest headers
 _BURST = 256  # packets of the guest's in one go, before others have their turn
 
 
@@ -95,7 +96,7 @@ class Nat:
             self.dropped["not TCP"] += 1
 
     def _on_tcp(self, ip: Ipv4) -> None:
-        parsed = parse_segment(ip.payload, tos=ip.tos) if is_sound(ip) else None
+        parsed = parse_segment(ip.payload, tos=ip.tos) if self._link.vouched or is_sound(ip) else None
         if parsed is None:
             self.dropped["malformed"] += 1
             return
@@ -113,6 +114,8 @@ class Nat:
         if len(self._pending) >= MAX_PENDING:
             next(iter(self._pending)).give_up()
         tcp = Tcp.answering(self._stack, syn, self._chance.getrandbits(32), self.engine.now_s())
+        if self._link.offload:
+            tcp.set_max_payload(_SUPER_SEGMENT_BYTES)
         leg = self._connections[ends] = WireLeg(self, tcp, ends)
         self._pending[leg] = None
         self._asked(leg, self._reach.translated(ends.address, ends.port))
@@ -121,7 +124,7 @@ class Nat:
 
     def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
         for segment in segments:
-            self._transmitter.send_segment(leg.ends, segment)
+            self._transmitter.send_segment(leg.ends, segment, leg.tcp.mss)
 
     def on_established(self, leg: WireLeg) -> None:
         self._pending.pop(leg, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay.stack import Stack
 from relay.wire.leg import Ends
 from relay.wire.link import Link
-from relay.wire.packet import TCP, Buffer, build_ipv4, tcp_checksum
+from relay.wire.packet import TCP, Buffer, build_ipv4, partial_checksum, tcp_checksum
 from relay.wire.segment import Segment, build_segment
 
 _CHECKSUM_AT = 16
@@ -16,28 +16,39 @@ class Transmitter:
 
     def __init__(self, link: Link, stack: Stack) -> None:
         self._link = link
+        self._offload = link.offload
         self._ttl = stack.ttl
         self._dont_fragment = stack.dont_fragment
         self._counts = stack.ip_id == "counter"
         self._sent = 0
 
-    def send_segment(self, ends: Ends, segment: Segment) -> None:
-        """Send a segment from the connection's destination to the guest."""
-        header = bytearray(build_segment(ends.port, ends.guest_port, segment))
-        value = tcp_checksum(ends.address, ends.guest_address, header, segment.payload)
+    def send_segment(self, ends: Ends, segment: Segment, segment_bytes: int = 0) -> None:
+        """Send a segment from the connection's destination to the guest.
+
+        A super-segment, which takes a link with `offload`, stands for several with `segment_bytes` of payload each.
+        """
+        header, payload = bytearray(build_segment(ends.port, ends.guest_port, segment)), segment.payload
+        if self._offload:
+            value = partial_checksum(ends.address, ends.guest_address, TCP, len(header) + len(payload))
+        else:
+            value = tcp_checksum(ends.address, ends.guest_address, header, payload)
         header[_CHECKSUM_AT : _CHECKSUM_AT + 2] = value.to_bytes(2)
-        self.send(ends.address, ends.guest_address, TCP, header, segment.payload)
+        ip = self._ip_header(ends.address, ends.guest_address, TCP, len(header) + len(payload))
+        self._link.send((ip, header, payload), segment_bytes if self._offload else None)
 
     def send(self, source: int, destination: int, protocol: int, header: Buffer, payload: Buffer) -> None:
-        """Send one IP packet."""
+        """Send one IP packet that is complete."""
+        ip = self._ip_header(source, destination, protocol, len(header) + len(payload))
+        self._link.send((ip, header, payload))
+
+    def _ip_header(self, source: int, destination: int, protocol: int, payload_bytes: int) -> bytes:
         self._sent += 1
-        ip = build_ipv4(
+        return build_ipv4(
             source,
             destination,
             protocol,
-            len(header) + len(payload),
+            payload_bytes,
             ttl=self._ttl,
             ident=self._sent & 0xFFFF if self._counts else 0,
             dont_fragment=self._dont_fragment,
         )
-        self._link.send((ip, header, payload))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -88,3 +89,24 @@ def test_a_closed_port_is_refused(tmp_path: Path) -> None:
 def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     assert run_inside(tmp_path, ["sh", "-c", "exit 7"])[0].returncode == 7
     assert run_inside(tmp_path, ["sh", "-c", "kill -TERM $$"])[0].returncode == 128 + 15
+
+
+@pytest.mark.parametrize("offload", ["auto", "off"])
+def test_bulk_arrives_intact_in_super_segments_and_in_the_nats_own(tmp_path: Path, offload: str) -> None:
+    content = random.Random(7).randbytes(8_000_000)  # noqa: S311 - any bytes will do
+    (tmp_path / "sent").write_bytes(content)
+    with Origin(web()) as origin:
+        url = f"http://{HOST}:{origin.port}/"
+        words = ["curl", "-sS", "--data-binary", f"@{tmp_path / 'sent'}", "-o", str(tmp_path / "got"), url]
+        done, _ = run_inside(tmp_path, words, "--offload", offload)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "got").read_bytes() == content
+
+
+def test_wrong_options_are_one_line_and_a_hint(tmp_path: Path) -> None:
+    for option, value in (("--offload", "on"), ("--network", "10.0.0.0/30"), ("--network", "nonsense")):
+        done = relay("run", option, value, "--", "true")
+        assert done.returncode == 2
+        first, second = done.stderr.splitlines()
+        assert first.startswith(f"relay: {option}: ")
+        assert second.startswith("hint: ")
