@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from relay.wire.stack import Stack
 
 from captures.replay import Sent, differences, segment_of
 from captures.trace import Frame, read_trace

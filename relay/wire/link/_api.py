@@ -46,7 +46,7 @@ class Link(Protocol):
 
     @property
     def vouched(self) -> bool:
-        """Whether the guest's kernel answers for the TCP checksum of what was received last: it is not to be checked."""
+        """Whether the guest's kernel answers for the TCP checksum of what was received last: it needs no check."""
 
     @property
     def dropped(self) -> int:
