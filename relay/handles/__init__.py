@@ -10,7 +10,16 @@
 """
 
 from relay.handles._api import RelayHandle
+from relay.handles.factory import RelayFactory
 from relay.handles.in_loop import AsyncRelay, open_relay
 from relay.handles.in_thread import RunningRelay, run_in_thread, serve_in_thread
 
-__all__ = ["AsyncRelay", "RelayHandle", "RunningRelay", "open_relay", "run_in_thread", "serve_in_thread"]
+__all__ = [
+    "AsyncRelay",
+    "RelayFactory",
+    "RelayHandle",
+    "RunningRelay",
+    "open_relay",
+    "run_in_thread",
+    "serve_in_thread",
+]

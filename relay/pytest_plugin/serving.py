@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from relay import defaults
 from relay.config import RelayConfig, options
 from relay.errors import ConfigError, RelayError, Unsupported
-from relay.handles import RunningRelay, run_in_thread, serve_in_thread
+from relay.handles import RelayFactory, RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.observe.providers.in_process import watching
 from relay.profiles import Profile, load_profile
@@ -44,15 +44,8 @@ class Served:
         return [each for each in unchecked if each.event == EventType.FAULT and each.fields["traceback"] is not None]
 
 
+_, *_OPTIONS = inspect.signature(RelayFactory.__call__).parameters.values()
 _SERVE_DOC = inspect.getdoc(serve_in_thread) or ""
-_DEFAULTS = {"profile": None, "strict": True}
-_FACTORY_SIGNATURE = inspect.Signature(
-    [
-        each.replace(default=_DEFAULTS.get(each.name, each.default))
-        for each in inspect.signature(serve_in_thread).parameters.values()
-    ]
-)
-"""What `help` and a REPL show of the factory."""
 
 SERVED = pytest.StashKey[list[Served]]()
 _SHARED = pytest.StashKey[Served]()
@@ -72,7 +65,7 @@ def serve_marked(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
 
 
 @contextmanager
-def factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningRelay]]:
+def factory(request: pytest.FixtureRequest) -> Iterator[RelayFactory]:
     """What starts relays, which stop when the test ends."""
     with ExitStack() as stack:
 
@@ -81,7 +74,7 @@ def factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningRel
             wanted.lay(keywords)
             return stack.enter_context(_serve(request.node, wanted))
 
-        vars(start)["__signature__"] = _FACTORY_SIGNATURE
+        vars(start)["__signature__"] = inspect.Signature(_OPTIONS)  # what `help` and a REPL show
         start.__doc__ = f"Start a relay that stops when the test ends.\n{_SERVE_DOC.partition(chr(10))[2]}"
         yield start
 

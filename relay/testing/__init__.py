@@ -12,7 +12,7 @@ without sockets.
 from relay.address import Endpoint
 from relay.config.options import RelayOptions
 from relay.events import SideName
-from relay.handles import RunningRelay, run_in_thread, serve_in_thread
+from relay.handles import RelayFactory, RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.log.memory import FlowStory
 from relay.testing._check_leg import check_leg
@@ -28,6 +28,7 @@ __all__ = [
     "MemoryLeg",
     "MemoryLoop",
     "Record",
+    "RelayFactory",
     "RelayOptions",
     "RunningRelay",
     "SideName",

@@ -18,6 +18,7 @@ from relay.behaviours import Actions, Behaviour, setting
 from relay.config import configure
 from relay.errors import ConfigError
 from relay.events import DialSucceeded, Side, TimerFired
+from relay.testing import RelayFactory
 from support.capabilities import need_tos
 from support.origins import Origin, echo, read_exactly
 
@@ -75,10 +76,12 @@ def test_they_are_opened_with_the_same_options_each_documented_and_with_its_defa
 
 
 @pytest.mark.system
-def test_the_factory_shows_the_same_options(nat_relay_factory: Callable[..., RunningRelay]) -> None:
+def test_the_factory_shows_the_same_options(nat_relay_factory: RelayFactory) -> None:
     shown, options = inspect.signature(nat_relay_factory).parameters, inspect.signature(serve_in_thread).parameters
     assert shown.keys() == options.keys()
     assert {name for name in shown if shown[name].default != options[name].default} == {"profile", "strict"}
+    assert all(shown[name].kind is options[name].kind for name in shown)
+    assert all(shown[name].annotation == options[name].annotation for name in shown if name != "profile")
     assert _arguments(nat_relay_factory) == _arguments(serve_in_thread)
 
 

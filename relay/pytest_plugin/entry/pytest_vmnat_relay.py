@@ -11,14 +11,14 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from relay.testing import RunningRelay
+    from relay.testing import RelayFactory, RunningRelay
 
 _HERE = Path(__file__).parent
 _FOLDER = _HERE.parents[1] if _HERE.name == "entry" else _HERE / "relay"
@@ -89,7 +89,7 @@ def nat_relay(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
 
 
 @pytest.fixture
-def nat_relay_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningRelay]]:
+def nat_relay_factory(request: pytest.FixtureRequest) -> Iterator[RelayFactory]:
     """Starts any number of relays for one test: nat_relay_factory("transparent", time_scale=100).
 
     It takes what the marker takes, and applies no marker. The relays stop when the test ends.
