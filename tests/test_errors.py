@@ -27,9 +27,9 @@ def test_a_protocol_error_carries_what_the_client_is_owed() -> None:
 
 
 def test_a_behaviours_error_names_the_behaviour_the_event_and_the_cause() -> None:
-    fault = BehaviourError("grumble", LinkWentDown(1.0), ValueError("no"))
-    assert str(fault) == "behaviour 'grumble' failed on LinkWentDown: ValueError: no"
-    assert fault.behaviour == "grumble"
+    fault = BehaviourError("reminder", LinkWentDown(1.0), ValueError("no"))
+    assert str(fault) == "behaviour 'reminder' failed on LinkWentDown: ValueError: no"
+    assert fault.behaviour == "reminder"
 
 
 def test_a_dials_failure_reads_as_one_line() -> None:

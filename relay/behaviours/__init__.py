@@ -3,7 +3,7 @@
 A package of your own adds one with an entry point:
 
     [project.entry-points."relay.behaviours"]
-    grumble = "my_package:Grumble"
+    reminder = "my_package:Reminder"
 """
 
 from relay.behaviours._api import Actions, Behaviour

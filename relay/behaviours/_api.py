@@ -5,16 +5,16 @@ flow, so what a rule must remember is an ordinary attribute. A behaviour that re
 one instance serves all flows. A handler takes the event and yields actions.
 
     @dataclass(frozen=True)
-    class Grumble(Behaviour):
+    class Reminder(Behaviour):
         after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
 
         def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
-            yield StartTimer("grumble", self.after_s)
+            yield StartTimer("reminder", self.after_s)
 
         def on_timer_fired(self, event: TimerFired) -> Actions:
             yield Note("still here?")
 
-Its name is its class's, in kebab case: `grumble`. What it wants of a leg follows from the handlers it has; a handler
+Its name is its class's, in kebab case: `reminder`. What it wants of a leg follows from the handlers it has; a handler
 whose name fits no event is a `TypeError` at import. Guarantees: events come in order and one at a time, and
 `on_timer_fired` only for timers of one's own. Not guaranteed: that any event comes at all (a host may not see it).
 

@@ -1,6 +1,6 @@
 """What this host can see and do, and how legs that are a kernel's sockets come by it; `survey.py` tells the order."""
 
-from relay.observe._api import Failure, Fidelity, Gift, Provider, Support, Target, Watch
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Support, Target, Watch
 from relay.observe.kernel.host import Host, Pollable, Timer
 from relay.observe.kernel.owner import Process, owner_of
 from relay.observe.kernel.syn import Syn, save_syn, syn_of
@@ -11,9 +11,9 @@ __all__ = [
     "PROVIDERS",
     "Failure",
     "Fidelity",
-    "Gift",
     "Host",
     "Observers",
+    "Offer",
     "Pollable",
     "Process",
     "Provider",

@@ -54,7 +54,7 @@ class Support:
 
 
 @dataclass(frozen=True, slots=True)
-class Gift:
+class Offer:
     """What a provider gives for one kind of want, once its self-test has passed."""
 
     fidelity: Fidelity
@@ -132,7 +132,7 @@ class Provider:
     """What banner and doctor show. Providers that share a name are one mechanism: `--observer` chooses among them."""
     purpose: ClassVar[str] = ""
     """What it sees, how and where, in a few words: for those who must choose an observer."""
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({})
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType({})
     """Per kind of want."""
     optional: ClassVar[bool] = True
     """Whether `--observer` takes its name, and `--observer none` does without it."""

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from relay.abilities import KINDS, Want
 from relay.errors import ConfigError, Unsupported
-from relay.observe._api import Failure, Fidelity, Gift, Provider, Support
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Support
 from relay.observe.kernel.host import Host
 from relay.observe.observers import Observers
 from relay.observe.providers.blackhole import BlackholeProvider
@@ -107,7 +107,7 @@ def _suggestion(word: str) -> str:
 
 
 def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Support]:
-    able = [provider for provider in PROVIDERS if want in provider.gives]
+    able = [provider for provider in PROVIDERS if want in provider.offers]
     named = [provider for provider in able if provider.name == observer]
     candidates = [each for each in able if not each.optional] if observer == NO_OBSERVER else named or able
     failures: list[tuple[type[Provider], Failure]] = []
@@ -124,14 +124,16 @@ def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Su
     remedy = next(filter(None, remedies), "")
     why = failures[-1][1].reason if failures else "no provider is to be used"
     if provider is not None:
-        return provider, _support(provider.name, provider.gives[want], why, remedy)
+        return provider, _support(provider.name, provider.offers[want], why, remedy)
     if named:
         raise Unsupported(f"{_OPTION}: {observer} does not work here: {why}", hint=remedy)
     reasons = "; ".join(dict.fromkeys(f"{failed.name}: {failure.reason}" for failed, failure in failures))
     return None, Support(Fidelity.IMPOSSIBLE, NO_OBSERVER, reasons or why, remedy)
 
 
-def _support(name: str, gift: Gift, why: str, remedy: str) -> Support:
+def _support(name: str, offer: Offer, why: str, remedy: str) -> Support:
     """What a provider gives; `why` none better serves, and the remedy for that, are told if it falls short of one."""
-    falls_short = gift.fidelity is not Fidelity.EXACT or "{why}" in gift.how
-    return Support(gift.fidelity, name, gift.how.replace("{why}", why), gift.remedy or (remedy if falls_short else ""))
+    falls_short = offer.fidelity is not Fidelity.EXACT or "{why}" in offer.how
+    return Support(
+        offer.fidelity, name, offer.how.replace("{why}", why), offer.remedy or (remedy if falls_short else "")
+    )

@@ -27,31 +27,31 @@ from relay.events import (
 
 
 @dataclasses.dataclass
-class GrumbleTwice(Behaviour):
+class ReminderTwice(Behaviour):
     after_s: float = setting(3.0, low=0, doc="how long to wait, in seconds")
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
-        yield StartTimer("grumble", self.after_s)
+        yield StartTimer("reminder", self.after_s)
 
     def on_timer_fired(self, event: TimerFired) -> Actions:
         yield Note("still here?")
 
 
 def test_a_behaviour_is_called_after_its_class_in_kebab_case() -> None:
-    assert GrumbleTwice.name == "grumble-twice"
+    assert ReminderTwice.name == "reminder-twice"
 
 
 def test_it_handles_the_events_that_it_has_handlers_for() -> None:
-    assert GrumbleTwice.handled == {DialSucceeded: "on_dial_succeeded", TimerFired: "on_timer_fired"}
+    assert ReminderTwice.handled == {DialSucceeded: "on_dial_succeeded", TimerFired: "on_timer_fired"}
 
 
 def test_a_subclass_handles_what_its_base_does_and_more() -> None:
-    class GrumbleAlways(GrumbleTwice):
+    class ReminderAlways(ReminderTwice):
         def on_link_went_down(self, event: LinkWentDown) -> Actions:
             yield Note("and now this")
 
-    assert GrumbleAlways.name == "grumble-always"
-    assert GrumbleAlways.handled == {**GrumbleTwice.handled, LinkWentDown: "on_link_went_down"}
+    assert ReminderAlways.name == "reminder-always"
+    assert ReminderAlways.handled == {**ReminderTwice.handled, LinkWentDown: "on_link_went_down"}
 
 
 def test_a_misspelt_handler_fails_at_import_and_the_message_lists_the_right_ones() -> None:
@@ -85,7 +85,7 @@ def test_a_handler_wants_the_ability_behind_its_event(event: type[Event], want: 
 
 
 def test_what_the_relay_itself_brings_about_takes_no_ability() -> None:
-    assert set(GrumbleTwice().wants()) == set()
+    assert set(ReminderTwice().wants()) == set()
 
 
 @pytest.mark.parametrize("former", ["needs", "withheld_tos_bits"])
@@ -95,7 +95,7 @@ def test_a_former_way_to_say_it_is_an_error_that_names_the_new_one(former: str) 
 
 
 def test_a_setting_knows_its_meaning_and_its_limits() -> None:
-    (field,) = dataclasses.fields(GrumbleTwice)
+    (field,) = dataclasses.fields(ReminderTwice)
     assert field.default == 3.0
     assert field.metadata == {"doc": "how long to wait, in seconds", "low": 0, "high": None, "choices": ()}
 

@@ -35,7 +35,7 @@ BEHAVIOUR_MODULE = """
 from relay.behaviours import Behaviour
 from relay.behaviours.tos_reset import TosReset
 
-class Grumble(Behaviour):
+class Reminder(Behaviour):
     pass
 
 class Mumble(Behaviour):
@@ -45,7 +45,7 @@ class AnotherTosReset(Behaviour):
     pass
 AnotherTosReset.name = "tos-reset"
 
-not_a_class = Grumble()
+not_a_class = Reminder()
 """
 
 
@@ -78,9 +78,9 @@ def test_every_module_of_the_package_brings_the_behaviour_that_it_is_called_afte
 
 
 def test_a_package_brings_its_own_by_an_entry_point(discover: Discover) -> None:
-    found = discover("one = {module}:Grumble", "two = {module}:Mumble")
-    assert set(found) == {*installed_behaviours(), "grumble", "mumble"}
-    assert found["grumble"].__module__ == "brought_by_a_test"
+    found = discover("one = {module}:Reminder", "two = {module}:Mumble")
+    assert set(found) == {*installed_behaviours(), "reminder", "mumble"}
+    assert found["reminder"].__module__ == "brought_by_a_test"
 
 
 def test_naming_the_relays_own_again_does_no_harm(discover: Discover) -> None:
@@ -123,13 +123,13 @@ def test_a_bad_entry_point_is_left_out_with_a_warning_and_the_others_are_there(
     discover: Discover, entry: str, source: str, why: str
 ) -> None:
     with pytest.warns(BrokenBehaviour) as caught:
-        found = discover(entry, *(["good = {module}:Grumble"] if source is BEHAVIOUR_MODULE else []), source=source)
+        found = discover(entry, *(["good = {module}:Reminder"] if source is BEHAVIOUR_MODULE else []), source=source)
     assert len(caught) == 1
     text = str(caught[0].message)
     assert text.startswith(f"the behaviour of entry point {entry.split(maxsplit=1)[0]!r} ")
     assert why in text
     assert "\n" not in text
-    good = {"grumble"} if source is BEHAVIOUR_MODULE else set()
+    good = {"reminder"} if source is BEHAVIOUR_MODULE else set()
     assert set(found) == {*installed_behaviours(), *good}
     assert found["tos-reset"] is TosReset
 

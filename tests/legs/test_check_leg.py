@@ -120,7 +120,7 @@ class Trusting(MemoryLeg):
         (Polite, "a reset is a rst that overtakes what waits"),
         (Sleepy, "a read that finds nothing clears readable until the owner is called"),
         (Impatient, "a rst is found after the bytes"),
-        (Restless, "a closed leg calls nothing and bears what is legal"),
+        (Restless, "a closed leg calls nothing and allows what is legal"),
         (Trusting, "keepalive finds a silent peer dead and leaves a living one"),
     ],
 )

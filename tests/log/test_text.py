@@ -102,18 +102,18 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "thawed": [({"side": "external"}, "the server is thawed")],
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
     "clock-advanced": [({"seconds": 300.0}, "the NAT's clock moves on by 300 s")],
-    "chance-drawn": [({"value": 0.25, "because": "grumble"}, "grumble drew 0.250000")],
+    "chance-drawn": [({"value": 0.25, "because": "reminder"}, "reminder drew 0.250000")],
     "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
     "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],
     "blackholed": [
         ({"side": "internal", "because": "close-mapping"}, "the app is not answered any more, by close-mapping"),
     ],
     "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
-    "note": [({"text": "still here?", "because": "grumble"}, "grumble: still here?")],
+    "note": [({"text": "still here?", "because": "reminder"}, "reminder: still here?")],
     "action-dropped": [
         (
-            {"action": "SendFin(side=internal)", "because": "grumble"},
-            "grumble asked too late for SendFin(side=internal)",
+            {"action": "SendFin(side=internal)", "because": "reminder"},
+            "reminder asked too late for SendFin(side=internal)",
         )
     ],
     "flow-ended": [

@@ -13,7 +13,7 @@ import pytest
 from relay.abilities import Ability, Want
 from relay.cli.main import run
 from relay.errors import ConfigError, Unsupported
-from relay.observe import PROVIDERS, Failure, Fidelity, Gift, Host, Provider, Support, Target, Watch, survey
+from relay.observe import PROVIDERS, Failure, Fidelity, Host, Offer, Provider, Support, Target, Watch, survey
 from relay.testing import serve_in_thread
 from support.clients import connect
 from support.origins import Origin, echo
@@ -39,8 +39,8 @@ class ToyProvider(Provider):
     """Gives two abilities, one of them better than any other does."""
 
     name: ClassVar[str] = "toy"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
-        {TOS: Gift(Fidelity.APPROXIMATE, HOW), BLACKHOLE: Gift(Fidelity.EXACT, HOW)}
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
+        {TOS: Offer(Fidelity.APPROXIMATE, HOW), BLACKHOLE: Offer(Fidelity.EXACT, HOW)}
     )
     requirement: ClassVar[str] = "wind it up"
     failure: ClassVar[Failure | None] = None

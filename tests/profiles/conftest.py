@@ -24,13 +24,13 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def grumble_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the behaviours of `profiles.grumble` installed, as a package's metadata would."""
-    metadata = tmp_path / "site" / "grumble-1.0.dist-info"
+def reminder_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the behaviours of `profiles.reminder` installed, as a package's metadata would."""
+    metadata = tmp_path / "site" / "reminder-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: grumble\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: reminder\nVersion: 1.0\n", encoding="utf-8")
     (metadata / "entry_points.txt").write_text(
-        "[relay.behaviours]\ngrumble = profiles.grumble:Grumble\nplain = profiles.grumble:Plain\n",
+        "[relay.behaviours]\nreminder = profiles.reminder:Reminder\nplain = profiles.reminder:Plain\n",
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(metadata.parent))

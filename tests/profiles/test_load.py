@@ -92,9 +92,9 @@ def test_what_a_base_removed_can_be_put_back(write: Write) -> None:
     assert quirk("tos-reset", path).settings["mask"] == 0xFC
 
 
-@pytest.mark.usefixtures("grumble_installed")
+@pytest.mark.usefixtures("reminder_installed")
 def test_an_integer_will_do_for_a_number(write: Write) -> None:
-    value = quirk("grumble", write("[grumble]\nafter_s = 2")).settings["after_s"]
+    value = quirk("reminder", write("[reminder]\nafter_s = 2")).settings["after_s"]
     assert (value, type(value)) == (2.0, float)
 
 

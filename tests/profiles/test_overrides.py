@@ -12,7 +12,7 @@ def set_on(profile: str, *settings: str) -> dict[str, Quirk]:
     return {quirk.name: quirk for quirk in load_profile(profile, settings).quirks}
 
 
-@pytest.mark.usefixtures("grumble_installed")
+@pytest.mark.usefixtures("reminder_installed")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -23,14 +23,14 @@ def set_on(profile: str, *settings: str) -> dict[str, Quirk]:
         ("tos-reset.external_close_delay_ms=0", 0),
         ("close-mapping.half_close=close", "close"),
         ("local-ack.buffer_bytes=0x40", 64),
-        ("grumble.after_s=1.5", 1.5),
-        ("grumble.after_s=2", 2.0),
-        ("grumble.after_s=1e3", 1000.0),
-        ("grumble.loud=true", True),
-        ("grumble.loud=false", False),
-        ("grumble.words=a=b", "a=b"),
-        ("grumble.words=", ""),
-        ("grumble.words=12", "12"),
+        ("reminder.after_s=1.5", 1.5),
+        ("reminder.after_s=2", 2.0),
+        ("reminder.after_s=1e3", 1000.0),
+        ("reminder.loud=true", True),
+        ("reminder.loud=false", False),
+        ("reminder.words=a=b", "a=b"),
+        ("reminder.words=", ""),
+        ("reminder.words=12", "12"),
     ],
 )
 def test_a_value_is_read_as_what_the_setting_wants(text: str, value: object) -> None:
@@ -91,7 +91,7 @@ def test_the_profile_itself_is_as_it_was() -> None:
 FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
 
 
-@pytest.mark.usefixtures("grumble_installed")
+@pytest.mark.usefixtures("reminder_installed")
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -113,13 +113,13 @@ FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
         ("tos-reset.mask=true", "'true' is not an integer from 1 to 255", "mask: bits of the TOS byte"),
         ("close-mapping.half_close=Pass", "'Pass' is not 'pass' or 'close'", "half_close: pass: "),
         ("tos-reset.enabled=no", "'no' is not true or false", "false removes what the profile has"),
-        ("grumble.after_s=soon", "'soon' is not a number", "after_s: how long to wait"),
-        ("grumble.after_s=nan", "nan is not a number", "after_s: how long to wait"),
-        ("grumble.after_s=-inf", "-inf is not a number", "after_s: how long to wait"),
-        ("grumble.loud=1", "'1' is not true or false", "loud: whether to shout"),
-        ("grumble.loud=True", "'True' is not true or false", "loud: whether to shout"),
-        (f"grumble.times=-{2**64:#x}", f"-{2**64:#x} is not an integer of at least 1", "times: how often"),
-        ("grumble.times=0", "0 is not an integer of at least 1", "times: how often"),
+        ("reminder.after_s=soon", "'soon' is not a number", "after_s: how long to wait"),
+        ("reminder.after_s=nan", "nan is not a number", "after_s: how long to wait"),
+        ("reminder.after_s=-inf", "-inf is not a number", "after_s: how long to wait"),
+        ("reminder.loud=1", "'1' is not true or false", "loud: whether to shout"),
+        ("reminder.loud=True", "'True' is not true or false", "loud: whether to shout"),
+        (f"reminder.times=-{2**64:#x}", f"-{2**64:#x} is not an integer of at least 1", "times: how often"),
+        ("reminder.times=0", "0 is not an integer of at least 1", "times: how often"),
     ],
 )
 def test_what_is_wrong_with_a_setting_is_said_in_one_line(text: str, message: str, hint: str) -> None:

@@ -175,31 +175,43 @@ WRONG = {
         "put it in quotes",
     ),
     "infinite": (
-        "title = 'x'\n[grumble]\nafter_s = inf",
-        "grumble.after_s: inf is not a number",
+        "title = 'x'\n[reminder]\nafter_s = inf",
+        "reminder.after_s: inf is not a number",
         "after_s: how long to wait, in seconds",
     ),
-    "no number at all": ("title = 'x'\n[grumble]\nafter_s = nan", "grumble.after_s: nan is not a number", "after_s: "),
+    "no number at all": (
+        "title = 'x'\n[reminder]\nafter_s = nan",
+        "reminder.after_s: nan is not a number",
+        "after_s: ",
+    ),
     "truth for a number": (
-        "title = 'x'\n[grumble]\nafter_s = true",
-        "grumble.after_s: true is not a number",
+        "title = 'x'\n[reminder]\nafter_s = true",
+        "reminder.after_s: true is not a number",
         "after_s: ",
     ),
     "above the only limit": (
-        "title = 'x'\n[grumble]\nshare = 1.5",
-        "grumble.share: 1.5 is not a number of at most 1",
+        "title = 'x'\n[reminder]\nshare = 1.5",
+        "reminder.share: 1.5 is not a number of at most 1",
         "share: of how many flows",
     ),
     "below the only limit": (
-        "title = 'x'\n[grumble]\ntimes = 0",
-        "grumble.times: 0 is not an integer of at least 1",
+        "title = 'x'\n[reminder]\ntimes = 0",
+        "reminder.times: 0 is not an integer of at least 1",
         "times: how often",
     ),
-    "integer for truth": ("title = 'x'\n[grumble]\nloud = 1", "grumble.loud: 1 is not true or false", "loud: whether"),
-    "integer for a string": ("title = 'x'\n[grumble]\nwords = 1", "grumble.words: 1 is not a string", "words: what to"),
+    "integer for truth": (
+        "title = 'x'\n[reminder]\nloud = 1",
+        "reminder.loud: 1 is not true or false",
+        "loud: whether",
+    ),
+    "integer for a string": (
+        "title = 'x'\n[reminder]\nwords = 1",
+        "reminder.words: 1 is not a string",
+        "words: what to",
+    ),
     "what it remembers": (
-        "title = 'x'\n[grumble]\ncount = 1",
-        "grumble.count: grumble has no setting 'count'",
+        "title = 'x'\n[reminder]\ncount = 1",
+        "reminder.count: reminder has no setting 'count'",
         "its settings: after_s, loud, times, share, words",
     ),
     "settings of a behaviour that is no dataclass": (
@@ -208,7 +220,7 @@ WRONG = {
         "its settings: none",
     ),
     "too large for a number": (
-        f"title = 'x'\n[grumble]\nafter_s = {2**2000:#x}",
+        f"title = 'x'\n[reminder]\nafter_s = {2**2000:#x}",
         "not TOML: an integer has more than 64 bits",
         "its syntax",
     ),
@@ -223,14 +235,14 @@ WRONG = {
         "a profile needs three",
     ),
     "refused by the behaviour itself": (
-        "title = 'x'\n[grumble]\nwords = 'please'",
-        "grumble refuses its settings: ValueError: that is no grumbling",
+        "title = 'x'\n[reminder]\nwords = 'please'",
+        "reminder refuses its settings: ValueError: that is no reminding",
         "after_s = 3.0, loud = False, times = 1, share = 0.5, words = 'please'",
     ),
 }
 
 
-@pytest.mark.usefixtures("grumble_installed")
+@pytest.mark.usefixtures("reminder_installed")
 @pytest.mark.parametrize(("text", "message", "hint"), WRONG.values(), ids=WRONG.keys())
 def test_the_file_the_key_and_what_is_accepted_are_named(write: Write, text: str, message: str, hint: str) -> None:
     path = write(text, title=False)

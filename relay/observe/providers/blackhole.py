@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from relay.abilities import Ability, Want
-from relay.observe._api import Failure, Fidelity, Gift, Provider
+from relay.observe._api import Failure, Fidelity, Offer, Provider
 from relay.observe.kernel import bpf
 from relay.observe.kernel.ebpf import detach
 from relay.observe.kernel.privileges import Capability
@@ -27,8 +27,8 @@ class BlackholeProvider(Provider):
     """Sockets whose peers get no answer."""
 
     name: ClassVar[str] = "socket-filter"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
-        {Want(Ability.BLACKHOLE): Gift(Fidelity.EXACT, "a socket filter drops whatever comes")}
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
+        {Want(Ability.BLACKHOLE): Offer(Fidelity.EXACT, "a socket filter drops whatever comes")}
     )
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN,)
 

@@ -33,7 +33,7 @@ from typing import ClassVar
 
 from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import WITHHELD, Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe._api import WITHHELD, Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel import ebpf
 from relay.observe.kernel.early import EarlyOffences
 from relay.observe.kernel.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
@@ -202,7 +202,7 @@ class EbpfProvider(Provider):
 
     name: ClassVar[str] = "ebpf"
     purpose: ClassVar[str] = "TOS bytes of any peer, by a BPF program in the kernel; Linux, CAP_BPF"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType({Want(Ability.TOS): Offer(Fidelity.EXACT, WITHHELD)})
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.BPF,)
 
     @classmethod

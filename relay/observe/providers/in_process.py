@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel.ends import Ends, ends_of
 from relay.observe.kernel.host import Host
 from relay.observe.kernel.syn import Syn
@@ -131,9 +131,9 @@ class InProcessProvider(Provider):
 
     name: ClassVar[str] = "in-process"
     purpose: ClassVar[str] = "TOS bytes of sockets of the same Python process, as in a test; any OS"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
-            Want(Ability.TOS): Gift(
+            Want(Ability.TOS): Offer(
                 Fidelity.APPROXIMATE,
                 "asked around reads and writes; only sockets of this process are seen, and only what is set through "
                 "Python's socket module",

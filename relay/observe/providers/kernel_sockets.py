@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from relay.abilities import Ability, Want
-from relay.observe._api import Fidelity, Gift, Provider
+from relay.observe._api import Fidelity, Offer, Provider
 
 _CLOSE = (
-    Gift(
+    Offer(
         Fidelity.EXACT,
         "FIN and RST as the app sees them; the RST carries the kernel's sequence and ACK flag, not vmnat's bare RST",
     )
     if sys.platform == "linux"
-    else Gift(
+    else Offer(
         Fidelity.APPROXIMATE,
         "FIN and RST by the kernel's sockets, measured on Linux alone",
         remedy="use relay on Linux",
@@ -33,23 +33,23 @@ class KernelSocketsProvider(Provider):
 
     name: ClassVar[str] = "kernel sockets"
     optional: ClassVar[bool] = False
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
-            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Gift(
+            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Offer(
                 Fidelity.APPROXIMATE,
                 "the relay's kernel answers each probe, but none is seen: the event log does not tell of them",
             ),
-            Want(Ability.HANDSHAKE): Gift(
+            Want(Ability.HANDSHAKE): Offer(
                 Fidelity.EXACT,
                 "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection",
             ),
             Want(Ability.CLOSE): _CLOSE,
-            Want(Ability.ACK, by="nat"): Gift(Fidelity.EXACT, "the relay's kernel acknowledges what the app sends"),
-            Want(Ability.ACK, by="server"): Gift(
+            Want(Ability.ACK, by="nat"): Offer(Fidelity.EXACT, "the relay's kernel acknowledges what the app sends"),
+            Want(Ability.ACK, by="server"): Offer(
                 Fidelity.APPROXIMATE,
                 "the relay's kernel acknowledges first; what the server never took is reported as lost",
             ),
-            Want(Ability.BLACKHOLE): Gift(
+            Want(Ability.BLACKHOLE): Offer(
                 Fidelity.APPROXIMATE,
                 "the app of a dead server is reset (ECONNRESET), where it should get no answer (ETIMEDOUT): {why}",
             ),

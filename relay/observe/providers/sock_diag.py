@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from relay.abilities import Ability, Want
-from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel.ends import ends_of
 from relay.observe.kernel.host import Host
 from relay.observe.kernel.sock_diag import SockDiag, request
@@ -52,9 +52,9 @@ class SockDiagProvider(Provider):
 
     name: ClassVar[str] = "sock-diag"
     purpose: ClassVar[str] = "TOS bytes of apps on this host, by netlink as ss; Linux, no privilege"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
-            Want(Ability.TOS): Gift(
+            Want(Ability.TOS): Offer(
                 Fidelity.APPROXIMATE,
                 "asked around reads and writes: bytes sent just before a change may be withheld with it, and only "
                 "processes on this host are seen",

@@ -37,7 +37,7 @@ from typing import ClassVar
 
 from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import WITHHELD, Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe._api import WITHHELD, Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel.bpf import (
     NET_HEADER,
     Program,
@@ -181,7 +181,7 @@ class SocketFilterProvider(Provider):
 
     name: ClassVar[str] = "socket-filter"
     purpose: ClassVar[str] = "TOS bytes of any peer, by packet filters as tcpdump's; Linux, CAP_NET_ADMIN"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType({Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD)})
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType({Want(Ability.TOS): Offer(Fidelity.EXACT, WITHHELD)})
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN, Capability.NET_RAW)
 
     @classmethod
@@ -296,8 +296,8 @@ class SocketFilterProvider(Provider):
 class PolledSocketFilterProvider(SocketFilterProvider):
     """The same, noticed by the drop counters alone: without CAP_NET_RAW."""
 
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
-        {Want(Ability.TOS): Gift(Fidelity.EXACT, WITHHELD + "; noticed by polling, within 5 to 200 ms ({why})")}
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
+        {Want(Ability.TOS): Offer(Fidelity.EXACT, WITHHELD + "; noticed by polling, within 5 to 200 ms ({why})")}
     )
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN,)
 

@@ -29,7 +29,7 @@ from typing import ClassVar
 
 from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Failure, Fidelity, Gift, Provider, Target, Watch
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel.host import Host, Timer
 from relay.observe.kernel.tcp_info import READ_BYTES, tcp_info
 from relay.observe.self_test import Loop, connection, is_readable
@@ -164,10 +164,10 @@ class TcpInfoProvider(Provider):
 
     name: ClassVar[str] = "tcp-info"
     purpose: ClassVar[str] = "keepalive probes only; Linux, no privilege"
-    gives: ClassVar[Mapping[Want, Gift]] = MappingProxyType(
+    offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
-            Want(Ability.KEEPALIVE): Gift(Fidelity.EXACT, _HOW),
-            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Gift(
+            Want(Ability.KEEPALIVE): Offer(Fidelity.EXACT, _HOW),
+            Want(Ability.KEEPALIVE_ANSWER, by="nat"): Offer(
                 Fidelity.EXACT, f"the relay's kernel answers each probe; {_HOW}"
             ),
         }

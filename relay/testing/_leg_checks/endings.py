@@ -51,11 +51,11 @@ async def a_write_that_meets_a_rst_leaves_the_bytes_before_it_to_be_read(ends: E
     await ends.acknowledged(ends.peer)
     ends.peer.reset()
 
-    def write_into_the_void() -> bool:
+    def write_again() -> bool:
         ends.leg.write(b"lost")
         return bool(ends.leg.broken)
 
-    await ends.until(write_into_the_void, "a write meets the RST")
+    await ends.until(write_again, "a write meets the RST")
     lost = ends.leg.unacked_bytes()
     ends.leg.write(b"12345")
     assert ends.leg.unacked_bytes() == lost + 5, "what is written to a broken leg was acknowledged by no end"
@@ -93,7 +93,7 @@ async def to_close_with_nothing_unread_is_a_fin(ends: Ends) -> None:
     assert await ends.receive_all(ends.peer) == (SOME, 0)
 
 
-async def a_closed_leg_calls_nothing_and_bears_what_is_legal(ends: Ends) -> None:
+async def a_closed_leg_calls_nothing_and_allows_what_is_legal(ends: Ends) -> None:
     ends.leg.close()
     calls = ends.owner.calls
     ends.peer.write(SOME)
@@ -122,5 +122,5 @@ ENDING_CHECKS: tuple[Check, ...] = (
     a_reset_is_a_rst_that_overtakes_what_waits,
     to_close_with_bytes_unread_resets_the_peer,
     to_close_with_nothing_unread_is_a_fin,
-    a_closed_leg_calls_nothing_and_bears_what_is_legal,
+    a_closed_leg_calls_nothing_and_allows_what_is_legal,
 )

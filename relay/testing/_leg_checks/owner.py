@@ -23,11 +23,11 @@ async def a_leg_that_sees_what_is_not_there_says_nothing(ends: Ends) -> None:
 
 
 async def a_new_owner_has_the_next_call(ends: Ends) -> None:
-    heir = Owner()
-    ends.leg.owner = heir
+    new_owner = Owner()
+    ends.leg.owner = new_owner
     calls = ends.owner.calls
     ends.peer.write(SOME)
-    await ends.until(lambda: heir.calls, "the new owner is called")
+    await ends.until(lambda: new_owner.calls, "the new owner is called")
     assert ends.owner.calls == calls
 
 

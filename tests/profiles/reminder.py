@@ -8,7 +8,7 @@ from relay.behaviours import Behaviour, setting
 
 
 @dataclass
-class Grumble(Behaviour):
+class Reminder(Behaviour):
     """A behaviour that does nothing but have settings."""
 
     after_s: float = setting(3.0, doc="how long to wait, in seconds")
@@ -20,7 +20,7 @@ class Grumble(Behaviour):
 
     def __post_init__(self) -> None:
         if self.words == "please":
-            raise ValueError("that is no grumbling")
+            raise ValueError("that is no reminding")
 
 
 class Plain(Behaviour):
