@@ -16,6 +16,7 @@ from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
+from relay.wire.host.ping_sockets import find_ping_access
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.link import Link
 from relay.wire.nat import Nat
@@ -75,7 +76,8 @@ class WireFrontEnd:
         self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
-        self._nat = Nat(host.engine, self._link, self._stack, self._reach, self._seed, self._find_process)
+        access = find_ping_access()
+        self._nat = Nat(host.engine, self._link, self._stack, self._reach, self._seed, self._find_process, access)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
     TCP of a connection     that connection's TCP takes it
     TCP with a SYN          a new connection, pending until the driver has dialled the destination
     other TCP               answered as a stray, or not at all
+    UDP, ICMP               `relay.wire.datagrams`
 
 Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them; then the
 one that has waited longest makes room. So a scan that leaves its handshakes half-open locks no other program out.
@@ -22,6 +23,8 @@ from relay.legs import Process
 from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.wire import stray
+from relay.wire.datagrams import Datagrams
+from relay.wire.host.ping_sockets import PingAccess
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.link import Link
 from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
@@ -46,7 +49,9 @@ class Nat:
         reach: Reach,
         seed: int,
         find_process: Callable[[Ends], Process | None],
+        ping: PingAccess,
     ) -> None:
+        """`ping` says how this host is asked for echoes."""
         self.engine = engine
         self.dropped: Counter[str] = Counter()
         """How many of the guest's packets were dropped, by reason."""
@@ -56,6 +61,7 @@ class Nat:
         self._chance = random.Random(f"{seed}/wire")  # noqa: S311 - meant to be repeatable
         self._find_process = find_process
         self._transmitter = Transmitter(link, stack)
+        self._datagrams = Datagrams(engine, stack, reach, self._transmitter.send, ping)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
@@ -68,8 +74,9 @@ class Nat:
         self._link.watch(self.engine, self._read)
 
     def close(self) -> None:
-        """Take in no new connection; harmless when repeated."""
+        """Take in no new connection, and carry no datagram; harmless when repeated."""
         self._open = False
+        self._datagrams.close()
 
     # From the guest
 
@@ -92,8 +99,10 @@ class Nat:
             self.dropped["to nowhere"] += 1
         elif ip.protocol == TCP and not ip.is_fragment:
             self._on_tcp(ip)
+        elif not self._open:
+            self.dropped["late"] += 1
         else:
-            self.dropped["not TCP"] += 1
+            self._datagrams.on_packet(ip)
 
     def _on_tcp(self, ip: Ipv4) -> None:
         parsed = parse_segment(ip.payload, tos=ip.tos) if self._link.vouched or is_sound(ip) else None

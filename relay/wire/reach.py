@@ -12,6 +12,7 @@ from relay.wire.addresses import Addresses
 from relay.wire.packet import dotted
 
 _LOOPBACK = "127.0.0.1"
+_LOOPBACK_NETWORK = 127
 
 
 class Reach:
@@ -30,12 +31,18 @@ class Reach:
     def may_reach(self, destination: int) -> bool:
         """Whether a packet to this address has anywhere to go."""
         first = destination >> 24
-        return 0 < first < 224 and first != 127 and destination != self._addresses.broadcast
+        return 0 < first < 224 and first != _LOOPBACK_NETWORK and destination != self._addresses.broadcast
 
     def ends_here(self, destination: int) -> bool:
         """Whether the NAT itself has this address: it is not carried to any host."""
         own = {self._addresses.gateway, self._addresses.dns, self._addresses.dhcp}
         return destination in own or (destination == self._addresses.host and not self._host)
+
+    def seen_as(self, source: int) -> int | None:
+        """Which address the guest sees for what came from this one; None if it is to see nothing of it."""
+        if source >> 24 == _LOOPBACK_NETWORK:
+            return self._addresses.host if self._host else None
+        return source
 
     def translated(self, destination: int, port: int) -> Endpoint:
         """Where a connection to this address goes to."""

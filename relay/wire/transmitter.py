@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from relay.stack import Stack
+from relay.wire.fragments import cut
 from relay.wire.leg import Ends
 from relay.wire.link import Link
-from relay.wire.packet import TCP, Buffer, build_ipv4, partial_checksum, tcp_checksum
+from relay.wire.packet import IPV4_HEADER_BYTES, TCP, Buffer, build_ipv4, partial_checksum, tcp_checksum
 from relay.wire.segment import Segment, build_segment
 
 _CHECKSUM_AT = 16
@@ -33,22 +34,41 @@ class Transmitter:
         else:
             value = tcp_checksum(ends.address, ends.guest_address, header, payload)
         header[_CHECKSUM_AT : _CHECKSUM_AT + 2] = value.to_bytes(2)
-        ip = self._ip_header(ends.address, ends.guest_address, TCP, len(header) + len(payload))
+        ip = self._ip_header(ends.address, ends.guest_address, TCP, len(header) + len(payload), self._next_ident())
         self._link.send((ip, header, payload), segment_bytes if self._offload else None)
 
     def send(self, source: int, destination: int, protocol: int, header: Buffer, payload: Buffer) -> None:
-        """Send one IP packet that is complete."""
-        ip = self._ip_header(source, destination, protocol, len(header) + len(payload))
-        self._link.send((ip, header, payload))
+        """Send one IP packet that is complete, in fragments if it is too long for the link."""
+        length = len(header) + len(payload)
+        ident = self._next_ident()
+        if IPV4_HEADER_BYTES + length <= self._link.mtu:
+            ip = self._ip_header(source, destination, protocol, length, ident)
+            self._link.send((ip, header, payload))
+            return
+        for offset, more, part in cut((header, payload), self._link.mtu):
+            ip = build_ipv4(
+                source,
+                destination,
+                protocol,
+                len(part),
+                ttl=self._ttl,
+                ident=self._sent & 0xFFFF,  # fragments need one, whatever other packets have
+                more_fragments=more,
+                fragment_offset=offset,
+            )
+            self._link.send((ip, part))
 
-    def _ip_header(self, source: int, destination: int, protocol: int, payload_bytes: int) -> bytes:
+    def _next_ident(self) -> int:
         self._sent += 1
+        return self._sent & 0xFFFF if self._counts else 0
+
+    def _ip_header(self, source: int, destination: int, protocol: int, payload_bytes: int, ident: int) -> bytes:
         return build_ipv4(
             source,
             destination,
             protocol,
             payload_bytes,
             ttl=self._ttl,
-            ident=self._sent & 0xFFFF if self._counts else 0,
+            ident=ident,
             dont_fragment=self._dont_fragment,
         )
