@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.events import Side, SideName
+from relay.totals import Totals
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
@@ -104,6 +105,11 @@ class SetSeed(Command[None]):
     """Have what is left to chance follow from this seed, as if the next flow were the first."""
 
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountUp(Command[Totals]):
+    """Say what all flows so far come to."""
 
 
 @dataclass(frozen=True, slots=True)

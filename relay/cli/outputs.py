@@ -34,6 +34,8 @@ class Talk:
         self._log = log
         self._lines = TextLines(log.started_at, colour=colour(sys.stderr))
         self._sink = Sink(sys.stderr.fileno(), self._describe_drop, encoding=sys.stderr.encoding)
+        self.rotated: list[Events] = []
+        """What is reopened for the rotation of logs."""
 
     def say(self, text: str) -> None:
         """Write this, if stderr still takes something."""
@@ -67,6 +69,19 @@ class Output:
         """Whether it is closed in the end."""
         return self.name != "-"
 
+    def reopen(self) -> int:
+        """Open the file anew: it was moved away.
+
+        Raises:
+            OSError: it cannot be opened; that is said here.
+        """
+        try:
+            return open_log(Path(self.name))
+        except OSError as failure:
+            hint = "the relay goes on with the file that it has open"
+            self.talk.say(complaint(f"{self.option}: cannot reopen {self.name}: {failure.strerror}", hint))
+            raise
+
     def tell_failure(self, failure: OSError) -> None:
         """Say that nothing more can be written."""
         # No event log on the terminal may be there, or not yet, to tell of it.
@@ -87,6 +102,11 @@ class Events:
         self._output = output
         self._sink = Sink(output.descriptor, self._describe_drop, output.tell_failure, owned=output.owned)
         log.subscribe(lambda record: self._sink.write(self._line(record)))
+
+    def reopen(self) -> None:
+        """Write later records to a file of the same name, which was moved away; those before to the one that was."""
+        if self._output.owned:
+            self._sink.reopen(self._output.reopen)
 
     def close(self, deadline_s: float) -> None:
         """Wait for the reader, but not beyond this."""
@@ -136,6 +156,7 @@ def open_outputs(log: EventLog, events: str | None, pcap: str | None = None) -> 
             raise ConfigError("--pcap: stdout is a terminal", hint="e.g. relay serve --pcap - | wireshark -k -i -")
         outputs.append((Packets, Output("--pcap", pcap, _open("--pcap", pcap, open_emptied), talk)))
     writers = [kind(log, output) for kind, output in outputs]
+    talk.rotated = [writer for writer in writers if isinstance(writer, Events)]
     try:
         yield talk
     finally:

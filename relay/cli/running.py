@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import anyio
 
 from relay.backend import choose_backend, spare_collector
-from relay.cli.outputs import open_outputs
+from relay.cli.closing import describe_totals
+from relay.cli.outputs import Talk, open_outputs
 from relay.config import RelayConfig
 from relay.errors import ConfigError
 from relay.interrupt import open_signals
@@ -55,12 +56,13 @@ def run_behind_nat(
 
         async def serve() -> int:
             namespace = await open_namespace(command, addresses, offload=offload == "auto", map_root=map_root)
-            return await _serve(config, log, namespace, Reach(addresses, host=reaches_host))
+            reach = Reach(addresses, host=reaches_host)
+            return await _serve(config, log, talk if verbose else None, namespace, reach)
 
         return anyio.run(serve, backend=library, backend_options=library_options)
 
 
-async def _serve(config: RelayConfig, log: EventLog, namespace: Namespace, reach: Reach) -> int:
+async def _serve(config: RelayConfig, log: EventLog, talk: Talk | None, namespace: Namespace, reach: Reach) -> int:
     try:
         stack = config.profile.stack.build()
         front_end = WireFrontEnd(namespace.link, stack, reach, config.seed, lambda ends: None)
@@ -72,6 +74,8 @@ async def _serve(config: RelayConfig, log: EventLog, namespace: Namespace, reach
                     status = await namespace.wait()
                     tasks.cancel_scope.cancel()
                 await relay.drain(config.drain_timeout_s)
+        if talk is not None:
+            talk.say(describe_totals(relay.totals))
         return status
     finally:
         namespace.close()

@@ -121,7 +121,10 @@ def serve(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; SIGUSR1 takes the link down for a moment."""
+    """Serve until Ctrl-C or SIGTERM.
+
+    SIGUSR1 takes the link down for a moment; SIGUSR2 prints totals; SIGHUP reopens the event log.
+    """
     from relay.backend import choose_backend
     from relay.cli.serving import serve_until_stopped
     from relay.config import configure

@@ -12,6 +12,7 @@ import anyio
 
 from relay.backend import choose_backend, spare_collector
 from relay.cli.banner import banner
+from relay.cli.closing import describe_totals
 from relay.cli.output_file import worded, write_whole
 from relay.cli.outputs import Talk, open_outputs
 from relay.cli.terminal import colour
@@ -20,7 +21,15 @@ from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.server import Started, open_relay
 
-_LINK_DOWN = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
+
+def _signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of these that this system has: Windows has none of them, BSD and macOS alone have SIGINFO."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+_LINK_DOWN = _signals("SIGUSR1")
+_SUM_UP = _signals("SIGUSR2", "SIGINFO")
+_REOPEN = _signals("SIGHUP")
 
 
 def serve_until_stopped(
@@ -67,31 +76,40 @@ async def _serve(
     workers: int,
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
-    with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN) as received:
+    relay: Started | None = None
+    with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN, *_SUM_UP, *_REOPEN) as received:
         async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
             talk.say(banner(relay, workers=workers, colour=colour(sys.stderr)))
             if not quiet:
                 talk.follow()
-            await _until_told_to_stop(relay, received)
+            await _until_told_to_stop(relay, received, talk)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received)
+                tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received, talk)
                 await relay.drain(relay.config.drain_timeout_s)
                 tasks.cancel_scope.cancel()
+    talk.say(describe_totals(relay.totals))
 
 
-async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals]) -> None:
+async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals], talk: Talk) -> None:
+    had_terminal = sys.stderr.isatty()
     async for number in received:
-        if number not in _LINK_DOWN:
+        if number in _LINK_DOWN:
+            relay.link_down()
+        elif number in _SUM_UP:
+            talk.say(describe_totals(await relay.count_up()))
+        elif number in _REOPEN and not (had_terminal and not sys.stderr.isatty()):  # else the terminal has gone
+            for output in talk.rotated:
+                output.reopen()
+        else:
             return
-        relay.link_down()
 
 
 async def _cancel_when_told_again(
-    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals]
+    scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals], talk: Talk
 ) -> None:
-    await _until_told_to_stop(relay, received)
+    await _until_told_to_stop(relay, received, talk)
     scope.cancel()
 
 

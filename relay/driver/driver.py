@@ -16,8 +16,10 @@ from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg, Process
 from relay.log import EventLog
 from relay.loop.engine import Engine
+from relay.machine import FlowMachine
 from relay.net.connect import Connector
 from relay.profiles import Profile
+from relay.totals import Totals
 
 _MAX_LINGERING = 64  # beyond --max-flows: connections whose handshake has failed and that have not closed yet
 _MAX_OWNER_LOOKUPS = 32  # at once; beyond that a flow's process stays unknown
@@ -69,6 +71,8 @@ class Driver:
         self._lingering: list[Leg] = []
         self._lookups = 0
         self._idle = anyio.Event()
+        self._begun = 0
+        self._ended = Totals()
 
     def accept(self, leg: Leg, conversation: Conversation) -> None:
         """Take over a connection that was just accepted."""
@@ -90,6 +94,18 @@ class Driver:
             self._to_be_thawed.append(flow)
         if not self.flows:
             self._idle.set()
+
+    def take_ending(self, machine: FlowMachine, moved: dict[Side, int]) -> None:
+        """Count what a flow has carried and what ended it."""
+        sides = [ending.because for ending in machine.endings.values()]
+        self._ended.take_ending(machine.cause, sides, moved.get(Side.INTERNAL, 0), moved.get(Side.EXTERNAL, 0))
+
+    @property
+    def totals(self) -> Totals:
+        """What all flows so far come to."""
+        totals = Totals(flows=self._begun, open=len(self.flows))
+        totals.add(self._ended)
+        return totals
 
     def lets_linger(self, leg: Leg) -> bool:
         """Whether a client that is turned away has time to read its answer: it holds a descriptor meanwhile."""
@@ -169,6 +185,7 @@ class Driver:
     def _new_flow(self, leg: Leg, initiator: Side) -> Flow | None:
         """A flow, or None where making one has failed; then the leg is closed."""
         self._last_flow += self._flow_step
+        self._begun += 1
         try:
             flow = Flow(self, self._last_flow, initiator)
         except Exception as fault:

@@ -303,8 +303,9 @@ class Flow:
             internal.unwatch()
         phase.leave()
         self.legs.wind_down(self.machine.endings)
+        moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
+        self.driver.take_ending(self.machine, moved)
         if (self.destination is not None or self.machine.endings) and self.log.wanted:
-            moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
             destination = str(self.destination) if self.destination is not None else None
             self.log.write_ending(self.machine, destination, moved, self.now_s())
         self.log.carrying = None  # they hold each other

@@ -47,7 +47,7 @@ class ByteSink:
         self._owned = owned
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition(threading.Lock())
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | Callable[[], int]] = deque()
         self._queued_bytes = 0
         self._in_hand = 0  # pieces that the thread has taken and not written
         self._dropped = 0  # pieces that are owed a notice
@@ -66,6 +66,15 @@ class ByteSink:
         with self._changed:
             return self._take(data)
 
+    def reopen(self, open_file: Callable[[], int]) -> None:
+        """Write what is offered from now on to the descriptor that `open_file` returns, all earlier pieces to the old.
+
+        It is called in the sink's thread. If it raises OSError, which it must have told of, the old one stays.
+        """
+        with self._changed:
+            self._queue.append(open_file)
+            self._changed.notify()
+
     def close(self, deadline_s: float) -> int:
         """Wait until everything is written, at the longest until `deadline_s` on the monotonic clock.
 
@@ -77,7 +86,7 @@ class ByteSink:
             self._changed.notify()
         self._thread.join(max(0.0, deadline_s - real_s()))
         with self._changed:
-            return len(self._queue) + self._in_hand + self._dropped
+            return sum(isinstance(each, bytes) for each in self._queue) + self._in_hand + self._dropped
 
     def _take(self, data: bytes) -> bool:
         if self._failure is not None:
@@ -101,7 +110,10 @@ class ByteSink:
     def _run(self) -> None:
         try:
             while chunk := self._next_chunk():
-                self._write_all(chunk)
+                if isinstance(chunk, bytes):
+                    self._write_all(chunk)
+                else:
+                    self._switch_to(chunk)
         except OSError as failure:
             with self._changed:
                 self._failure = failure
@@ -111,8 +123,17 @@ class ByteSink:
         if self._owned:
             os.close(self._descriptor)
 
-    def _next_chunk(self) -> bytes:
-        """The next pieces, once there are any; empty at the end."""
+    def _switch_to(self, open_file: Callable[[], int]) -> None:
+        try:
+            descriptor = open_file()
+        except OSError:
+            return
+        if self._owned:
+            os.close(self._descriptor)
+        self._descriptor, self._owned = descriptor, True
+
+    def _next_chunk(self) -> bytes | Callable[[], int]:
+        """The next pieces, once there are any, or what opens another file; empty at the end."""
         with self._changed:
             self._in_hand = 0
             while not (self._queue or self._dropped or self._closed):
@@ -125,8 +146,15 @@ class ByteSink:
             pieces: list[bytes] = []
             size_bytes = 0
             while self._queue and size_bytes < _CHUNK_BYTES:
-                pieces.append(self._queue.popleft())
-                size_bytes += len(pieces[-1])
+                piece = self._queue[0]
+                if not isinstance(piece, bytes):
+                    if pieces:
+                        break
+                    self._queue.popleft()
+                    return piece
+                self._queue.popleft()
+                pieces.append(piece)
+                size_bytes += len(piece)
             self._queued_bytes -= size_bytes
             self._in_hand = len(pieces)
             return b"".join(pieces)

@@ -16,6 +16,7 @@ from relay.control import (
     Adjust,
     Advance,
     Command,
+    CountUp,
     Drain,
     Freeze,
     LinkDown,
@@ -36,6 +37,7 @@ from relay.log import EventLog
 from relay.observe import Observers
 from relay.profiles import Profile, adjust_profile
 from relay.server.started import emit_started
+from relay.totals import Totals
 
 ResultT = TypeVar("ResultT")
 
@@ -126,6 +128,8 @@ class Relay:
                 driver.engine.advance(seconds)
             case SetSeed(seed):
                 driver.reseed(seed)
+            case CountUp():
+                return driver.totals
             case Drain(at_most_s):
                 self._stop_listening()
                 self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
@@ -202,6 +206,15 @@ class Relay:
             ConfigError: a setting is wrong; none was changed.
         """
         self.do(Adjust(settings))
+
+    @property
+    def totals(self) -> Totals:
+        """What all flows so far come to."""
+        return self._driver.totals
+
+    async def count_up(self) -> Totals:
+        """The same, as `Workers` say it."""
+        return self.totals
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down."""

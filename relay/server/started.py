@@ -9,6 +9,7 @@ from relay.backend import running_backend
 from relay.config import RelayConfig
 from relay.fidelity import QuirkFidelity
 from relay.log import EventLog
+from relay.totals import Totals
 
 
 class Started(Protocol):
@@ -20,6 +21,13 @@ class Started(Protocol):
     address: Endpoint | None
     forward_addresses: list[Endpoint]
     inbound_addresses: list[Endpoint]
+
+    @property
+    def totals(self) -> Totals:
+        """What all flows come to, once it has stopped; before, see `count_up`."""
+
+    async def count_up(self) -> Totals:
+        """What all flows so far come to."""
 
     def link_down(self) -> None: ...
     async def drain(self, at_most_s: float) -> None: ...

@@ -9,12 +9,13 @@ from typing import TypeVar, cast
 import anyio
 
 from relay.clock import real_s
-from relay.control import Command, Drain, LinkDown, OpenForward
+from relay.control import Command, CountUp, Drain, LinkDown, OpenForward
 from relay.errors import RelayError
 from relay.events import Side
 from relay.fidelity import QuirkFidelity
 from relay.log import EventLog, Record
 from relay.server import Share, emit_started
+from relay.totals import Totals
 from relay.workers.channel import Done, Start
 from relay.workers.merging import MergedLog
 from relay.workers.process import Answer, WorkerProcess
@@ -46,6 +47,8 @@ class Workers:
         """What is cancelled then."""
         self.flows_ended = 0
         """How many flows the stop has ended."""
+        self.totals = Totals()
+        """What the flows come to of the workers that have ended in order; one that died is not in it."""
         self._merged = merged
         self._standing = standing
         self._backend = backend
@@ -83,8 +86,17 @@ class Workers:
                 flows = sum(cast("int", each.result) for each in done)
                 self._merged.emit("relay-draining", flows=flows, at_most_s=at_most_s)
                 return flows
+            case CountUp():
+                totals = Totals()
+                for each in done:
+                    totals.add(cast("Totals", each.result))
+                return totals
             case _:
                 return None
+
+    async def count_up(self) -> Totals:
+        """What all flows so far come to, of workers that have not died."""
+        return await self.do(CountUp())
 
     def link_down(self) -> None:
         """Tell every flow that the host's network link went down, without waiting for it."""
@@ -194,6 +206,8 @@ class Workers:
             match message:
                 case Done():
                     worker.take(message)
+                case Totals():
+                    self.totals.add(message)
                 case Record(event="relay-stopped"):
                     self.flows_ended += message.fields["flows_ended"]
                 case Record(event=event) if event in _SAID_ONCE:

@@ -17,6 +17,7 @@ from relay.control import (
     Adjust,
     Advance,
     Command,
+    CountUp,
     Drain,
     Freeze,
     LinkDown,
@@ -96,6 +97,8 @@ class Standing:
                 self._log.clock.move_to(self._log.clock.now_s() + seconds)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
+            case CountUp():
+                pass
             case Drain():
                 pass  # no worker starts after it
             case _:

@@ -89,6 +89,7 @@ async def _work(channel: Channel, sock: socket.socket) -> None:
             if start.tell:
                 log.subscribe(outbox.record)
             await _obey(relay, channel, outbox)
+        outbox.put(relay.totals)
     finally:
         outbox.finish(_LAST_WORDS_S)
 

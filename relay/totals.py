@@ -1,0 +1,41 @@
+"""What a relay has carried so far: how many flows and bytes, and what acted on how many flows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over all flows; a flow that is open counts among `flows` and `open`, and for its bytes once it has ended."""
+
+    flows: int = 0
+    open: int = 0
+    bytes_out: int = 0
+    """Carried from the internal to the external side."""
+    bytes_in: int = 0
+    """Carried from the external to the internal side."""
+    ended_by: Counter[str] = field(default_factory=Counter)
+    """By what began the end, a cause or a behaviour: how many flows."""
+    acted: Counter[str] = field(default_factory=Counter)
+    """By what ended a side of it, a cause or a behaviour: how many flows."""
+
+    def take_ending(self, cause: str | None, sides: Iterable[str], bytes_out: int, bytes_in: int) -> None:
+        """Count a flow's end; `sides` are what ended each side."""
+        self.bytes_out += bytes_out
+        self.bytes_in += bytes_in
+        if cause is not None:
+            self.ended_by[cause] += 1
+        for name in {cause, *sides} - {None}:
+            self.acted[str(name)] += 1
+
+    def add(self, other: Totals) -> None:
+        """Take in another relay's."""
+        self.flows += other.flows
+        self.open += other.open
+        self.bytes_out += other.bytes_out
+        self.bytes_in += other.bytes_in
+        self.ended_by.update(other.ended_by)
+        self.acted.update(other.acted)
