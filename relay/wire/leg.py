@@ -50,6 +50,9 @@ class Wire(Protocol):
     def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
         """Send these to the guest, in the connection's packets."""
 
+    def tell_owner(self, leg: WireLeg) -> None:
+        """Call the leg's owner, now or once what else has arrived was taken in."""
+
     def on_established(self, leg: WireLeg) -> None:
         """The guest has completed the handshake."""
 
@@ -171,7 +174,7 @@ class WireLeg:
         if seen & (_NEWS | Seen.ROOM) and not self.closed:
             if seen & _NEWS:
                 self.readable = True
-            self.owner.on_leg_ready(self)
+            self._wire.tell_owner(self)
         if seen & Seen.CLOSED:
             self._forget()
 

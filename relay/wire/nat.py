@@ -65,6 +65,8 @@ class Nat:
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
+        self._ready: dict[WireLeg, None] = {}  # whose owners are called when the burst is over
+        self._in_burst = False
         self._open = False
 
     def open(self, asked: Callable[[WireLeg, Endpoint], None]) -> None:
@@ -81,12 +83,26 @@ class Nat:
     # From the guest
 
     def _read(self) -> None:
-        for _ in range(_BURST):
-            packet = self._link.receive()
-            if packet is None:
-                return
-            self.on_packet(packet)
-        self.engine.call_soon(self._read)
+        more = self._take_burst()
+        ready, self._ready = self._ready, {}
+        for leg in ready:
+            if not leg.closed:
+                leg.owner.on_leg_ready(leg)
+        if more:
+            self.engine.call_soon(self._read)
+
+    def _take_burst(self) -> bool:
+        """Take in what is there; return whether there may be more."""
+        self._in_burst = True
+        try:
+            for _ in range(_BURST):
+                packet = self._link.receive()
+                if packet is None:
+                    return False
+                self.on_packet(packet)
+        finally:
+            self._in_burst = False
+        return True
 
     def on_packet(self, packet: memoryview) -> None:
         """Take in one IPv4 packet of the guest's."""
@@ -134,6 +150,13 @@ class Nat:
     def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
         for segment in segments:
             self._transmitter.send_segment(leg.ends, segment, leg.tcp.mss)
+
+    def tell_owner(self, leg: WireLeg) -> None:
+        # Many segments are one write to the server. But the guest's window is to look as if each were read at once.
+        if self._in_burst and leg.tcp.unread_bytes <= self._stack.window // 2:
+            self._ready[leg] = None
+        else:
+            leg.owner.on_leg_ready(leg)
 
     def on_established(self, leg: WireLeg) -> None:
         self._pending.pop(leg, None)

@@ -45,6 +45,9 @@ class Cable:
     def _deliver(self, leg: WireLeg, segment: Segment) -> None:
         leg.on_segment(segment)
 
+    def tell_owner(self, leg: WireLeg) -> None:
+        leg.owner.on_leg_ready(leg)
+
     def on_established(self, leg: WireLeg) -> None:
         self.established.set()
 
