@@ -39,6 +39,7 @@ class Stack:
         choices=("clock", "random"),
         doc="initial sequence numbers: a clock and a secret (RFC 9293 MUST-8 and SHLD-1), or random",
     )
+    isn_bits: int = setting(32, low=16, high=32, doc="how many bits random initial sequence numbers have")
 
     ttl: int = setting(64, low=1, high=255, doc="the TTL of our packets (RFC 1700: 64)")
     dont_fragment: bool = setting(True, doc="whether our TCP segments have DF set, as path MTU discovery wants it")

@@ -25,11 +25,12 @@ from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.datagrams import Datagrams
 from relay.wire.host.ping_sockets import PingAccess
+from relay.wire.isn import Isn
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.link import Link
 from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
 from relay.wire.reach import Reach
-from relay.wire.segment import ACK, RST, SYN, Segment, parse_segment
+from relay.wire.segment import Segment, parse_segment
 from relay.wire.tcp import Tcp
 from relay.wire.transmitter import Transmitter
 
@@ -58,7 +59,7 @@ class Nat:
         self._link = link
         self._stack = stack
         self._reach = reach
-        self._chance = random.Random(f"{seed}/wire")  # noqa: S311 - meant to be repeatable
+        self._isn = Isn(stack, random.Random(f"{seed}/wire").getrandbits)  # noqa: S311 - meant to be repeatable
         self._find_process = find_process
         self._transmitter = Transmitter(link, stack)
         self._datagrams = Datagrams(engine, stack, reach, self._transmitter.send, ping)
@@ -130,7 +131,7 @@ class Nat:
         leg = self._connections.get(ends)
         if leg is not None and not leg.on_segment(segment):
             return
-        if segment.flags & (SYN | ACK | RST) == SYN and self._open and not self._reach.ends_here(ip.destination):
+        if self._open and stray.opens(segment, self._stack) and not self._reach.ends_here(ip.destination):
             self._on_syn(ends, segment)
         elif (answer := stray.answer(segment, self._stack)) is not None:
             self._transmitter.send_segment(ends, answer)
@@ -138,7 +139,8 @@ class Nat:
     def _on_syn(self, ends: Ends, syn: Segment) -> None:
         if len(self._pending) >= MAX_PENDING:
             next(iter(self._pending)).give_up()
-        tcp = Tcp.answering(self._stack, syn, self._chance.getrandbits(32), self.engine.now_s())
+        now_s = self.engine.now_s()
+        tcp = Tcp.answering(self._stack, syn, self._isn.pick(ends, now_s), now_s)
         if self._link.offload:
             tcp.set_max_payload(_SUPER_SEGMENT_BYTES)
         leg = self._connections[ends] = WireLeg(self, tcp, ends)

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from relay.errors import ConfigError
+from relay.profiles import available, load_profile
 from relay.settings import settings_of
 from relay.stack import Stack
 
@@ -15,6 +16,18 @@ def test_what_a_table_leaves_out_is_the_default() -> None:
     stack = Stack.of({"ttl": 128, "first_retransmit_s": 1})
     assert (stack.ttl, stack.first_retransmit_s, stack.mss) == (128, 1.0, 1460)
     assert Stack.of({}) == Stack()
+
+
+def test_the_control_profile_names_every_setting_and_it_is_the_default() -> None:
+    said = load_profile("transparent").stack
+    assert said.build() == Stack()
+    assert set(settings_of(Stack)) - set(said.settings) == {"isn_bits"}  # of random ones
+
+
+def test_every_shipped_profile_gives_its_stack_a_status_and_evidence() -> None:
+    for profile in available():
+        assert profile.stack.settings, profile.name
+        assert len(profile.stack.evidence) > 1, profile.name
 
 
 def test_every_setting_says_what_it_means_and_takes_its_own_default() -> None:
