@@ -128,14 +128,11 @@ class Tcb:
     # The end
 
     def send_fin(self, now_s: float) -> None:
-        """Send our FIN after all that is queued."""
+        """Send our FIN after all that is queued; during the handshake it is queued, too."""
         if self.sender.finishing or self.state is State.CLOSED:
             return
-        if self.state in {State.PENDING, State.SYN_SENT}:
-            self.end()
-            return
         self.sender.finishing = True
-        if self.state is not State.SYN_RECEIVED:
+        if self.state not in _WITHOUT_DATA:
             self.state = State.LAST_ACK if self.state is State.CLOSE_WAIT else State.FIN_WAIT_1
             self.transmit(now_s)
 

@@ -97,7 +97,10 @@ class Tcp(Tcb):
     # The end
 
     def finish(self, now_s: float) -> int:
-        """Send a FIN after everything that was sent; what the guest sends is still read."""
+        """Send a FIN after everything that was sent; what the guest sends is still read.
+
+        During the handshake the FIN waits for its end, as data do.
+        """
         self.seen = 0
         self.send_fin(now_s)
         return self.seen
@@ -111,6 +114,8 @@ class Tcp(Tcb):
             return self.reset(now_s)
         self.seen = 0
         self.abandoned = True
+        if self.state in {State.PENDING, State.SYN_SENT}:
+            self.end()
         self.send_fin(now_s)
         if self.state is State.FIN_WAIT_2:
             self.wait(self.stack.fin_wait_2_s, now_s)
