@@ -19,6 +19,8 @@ PROJECT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def fresh_host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a host where pip finds this checkout's relay, and need not fetch what it depends on."""
+    if sys.platform == "win32":
+        missing("the pages' commands are for a Unix shell")
     need_program("bash")
     for tool in ("pip", "hatchling", "editables"):
         if importlib.util.find_spec(tool) is None:

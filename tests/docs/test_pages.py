@@ -1,6 +1,6 @@
 """README and every page of docs/ do what they say: each block, as it stands, in a fresh shell and a fresh folder.
 
-Their commands use fixed ports, so each page has a network of its own, in which an sshd listens on port 22.
+Pages whose commands use fixed ports have a network of their own, in which an sshd listens on port 22.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from docs.conftest import PROJECT
+from relay.cli.app import app
 from support.capabilities import need_program
 from support.namespaces import in_own_network
 from support.page import blocks_of, follow
@@ -22,6 +24,8 @@ DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
 IN_A_CHECKOUT = {"README.md", "index.md"}
 """Pages whose reader stands in a checkout; all others' reader has a folder of his own."""
+OWN_NETWORK = {"README.md", "command-line.md", "deployment.md", "getting-started.md", "performance.md"}
+"""Pages with a fixed port, or that ssh or sudo is on; it takes root to make a network. All others take no privilege."""
 INSTALLING = {"README.md", "getting-started.md", "new-behaviour.md"}
 """Pages that install the relay; all others' reader has followed the first block of `getting-started.md`."""
 NOT_RUN = {
@@ -91,8 +95,6 @@ def test_a_page_does_what_it_says(
     installed: Path,
     in_reach_of_sshd: Callable[[Callable[[tuple[str, ...]], None]], None],
 ) -> None:
-    for program in ("ssh", "nc", "curl", "unshare", "setpriv", "sudo"):
-        need_program(program)
     reader = tmp_path / "reader"
     reader.mkdir()
     if page.name in IN_A_CHECKOUT:
@@ -100,6 +102,11 @@ def test_a_page_does_what_it_says(
     text = page.read_text(encoding="utf-8")
     if page.name not in INSTALLING:
         text = f"```sh\n. {installed}/.venv/bin/activate\n```\n\n{text}"
+    if page.name not in OWN_NETWORK:
+        follow(text, reader, fresh_host, timeout_s=300)
+        return
+    for program in ("ssh", "nc", "curl", "unshare", "setpriv", "sudo"):
+        need_program(program)
     in_reach_of_sshd(lambda prefix: follow(text, reader, fresh_host, timeout_s=300, prefix=prefix))
 
 
@@ -125,6 +132,14 @@ def test_the_readme_leads_to_every_page_and_is_short() -> None:
     linked = {Path(file).name for file, _ in _LINK.findall(readme)}
     assert {page.name for page in PAGES} - linked == {"index.md"} | {"README.md"} - linked
     assert len(readme.splitlines()) <= 140
+
+
+def test_the_page_of_the_command_line_names_every_command_and_option() -> None:
+    page = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert {name for name in commands if f"| `relay {name}" not in page} == set()
+    options = {option for parameter in commands["serve"].params for option in parameter.opts if option.startswith("--")}
+    assert {option for option in options if option not in page} == set()
 
 
 def test_the_figures_of_the_performance_page_are_those_of_the_benchmark() -> None:
