@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from relay.legs import Process
 from relay.loop.engine import Engine
 from relay.stack import Stack
-from relay.testing import LegPair, check_leg
+from relay.testing import LegPair, MemoryLoop, check_leg
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.segment import Segment
 from relay.wire.tcp import Tcp
@@ -58,17 +59,42 @@ class Cable:
         return None
 
 
+class VirtualEngine(MemoryLoop):
+    """An engine whose time passes on command."""
+
+    @property
+    def nat(self) -> MemoryLoop:
+        return self
+
+
+def joined(cable: Cable, stack: Stack) -> tuple[WireLeg, WireLeg]:
+    """Two legs; the handshake is under way."""
+    now_s = cable.engine.now_s()
+    opening = Tcp.opening(stack, 7, now_s)
+    (syn,) = opening.take_output()
+    near, far = WireLeg(cable, Tcp.answering(stack, syn, 11, now_s), NEAR), WireLeg(cable, opening, FAR)
+    cable.join(near, far)
+    near.grant()
+    return near, far
+
+
 @asynccontextmanager
-async def connected(stack: Stack) -> AsyncIterator[LegPair]:
-    """Two legs that have shaken hands."""
+async def in_virtual_time(stack: Stack) -> AsyncIterator[LegPair]:
+    loop = VirtualEngine()
+    near, far = joined(Cable(cast("Engine", loop)), stack)
+    loop.settle()
+
+    async def wait(seconds: float) -> None:
+        loop.advance(seconds)
+
+    yield LegPair(far, near, wait)
+
+
+@asynccontextmanager
+async def on_an_engine(stack: Stack) -> AsyncIterator[LegPair]:
     async with open_engine() as (engine, faults):
         cable = Cable(engine)
-        opening = Tcp.opening(stack, 7, engine.now_s())
-        (syn,) = opening.take_output()
-        near = WireLeg(cable, Tcp.answering(stack, syn, 11, engine.now_s()), NEAR)
-        far = WireLeg(cable, opening, FAR)
-        cable.join(near, far)
-        near.grant()
+        near, far = joined(cable, stack)
         with anyio.fail_after(DEADLINE_S):
             await cable.established.wait()
         yield LegPair(far, near)
@@ -77,6 +103,15 @@ async def connected(stack: Stack) -> AsyncIterator[LegPair]:
         assert not faults
 
 
-@pytest.mark.parametrize("settings", [VMNAT, {}], ids=["vmnat", "RFC 9293"])
+STACKS = pytest.mark.parametrize("settings", [VMNAT, {}], ids=["vmnat", "RFC 9293"])
+
+
+@STACKS
 async def test_our_own_tcp_keeps_every_guarantee_of_a_leg(settings: dict[str, object]) -> None:
-    await check_leg(lambda: connected(Stack.of(settings)))
+    await check_leg(lambda: in_virtual_time(Stack.of(settings)))
+
+
+@pytest.mark.system
+@STACKS
+async def test_and_so_it_does_on_an_engine(settings: dict[str, object]) -> None:
+    await check_leg(lambda: on_an_engine(Stack.of(settings)))
