@@ -47,7 +47,7 @@ def offered(line: str, cwd: Path) -> list[str]:
         ("relay serve --max-f", ["--max-flows"]),
         ("relay serve --profile vmware-w", [name for name in profile_names() if name.startswith("vmware-w")]),
         ("relay explain tr", ["transparent"]),
-        ("relay serve --set tos", ["tos-reset."]),
+        ("relay serve --set tos", ["tos-reset.", "tos-watch."]),
         ("relay serve --set tos-reset.m", ["tos-reset.mask="]),
         ("relay serve --observer so", [name for name in observer_names() if name.startswith("so")]),
         ("relay serve --backend t", ["trio"]),
