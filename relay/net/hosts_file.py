@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from relay.net.changing_file import ChangingFile
+
 if sys.platform == "win32":
     HOSTS = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "drivers", "etc", "hosts")
 else:
@@ -20,8 +22,7 @@ class HostsFile:
     """The names in the file, read anew when the file has changed."""
 
     def __init__(self, path: Path = HOSTS) -> None:
-        self._path = path
-        self._version: tuple[int, ...] = ()
+        self._file = ChangingFile(path)
         self._names: frozenset[str] = frozenset()
 
     def __contains__(self, name: str) -> bool:
@@ -29,13 +30,7 @@ class HostsFile:
         return name == "localhost" or name in self._read()
 
     def _read(self) -> frozenset[str]:
-        try:
-            status = self._path.stat()
-            version = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if version != self._version:
-                # Words, not lines: an address or a comment's word may pass for a name, and does no harm as one.
-                self._names = frozenset(self._path.read_text("utf-8", "replace").lower().split())
-                self._version = version
-        except OSError:  # there is none
-            self._names, self._version = frozenset(), ()
+        if (text := self._file.read_changed()) is not None:
+            # Words, not lines: an address or a comment's word may pass for a name, and does no harm as one.
+            self._names = frozenset(text.lower().split())
         return self._names
