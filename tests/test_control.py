@@ -37,6 +37,7 @@ COMMANDS: tuple[Command[object], ...] = (
     SetTimeScale(10.0),
     Advance(300.0),
     SetSeed(7),
+    control.CountUp(),
     control.Drain(1.0),
 )
 
