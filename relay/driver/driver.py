@@ -166,7 +166,11 @@ class Driver:
 
     def name_owner(self, log: FlowLog, leg: Leg) -> None:
         """Find out which process has the other end of a leg, if there is a log to say so."""
-        if self.log.wanted and self._lookups < _MAX_OWNER_LOOKUPS:
+        if not self.log.wanted:
+            return
+        if (process := leg.glimpse_process()) is not None:
+            log.name_process(process)
+        elif self._lookups < _MAX_OWNER_LOOKUPS:
             self._lookups += 1
             log.hold()
             self.engine.spawn(self._look_up_owner, log, leg)

@@ -163,6 +163,12 @@ class Leg(Protocol):
     def unwatch(self) -> None:
         """See nothing more. What is withheld stays so."""
 
+    def glimpse_process(self) -> Process | None:
+        """The same process if it is found within a fraction of a millisecond; None leaves it open, see `find_process`.
+
+        A program that lives for some milliseconds is named only if it is looked for at once.
+        """
+
     def find_process(self) -> Process | None:
         """The process that has the peer's end, where this host can tell. May block; may be called in any thread."""
 

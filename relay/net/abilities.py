@@ -32,6 +32,9 @@ class Abilities(Protocol):
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
         """As `Leg.blackhole`."""
 
+    def glimpse_process(self, sock: socket.socket) -> Process | None:
+        """As `Leg.glimpse_process`."""
+
     def find_process(self, sock: socket.socket) -> Process | None:
         """As `Leg.find_process`."""
 
@@ -44,6 +47,9 @@ class _NoAbilities:
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
         return False
+
+    def glimpse_process(self, sock: socket.socket) -> Process | None:
+        return None
 
     def find_process(self, sock: socket.socket) -> Process | None:
         return None

@@ -318,6 +318,9 @@ class KernelLeg:
             self._watch.close()
             self._watch = None
 
+    def glimpse_process(self) -> Process | None:
+        return self._abilities.glimpse_process(self.sock)
+
     def find_process(self) -> Process | None:
         return self._abilities.find_process(self.sock)
 

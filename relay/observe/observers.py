@@ -10,7 +10,7 @@ from relay.abilities import Ability, Want, tos_mask
 from relay.legs import Witness
 from relay.observe._api import Provider
 from relay.observe.kernel.host import Host
-from relay.observe.kernel.owner import owner_of
+from relay.observe.kernel.owner import Glimpse, owner_of
 from relay.observe.kernel.syn import syn_of
 from relay.observe.leg_watch import LegWatch, WatchedLeg, own_syn
 
@@ -30,6 +30,8 @@ class Observers:
                 undo.callback(self._running[kind].close)
             self._undo = undo.pop_all()
         self._chosen = chosen
+        self._glimpse = Glimpse()
+        self._undo.callback(self._glimpse.close)
         tos = self.of(Want(Ability.TOS))
         self._syn_of = tos.syn_of if tos is not None else syn_of
         # The last leg's wants, and what follows from them: those of a profile are one object.
@@ -59,6 +61,11 @@ class Observers:
         """Have everything that comes for a socket dropped unseen, or no more; False where that is not to be had."""
         provider = self.of(Want(Ability.BLACKHOLE))
         return provider is not None and provider.blackhole(sock, on)
+
+    def glimpse_process(self, sock: socket.socket) -> tuple[int, str] | None:
+        """The same, if it is found at once."""
+        process = self._glimpse.owner_of(sock)
+        return (process.pid, process.name) if process is not None else None
 
     def find_process(self, sock: socket.socket) -> tuple[int, str] | None:
         """The process that has the peer's end of a connection on this host."""

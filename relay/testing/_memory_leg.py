@@ -202,6 +202,9 @@ class MemoryLeg:
     def unwatch(self) -> None:
         self._wants = ()
 
+    def glimpse_process(self) -> Process | None:
+        return self.find_process()
+
     def find_process(self) -> Process | None:
         return self.other.process
 

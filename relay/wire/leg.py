@@ -309,6 +309,9 @@ class WireLeg:
         self._witness = None
         self._tos_wanted = self._probes_wanted = False
 
+    def glimpse_process(self) -> Process | None:
+        return None
+
     def find_process(self) -> Process | None:
         return self._wire.find_process(self)
 

@@ -33,6 +33,7 @@ class Lookup:
 def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookup]:
     lookup = Lookup()
     monkeypatch.setattr("relay.observe.observers.owner_of", lookup)
+    monkeypatch.setattr("relay.observe.observers.Glimpse.owner_of", lambda glimpse, sock: None)
     yield lookup
     lookup.go_on.set()
 

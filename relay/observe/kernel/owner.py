@@ -4,6 +4,10 @@ The kernel tells the inode of the peer's socket (`sock_diag.py`); the process is
 descriptors, in /proc. That is a walk over every descriptor of every process one may look into: call it in a worker
 thread. Processes that were found lately are looked at first, then the newest.
 
+That is too slow for a program that connects and ends within some milliseconds. So a `Glimpse` looks first, on the event
+loop's thread as soon as the connection is accepted: at the processes that were found lately and at those with the
+highest ids, a few descriptors each. What has ended before the relay accepts its connection has left no trace.
+
 Only for peers on this host; without privilege only for processes of one's own user. A connection that waits in a
 listener's queue has no process yet: the process that accepts it soon is found.
 """
@@ -17,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from relay.clock import real_s
 from relay.observe.kernel.ends import Ends, ends_of
@@ -26,6 +31,10 @@ _MAX_LINKS = 50_000  # descriptors looked at before giving up; measured: 2 to 8 
 _MAX_RECENT = 32
 _ACCEPT_S = 0.25  # for a process to accept a connection that is ready for it
 _ACCEPT_POLL_S = 0.005
+
+_GLIMPSED_RECENT = 4
+_GLIMPSED_NEWEST = 32  # ids of threads count, too
+_GLIMPSED_LINKS = 64  # a program that has just started has few descriptors
 
 _recent: list[int] = []
 _recent_lock = threading.Lock()
@@ -52,6 +61,66 @@ def owner_of(sock: socket.socket) -> Process | None:
     if ends_of(sock) != ends:  # reset meanwhile: the socket that was found may be the next one on the peer's port
         return None
     return process_with_socket(inode) if inode else None
+
+
+class Glimpse:
+    """Finds the owner of a peer's socket among the likeliest processes; not for use by several threads at once.
+
+    Measured on a busy host, Linux 6.18: 0.3 ms for a program that was just started, 0.1 ms for one that was found
+    before, 0.2 ms if it finds none. The walk over all processes takes 5 ms there.
+    """
+
+    def __init__(self) -> None:
+        self._peers = PeerLookup()
+
+    def owner_of(self, sock: socket.socket) -> Process | None:
+        """As the function, but None is no answer: it may be any other process."""
+        ends = ends_of(sock)
+        found = self._peers.find(ends)
+        if found is None or not found.inode:
+            return None
+        wanted = f"socket:[{found.inode}]"
+        for candidate in _likeliest():
+            if wanted in _first_descriptors(candidate):
+                pid = _process_of(candidate)
+                _remember(pid)
+                return Process(pid, _name(pid)) if ends_of(sock) == ends else None
+        return None
+
+    def close(self) -> None:
+        self._peers.close()
+
+
+def _likeliest() -> Iterator[int]:
+    with _recent_lock:
+        recent = _recent[:_GLIMPSED_RECENT]
+    yield from recent
+    try:
+        with open("/proc/loadavg", encoding="ascii") as loadavg:
+            newest = int(loadavg.read().rsplit(" ", 1)[1])
+    except (OSError, ValueError):
+        return
+    yield from (pid for pid in range(newest, max(0, newest - _GLIMPSED_NEWEST), -1) if pid not in recent)
+
+
+def _first_descriptors(pid: int) -> Iterator[str]:
+    folder = f"/proc/{pid}/fd"
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, _GLIMPSED_LINKS):
+                with contextlib.suppress(OSError):
+                    yield os.readlink(entry.path)
+    except OSError:  # gone, no process, or not ours to look into
+        return
+
+
+def _process_of(thread: int) -> int:
+    """The process that a thread, or the process itself, belongs to."""
+    try:
+        with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+    except (OSError, StopIteration):
+        return thread
 
 
 def _inode_of_peer(peers: PeerLookup, ends: Ends) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -12,8 +13,9 @@ import pytest
 
 from observe.conftest import Connect, Namespace, peer_process, reset
 from relay.observe import Process, owner_of
+from relay.observe.kernel import owner
 from relay.observe.kernel.ends import Ends
-from relay.observe.kernel.owner import process_with_socket
+from relay.observe.kernel.owner import Glimpse, process_with_socket
 from relay.observe.kernel.sock_diag import PeerLookup
 from support.clients import connect_from
 
@@ -44,6 +46,46 @@ def test_another_process_is_found_again_and_again() -> None:
                 assert found is not None
                 assert found.pid == expected
                 assert found.name.startswith("python")
+
+
+@pytest.mark.system
+def test_a_program_that_was_just_started_is_found_at_a_glimpse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "_GLIMPSED_NEWEST", 4096)  # an interpreter takes its time, and others start meanwhile
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.closing(Glimpse()) as glimpse:
+        for _ in range(5):
+            with peer_process() as peer:
+                peer.tell(f"connect 127.0.0.1 {listener.getsockname()[1]}")
+                accepted, _ = listener.accept()
+                with accepted:
+                    owner._recent.clear()
+                    found = glimpse.owner_of(accepted)
+                    assert found is not None
+                    assert found == owner_of(accepted)
+                    assert found.pid == int(peer.tell("pid"))
+
+
+def test_a_glimpse_finds_whom_the_walk_has_found_and_a_process_not_its_thread(connect: Connect) -> None:
+    _, accepted = connect()
+    owner._recent.clear()
+    walked = owner_of(accepted)
+    assert walked is not None
+    with contextlib.closing(Glimpse()) as glimpse:
+        assert glimpse.owner_of(accepted) == walked
+        begun = threading.Event()
+        threading.Thread(target=begun.wait).start()  # its id is the newest
+        owner._recent.clear()
+        try:
+            assert glimpse.owner_of(accepted) in {walked, None}
+        finally:
+            begun.set()
+
+
+def test_a_glimpse_of_a_peer_that_is_closed_or_elsewhere_finds_nobody(connect: Connect) -> None:
+    client, accepted = connect()
+    client.close()
+    with contextlib.closing(Glimpse()) as glimpse, socket.socket() as unconnected:
+        assert glimpse.owner_of(accepted) is None
+        assert glimpse.owner_of(unconnected) is None
 
 
 def test_a_peer_that_closed_its_socket_has_no_owner(connect: Connect) -> None:
