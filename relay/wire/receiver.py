@@ -21,18 +21,25 @@ class Receiver:
         "_capacity",
         "_fin_at",
         "_full_window",
-        "_least_opening",
+        "_has_offered",
+        "_mss",
         "_start",
         "finished",
         "next",
         "right",
     )
 
-    def __init__(self, first: int, window: int, mss: int) -> None:
-        """Expect the position `first`; offer `window` bytes."""
+    def __init__(self, window: int) -> None:
+        """Offer `window` bytes."""
+        self._full_window = window
+        self._capacity = 2 * window
+        self.start(0, window)
+
+    def start(self, first: int, mss: int) -> None:
+        """Expect the position `first`, and nothing else from before."""
         self.next = first
         """The next position expected (RCV.NXT)."""
-        self.right = first + window
+        self.right = first + min(self._full_window, self._capacity)
         """The right edge of the window, as the peer knows it: RCV.NXT + RCV.WND."""
         self.finished = False
         """Whether everything has arrived, up to and including the peer's FIN."""
@@ -40,9 +47,8 @@ class Receiver:
         self._buffer = bytearray()
         self._start = first
         self._fin_at: int | None = None
-        self._full_window = window
-        self._capacity = 2 * window
-        self._least_opening = min(mss, window // 2)
+        self._has_offered = False
+        self._mss = mss
 
     @property
     def unread(self) -> int:
@@ -57,6 +63,8 @@ class Receiver:
     def limit(self, size_bytes: int) -> None:
         """Offer no more than what makes `size_bytes` unread; what was offered before is not taken back."""
         self._capacity = min(size_bytes, 2 * self._full_window)
+        if not self._has_offered:
+            self.right = min(self.right, self._start + self._capacity)
 
     def take(self, at: int, payload: bytes | memoryview) -> None:
         """Take in what arrived at the position `at`, as far as it is new and within the window."""
@@ -101,17 +109,18 @@ class Receiver:
 
     def offer(self) -> int:
         """The window to put into a segment that is about to be sent."""
+        self._has_offered = True
         right = self.next + self._full_window
         room = self._start + self._capacity
         if right > room:
-            right = room if room - self.right >= self._least_opening else self.right
+            right = room if room - self.right >= min(self._mss, self._capacity // 2) else self.right
         self.right = max(self.right, right)
         return self.right - self.next
 
     def has_reopened(self) -> bool:
         """Whether reading has made so much room that the peer must hear of it."""
-        right = min(self.next + self._full_window, self._start + self._capacity)
-        return not self.finished and right - self.right >= self._full_window // 2
+        opening = min(self.next + self._full_window, self._start + self._capacity) - self.right
+        return not self.finished and opening >= max(1, min(self._full_window, self._capacity) // 2)
 
     def _find_fin(self) -> None:
         if self._arrived.next == self._fin_at and not self.finished:

@@ -62,7 +62,7 @@ class Tcb:
         self.stack = stack
         self.state = state
         self.sender = Sender(isn, stack.mss, stack.first_retransmit_s, nagle=stack.nagle)
-        self.receiver = Receiver(0, stack.window, stack.mss)
+        self.receiver = Receiver(stack.window)
         self.keepalive = Keepalive(now_s)
         self.syn = Segment(0)
         """The guest's SYN, without its payload."""
@@ -98,7 +98,7 @@ class Tcb:
         mss = max(_LEAST_MSS, min(syn.mss or _DEFAULT_MSS, self.stack.mss))
         self.sender.take_mss(mss)
         self.sender.update_window(syn.seq, 0, syn.window)
-        self.receiver = Receiver(syn.seq + 1, self.stack.window, mss)
+        self.receiver.start(syn.seq + 1, mss)
         self.receiver.take(syn.seq + 1, syn.payload)
         self.syn = Segment(syn.seq, syn.ack, syn.flags, syn.window, b"", syn.tos)
 

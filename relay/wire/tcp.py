@@ -9,6 +9,8 @@ No verb does I/O: time comes in as an argument, segments wait for `take_output`,
 
 from __future__ import annotations
 
+from typing import Final
+
 from relay.legs import BROKEN, WOULD_BLOCK
 from relay.stack import Stack
 from relay.wire.arrival import arrive
@@ -19,6 +21,10 @@ from relay.wire.stray import answer
 from relay.wire.tcb import NEVER, ROOM_BYTES, Tcb
 
 __all__ = ["BROKEN", "WOULD_BLOCK", "Seen", "State", "Tcp"]
+
+# Tuples, for a State in a set is hashed in Python.
+_UNANSWERED: Final = (State.PENDING, State.SYN_SENT)
+_UNESTABLISHED: Final = (*_UNANSWERED, State.SYN_RECEIVED)
 
 
 class Tcp(Tcb):
@@ -76,7 +82,7 @@ class Tcp(Tcb):
         Reading may open the window again; the guest hears of it by `take_output`.
         """
         receiver = self.receiver
-        if receiver.unread and self.state not in {State.PENDING, State.SYN_RECEIVED}:
+        if receiver.unread and self.state not in _UNESTABLISHED:
             count = receiver.read_into(view)
             self._tell_of_room()
             return count
@@ -114,7 +120,7 @@ class Tcp(Tcb):
             return self.reset(now_s)
         self.seen = 0
         self.abandoned = True
-        if self.state in {State.PENDING, State.SYN_SENT}:
+        if self.state in _UNANSWERED:
             self.end()
         self.send_fin(now_s)
         if self.state is State.FIN_WAIT_2:
@@ -138,7 +144,7 @@ class Tcp(Tcb):
             if not self.sender.in_flight:
                 self.end_after_reset(now_s)
         elif self.state is not State.CLOSED:
-            if self.state not in {State.SYN_SENT, State.TIME_WAIT}:
+            if self.state is not State.SYN_SENT and self.state is not State.TIME_WAIT:
                 self.emit_reset(self.sender.nxt & MASK)
             self.end()
         return self.seen
@@ -185,7 +191,7 @@ class Tcp(Tcb):
 
     def answer_probe(self) -> None:
         """Answer a keepalive probe that was not answered as it came."""
-        if self.state not in {State.PENDING, State.SYN_SENT, State.CLOSED}:
+        if self.state is not State.CLOSED and self.state not in _UNANSWERED:
             self.emit_ack()
 
     def set_keepalive(self, idle_s: float, interval_s: float, count: int, now_s: float) -> None:
@@ -249,7 +255,7 @@ class Tcp(Tcb):
         if not sender.in_flight and not sender.waiting:
             self.end()  # a wait is over, in TIME_WAIT or for an end that the guest owes
             return
-        in_handshake = self.state in {State.SYN_SENT, State.SYN_RECEIVED}
+        in_handshake = self.state in _UNESTABLISHED
         if sender.tries >= (stack.syn_retransmit_tries if in_handshake else stack.retransmit_tries):
             self.break_off(Seen.TIMED_OUT)
             return
@@ -265,7 +271,7 @@ class Tcp(Tcb):
 
     def _on_keepalive_due(self, now_s: float) -> None:
         keepalive = self.keepalive
-        if not keepalive.is_silent(now_s) or self.state in {State.PENDING, State.SYN_SENT, State.SYN_RECEIVED}:
+        if not keepalive.is_silent(now_s) or self.state in _UNESTABLISHED:
             return
         if keepalive.is_dead():
             self.break_off(Seen.TIMED_OUT)

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from support.capabilities import need_root
+from support.behind_nat import BACKENDS, HOST, run_inside
 from support.origins import Origin
 from support.programs import relay, sshd
 from support.web import web
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
-
-HOST = "192.168.127.1"
-"""What leads to this host's loopback from inside."""
-BACKENDS = ("asyncio", "trio")
-
-
-def run_inside(
-    directory: Path, command: Sequence[str], *options: str
-) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """Run a command behind the NAT; what it said, and the relay's event log."""
-    need_root()
-    events = directory / "events.jsonl"
-    events.unlink(missing_ok=True)
-    done = relay("run", "--events", str(events), *options, "--", *command)
-    return done, [json.loads(line) for line in events.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

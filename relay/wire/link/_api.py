@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.wire.packet import Buffer
-
-
-class Watching(Protocol):
-    """What a link needs of the engine."""
-
-    def watch_readable(self, sock: Readable, callback: Callable[[], None]) -> Callable[[], None]: ...
 
 
 class Readable(Protocol):
@@ -19,6 +13,23 @@ class Readable(Protocol):
 
     def fileno(self) -> int: ...
     def close(self) -> None: ...
+
+
+class Timer(Protocol):
+    """A call that is due."""
+
+    def cancel(self) -> None: ...
+
+
+class Watching(Protocol):
+    """What a link needs of the engine; see `relay.loop.engine.Engine`."""
+
+    def watch_readable(self, sock: Readable, callback: Callable[[], None]) -> Callable[[], None]: ...
+    def watch(self, watcher: Any) -> None: ...
+    def unwatch_and_close(self, watcher: Any) -> None: ...
+    def rearm_read(self, watcher: Any) -> None: ...
+    def rearm_write(self, watcher: Any) -> None: ...
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
 
 
 class Link(Protocol):

@@ -7,22 +7,34 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from relay.wire.link import offload as vnet
-from relay.wire.link._api import Watching
+from relay.wire.link._api import Timer, Watching
 from relay.wire.packet import Buffer
 
 ETHERNET_HEADER_BYTES = 14
 _MAX_BYTES = ETHERNET_HEADER_BYTES + 65535
+_REOPEN_S = 1.0
+
+Reopen = Callable[[], int]
+"""Opens the device again and returns its descriptor. It raises OSError."""
 
 
 class DeviceLink:
     """Owns the descriptor.
 
     With `headers` each datagram has a virtio header in front, and `offload` says whether the far side takes what needs
-    one.
+    one. When the device is gone, `reopen` is tried every second, if there is one.
     """
 
     def __init__(
-        self, descriptor: int, name: str, mtu: int, *, ethernet: bool, headers: bool = False, offload: bool = False
+        self,
+        descriptor: int,
+        name: str,
+        mtu: int,
+        *,
+        ethernet: bool,
+        headers: bool = False,
+        offload: bool = False,
+        reopen: Reopen | None = None,
     ) -> None:
         self.name = name
         self.mtu = mtu
@@ -35,6 +47,8 @@ class DeviceLink:
         self._buffer = memoryview(bytearray(_MAX_BYTES))
         self._header = bytearray(vnet.HEADER_BYTES if headers else 0)
         self._into = (self._header, self._buffer) if headers else (self._buffer,)
+        self._reopen = reopen
+        self._retry: Timer | None = None
         self._stop: Callable[[], None] | None = None
         os.set_blocking(descriptor, False)
 
@@ -42,12 +56,17 @@ class DeviceLink:
         return self._descriptor
 
     def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
+        self._engine = engine
+        self._on_readable = on_readable
         self._stop = engine.watch_readable(self, on_readable)
 
     def receive(self) -> memoryview | None:
         try:
             count = os.readv(self._descriptor, self._into)
-        except OSError:  # nothing is there (EAGAIN), or the device is down (ENETDOWN) or gone (EBADFD)
+        except BlockingIOError:
+            return None
+        except OSError:  # the device is gone (EBADFD, ENETDOWN), or down (ENETDOWN)
+            self._lose()
             return None
         if not self._header:
             return self._buffer[:count]
@@ -72,6 +91,27 @@ class DeviceLink:
         return True
 
     def close(self) -> None:
+        self._reopen = None
+        if self._retry is not None:
+            self._retry.cancel()
+        self._close_descriptor()
+
+    def _lose(self) -> None:
+        if self._reopen is not None and self._stop is not None and self._retry is None:
+            self._close_descriptor()
+            self._retry = self._engine.call_later(_REOPEN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        assert self._reopen is not None  # noqa: S101 - it has lost one
+        self._retry = None
+        try:
+            self._descriptor = self._reopen()
+        except OSError:
+            self._retry = self._engine.call_later(_REOPEN_S, self._try_again)
+        else:
+            self._stop = self._engine.watch_readable(self, self._on_readable)
+
+    def _close_descriptor(self) -> None:
         if self._descriptor >= 0:
             if self._stop is not None:
                 self._stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from relay.wire.link._device import DeviceLink
+from relay.wire.link._device import DeviceLink, Reopen
 
 _ETH_P_ALL = 0x0003  # linux/if_ether.h
 _SOL_PACKET = 263  # linux/socket.h
@@ -22,8 +22,12 @@ _BUFFER_BYTES = 4 << 20
 class PacketLink(DeviceLink):
     """A link over the descriptor of a packet socket that `open_packet_socket` made; it owns the descriptor."""
 
-    def __init__(self, descriptor: int, name: str, mtu: int = 1500, *, offload: bool = False) -> None:
-        super().__init__(descriptor, f"interface:{name}", mtu, ethernet=True, headers=True, offload=offload)
+    def __init__(
+        self, descriptor: int, name: str, mtu: int = 1500, *, offload: bool = False, reopen: Reopen | None = None
+    ) -> None:
+        super().__init__(
+            descriptor, f"interface:{name}", mtu, ethernet=True, headers=True, offload=offload, reopen=reopen
+        )
 
 
 def open_packet_socket(device: str) -> int:

@@ -1,0 +1,27 @@
+"""Programs that `relay run` puts behind the NAT, in a network of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from support.capabilities import need_root
+from support.programs import relay
+
+HOST = "192.168.127.1"
+"""What leads to this host's loopback from inside."""
+BACKENDS = ("asyncio", "trio")
+
+
+def run_inside(
+    directory: Path, command: Sequence[str], *options: str, timeout_s: float = 30.0
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """Run a command behind the NAT; what it said, and the relay's event log."""
+    need_root()
+    events = directory / "events.jsonl"
+    events.unlink(missing_ok=True)
+    done = relay("run", "--events", str(events), *options, "--", *command, timeout_s=timeout_s)
+    return done, [json.loads(line) for line in events.read_text().splitlines()]
