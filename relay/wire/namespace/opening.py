@@ -16,6 +16,8 @@ import anyio
 
 from relay.loop.forks import close_in_children, held
 from relay.wire.addresses import Addresses
+from relay.wire.link import Link
+from relay.wire.link.ethernet import EthernetLink
 from relay.wire.link.packet_socket import PacketLink
 from relay.wire.link.tun import TunLink
 from relay.wire.namespace.devices import PAIR, TUN
@@ -44,12 +46,12 @@ class Namespace:
         self,
         process: subprocess.Popen[bytes],
         channel: socket.socket,
-        link: TunLink | PacketLink,
+        link: Link,
         network: int,
         diagnosis: socket.socket,
     ) -> None:
         self.link = link
-        """Where the command's packets come from. Of the kind `pair` it carries Ethernet frames."""
+        """Where the command's packets come from."""
         self.network = network
         """A descriptor of its network namespace."""
         self.diagnosis = diagnosis
@@ -150,10 +152,12 @@ async def open_namespace(
         channel.close()
         raise
     device, network, diagnosis = descriptors
-    link = TunLink if answer.kind == TUN else PacketLink
-    return Namespace(
-        process, channel, link(device, DEVICE, mtu, offload=offload), network, socket.socket(fileno=diagnosis)
-    )
+    link: Link
+    if answer.kind == TUN:
+        link = TunLink(device, DEVICE, mtu, offload=offload)
+    else:
+        link = EthernetLink(PacketLink(device, DEVICE, mtu, offload=offload), addresses)
+    return Namespace(process, channel, link, network, socket.socket(fileno=diagnosis))
 
 
 def _spawn(plan: Plan, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:

@@ -10,9 +10,8 @@ import anyio
 import pytest
 
 from relay.wire.addresses import addresses_in
-from relay.wire.link import Link, offload
-from relay.wire.link.ethernet import EthernetLink
-from relay.wire.namespace.opening import KINDS, Namespace, open_namespace
+from relay.wire.link import offload
+from relay.wire.namespace.opening import KINDS, open_namespace
 from relay.wire.packet import UDP, build_udp, is_sound, parse_ipv4, parse_udp, pseudo_sum
 from support.capabilities import need_root
 from support.wire_peer import ACK, FIN, PSH, answer, next_datagram, receive_exactly
@@ -33,11 +32,6 @@ import socket
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.sendto(b"said by UDP", ("192.0.2.1", 7))
 """
-
-
-def ip_link(namespace: Namespace) -> Link:
-    """A link that carries IP packets, whatever the device."""
-    return EthernetLink(namespace.link, ADDRESSES) if namespace.link.ethernet else namespace.link
 
 
 def test_a_plain_segment_is_described_without_its_cut() -> None:
@@ -78,7 +72,7 @@ async def test_super_segments_pass_both_ways_intact(tmp_path: Path, offloaded: b
     command = ("sh", "-c", f"{sys.executable} {script} > {found}")
     with anyio.fail_after(30):
         namespace = await open_namespace(command, ADDRESSES, offload=offloaded, kinds=[kind])
-        link = ip_link(namespace)
+        link = namespace.link
         assert link.offload is offloaded
         namespace.start()
         peer = await answer(link)
@@ -104,7 +98,7 @@ async def test_a_datagram_from_the_kernel_is_sound(kind: str) -> None:
     with anyio.fail_after(30):
         namespace = await open_namespace((sys.executable, "-c", SAY_BY_UDP), ADDRESSES, offload=True, kinds=[kind])
         namespace.start()
-        ip = parse_ipv4(await next_datagram(ip_link(namespace)))
+        ip = parse_ipv4(await next_datagram(namespace.link))
         assert ip is not None
         udp = parse_udp(ip)
         assert is_sound(ip)

@@ -32,7 +32,7 @@ def framed(*frames: bytes) -> bytes:
 
 def read_frames(sock: socket.socket, count: int, begin: bytes = b"") -> list[bytes]:
     """So many frames of the relay's, of which `begin` was read already."""
-    data, frames = bytearray(begin), []
+    data, frames = bytearray(begin), list[bytes]()
     while len(frames) < count:
         length = int.from_bytes(data[:4])
         if len(data) >= 4 + length > 4:
