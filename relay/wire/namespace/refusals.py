@@ -35,33 +35,31 @@ def refusal(answer: Answer, *, read: Callable[[str], str | None] = _read) -> Uns
         return _forbidden(answer, why, read)
     if answer.step == "device":
         return Unsupported(
-            f"relay run: this host gives it neither a TUN device nor a pair of Ethernet devices: {why}",
+            f"this host gives the command neither a TUN device nor a pair of Ethernet devices: {why}",
             hint="load the kernel module tun or veth (modprobe tun), " + _WITHOUT,
         )
     if answer.step == "files":
         return Unsupported(
-            f"relay run: {answer.file or 'a file'} cannot be covered: {why}",
+            f"{answer.file or 'a file'} cannot be covered: {why}",
             hint="it must exist, and be no dangling link"
             if answer.number == errno.ENOENT
             else "the host forbids mounts; " + _IN_CONTAINER,
         )
-    return Unsupported(f"relay run: its network cannot be set up ({answer.step}): {why}", hint=_WITHOUT[3:])
+    return Unsupported(f"the command's network cannot be set up ({answer.step}): {why}", hint=_WITHOUT[3:])
 
 
 def _forbidden(answer: Answer, why: str, read: Callable[[str], str | None]) -> Unsupported:
     if answer.number == errno.ENOSPC:  # a limit, which may be one of an enclosing namespace's
         limit = _LIMITS.get(answer.step, _LIMITS["user"])
         return Unsupported(
-            f"relay run: no more namespaces are allowed here, by {limit}",
+            f"no more namespaces are allowed here, by {limit}",
             hint=f"raise {limit} with sudo sysctl, {_WITHOUT}",
         )
     for path, forbidding, setting in _SWITCHES:
         if read(path) == forbidding:
             name = setting.partition("=")[0]
             return Unsupported(
-                f"relay run: {name} is {forbidding}: this host forbids user namespaces",
+                f"{name} is {forbidding}: this host forbids user namespaces",
                 hint=f"sudo sysctl -w {setting}, or run it with sudo, {_WITHOUT}",
             )
-    return Unsupported(
-        f"relay run: this host forbids new namespaces ({answer.step}): {why}", hint=f"{_IN_CONTAINER}, {_WITHOUT}"
-    )
+    return Unsupported(f"this host forbids new namespaces ({answer.step}): {why}", hint=f"{_IN_CONTAINER}, {_WITHOUT}")

@@ -29,7 +29,7 @@ def worded(step: str, number: int, files: dict[str, str] | None = None, file: st
 @pytest.mark.parametrize("step", ["user", "mapping", "namespaces"])
 def test_the_switch_that_forbids_user_namespaces_is_named(step: str, file: str, value: str, setting: str) -> None:
     message, hint = worded(step, errno.EPERM, {file: value})
-    assert message == (f"relay run: kernel.{setting.partition('=')[0]} is {value}: this host forbids user namespaces")
+    assert message == (f"kernel.{setting.partition('=')[0]} is {value}: this host forbids user namespaces")
     assert hint.startswith(f"sudo sysctl -w kernel.{setting}, or run it with sudo, or use what needs none")
 
 
@@ -40,7 +40,7 @@ def test_a_switch_that_allows_them_is_not_named() -> None:
         "/proc/sys/user/max_user_namespaces": "96365",
     }
     message, hint = worded("user", errno.EPERM, allowing)
-    assert message == "relay run: this host forbids new namespaces (user): operation not permitted"
+    assert message == "this host forbids new namespaces (user): operation not permitted"
     assert "--cap-add SYS_ADMIN" in hint
 
 
@@ -51,12 +51,12 @@ def test_a_switch_that_allows_them_is_not_named() -> None:
             "device",
             errno.EOPNOTSUPP,
             "",
-            "relay run: this host gives it neither a TUN device nor a pair of Ethernet devices: operation not",
+            "this host gives the command neither a TUN device nor a pair of Ethernet devices: operation not",
         ),
-        ("files", errno.ENOENT, "/etc/resolv.conf", "relay run: /etc/resolv.conf cannot be covered: no such file"),
-        ("files", errno.EACCES, "", "relay run: a file cannot be covered: permission denied"),
-        ("network", errno.EINVAL, "", "relay run: its network cannot be set up (network): invalid argument"),
-        ("namespaces", errno.ENOSPC, "", "relay run: no more namespaces are allowed here, by user.max_net_namespaces"),
+        ("files", errno.ENOENT, "/etc/resolv.conf", "/etc/resolv.conf cannot be covered: no such file"),
+        ("files", errno.EACCES, "", "a file cannot be covered: permission denied"),
+        ("network", errno.EINVAL, "", "the command's network cannot be set up (network): invalid argument"),
+        ("namespaces", errno.ENOSPC, "", "no more namespaces are allowed here, by user.max_net_namespaces"),
     ],
 )
 def test_every_step_has_its_words(step: str, number: int, file: str, message: str) -> None:
@@ -74,9 +74,7 @@ def test_where_no_user_namespaces_are_left_the_limit_is_named() -> None:
     command = guest_command("true")
     done = run_guest([unshare, "--user", "--map-root-user", "sh", "-c", limit, "sh", *without, *command])
     assert done.returncode == 3
-    assert done.stderr.splitlines()[0] == (
-        "relay: relay run: no more namespaces are allowed here, by user.max_user_namespaces"
-    )
+    assert done.stderr.splitlines()[0] == ("relay: no more namespaces are allowed here, by user.max_user_namespaces")
     assert len(done.stderr.splitlines()) == 2
 
 
@@ -87,7 +85,7 @@ def test_a_file_that_is_missing_is_named() -> None:
     hide = 'mount -t tmpfs none /etc && exec "$@"'
     done = run_guest([unshare, "--mount", "sh", "-c", hide, "sh", *guest_command("true")])
     assert done.stderr.splitlines() == [
-        "relay: relay run: /etc/resolv.conf cannot be covered: no such file or directory",
+        "relay: /etc/resolv.conf cannot be covered: no such file or directory",
         "hint: it must exist, and be no dangling link",
     ]
 
