@@ -21,6 +21,11 @@ from support.packetdrill.script import Call, Event, NotPlayed, Packet, Script, W
 _TOLERANCE_S: Final = 0.004  # as packetdrill's own
 _PERIOD: Final = 251  # a prime, so that no shift of the stream by a power of two looks right
 _STREAM: Final = bytes(range(_PERIOD)) * 2000
+_HANDSHAKE: Final = """
++0 < S 0:0(0) win 64240 <mss 1460>
++0 > S. 0:0(0) ack 1 win 64240 <mss 1460>
++0 < . 1:1(0) ack 1 win 64240
+"""
 
 
 @dataclass(frozen=True)
@@ -216,5 +221,13 @@ def play(text: str, numbers: Numbers = Numbers(), **settings: object) -> Player:
     """
     script = read_script(text)
     player = Player(script, numbers, settings)
+    player.play(script)
+    return player
+
+
+def play_opened(text: str, **settings: object) -> Player:
+    """Play a script that begins with an established connection, after a handshake that took no time."""
+    script = read_script(_HANDSHAKE + text)
+    player = Player(script, Numbers(), settings)
     player.play(script)
     return player
