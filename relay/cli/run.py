@@ -35,6 +35,15 @@ def run(
             help="auto: carry bulk in segments of 64 KiB; off: every segment as the NAT's, for captures.",
         ),
     ] = "auto",
+    dns: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--dns",
+            envvar="RELAY_DNS",
+            metavar="ADDR[:PORT]",
+            help="Ask this name server, not those of this host; repeatable.",
+        ),
+    ] = None,
     resolve: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -83,6 +92,7 @@ def run(
             network=network,
             map_root=map_root,
             reaches_host=not no_host,
+            dns=dns or [],
             offload=offload,
             backend=backend,
             events=events,

@@ -16,7 +16,9 @@ from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.server import open_relay
 from relay.wire.addresses import addresses_in
+from relay.wire.dns.servers import parse_server
 from relay.wire.frontend import WireFrontEnd
+from relay.wire.host.name_settings import NameSettings
 from relay.wire.namespace.opening import Namespace, open_namespace
 from relay.wire.reach import Reach
 
@@ -30,6 +32,7 @@ def run_behind_nat(
     network: str,
     map_root: bool,
     reaches_host: bool,
+    dns: list[str],
     offload: str,
     backend: str,
     events: str | None,
@@ -47,6 +50,9 @@ def run_behind_nat(
         raise ConfigError(f"--network: {error}", hint=hint) from None
     if offload not in _OFFLOADS:
         raise ConfigError(f"--offload: {offload!r} is not known", hint=f"it is one of {', '.join(_OFFLOADS)}")
+    host_address = addresses.host if reaches_host else None
+    servers = [parse_server(text, where="--dns") for text in dns]
+    names = NameSettings(host_address=host_address, servers=servers, overrides=config.resolve)
     library, library_options = choose_backend(backend, where="--backend")
     log = EventLog()
     with open_outputs(log, events) as talk:
@@ -57,15 +63,17 @@ def run_behind_nat(
         async def serve() -> int:
             namespace = await open_namespace(command, addresses, offload=offload == "auto", map_root=map_root)
             reach = Reach(addresses, host=reaches_host)
-            return await _serve(config, log, talk if verbose else None, namespace, reach)
+            return await _serve(config, log, talk if verbose else None, namespace, reach, names)
 
         return anyio.run(serve, backend=library, backend_options=library_options)
 
 
-async def _serve(config: RelayConfig, log: EventLog, talk: Talk | None, namespace: Namespace, reach: Reach) -> int:
+async def _serve(
+    config: RelayConfig, log: EventLog, talk: Talk | None, namespace: Namespace, reach: Reach, names: NameSettings
+) -> int:
     try:
         stack = config.profile.stack.build()
-        front_end = WireFrontEnd(namespace.link, stack, reach, config.seed, lambda ends: None)
+        front_end = WireFrontEnd(namespace.link, stack, reach, names, config.seed, lambda ends: None)
         with open_signals(signal.SIGINT, signal.SIGTERM) as received:
             async with open_relay(config, log, front_ends=[front_end]) as relay:
                 namespace.start()

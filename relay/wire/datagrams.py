@@ -7,6 +7,7 @@ from collections import Counter
 from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.wire.fragments import Fragments
+from relay.wire.host.name_server import NameServer
 from relay.wire.host.outside import SendToGuest
 from relay.wire.host.ping_sockets import PingAccess, PingSockets
 from relay.wire.host.udp_sockets import UdpSockets
@@ -19,11 +20,20 @@ from relay.wire.udp import UdpNat
 class Datagrams:
     """Carries them; what cannot be carried is dropped, and counted by reason."""
 
-    def __init__(self, engine: Engine, stack: Stack, reach: Reach, send: SendToGuest, access: PingAccess) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        reach: Reach,
+        send: SendToGuest,
+        access: PingAccess,
+        names: NameServer,
+    ) -> None:
         self.dropped: Counter[str] = Counter()
         self._engine = engine
         self._reach = reach
         self._send = send
+        self._names = names
         self._fragments = Fragments()
         udp = UdpNat(idle_s=stack.udp_idle_s, port_unreachable=stack.port_unreachable)
         self._icmp = IcmpNat(code=stack.echo_code)
@@ -53,6 +63,8 @@ class Datagrams:
         udp = parse_udp(ip)
         if udp is None:
             self.dropped["malformed"] += 1
+        elif self._reach.is_name_server(ip.destination, udp.destination_port):
+            self._names.on_datagram(ip, udp)
         elif self._reach.ends_here(ip.destination):
             self.dropped["no such port here"] += 1
         else:

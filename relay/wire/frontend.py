@@ -16,6 +16,7 @@ from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
+from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import find_ping_access
 from relay.wire.leg import Ends, WireLeg
 from relay.wire.link import Link
@@ -65,19 +66,28 @@ class WireFrontEnd:
     """Hands over what the guest on one link asks for; see `relay.frontends.FrontEnd`."""
 
     def __init__(
-        self, link: Link, stack: Stack, reach: Reach, seed: int, find_process: Callable[[Ends], Process | None]
+        self,
+        link: Link,
+        stack: Stack,
+        reach: Reach,
+        names: NameSettings,
+        seed: int,
+        find_process: Callable[[Ends], Process | None],
     ) -> None:
         """Serve the guest on this link. `find_process` finds the process that has the guest's end of a connection."""
         self._link = link
         self._stack = stack
         self._reach = reach
+        self._names = names
         self._seed = seed
         self._find_process = find_process
         self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
         access = find_ping_access()
-        self._nat = Nat(host.engine, self._link, self._stack, self._reach, self._seed, self._find_process, access)
+        self._nat = Nat(
+            host.engine, self._link, self._stack, self._reach, self._seed, self._find_process, access, self._names
+        )
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
 
     def close(self) -> None:

@@ -4,6 +4,7 @@
     TCP with a SYN          a new connection, pending until the driver has dialled the destination
     other TCP               answered as a stray, or not at all
     UDP, ICMP               `relay.wire.datagrams`
+    DNS, UDP and TCP        `relay.wire.host.name_server`: it ends here
 
 Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them; then the
 one that has waited longest makes room. So a scan that leaves its handshakes half-open locks no other program out.
@@ -24,6 +25,9 @@ from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.datagrams import Datagrams
+from relay.wire.dns.forwarder import Forwarder
+from relay.wire.host.name_server import NameServer
+from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import PingAccess
 from relay.wire.isn import Isn
 from relay.wire.leg import Ends, WireLeg
@@ -51,8 +55,9 @@ class Nat:
         seed: int,
         find_process: Callable[[Ends], Process | None],
         ping: PingAccess,
+        names: NameSettings,
     ) -> None:
-        """`ping` says how this host is asked for echoes."""
+        """`ping` says how this host is asked for echoes, `names` which name servers are asked."""
         self.engine = engine
         self.dropped: Counter[str] = Counter()
         """How many of the guest's packets were dropped, by reason."""
@@ -62,7 +67,9 @@ class Nat:
         self._isn = Isn(stack, random.Random(f"{seed}/wire").getrandbits)  # noqa: S311 - meant to be repeatable
         self._find_process = find_process
         self._transmitter = Transmitter(link, stack)
-        self._datagrams = Datagrams(engine, stack, reach, self._transmitter.send, ping)
+        send = self._transmitter.send
+        self._names = NameServer(engine, reach.dns, names, Forwarder(), send)
+        self._datagrams = Datagrams(engine, stack, reach, send, ping, self._names)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
@@ -80,6 +87,7 @@ class Nat:
         """Take in no new connection, and carry no datagram; harmless when repeated."""
         self._open = False
         self._datagrams.close()
+        self._names.close()
 
     # From the guest
 
@@ -131,12 +139,18 @@ class Nat:
         leg = self._connections.get(ends)
         if leg is not None and not leg.on_segment(segment):
             return
-        if self._open and stray.opens(segment, self._stack) and not self._reach.ends_here(ip.destination):
-            self._on_syn(ends, segment)
+        opens = self._open and stray.opens(segment, self._stack)
+        if opens and self._reach.is_name_server(ip.destination, destination_port):
+            leg = self._connect(ends, segment)
+            leg.grant()
+            self._names.serve(leg)
+        elif opens and not self._reach.ends_here(ip.destination):
+            self._asked(self._connect(ends, segment), self._reach.translated(ends.address, ends.port))
         elif (answer := stray.answer(segment, self._stack)) is not None:
             self._transmitter.send_segment(ends, answer)
 
-    def _on_syn(self, ends: Ends, syn: Segment) -> None:
+    def _connect(self, ends: Ends, syn: Segment) -> WireLeg:
+        """Begin with a connection; it is pending."""
         if len(self._pending) >= MAX_PENDING:
             next(iter(self._pending)).give_up()
         now_s = self.engine.now_s()
@@ -145,7 +159,7 @@ class Nat:
             tcp.set_max_payload(_SUPER_SEGMENT_BYTES)
         leg = self._connections[ends] = WireLeg(self, tcp, ends)
         self._pending[leg] = None
-        self._asked(leg, self._reach.translated(ends.address, ends.port))
+        return leg
 
     # What legs need
 

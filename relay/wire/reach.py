@@ -13,6 +13,7 @@ from relay.wire.packet import dotted
 
 _LOOPBACK = "127.0.0.1"
 _LOOPBACK_NETWORK = 127
+_NAMES_PORT = 53
 
 
 class Reach:
@@ -22,6 +23,8 @@ class Reach:
         """`host` says whether the guest reaches this host's loopback, by the network's `host` address."""
         self._addresses = addresses
         self._host = host
+        self.dns = addresses.dns
+        """The address of the NAT's name server."""
         self._ours = {addresses.network, addresses.broadcast, addresses.host, addresses.gateway, addresses.dns}
 
     def may_send(self, source: int) -> bool:
@@ -37,6 +40,10 @@ class Reach:
         """Whether the NAT itself has this address: it is not carried to any host."""
         own = {self._addresses.gateway, self._addresses.dns, self._addresses.dhcp}
         return destination in own or (destination == self._addresses.host and not self._host)
+
+    def is_name_server(self, destination: int, port: int) -> bool:
+        """Whether this is where the guest asks for names."""
+        return destination == self._addresses.dns and port == _NAMES_PORT
 
     def seen_as(self, source: int) -> int | None:
         """Which address the guest sees for what came from this one; None if it is to see nothing of it."""

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from support.capabilities import need_program
+from support.origins import Origin
 from support.programs import RELAY, relay, run
+from support.web import web
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
 
@@ -59,6 +62,29 @@ def test_a_datagram_comes_back_from_the_address_that_it_was_sent_to(
         done = relay("run", "--backend", backend, "--", *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [HOST, str(256 * kib_quarters)]
+
+
+def hops(*words: str, profile: str = "vmware-fusion") -> list[str]:
+    """What traceroute inside finds at each of two hops."""
+    traceroute = (need_program("traceroute"), "-n", "-q", "1", "-w", "1", "-m", "2", "-N", "1")
+    done = relay("run", "--profile", profile, "--", *traceroute, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split()[1] for line in done.stdout.splitlines()[1:]]
+
+
+def test_traceroute_by_udp_finds_nothing_and_by_tcp_the_destination_at_once() -> None:
+    """Each probe goes on with the host's own TTL; what is said about it is said to the host."""
+    assert hops(HOST) == ["*", "*"]
+    with Origin(web()) as origin:
+        assert hops("-T", "-p", str(origin.port), HOST) == [HOST]
+
+
+def test_traceroute_by_icmp_counts_the_nat_as_a_silent_hop() -> None:
+    assert hops("-I", HOST) == ["*", HOST]
+
+
+def test_where_port_unreachable_is_passed_on_udp_finds_the_destination_at_once() -> None:
+    assert hops(HOST, profile="transparent") == [HOST]
 
 
 def test_ping_is_answered_by_the_host_and_by_the_gateway_and_by_no_one_else() -> None:
