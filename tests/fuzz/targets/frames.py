@@ -173,8 +173,10 @@ def fuzz_frame_stream(data: bytes) -> str:
         guest = _Guest(_NoEngine(), near, lambda: None)  # type: ignore[arg-type]
         found: list[bytes] = []
         for piece in pieces:
+            if guest.is_over:
+                break
             far.send(piece)
-            while not guest.is_over and (frame := guest.next_frame()) is not None:
+            while (frame := guest.next_frame()) is not None:
                 found.append(bytes(frame))
         assert (found, guest.is_over) == (expected, is_over)
         while guest.is_over and _has_more(near):
