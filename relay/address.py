@@ -84,7 +84,10 @@ def parse_endpoint(text: str, *, where: str) -> Endpoint:
     Raises:
         ConfigError: naming `where` (an option or a file's key) and the form it takes.
     """
-    host, port = _split(text, (2,), where=where, form="HOST:PORT, e.g. 127.0.0.1:1080 or [::1]:1080")
+    form = "HOST:PORT, e.g. 127.0.0.1:1080 or [::1]:1080"
+    bare = text.partition("://")[2].rstrip("/") or text
+    meant = f"127.0.0.1:{text}" if text.isdigit() else bare if bare != text else ""
+    host, port = _split(text, (2,), where=where, form=form, meant=meant)
     return Endpoint(_host(host, where), _port(port, where))
 
 
@@ -107,7 +110,8 @@ def check_endpoint(host: object, port: object, *, where: str) -> Endpoint:
 def parse_forward(text: str, *, where: str) -> ForwardSpec:
     """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one."""
     form = "[BIND:]PORT:HOST:PORT, e.g. 8022:127.0.0.1:22"
-    *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form)
+    meant = re.sub(r"^(\d+):(\d+)$", r"\1:127.0.0.1:\2", text)
+    *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form, meant=meant)
     target = Endpoint(_host(host, where), _port(target_port, where))
     if target.port == 0:
         raise ConfigError(f"{where}: nothing can listen on port 0 of {host}", hint=f"the form is {form}")
@@ -126,10 +130,13 @@ def parse_resolve(text: str, *, where: str) -> ResolveOverride:
     return ResolveOverride(_host(name, where).lower(), _port(port, where), literal)
 
 
-def _split(text: str, counts: tuple[int, ...], *, where: str, form: str) -> list[str]:
+def _split(text: str, counts: tuple[int, ...], *, where: str, form: str, meant: str = "") -> list[str]:
     parts = _COLON.split(text)
     if len(parts) not in counts or not all(_PART.fullmatch(part) for part in parts):
-        raise ConfigError(f"{where}: cannot read {text!r}", hint=f"the form is {form}")
+        guess = f"did you mean {meant}? " if meant not in {"", text} else ""
+        if "::" in text.replace("://", ""):
+            guess = "an IPv6 address stands in brackets; "
+        raise ConfigError(f"{where}: cannot read {text!r}", hint=f"{guess}the form is {form}")
     return parts
 
 

@@ -6,6 +6,7 @@ installed with it, and there is none for Windows.
 
 from __future__ import annotations
 
+import difflib
 import gc
 import sys
 from importlib.util import find_spec
@@ -31,13 +32,15 @@ def choose_backend(name: str, *, where: str = "backend") -> Backend:
         Unsupported: it cannot be had here.
     """
     if name not in BACKENDS:
-        raise ConfigError(f"{where}: there is no {name!r}", hint=f"choose one of {', '.join(BACKENDS)}")
+        near = difflib.get_close_matches(name.lower(), BACKENDS, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"{where}: unknown backend {name!r}", hint=f"{guess}choose one of {', '.join(BACKENDS)}")
     if name != "uvloop":
         return Backend(name, {})
     if sys.platform == "win32":
         raise Unsupported(f"{where}: there is no uvloop for Windows", hint="choose asyncio or trio")
     if find_spec("uvloop") is None:
-        raise Unsupported(f"{where}: uvloop is not installed", hint="pip install 'vmnat-relay[uvloop]'")
+        raise Unsupported(f"{where}: uvloop is not installed", hint='pip install "vmnat-relay[uvloop]"')
     return Backend("asyncio", {"use_uvloop": True})
 
 

@@ -65,7 +65,7 @@ def test_uvloop_that_is_not_installed_is_named_with_what_installs_it() -> None:
     assert done.returncode == 3
     assert done.stderr.splitlines() == [
         "relay: --backend: uvloop is not installed",
-        "hint: pip install 'vmnat-relay[uvloop]'",
+        'hint: pip install "vmnat-relay[uvloop]"',
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from relay.address import Endpoint
 from relay.cli.reports.paragraphs import painted
 from relay.observe import Fidelity
@@ -17,7 +19,7 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
         userinfo = "USER:PASS@" if relay.config.auth is not None else ""
         lines += [
             f"proxy   {relay.address}  (SOCKS4, SOCKS4a, SOCKS5, HTTP)",
-            f"        export ALL_PROXY=socks5h://{userinfo}{_as_dialled_from_here(relay.address)}",
+            *(f"        {line}" for line in _settings_of_shells(f"socks5h://{userinfo}{_as_dialled(relay.address)}")),
         ]
     for kind, addresses, specs in (
         ("forward", relay.forward_addresses, relay.config.forwards),
@@ -28,7 +30,7 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
             for address, spec in zip(addresses, specs, strict=True)
         ]
     if workers > 1:
-        lines.append(f"workers {workers} processes, among which the kernel spreads connections by their addresses")
+        lines.append(f"workers {workers} processes; the kernel chooses one for each connection")
     for each in relay.fidelity:
         support = each.support
         line = f"  {painted(support.fidelity, colour=colour)} {each.quirk.name}"
@@ -38,7 +40,14 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def _as_dialled_from_here(address: Endpoint) -> Endpoint:
+def _settings_of_shells(url: str) -> list[str]:
+    """What to paste into the shell of the app under test."""
+    if sys.platform == "win32":
+        return [f'$env:ALL_PROXY = "{url}"', f"set ALL_PROXY={url}    (cmd.exe)"]
+    return [f"export ALL_PROXY={url}"]
+
+
+def _as_dialled(address: Endpoint) -> Endpoint:
     if address.ip is None or not address.ip.is_unspecified:
         return address
     return Endpoint("::1" if address.ip.version == 6 else "127.0.0.1", address.port)

@@ -18,7 +18,7 @@ def demo(
     backend: BackendOption = defaults.BACKEND,
     observer: ObserverOption = None,
 ) -> None:
-    """Play three stories through a plain NAT's stand-in and through VMware's NAT, side by side."""
+    """Show three quirks beside a plain NAT, with evidence."""
     from relay.backend import choose_backend
     from relay.demo import run_demo
     from relay.interrupt import interrupted_once

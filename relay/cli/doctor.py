@@ -7,7 +7,7 @@ from relay.cli.terminal import colour, stdout, tell, tell_json
 
 
 def doctor(observer: ObserverOption = None, json: JsonOption = False) -> None:
-    """Show what this host can see and do, and the remedy for what it cannot."""
+    """Show what this host can reproduce, with remedies."""
     from relay.cli.reports.doctor import describe_host, host_as_json
     from relay.observe import survey
 

@@ -21,7 +21,10 @@ def explain(
     observer: ObserverOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a profile's quirks with their settings and evidence, and how well this host can show each."""
+    """Show a profile's quirks, settings and evidence.
+
+    Also shows how well this host can reproduce each quirk.
+    """
     from relay.cli.reports.explain import explain_profile, profile_as_json
     from relay.fidelity import assess
     from relay.observe import survey

@@ -10,6 +10,7 @@ import typer
 
 from relay.cli.app import app
 from relay.cli.terminal import STDOUT_HINT, complain, mute_stderr, stdout_failure
+from relay.cli.usage import word_usage
 from relay.debug import is_debugging
 from relay.errors import BrokenBehaviour, RelayError
 
@@ -51,7 +52,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as fault:
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
             command = _command_path(getattr(fault, "ctx", None), arguments)
-            complain(fault.format_message().replace("\n", " "), f"see `{command} --help`")
+            complain(*word_usage(fault, command))
             return 2
         if isinstance(fault, OSError) and stdout_failure() is not None:
             return 2  # and `run` says why

@@ -65,7 +65,8 @@ def number_option(option: str, kind: type[int] | type[float], metavar: str, exam
             return kind(text)
         except ValueError:
             noun = "a whole number" if kind is int else "a number"
-            hint = f"e.g. {option} {example}; see `relay serve --help`"
+            unit = "give seconds without a unit, " if metavar == "SECONDS" else ""
+            hint = f"{unit}e.g. {option} {example}; see `relay serve --help`"
             raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
 
     variable = f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"

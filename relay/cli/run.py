@@ -47,31 +47,46 @@ def run(
     resolve: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+            "--resolve",
+            envvar="RELAY_RESOLVE",
+            metavar="NAME:PORT:ADDR",
+            help="Resolve a name to this address; repeatable.",
         ),
     ] = None,
     backend: BackendOption = "asyncio",
     events: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
+        typer.Option(
+            "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
+        ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Write the event log to the terminal.")
+        bool,
+        typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Print the event log, and totals at the end."),
     ] = False,
     connect_timeout: Annotated[
         float,
-        number_option("--connect-timeout", float, "SECONDS", "2.5", "Seconds that a destination has to answer."),
+        number_option(
+            "--connect-timeout",
+            float,
+            "SECONDS",
+            "2.5",
+            "Give up on a destination that is not connected within this time.",
+        ),
     ] = 130.0,
     time_scale: Annotated[
         float,
-        number_option("--time-scale", float, "FACTOR", "10", "How many times faster the NAT's clock runs."),
+        number_option("--time-scale", float, "FACTOR", "10", "Run the NAT's clock this many times as fast."),
     ] = 1.0,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
+        number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
     ] = None,
 ) -> None:
-    """Run a command behind the NAT; its exit status is this command's (Linux)."""
+    """Run a command behind the NAT (Linux).
+
+    The exit status is the command's.
+    """
     from relay.cli.running import run_behind_nat
     from relay.config import configure
 

@@ -28,12 +28,21 @@ def serve(
     profile: ProfileOption = defaults.PROFILE,
     settings: SetOption = None,
     listen: Annotated[
-        str, typer.Option("--listen", envvar="RELAY_LISTEN", metavar="HOST:PORT", help="The proxy; port 0 picks one.")
+        str,
+        typer.Option(
+            "--listen",
+            envvar="RELAY_LISTEN",
+            metavar="HOST:PORT",
+            help="Where the proxy listens; port 0 picks a free one.",
+        ),
     ] = defaults.LISTEN,
     forward: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            "--forward", envvar="RELAY_FORWARD", metavar="[BIND:]PORT:HOST:PORT", help="A port forward; repeatable."
+            "--forward",
+            envvar="RELAY_FORWARD",
+            metavar="[BIND:]PORT:HOST:PORT",
+            help="Forward a port to a server; repeatable.",
         ),
     ] = None,
     inbound: Annotated[
@@ -42,26 +51,34 @@ def serve(
             "--inbound",
             envvar="RELAY_INBOUND",
             metavar="[BIND:]PORT:HOST:PORT",
-            help="A port forward to a server in the guest: the relay dials the internal side; repeatable.",
+            help="Forward a port to a server in the guest: the relay dials the internal side; repeatable.",
         ),
     ] = None,
     auth: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--auth", envvar="RELAY_AUTH", metavar="USER:PASS", help="Who may use the proxy; ps shows it."),
+        typer.Option(
+            "--auth",
+            envvar="RELAY_AUTH",
+            metavar="USER:PASS",
+            help="Require this user and password. Other users can read them with ps: see --auth-file.",
+        ),
     ] = None,
     auth_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            "--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="The same, from a file of one line."
+            "--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="Read USER:PASS from this file's only line."
         ),
     ] = None,
     allow_open: Annotated[
-        bool, typer.Option("--allow-open", envvar="RELAY_ALLOW_OPEN", help="Serve every client, also beyond loopback.")
+        bool,
+        typer.Option(
+            "--allow-open", envvar="RELAY_ALLOW_OPEN", help="Allow listening beyond loopback without authentication."
+        ),
     ] = False,
     backend: BackendOption = defaults.BACKEND,
     workers: Annotated[
         int,
-        number_option("--workers", int, "N", "4", "Processes that serve, for several cores (Linux)."),
+        number_option("--workers", int, "N", "4", "Serve in this many processes, to use several cores (Linux)."),
     ] = defaults.WORKERS,
     observer: ObserverOption = None,
     strict: Annotated[
@@ -69,7 +86,9 @@ def serve(
     ] = False,
     events: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write JSON lines; - is stdout."),
+        typer.Option(
+            "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
+        ),
     ] = None,
     pcap: PcapOption = None,
     resolve: Annotated[
@@ -83,19 +102,36 @@ def serve(
     ] = None,
     source: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="The address to dial from."),
+        typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="Dial from this address of the host."),
     ] = None,
     port_file: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--port-file", envvar="RELAY_PORT_FILE", metavar="FILE", help="Write the ports here when ready."),
+        typer.Option(
+            "--port-file",
+            envvar="RELAY_PORT_FILE",
+            metavar="FILE",
+            help="Write the ports that were picked, when the relay is ready.",
+        ),
     ] = None,
     handshake_timeout: Annotated[
         float,
-        number_option("--handshake-timeout", float, "SECONDS", "2.5", "Seconds until a client's request is complete."),
+        number_option(
+            "--handshake-timeout",
+            float,
+            "SECONDS",
+            "2.5",
+            "Turn away clients that send no complete request within this time.",
+        ),
     ] = defaults.HANDSHAKE_TIMEOUT_S,
     connect_timeout: Annotated[
         float,
-        number_option("--connect-timeout", float, "SECONDS", "2.5", "Seconds to resolve and reach a destination."),
+        number_option(
+            "--connect-timeout",
+            float,
+            "SECONDS",
+            "2.5",
+            "Give up on a destination that is not connected within this time.",
+        ),
     ] = defaults.CONNECT_TIMEOUT_S,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
@@ -105,23 +141,33 @@ def serve(
     ] = None,
     drain_timeout: Annotated[
         float,
-        number_option("--drain-timeout", float, "SECONDS", "0.5", "Seconds for flows to end when the relay stops."),
+        number_option(
+            "--drain-timeout",
+            float,
+            "SECONDS",
+            "0.5",
+            "Reset flows that have not ended this long after the relay was stopped.",
+        ),
     ] = defaults.DRAIN_TIMEOUT_S,
     max_flows: Annotated[
         Optional[int],  # noqa: UP045
-        number_option("--max-flows", int, "N", "1000", "Refuse connections beyond this many open flows."),
+        number_option(
+            "--max-flows", int, "N", "1000", "Refuse connections beyond this many open flows (default: no limit)."
+        ),
     ] = None,
     time_scale: Annotated[
         float,
-        number_option("--time-scale", float, "FACTOR", "10", "How many times faster the NAT's clock runs."),
+        number_option("--time-scale", float, "FACTOR", "10", "Run the NAT's clock this many times as fast."),
     ] = defaults.TIME_SCALE,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        number_option("--seed", int, "N", "7", "Repeat a run's random choices (default: picked anew)."),
+        number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="No event log on the terminal.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="Do not print the event log on the terminal.")
+    ] = False,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Run the relay until Ctrl-C or SIGTERM.
 
     SIGUSR1 takes the link down for a moment; SIGUSR2 prints totals; SIGHUP reopens the event log.
     """

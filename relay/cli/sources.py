@@ -36,6 +36,8 @@ def named_by_source(context: Any) -> Iterator[None]:
         named = _NAMED_OPTION.match(str(error))
         option = f"--{named[1].removeprefix('--')}" if named is not None else ""
         parameter = next((each for each in context.command.params if option in each.opts), None)
+        if named is not None and parameter is None and named[1] == "profile":
+            raise type(error)(str(error).removeprefix("profile: "), hint=error.hint) from error.__cause__
         if named is None or parameter is None:
             raise
         name = _name_of(context, parameter, option)

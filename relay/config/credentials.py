@@ -14,12 +14,14 @@ def parse_credentials(text: str, *, where: str) -> Credentials:
     """
     user, colon, password = text.partition(":")
     if not user or not colon or not password:
-        raise ConfigError(f"{where}: not of the form USER:PASS", hint="neither part may be empty")
+        raise ConfigError(
+            f"{where}: not of the form USER:PASS", hint="give both, as in alice:secret; neither part may be empty"
+        )
     for part in (user, password):
         try:
             size_bytes = len(part.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
-            raise ConfigError(f"{where}: user or password is no text", hint="give UTF-8, or any other bytes") from None
+            raise ConfigError(f"{where}: user or password is not text", hint="give UTF-8, or any other bytes") from None
         if size_bytes > 255:  # RFC 1929: one length byte each
             raise ConfigError(f"{where}: user or password is too long", hint="SOCKS5 carries at most 255 bytes of each")
     return Credentials(user, password)

@@ -122,7 +122,7 @@ def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Su
     if len(candidates) < len(able):
         remedies.append(f"leave {_OPTION} {NO_OBSERVER} out" if observer == NO_OBSERVER else f"leave {_OPTION} out")
     remedy = next(filter(None, remedies), "")
-    why = failures[-1][1].reason if failures else "no provider is to be used"
+    why = failures[-1][1].reason if failures else "no observer is in use"
     if provider is not None:
         return provider, _support(provider.name, provider.offers[want], why, remedy)
     if named:

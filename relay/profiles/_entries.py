@@ -13,7 +13,7 @@ from relay.behaviours import Behaviour, installed_behaviours
 from relay.errors import ConfigError
 from relay.profiles._profile import STATUSES, Evidence, StackSettings
 from relay.profiles._text import read_string
-from relay.settings import check_value, nearest, read_value
+from relay.settings import check_value, nearest, read_value, settings_of
 
 _OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
 
@@ -70,9 +70,10 @@ def read_override(text: str) -> Entry:
     where = f"--set {text}"
     target, equals, value = text.partition("=")
     name, dot, key = target.strip().partition(".")
-    if not (equals and dot):
-        raise ConfigError(f"{where}: cannot read it", hint=f"the form is {_OVERRIDE_FORM}")
     kinds = installed_behaviours()
+    if not (equals and dot):
+        missing = "no value" if not equals else "no setting" if target.strip() in kinds else "no behaviour"
+        raise ConfigError(f"{where}: {missing}", hint=f"{_meant(target, value, kinds)}the form is {_OVERRIDE_FORM}")
     if name not in kinds:
         raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, kinds, what="there are"))
     kind, value = kinds[name], value.strip()
@@ -115,3 +116,9 @@ def _read_piece(entry: Mapping[str, object], at: str) -> Evidence:
         if not text.get(key):
             raise ConfigError(f"{at}: no {key}", hint="evidence needs a source, and what it says in your words")
     return Evidence(**text)
+
+
+def _meant(setting: str, value: str, kinds: Mapping[str, type[Behaviour]]) -> str:
+    """The behaviour that has a setting of this name, if there is one."""
+    having = [name for name, kind in kinds.items() if setting.strip() in settings_of(kind)]
+    return f"did you mean {having[0]}.{setting.strip()}={value.strip()}? " if having and value.strip() else ""

@@ -88,8 +88,8 @@ WRONG_OPTIONS = {
     "--events ./none/events": ("--events & none/events & No such file", "- for stdout"),
     "--lisen 127.0.0.1:0": ("--lisen", "relay serve --help"),
     "127.0.0.1:0": ("127.0.0.1:0", "relay serve --help"),
-    "--listen": ("--listen & requires an argument", "relay serve --help"),
-    "--quiet=yes": ("--quiet & does not take a value", "relay serve --help"),
+    "--listen": ("--listen & needs a value", "relay serve --help"),
+    "--quiet=yes": ("--quiet & takes no value", "relay serve --help"),
 }
 
 # The same for `relay serve --profile mine.toml` with this text in that file.
@@ -115,8 +115,8 @@ WRONG_COMMANDS = {
     "explain --observer pcap": ("--observer & 'pcap'", "sock-diag"),
     "doctor --observer pcap": ("--observer & 'pcap'", "sock-diag"),
     "doctor here": ("here", "relay doctor --help"),
-    "explain --set": ("--set & requires an argument", "relay explain --help"),
-    "--version=1": ("--version & does not take a value", "relay --help"),
+    "explain --set": ("--set & needs a value", "relay explain --help"),
+    "--version=1": ("--version & takes no value", "relay --help"),
     "profiles --all": ("--all", "relay profiles --help"),
 }
 

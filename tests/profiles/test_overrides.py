@@ -95,10 +95,10 @@ FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "cannot read it", FORM),
-        ("tos-reset", "cannot read it", FORM),
-        ("tos-reset.mask", "cannot read it", FORM),
-        ("tos-reset=1", "cannot read it", FORM),
+        ("", "no value", FORM),
+        ("tos-reset", "no value", FORM),
+        ("tos-reset.mask", "no value", FORM),
+        ("tos-reset=1", "no setting", FORM),
         ("tos-rest.mask=1", "unknown behaviour 'tos-rest'", "did you mean tos-reset? there are: "),
         ("title.x=1", "unknown behaviour 'title'", "there are: close-mapping, "),
         ("tos-reset.maks=1", "tos-reset has no setting 'maks'", "did you mean mask? its settings: mask, "),

@@ -51,7 +51,7 @@ class SockDiagProvider(Provider):
     """
 
     name: ClassVar[str] = "sock-diag"
-    purpose: ClassVar[str] = "TOS bytes of apps on this host, by netlink as ss; Linux, no privilege"
+    purpose: ClassVar[str] = "TOS bytes of apps on this host, by netlink, like ss; Linux, no privilege"
     offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
             Want(Ability.TOS): Offer(

@@ -180,7 +180,7 @@ class SocketFilterProvider(Provider):
     """
 
     name: ClassVar[str] = "socket-filter"
-    purpose: ClassVar[str] = "TOS bytes of any peer, by packet filters as tcpdump's; Linux, CAP_NET_ADMIN"
+    purpose: ClassVar[str] = "TOS bytes of any peer, by packet filters (as tcpdump, pcap); Linux, CAP_NET_ADMIN"
     offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType({Want(Ability.TOS): Offer(Fidelity.EXACT, WITHHELD)})
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN, Capability.NET_RAW)
 
