@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from relay.log import pcapng
 from relay.log.pcapng import INBOUND, OUTBOUND, RAW_IP, Buffer
@@ -90,8 +90,23 @@ class Capture:
         return True
 
 
+class AddPacket(Protocol):
+    """Adds a packet of one side; `CapturedSide` has what the arguments mean."""
+
+    def __call__(
+        self,
+        packet_parts: Sequence[Buffer],
+        at_s: float,
+        outward: bool,
+        comment: str = "",
+        process: Process | None = None,
+        *,
+        missing_bytes: int = 0,
+    ) -> None: ...
+
+
 class CapturedSide:
-    """Adds one side's packets to a capture."""
+    """Adds one side's packets to a capture; see `AddPacket`."""
 
     def __init__(
         self, capture: Capture, interface: int, *, outward: int, inward: int, acting: Process | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from relay.address import Endpoint, parse_endpoint
 from relay.errors import ConfigError
-from relay.log.capture import Capture, CapturedSide, Interface
+from relay.log.capture import AddPacket, Capture, Interface
 from relay.log.event_log import EventLog, Record
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
 
@@ -23,16 +23,20 @@ _NOWHERE = Endpoint("0.0.0.0", 0)
 def rebuild_into(log: EventLog, write: Callable[[bytes], bool], relay: tuple[int, str]) -> Capture:
     """Have every flow of the log written from now on; `relay` is this process."""
     capture = Capture(write, guest=GUEST, host=HOST, relay=relay, epoch_s=log.started_at)
-    log.subscribe(Rebuilder(capture))
+    log.subscribe(Rebuilder(capture.guest, capture.host, capture.name))
     return capture
 
 
 class Rebuilder:
-    """A listener of the event log. Without `guest` that side is left to what captures it."""
+    """A listener of the event log, which adds packets of the guest's side and of the host's, and names of addresses.
 
-    def __init__(self, capture: Capture, *, guest: bool = True) -> None:
-        self._capture = capture
+    Without `guest` that side is left to what captures it.
+    """
+
+    def __init__(self, guest: AddPacket | None, host: AddPacket, name: Callable[[str, str], None]) -> None:
         self._guest = guest
+        self._host = host
+        self._add_name = name
         self._flows: dict[int, _Flow] = {}
 
     def __call__(self, record: Record) -> None:
@@ -41,8 +45,8 @@ class Rebuilder:
         if record.event == "name-resolved" and record.fields["answer"] is not None:
             self._name(record.fields["answer"], record.fields["name"])
         if record.event == "flow-opened":
-            internal = _Side(self._capture.guest if self._guest else None, to_peer=False)
-            self._flows[record.flow] = _Flow(internal, _Side(self._capture.host, to_peer=True), self._capture.name)
+            internal, external = _Side(self._guest, to_peer=False), _Side(self._host, to_peer=True)
+            self._flows[record.flow] = _Flow(internal, external, self._add_name)
         if (flow := self._flows.get(record.flow)) is not None:
             flow.take(record)
             if record.event == "flow-ended":
@@ -52,14 +56,14 @@ class Rebuilder:
         """One of them is an address, the other one its name."""
         address, name = (answer, asked) if Endpoint(answer, 0).ip is not None else (asked, answer)
         if Endpoint(address, 0).ip is not None:
-            self._capture.name(address, name)
+            self._add_name(address, name)
 
 
 class _Side:
     """One side's connection. `to_peer` is the direction away from the relay, as `outward` has it."""
 
-    def __init__(self, captured: CapturedSide | None, *, to_peer: bool) -> None:
-        self._captured = captured
+    def __init__(self, add_packet: AddPacket | None, *, to_peer: bool) -> None:
+        self._add_packet = add_packet
         self._tcp: RebuiltTcp | None = None
         self.to_peer = to_peer
 
@@ -80,11 +84,11 @@ class _Side:
         tos: int = 0,
     ) -> None:
         """A segment that this record tells of, or that was so much earlier."""
-        if self._tcp is None or self._captured is None:
+        if self._tcp is None or self._add_packet is None:
             return
         parts, left_out = self._tcp.segment(outward, flags, missing_bytes=missing_bytes, back_bytes=back_bytes, tos=tos)
         at_s = record.at_s - record.ahead_s - earlier_s
-        self._captured(parts, at_s, outward, comment, record.process, missing_bytes=left_out)
+        self._add_packet(parts, at_s, outward, comment, record.process, missing_bytes=left_out)
         if flags & RST:
             self._tcp = None
 
