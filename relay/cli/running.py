@@ -73,7 +73,7 @@ async def _serve(
 ) -> int:
     try:
         stack = config.profile.stack.build()
-        front_end = WireFrontEnd(namespace.link, stack, reach, names, config.seed, lambda ends: None)
+        front_end = WireFrontEnd(namespace.link, stack, reach, names, config.seed, namespace.owners)
         with open_signals(signal.SIGINT, signal.SIGTERM) as received:
             async with open_relay(config, log, front_ends=[front_end]) as relay:
                 namespace.start()

@@ -5,22 +5,21 @@ A grant is the SYN-ACK, a refusal RST,ACK, and a connection that is ignored gets
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
-from relay.legs import Process
 from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
 from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import find_ping_access
-from relay.wire.leg import Ends, WireLeg
+from relay.wire.leg import WireLeg
 from relay.wire.link import Link
 from relay.wire.nat import Nat
+from relay.wire.owners import NO_OWNERS, Owners
 from relay.wire.reach import Reach
 
 _EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
@@ -72,21 +71,21 @@ class WireFrontEnd:
         reach: Reach,
         names: NameSettings,
         seed: int,
-        find_process: Callable[[Ends], Process | None],
+        owners: Owners = NO_OWNERS,
     ) -> None:
-        """Serve the guest on this link. `find_process` finds the process that has the guest's end of a connection."""
+        """Serve the guest on this link. `owners` knows its processes."""
         self._link = link
         self._stack = stack
         self._reach = reach
         self._names = names
         self._seed = seed
-        self._find_process = find_process
+        self._owners = owners
         self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
         access = find_ping_access()
         self._nat = Nat(
-            host.engine, self._link, self._stack, self._reach, self._seed, self._find_process, access, self._names
+            host.engine, self._link, self._stack, self._reach, self._seed, self._owners, access, self._names
         )
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
 from relay.events import ProbeArrived, Side, TosChanged
 from relay.legs import BROKEN, LegOwner, Process, Timer, Witness
 from relay.loop.engine import Engine
-from relay.wire.packet import dotted
+from relay.wire.ends import Ends
+from relay.wire.owners import Owners
 from relay.wire.segment import Segment
 from relay.wire.tcp import Seen, Tcp
 
@@ -25,27 +26,12 @@ _NEWS = Seen.READABLE | Seen.FIN | Seen.RST | Seen.TIMED_OUT  # a read finds eac
 _IGNORED_S = 180.0  # longer than a guest repeats its SYN
 
 
-class Ends(NamedTuple):
-    """What tells a connection from all others; addresses are numbers."""
-
-    guest_address: int
-    guest_port: int
-    address: int
-    port: int
-
-    @property
-    def guest(self) -> Endpoint:
-        return Endpoint(dotted(self.guest_address), self.guest_port)
-
-    @property
-    def destination(self) -> Endpoint:
-        return Endpoint(dotted(self.address), self.port)
-
-
 class Wire(Protocol):
     """What a leg needs of the NAT that it belongs to."""
 
     engine: Engine
+    owners: Owners
+    """Who has the guest's ends."""
 
     def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
         """Send these to the guest, in the connection's packets."""
@@ -58,9 +44,6 @@ class Wire(Protocol):
 
     def forget(self, leg: WireLeg) -> None:
         """The connection is over: its ends may be used again."""
-
-    def find_process(self, leg: WireLeg) -> Process | None:
-        """The process that has the guest's end. May block; may be called in any thread."""
 
 
 class _NoOwner:
@@ -310,10 +293,10 @@ class WireLeg:
         self._tos_wanted = self._probes_wanted = False
 
     def glimpse_process(self) -> Process | None:
-        return None
+        return self._wire.owners.glimpse(self.ends)
 
     def find_process(self) -> Process | None:
-        return self._wire.find_process(self)
+        return self._wire.owners.find(self.ends)
 
     # Knobs
 

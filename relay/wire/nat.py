@@ -20,18 +20,19 @@ from collections import Counter
 from collections.abc import Callable
 
 from relay.address import Endpoint
-from relay.legs import Process
 from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.datagrams import Datagrams
 from relay.wire.dns.forwarder import Forwarder
+from relay.wire.ends import Ends
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import PingAccess
 from relay.wire.isn import Isn
-from relay.wire.leg import Ends, WireLeg
+from relay.wire.leg import WireLeg
 from relay.wire.link import Link
+from relay.wire.owners import Owners
 from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
 from relay.wire.reach import Reach
 from relay.wire.segment import Segment, parse_segment
@@ -53,7 +54,7 @@ class Nat:
         stack: Stack,
         reach: Reach,
         seed: int,
-        find_process: Callable[[Ends], Process | None],
+        owners: Owners,
         ping: PingAccess,
         names: NameSettings,
     ) -> None:
@@ -65,7 +66,7 @@ class Nat:
         self._stack = stack
         self._reach = reach
         self._isn = Isn(stack, random.Random(f"{seed}/wire").getrandbits)  # noqa: S311 - meant to be repeatable
-        self._find_process = find_process
+        self.owners = owners
         self._transmitter = Transmitter(link, stack)
         send = self._transmitter.send
         self._names = NameServer(engine, reach.dns, names, Forwarder(), send)
@@ -181,6 +182,3 @@ class Nat:
         self._pending.pop(leg, None)
         if self._connections.get(leg.ends) is leg:
             del self._connections[leg.ends]
-
-    def find_process(self, leg: WireLeg) -> Process | None:
-        return self._find_process(leg.ends)

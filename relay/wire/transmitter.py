@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relay.stack import Stack
+from relay.wire.ends import Ends
 from relay.wire.fragments import cut
-from relay.wire.leg import Ends
 from relay.wire.link import Link
 from relay.wire.packet import IPV4_HEADER_BYTES, TCP, Buffer, build_ipv4, partial_checksum, tcp_checksum
 from relay.wire.segment import Segment, build_segment

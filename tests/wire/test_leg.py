@@ -10,11 +10,12 @@ from typing import cast
 import anyio
 import pytest
 
-from relay.legs import Process
 from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.testing import LegPair, MemoryLoop, check_leg
-from relay.wire.leg import Ends, WireLeg
+from relay.wire.ends import Ends
+from relay.wire.leg import WireLeg
+from relay.wire.owners import NO_OWNERS
 from relay.wire.segment import Segment
 from relay.wire.tcp import Tcp
 from support.bench import DEADLINE_S, open_engine
@@ -28,6 +29,8 @@ VMNAT = {"ack": "each", "first_retransmit_s": 0.1025, "after_reset": "linger"}
 
 class Cable:
     """Carries each end's segments to the other, in order, once the engine has time."""
+
+    owners = NO_OWNERS
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -54,9 +57,6 @@ class Cable:
 
     def forget(self, leg: WireLeg) -> None:
         pass
-
-    def find_process(self, leg: WireLeg) -> Process | None:
-        return None
 
 
 class VirtualEngine(MemoryLoop):

@@ -25,6 +25,7 @@ from itertools import islice
 
 from relay.clock import real_s
 from relay.observe.kernel.ends import Ends, ends_of
+from relay.observe.kernel.processes import all_processes, descriptors, name_of
 from relay.observe.kernel.sock_diag import ESTABLISHED, PeerLookup
 
 _MAX_LINKS = 50_000  # descriptors looked at before giving up; measured: 2 to 8 us each
@@ -84,7 +85,7 @@ class Glimpse:
             if wanted in _first_descriptors(candidate):
                 pid = _process_of(candidate)
                 _remember(pid)
-                return Process(pid, _name(pid)) if ends_of(sock) == ends else None
+                return Process(pid, name_of(pid)) if ends_of(sock) == ends else None
         return None
 
     def close(self) -> None:
@@ -139,11 +140,11 @@ def process_with_socket(inode: int) -> Process | None:
     budget = _MAX_LINKS
     for pid in _candidates():
         links = 0
-        for link in _descriptors(pid):
+        for link in descriptors(pid):
             links += 1
             if link == wanted:
                 _remember(pid)
-                return Process(pid, _name(pid))
+                return Process(pid, name_of(pid))
         budget -= links
         if budget < 0:
             return None
@@ -154,21 +155,7 @@ def _candidates() -> Iterator[int]:
     with _recent_lock:
         recent = list(_recent)
     yield from recent
-    pids = sorted((int(entry) for entry in os.listdir("/proc") if entry.isdigit()), reverse=True)
-    yield from (pid for pid in pids if pid not in recent)
-
-
-def _descriptors(pid: int) -> Iterator[str]:
-    folder = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(folder)
-    except OSError:  # gone, or not ours to look into
-        return
-    for name in reversed(names):
-        try:
-            yield os.readlink(f"{folder}/{name}")
-        except OSError:
-            continue
+    yield from (pid for pid in all_processes() if pid not in recent)
 
 
 def _remember(pid: int) -> None:
@@ -177,11 +164,3 @@ def _remember(pid: int) -> None:
             _recent.remove(pid)
         _recent.insert(0, pid)
         del _recent[_MAX_RECENT:]
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
-            return comm.read().rstrip("\n")
-    except OSError:
-        return "?"

@@ -66,24 +66,29 @@ class SocketInfo:
 
 
 class SockDiag:
-    """A netlink socket to ask for TCP sockets with. Not for use by several threads at once.
+    """A netlink socket to ask for TCP sockets with. Not for use by several threads at once."""
 
-    Raises:
-        Unsupported: this host has no NETLINK_SOCK_DIAG.
-    """
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        """Open one, or take over one that was opened, in another network namespace perhaps: it asks there.
 
-    def __init__(self) -> None:
+        Raises:
+            Unsupported: this host has no NETLINK_SOCK_DIAG.
+        """
+        self._socket = sock if sock is not None else self._open()
+        self._socket.setblocking(False)
+        self._reply = bytearray(_REPLY_BYTES)
+
+    @staticmethod
+    def _open() -> socket.socket:
         family = getattr(socket, "AF_NETLINK", None)
         if sys.platform != "linux" or family is None:
             raise Unsupported("no NETLINK_SOCK_DIAG on this system", hint="use relay on Linux")
         try:
-            self._socket = socket.socket(family, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+            return socket.socket(family, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
         except OSError as fault:
             raise Unsupported(
                 f"NETLINK_SOCK_DIAG: {fault.strerror}", hint="load the kernel module inet_diag"
             ) from fault
-        self._socket.setblocking(False)
-        self._reply = bytearray(_REPLY_BYTES)
 
     def query(self, local: tuple[str, int], remote: tuple[str, int]) -> SocketInfo | None:
         """Look up the connected socket whose own end is `local` and whose peer's is `remote`; None if there is none.

@@ -22,6 +22,7 @@ from relay.wire.link.packet_socket import PacketLink
 from relay.wire.link.tun import TunLink
 from relay.wire.namespace.devices import PAIR, TUN
 from relay.wire.namespace.helper import GO, Answer, Plan
+from relay.wire.namespace.owners import NamespaceOwners
 from relay.wire.namespace.refusals import refusal
 from relay.wire.packet import dotted
 
@@ -54,8 +55,8 @@ class Namespace:
         """Where the command's packets come from."""
         self.network = network
         """A descriptor of its network namespace."""
-        self.diagnosis = diagnosis
-        """A NETLINK_SOCK_DIAG socket that was opened there: it knows the command's own sockets."""
+        self.owners = NamespaceOwners(diagnosis, process.pid)
+        """Which of the command's processes has an end of a connection."""
         self._process = process
         self._channel = channel
 
@@ -89,7 +90,7 @@ class Namespace:
             self._process.kill()
             self._ended(self._process.wait())
         self.link.close()
-        self.diagnosis.close()
+        self.owners.close()
         if self.network >= 0:
             os.close(self.network)
             self.network = -1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from relay.stack import Stack
+from relay.wire.ends import Ends
 from relay.wire.icmp import IcmpNat
-from relay.wire.leg import Ends
 from relay.wire.packet import parse_ipv4, undotted
 from relay.wire.segment import ACK, Segment
 from relay.wire.transmitter import Transmitter

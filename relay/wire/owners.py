@@ -1,0 +1,31 @@
+"""Who has the guest's end of a connection, where that can be told."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from relay.legs import Process
+from relay.wire.ends import Ends
+
+
+class Owners(Protocol):
+    """Knows the processes of one guest."""
+
+    def glimpse(self, ends: Ends) -> Process | None:
+        """As `relay.legs.Leg.glimpse_process`."""
+
+    def find(self, ends: Ends) -> Process | None:
+        """As `relay.legs.Leg.find_process`."""
+
+
+class NoOwners:
+    """For a guest whose processes are not this host's."""
+
+    def glimpse(self, ends: Ends) -> Process | None:
+        return None
+
+    def find(self, ends: Ends) -> Process | None:
+        return None
+
+
+NO_OWNERS: Owners = NoOwners()
