@@ -1,6 +1,6 @@
 """Every target; see `_api` for what one is."""
 
-from fuzz.targets import exchanges, flows, frames, handshakes, kernel, records, settings
+from fuzz.targets import exchanges, flows, frames, handshakes, kernel, names, records, settings
 from fuzz.targets._api import TARGETS, Target
 
-__all__ = ["TARGETS", "Target", "exchanges", "flows", "frames", "handshakes", "kernel", "records", "settings"]
+__all__ = ["TARGETS", "Target", "exchanges", "flows", "frames", "handshakes", "kernel", "names", "records", "settings"]

@@ -172,6 +172,7 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
     read(replied()[:6] + b"\xff\xff" + replied()[8:] + data)
 
 
+@pytest.mark.soak
 def test_mangled_messages_are_read_without_an_error() -> None:
     chance = random.Random(20261129)  # noqa: S311 - to be repeatable
     whole = [
