@@ -29,6 +29,7 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
             escape_unprintable(f"{kind} {address} -> {spec.target}")
             for address, spec in zip(addresses, specs, strict=True)
         ]
+    lines += [escape_unprintable(f"wire    {link}") for link in relay.wire]
     if workers > 1:
         lines.append(f"workers {workers} processes; the kernel chooses one for each connection")
     for each in relay.fidelity:

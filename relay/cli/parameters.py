@@ -56,6 +56,35 @@ PcapOption = Annotated[
     typer.Option("--pcap", envvar="RELAY_PCAP", metavar="FILE|-", help="Write both sides' packets for Wireshark."),
 ]
 
+ResolveOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+    ),
+]
+NetworkOption = Annotated[
+    str, typer.Option("--network", envvar="RELAY_NETWORK", metavar="NETWORK", help="The guest's network.")
+]
+NoHostOption = Annotated[
+    bool,
+    typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not let the network's .1 be this host's loopback."),
+]
+DnsOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--dns", envvar="RELAY_DNS", metavar="ADDR[:PORT]", help="Ask this name server, not this host's; repeatable."
+    ),
+]
+OffloadOption = Annotated[
+    str,
+    typer.Option(
+        "--offload",
+        envvar="RELAY_OFFLOAD",
+        metavar="auto|off",
+        help="auto: carry bulk in segments of 64 KiB; off: every segment as the NAT's, for captures.",
+    ),
+]
+
 
 def number_option(option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str) -> Any:
     """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""

@@ -7,9 +7,17 @@ from typing import Annotated, Optional
 import typer
 
 from relay import defaults
-from relay.cli.parameters import BackendOption, ProfileOption, SetOption, number_option
-
-DEFAULT_NETWORK = "192.168.127.0/24"
+from relay.cli.parameters import (
+    BackendOption,
+    DnsOption,
+    NetworkOption,
+    NoHostOption,
+    OffloadOption,
+    ProfileOption,
+    ResolveOption,
+    SetOption,
+    number_option,
+)
 
 
 def run(
@@ -19,40 +27,11 @@ def run(
     map_root: Annotated[
         bool, typer.Option("--map-root", envvar="RELAY_MAP_ROOT", help="The command sees itself as root (nmap, scapy).")
     ] = False,
-    network: Annotated[
-        str, typer.Option("--network", envvar="RELAY_NETWORK", metavar="NETWORK", help="The guest's network.")
-    ] = DEFAULT_NETWORK,
-    no_host: Annotated[
-        bool,
-        typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not let the network's .1 be this host's loopback."),
-    ] = False,
-    offload: Annotated[
-        str,
-        typer.Option(
-            "--offload",
-            envvar="RELAY_OFFLOAD",
-            metavar="auto|off",
-            help="auto: carry bulk in segments of 64 KiB; off: every segment as the NAT's, for captures.",
-        ),
-    ] = "auto",
-    dns: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--dns",
-            envvar="RELAY_DNS",
-            metavar="ADDR[:PORT]",
-            help="Ask this name server, not those of this host; repeatable.",
-        ),
-    ] = None,
-    resolve: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--resolve",
-            envvar="RELAY_RESOLVE",
-            metavar="NAME:PORT:ADDR",
-            help="Resolve a name to this address; repeatable.",
-        ),
-    ] = None,
+    network: NetworkOption = defaults.NETWORK,
+    no_host: NoHostOption = False,
+    dns: DnsOption = None,
+    offload: OffloadOption = defaults.OFFLOAD,
+    resolve: ResolveOption = None,
     backend: BackendOption = "asyncio",
     events: Annotated[
         Optional[str],  # noqa: UP045
@@ -89,6 +68,7 @@ def run(
     """
     from relay.cli.running import run_behind_nat
     from relay.config import configure
+    from relay.config.guest import check_offload, configure_guest
 
     config = configure(
         profile,
@@ -100,15 +80,14 @@ def run(
         time_scale=time_scale,
         seed=seed,
     )
+    guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
     raise typer.Exit(
         run_behind_nat(
             config,
             command,
-            network=network,
+            network=guest,
+            offload=check_offload(offload),
             map_root=map_root,
-            reaches_host=not no_host,
-            dns=dns or [],
-            offload=offload,
             backend=backend,
             events=events,
             verbose=verbose,

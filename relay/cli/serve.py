@@ -9,7 +9,18 @@ import typer
 
 from relay import defaults
 from relay.cli.config_file import take_config_file
-from relay.cli.parameters import BackendOption, ObserverOption, PcapOption, ProfileOption, SetOption, number_option
+from relay.cli.parameters import (
+    BackendOption,
+    DnsOption,
+    NetworkOption,
+    NoHostOption,
+    ObserverOption,
+    OffloadOption,
+    PcapOption,
+    ProfileOption,
+    SetOption,
+    number_option,
+)
 from relay.errors import ConfigError
 
 
@@ -163,6 +174,20 @@ def serve(
         Optional[int],  # noqa: UP045
         number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
     ] = None,
+    wire: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--wire",
+            envvar="RELAY_WIRE",
+            metavar="SPEC",
+            help="A guest's link: tun:NAME, interface:NAME, qemu:unix:PATH, qemu:HOST:PORT, unixgram:PATH or "
+            "udp:HOST:PORT; repeatable.",
+        ),
+    ] = None,
+    network: NetworkOption = defaults.NETWORK,
+    no_host: NoHostOption = False,
+    dns: DnsOption = None,
+    offload: OffloadOption = defaults.OFFLOAD,
     quiet: Annotated[
         bool, typer.Option("--quiet", envvar="RELAY_QUIET", help="Do not print the event log on the terminal.")
     ] = False,
@@ -175,6 +200,9 @@ def serve(
     from relay.cli.serving import serve_until_stopped
     from relay.config import configure
     from relay.config.auth_file import read_auth_file
+    from relay.config.guest import check_offload, configure_guest
+    from relay.wire.guests import Guests
+    from relay.wire.link.spec import parse_wire
 
     choose_backend(backend, where="--backend")
     if auth_file is not None:
@@ -202,6 +230,18 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
+    guests = Guests(
+        tuple(map(parse_wire, wire or ())),
+        configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ()),
+        offload=check_offload(offload),
+    )
     serve_until_stopped(
-        configured, backend=backend, workers=workers, events=events, pcap=pcap, port_file=port_file, quiet=quiet
+        configured,
+        guests,
+        backend=backend,
+        workers=workers,
+        events=events,
+        pcap=pcap,
+        port_file=port_file,
+        quiet=quiet,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -17,9 +17,11 @@ from relay.cli.output_file import worded, write_whole
 from relay.cli.outputs import Talk, open_outputs
 from relay.cli.terminal import colour
 from relay.config import RelayConfig
+from relay.errors import ConfigError
 from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.server import Started, open_relay
+from relay.wire.guests import Guests
 
 
 def _signals(*names: str) -> tuple[signal.Signals, ...]:
@@ -34,6 +36,7 @@ _REOPEN = _signals("SIGHUP")
 
 def serve_until_stopped(
     config: RelayConfig,
+    guests: Guests,
     *,
     backend: str,
     workers: int,
@@ -51,6 +54,8 @@ def serve_until_stopped(
         from relay.workers import check_workers
 
         check_workers(workers, config)
+        if guests.specs:
+            raise ConfigError("--wire: a guest's link is for one process", hint="leave out --workers")
     library, library_options = choose_backend(backend, where="--backend")
     _raise_descriptor_limit()
     log = EventLog()
@@ -59,13 +64,20 @@ def serve_until_stopped(
 
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
-                return open_relay(config, log)
+                return _open_here(config, log, guests)
             from relay.workers import open_workers
 
             return open_workers(config, log, count=workers, backend=backend, tell=tell)
 
         spare_collector()
         anyio.run(_serve, open_, talk, port_file, quiet, workers, backend=library, backend_options=library_options)
+
+
+@asynccontextmanager
+async def _open_here(config: RelayConfig, log: EventLog, guests: Guests) -> AsyncIterator[Started]:
+    with guests.front_ends(config.profile.stack.build(), config.seed) as front_ends:
+        async with open_relay(config, log, front_ends=front_ends) as relay:
+            yield relay
 
 
 async def _serve(

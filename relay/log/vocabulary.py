@@ -90,6 +90,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "listen": "the proxy's address, or null",
         "forwards": "the forwards, as BIND -> TARGET",
         "inbound": "the inbound forwards, as BIND -> TARGET",
+        "wire": "the guests' links, as `--wire` writes them",
         "seed": "the seed of all random choices",
         "time_scale": "the speed of the NAT's clock, as a multiple of the real clock's",
         "backend": "the async library: asyncio, trio or uvloop",

@@ -85,6 +85,8 @@ class Relay:
         )
         self._listening_front_ends: list[ListeningFrontEnd] = []
         self._others = list(front_ends)
+        self.wire = [each.describe() for each in front_ends]
+        """The guests' links, in wire mode."""
 
     @property
     def flow_count(self) -> int:

@@ -21,6 +21,7 @@ class Started(Protocol):
     address: Endpoint | None
     forward_addresses: list[Endpoint]
     inbound_addresses: list[Endpoint]
+    wire: list[str]
 
     @property
     def totals(self) -> Totals:
@@ -42,6 +43,7 @@ def emit_started(relay: Started, workers: int = 1) -> None:
         listen=str(relay.address) if relay.address is not None else None,
         forwards=_described(relay.forward_addresses, config.forwards),
         inbound=_described(relay.inbound_addresses, config.inbound),
+        wire=relay.wire,
         seed=config.seed,
         time_scale=config.time_scale,
         backend=running_backend(),

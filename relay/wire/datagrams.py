@@ -1,4 +1,9 @@
-"""What is not TCP: the guest's UDP and ICMP, each to its own part of the NAT, once its fragments are put together."""
+"""What is not TCP: the guest's UDP and ICMP, each to its own part of the NAT, once its fragments are put together.
+
+UDP to the name server    `relay.wire.host.name_server`
+UDP to another host       `relay.wire.host.udp_sockets`
+ICMP                      `relay.wire.host.ping_sockets`, or answered here if the address is the NAT's own
+"""
 
 from __future__ import annotations
 
@@ -25,15 +30,15 @@ class Datagrams:
         engine: Engine,
         stack: Stack,
         reach: Reach,
+        names: NameServer,
         send: SendToGuest,
         access: PingAccess,
-        names: NameServer,
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self._engine = engine
         self._reach = reach
-        self._send = send
         self._names = names
+        self._send = send
         self._fragments = Fragments()
         udp = UdpNat(idle_s=stack.udp_idle_s, port_unreachable=stack.port_unreachable)
         self._icmp = IcmpNat(code=stack.echo_code)

@@ -14,13 +14,12 @@ from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
-from relay.wire.host.name_settings import NameSettings
+from relay.wire.guest_network import GuestNetwork
 from relay.wire.host.ping_sockets import find_ping_access
 from relay.wire.leg import WireLeg
 from relay.wire.link import Link
 from relay.wire.nat import Nat
 from relay.wire.owners import NO_OWNERS, Owners
-from relay.wire.reach import Reach
 
 _EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
 
@@ -68,25 +67,21 @@ class WireFrontEnd:
         self,
         link: Link,
         stack: Stack,
-        reach: Reach,
-        names: NameSettings,
+        network: GuestNetwork,
         seed: int,
         owners: Owners = NO_OWNERS,
     ) -> None:
         """Serve the guest on this link. `owners` knows its processes."""
         self._link = link
         self._stack = stack
-        self._reach = reach
-        self._names = names
+        self._network = network
         self._seed = seed
         self._owners = owners
         self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
         access = find_ping_access()
-        self._nat = Nat(
-            host.engine, self._link, self._stack, self._reach, self._seed, self._owners, access, self._names
-        )
+        self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
 
     def close(self) -> None:

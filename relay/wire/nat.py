@@ -1,10 +1,10 @@
 """The NAT between one link and the host: a table of connections, and what becomes of each packet of the guest's.
 
     TCP of a connection     that connection's TCP takes it
-    TCP with a SYN          a new connection, pending until the driver has dialled the destination
+    TCP with a SYN          a new connection, pending until the driver has dialled the destination; the name server's
+                            is granted at once
     other TCP               answered as a stray, or not at all
     UDP, ICMP               `relay.wire.datagrams`
-    DNS, UDP and TCP        `relay.wire.host.name_server`: it ends here
 
 Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them; then the
 one that has waited longest makes room. So a scan that leaves its handshakes half-open locks no other program out.
@@ -26,6 +26,7 @@ from relay.wire import stray
 from relay.wire.datagrams import Datagrams
 from relay.wire.dns.forwarder import Forwarder
 from relay.wire.ends import Ends
+from relay.wire.guest_network import GuestNetwork
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import PingAccess
@@ -52,25 +53,24 @@ class Nat:
         engine: Engine,
         link: Link,
         stack: Stack,
-        reach: Reach,
+        network: GuestNetwork,
         seed: int,
         owners: Owners,
         ping: PingAccess,
-        names: NameSettings,
     ) -> None:
-        """`ping` says how this host is asked for echoes, `names` which name servers are asked."""
+        """`ping` says how this host is asked for echoes."""
         self.engine = engine
         self.dropped: Counter[str] = Counter()
         """How many of the guest's packets were dropped, by reason."""
         self._link = link
         self._stack = stack
-        self._reach = reach
+        self._reach = Reach(network.addresses, host=network.reaches_host)
         self._isn = Isn(stack, random.Random(f"{seed}/wire").getrandbits)  # noqa: S311 - meant to be repeatable
         self.owners = owners
         self._transmitter = Transmitter(link, stack)
         send = self._transmitter.send
-        self._names = NameServer(engine, reach.dns, names, Forwarder(), send)
-        self._datagrams = Datagrams(engine, stack, reach, send, ping, self._names)
+        self._names = NameServer(engine, network.addresses.dns, _name_settings(network), Forwarder(), send)
+        self._datagrams = Datagrams(engine, stack, self._reach, self._names, send, ping)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
@@ -140,18 +140,18 @@ class Nat:
         leg = self._connections.get(ends)
         if leg is not None and not leg.on_segment(segment):
             return
-        opens = self._open and stray.opens(segment, self._stack)
-        if opens and self._reach.is_name_server(ip.destination, destination_port):
-            leg = self._connect(ends, segment)
-            leg.grant()
-            self._names.serve(leg)
-        elif opens and not self._reach.ends_here(ip.destination):
-            self._asked(self._connect(ends, segment), self._reach.translated(ends.address, ends.port))
+        reach, asks_names = self._reach, self._reach.is_name_server(ip.destination, destination_port)
+        if self._open and stray.opens(segment, self._stack) and (asks_names or not reach.ends_here(ip.destination)):
+            leg = self._begin(ends, segment)
+            if asks_names:
+                leg.grant()
+                self._names.serve(leg)
+            else:
+                self._asked(leg, reach.translated(ends.address, ends.port))
         elif (answer := stray.answer(segment, self._stack)) is not None:
             self._transmitter.send_segment(ends, answer)
 
-    def _connect(self, ends: Ends, syn: Segment) -> WireLeg:
-        """Begin with a connection; it is pending."""
+    def _begin(self, ends: Ends, syn: Segment) -> WireLeg:
         if len(self._pending) >= MAX_PENDING:
             next(iter(self._pending)).give_up()
         now_s = self.engine.now_s()
@@ -182,3 +182,8 @@ class Nat:
         self._pending.pop(leg, None)
         if self._connections.get(leg.ends) is leg:
             del self._connections[leg.ends]
+
+
+def _name_settings(network: GuestNetwork) -> NameSettings:
+    host_address = network.addresses.host if network.reaches_host else None
+    return NameSettings(host_address=host_address, servers=network.name_servers, overrides=network.overrides)

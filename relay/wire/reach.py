@@ -13,7 +13,7 @@ from relay.wire.packet import dotted
 
 _LOOPBACK = "127.0.0.1"
 _LOOPBACK_NETWORK = 127
-_NAMES_PORT = 53
+_DNS_PORT = 53
 
 
 class Reach:
@@ -23,8 +23,6 @@ class Reach:
         """`host` says whether the guest reaches this host's loopback, by the network's `host` address."""
         self._addresses = addresses
         self._host = host
-        self.dns = addresses.dns
-        """The address of the NAT's name server."""
         self._ours = {addresses.network, addresses.broadcast, addresses.host, addresses.gateway, addresses.dns}
 
     def may_send(self, source: int) -> bool:
@@ -36,14 +34,14 @@ class Reach:
         first = destination >> 24
         return 0 < first < 224 and first != _LOOPBACK_NETWORK and destination != self._addresses.broadcast
 
+    def is_name_server(self, destination: int, port: int) -> bool:
+        """Whether the NAT's name server is asked."""
+        return port == _DNS_PORT and destination == self._addresses.dns
+
     def ends_here(self, destination: int) -> bool:
         """Whether the NAT itself has this address: it is not carried to any host."""
         own = {self._addresses.gateway, self._addresses.dns, self._addresses.dhcp}
         return destination in own or (destination == self._addresses.host and not self._host)
-
-    def is_name_server(self, destination: int, port: int) -> bool:
-        """Whether this is where the guest asks for names."""
-        return destination == self._addresses.dns and port == _NAMES_PORT
 
     def seen_as(self, source: int) -> int | None:
         """Which address the guest sees for what came from this one; None if it is to see nothing of it."""

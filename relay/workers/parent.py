@@ -40,6 +40,7 @@ class Workers:
         self.address = config.listen
         self.forward_addresses = [spec.bind for spec in config.forwards]
         self.inbound_addresses = [spec.bind for spec in config.inbound]
+        self.wire: list[str] = []  # a guest has one process
         self.count = count
         self.failure: RelayError | None = None
         """What ended the relay, if that was a failure and not a command."""
