@@ -90,7 +90,7 @@ class Receiver:
 
     def take_fin(self, at: int) -> None:
         """Take in that the peer's FIN is at the position `at`, which may be beyond a gap."""
-        if self._fin_at is None and self._arrived.next <= at <= self.right:
+        if self._fin_at is None and self._arrived.next <= at < self.right:
             self._fin_at = at
             self._find_fin()
 
