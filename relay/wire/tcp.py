@@ -25,6 +25,7 @@ __all__ = ["BROKEN", "WOULD_BLOCK", "Seen", "State", "Tcp"]
 # Tuples, for a State in a set is hashed in Python.
 _UNANSWERED: Final = (State.PENDING, State.SYN_SENT)
 _UNESTABLISHED: Final = (*_UNANSWERED, State.SYN_RECEIVED)
+_SYNCHRONISED: Final = tuple(state for state in State if state not in {*_UNESTABLISHED, State.CLOSED})
 
 
 class Tcp(Tcb):
@@ -247,7 +248,7 @@ class Tcp(Tcb):
         return None if due_s == NEVER else due_s
 
     def _tell_of_room(self) -> None:
-        if self.receiver.has_reopened() and self.state is not State.CLOSED:
+        if self.state in _SYNCHRONISED and self.receiver.has_reopened():
             self.ack_wanted = True
 
     def _on_due(self, now_s: float) -> None:
