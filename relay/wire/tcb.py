@@ -143,7 +143,7 @@ class Tcb:
             self.state = State.CLOSE_WAIT
         elif self.state is State.FIN_WAIT_1:
             self.state = State.CLOSING
-        elif self.state is State.FIN_WAIT_2:
+        else:  # FIN_WAIT_2
             self._enter_time_wait(now_s)
 
     def on_fin_acknowledged(self, now_s: float) -> None:
@@ -154,7 +154,7 @@ class Tcb:
                 self.wait(self.stack.fin_wait_2_s, now_s)
         elif self.state is State.CLOSING:
             self._enter_time_wait(now_s)
-        elif self.state is State.LAST_ACK:
+        else:  # LAST_ACK
             self.end()
 
     def end_after_reset(self, now_s: float) -> None:
@@ -205,7 +205,7 @@ class Tcb:
         self._unacknowledged += 1
         if self._unacknowledged > 1 or size > self.sender.mss:
             self.ack_wanted = True
-        elif self.ack_due_s == NEVER:
+        else:
             self.ack_due_s = now_s + self.stack.delayed_ack_s
 
     def emit_cut(self, cut: Cut) -> None:

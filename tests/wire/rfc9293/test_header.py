@@ -97,6 +97,8 @@ def test_every_field_comes_back_as_it_was() -> None:
     )
     octets = build_segment(65_535, 1, segment)
     assert parse_segment(memoryview(octets), tos=0x48) == (65_535, 1, segment)
+    plain = Segment(1, 2, ACK | PSH, 3, b"text")
+    assert parse_segment(memoryview(build_segment(4, 5, plain) + b"text")) == (4, 5, plain)
 
 
 def test_must_14_65_67_shld_5_the_mss_is_said_in_syns_and_nowhere_else() -> None:
