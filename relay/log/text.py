@@ -80,7 +80,7 @@ def _draining(flows: int, at_most_s: float) -> str:
 
 
 def _stopped(flows_ended: int) -> str:
-    return f"relay stopped; {'1 flow was' if flows_ended == 1 else f'{flows_ended} flows were'} cut off"
+    return f"relay stopped; it reset {'1 flow' if flows_ended == 1 else f'{flows_ended} flows'}"
 
 
 def _records_dropped(records: int) -> str:
@@ -110,8 +110,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
-    "handshake-failed": lambda f: f"{f['client']} did not get as far as a request: {f['reason']}",
-    "name-resolved": lambda f: f"{f['client']} asks about {f['name']}: {f['answer'] or f['failure']}",
+    "handshake-failed": lambda f: f"{f['client']} sent no valid request: {f['reason']}",
+    "name-resolved": lambda f: f"{f['client']} asks to resolve {f['name']}: {f['answer'] or f['failure']}",
     "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
@@ -122,7 +122,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",
     "fin-received": lambda f: f"FIN from {_WHO[f['side']]}",
     "rst-received": lambda f: f"RST from {_WHO[f['side']]}{_unacked(f)}",
-    "timed-out": lambda f: f"{_WHO[f['side']]} answers no more{_unacked(f)}",
+    "timed-out": lambda f: f"{_WHO[f['side']]} stopped answering{_unacked(f)}",
     "link-down": lambda f: "the link went down",
     "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
@@ -131,7 +131,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
     "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
     "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
-    "blackholed": lambda f: f"{_WHO[f['side']]} is not answered any more, by {f['because']}",
+    "blackholed": lambda f: f"what {_WHO[f['side']]} sends gets no answer any more, by {f['because']}",
     "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
     "note": lambda f: f"{f['because']}: {f['text']}",
     "action-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",

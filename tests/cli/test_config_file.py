@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.test_settings import check, complaint, options, variable_of
+from support import option_reference
 from support.programs import serve
 
 # A value for every option that is not its default. Those that need a file or another process have theirs below.
@@ -127,3 +128,7 @@ def test_a_misspelt_variable_is_warned_of(name: str, meant: str) -> None:
 @pytest.mark.parametrize("name", ["RELAY_TOKEN", "RELAY_URL", "RELAY_DEBUG", "RELAY", variable_of("--profile")])
 def test_other_variables_are_not_warned_of(name: str) -> None:
     assert complaint("profiles", **{name: "transparent"}).stderr == ""
+
+
+def test_the_page_about_the_command_line_has_every_option_and_key() -> None:
+    assert option_reference.written() == option_reference.reference()

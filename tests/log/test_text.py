@@ -17,8 +17,8 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"flows": 1, "at_most_s": 5.0}, "stopping: 1 flow has 5 s; Ctrl-C again ends it now"),
     ],
     "relay-stopped": [
-        ({"flows_ended": 3}, "relay stopped; 3 flows were cut off"),
-        ({"flows_ended": 1}, "relay stopped; 1 flow was cut off"),
+        ({"flows_ended": 3}, "relay stopped; it reset 3 flows"),
+        ({"flows_ended": 1}, "relay stopped; it reset 1 flow"),
     ],
     "worker-started": [({"worker": 2, "pid": 4121}, "worker 2 serves, process 4121")],
     "worker-died": [
@@ -42,17 +42,17 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "handshake-failed": [
         (
             {"client": "127.0.0.1:5", "reason": "no request within 10 s"},
-            "127.0.0.1:5 did not get as far as a request: no request within 10 s",
+            "127.0.0.1:5 sent no valid request: no request within 10 s",
         ),
     ],
     "name-resolved": [
         (
             {"client": "127.0.0.1:5", "name": "a.test", "answer": "192.0.2.7", "failure": None},
-            "127.0.0.1:5 asks about a.test: 192.0.2.7",
+            "127.0.0.1:5 asks to resolve a.test: 192.0.2.7",
         ),
         (
             {"client": "127.0.0.1:5", "name": "192.0.2.7", "answer": None, "failure": "name not resolved"},
-            "127.0.0.1:5 asks about 192.0.2.7: name not resolved",
+            "127.0.0.1:5 asks to resolve 192.0.2.7: name not resolved",
         ),
     ],
     "flow-opened": [
@@ -94,8 +94,8 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"side": "external", "unacked_bytes": 7}, "RST from the server (7 B never acknowledged)"),
     ],
     "timed-out": [
-        ({"side": "external", "unacked_bytes": 0}, "the server answers no more"),
-        ({"side": "external", "unacked_bytes": 7}, "the server answers no more (7 B never acknowledged)"),
+        ({"side": "external", "unacked_bytes": 0}, "the server stopped answering"),
+        ({"side": "external", "unacked_bytes": 7}, "the server stopped answering (7 B never acknowledged)"),
     ],
     "link-down": [({}, "the link went down")],
     "frozen": [({"side": "external"}, "the server is frozen")],
@@ -106,7 +106,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
     "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],
     "blackholed": [
-        ({"side": "internal", "because": "close-mapping"}, "the app is not answered any more, by close-mapping"),
+        (
+            {"side": "internal", "because": "close-mapping"},
+            "what the app sends gets no answer any more, by close-mapping",
+        ),
     ],
     "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
     "note": [({"text": "still here?", "because": "reminder"}, "reminder: still here?")],

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_named(text: str, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_wire(text)
     assert str(raised.value).startswith(message)
-    assert raised.value.hint.startswith(hint)
+    assert hint in raised.value.hint
     assert raised.value.hint
 
 
