@@ -122,11 +122,13 @@ def test_wireshark_shows_how_many_packets_are_missing(tmp_path: Path) -> None:
     for _ in range(3):
         kept.capture.guest(kept.syn(), 0, True, process=GIT)
     kept.full = False
-    kept.capture.guest(kept.syn(), 1, True, process=GIT)
-    kept.capture.close(2)
+    for at_s in (1, 2):
+        kept.capture.guest(kept.syn(), at_s, True, process=GIT)
+    kept.capture.close(3)
     told = read_blocks(kept.in_file(tmp_path))
-    packet, statistics = told[-2]["pcapng.block.data"], told[-1]["pcapng.block.data"]
+    packet, other, statistics = (block["pcapng.block.data"] for block in told[-3:])
     assert _option(packet, "pcapng.options.option.data.packet.drop_count") == "3"
+    assert _option(other, "pcapng.options.option.data.packet.drop_count") is None
     assert _option(statistics, "pcapng.options.option.data.interface.dropped") == "3"
 
 

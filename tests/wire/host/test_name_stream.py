@@ -197,6 +197,19 @@ async def test_a_server_that_hung_up_is_dialled_again_for_the_next_question() ->
                 assert [answer.rcode() for answer in found] == [0, dns.rcode.SERVFAIL, 0]
 
 
+async def test_a_client_that_asks_too_much_at_once_is_not_read_on_until_it_was_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with served(Endpoint(*silent.getsockname()[:2])) as names:
+            with names.connect() as sock:
+                sock.sendall(b"".join(framed(query("www.test", ident)) for ident in range(300)))
+                server, _ = await in_thread(silent.accept)
+                with server:
+                    await in_thread(server.recv, 1)
+                    names.engine.advance(0)
+                    (stream,) = names.server._streams
+                    assert len(stream._pending) == name_stream.MAX_PENDING
+
+
 async def test_what_is_no_query_or_no_reply_to_one_is_passed_over() -> None:
     def twice(query: dns.message.Message) -> bytes:
         whole = WWW(query)

@@ -13,7 +13,7 @@ import pytest
 
 from relay.wire.host.ping_sockets import PingAccess, PingSockets, find_ping_access
 from relay.wire.icmp import IDLE_S, IcmpNat
-from relay.wire.packet import Icmp, undotted
+from relay.wire.packet import Icmp, build_icmp, undotted
 from support.bench import DEADLINE_S, open_engine
 from support.namespaces import in_own_network
 from support.programs import as_ordinary_user, clean_environment, run
@@ -100,6 +100,35 @@ def test_the_host_itself_answers_by_its_own_address_if_it_is_not_turned_off(back
     async def scene(pinging: Pinging) -> None:
         pinging.ask("192.168.27.1", b"data")
         assert await pinging.hear() == [("192.168.27.1", Icmp(0, 0, 7, 1, memoryview(b"data")))]
+
+    play(backend, access, scene)
+
+
+def test_a_host_that_is_turned_off_does_not_answer_either(backend: str, access: PingAccess) -> None:
+    async def scene(pinging: Pinging) -> None:
+        pinging.ask("192.168.27.1")
+        pinging.ask(HERE, b"behind")
+        assert await pinging.hear() == [(HERE, Icmp(0, 0, 7, 1, memoryview(b"behind")))]
+
+    play(backend, access, scene, host=False)
+
+
+def test_what_is_no_reply_is_none(backend: str, access: PingAccess) -> None:
+    """On systems where no filter of the kernel's keeps it away."""
+
+    async def scene(pinging: Pinging) -> None:
+        pinging.ask(HERE)
+        await pinging.hear()
+        (ident,) = pinging.sockets._ends
+        for data in (
+            b"",
+            b"\0",
+            b"\x45" + bytes(19),
+            build_icmp(8, 0, ident, 1, b""),
+            build_icmp(0, 0, ident + 1, 1, b""),
+        ):
+            pinging.sockets._on_message(memoryview(data), (HERE, 0))
+        assert len(pinging.guest.received) == 1
 
     play(backend, access, scene)
 
