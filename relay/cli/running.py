@@ -13,6 +13,7 @@ from relay.cli.outputs import Talk, open_outputs
 from relay.config import RelayConfig
 from relay.interrupt import open_signals
 from relay.log import EventLog
+from relay.net.descriptors import raise_descriptor_limit
 from relay.server import open_relay
 from relay.wire.frontend import WireFrontEnd
 from relay.wire.guest_network import GuestNetwork
@@ -44,6 +45,7 @@ def run_behind_nat(
 
         async def serve() -> int:
             namespace = await open_namespace(command, network.addresses, offload=offload, map_root=map_root)
+            raise_descriptor_limit()  # the relay's alone: the command was given what its caller has
             return await _serve(config, log, talk if verbose else None, namespace, network)
 
         return anyio.run(serve, backend=library, backend_options=library_options)

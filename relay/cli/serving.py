@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -20,6 +20,7 @@ from relay.config import RelayConfig
 from relay.errors import ConfigError
 from relay.interrupt import open_signals
 from relay.log import EventLog
+from relay.net.descriptors import raise_descriptor_limit
 from relay.server import Started, open_relay
 from relay.wire.guests import Guests
 
@@ -57,7 +58,7 @@ def serve_until_stopped(
         if guests.specs:
             raise ConfigError("--wire: a guest's link is for one process", hint="leave out --workers")
     library, library_options = choose_backend(backend, where="--backend")
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     log = EventLog()
     tell = not quiet or events is not None or pcap is not None
     with open_outputs(log, events, pcap) as talk:
@@ -130,14 +131,3 @@ def _write_ports(path: Path, relay: Started) -> None:
     addresses = [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
     with worded("--port-file", path, accepted="name a file that can be written"):
         write_whole(path, "".join(f"{address.port}\n" for address in addresses))
-
-
-def _raise_descriptor_limit() -> None:
-    """A relay needs two descriptors a flow; the soft limit is often 256 or 1024, the hard one far more."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS says unlimited and means less
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

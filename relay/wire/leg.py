@@ -195,7 +195,7 @@ class WireLeg:
 
     def give_up(self) -> None:
         """End it as if the guest had reset it: its place is needed."""
-        self._act(self.tcp.reset(self.loop.now_s()) | Seen.RST)
+        self._act(self.tcp.give_up(self.loop.now_s()))
 
     def ignore(self) -> None:
         """Never answer it, nor any further SYN of the guest's for a while."""

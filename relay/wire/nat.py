@@ -6,8 +6,9 @@
     other TCP               answered as a stray, or not at all
     UDP, ICMP               `relay.wire.datagrams`
 
-Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them; then the
-one that has waited longest makes room. So a scan that leaves its handshakes half-open locks no other program out.
+Pending connections are those whose handshake the guest has not completed. There may be `MAX_PENDING` of them, and as
+many as half of the descriptors that the relay may open; then the one that has waited longest makes room. So a scan that
+leaves its handshakes half-open locks no other program out.
 
 What the guest sends from another address than a guest's, what has nowhere to go, and what is malformed is dropped, and
 counted by reason.
@@ -21,6 +22,7 @@ from collections.abc import Callable
 
 from relay.address import Endpoint
 from relay.loop.engine import Engine
+from relay.net.descriptors import descriptor_limit
 from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.datagrams import Datagrams
@@ -74,6 +76,8 @@ class Nat:
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
+        limit = descriptor_limit()
+        self._most_pending = MAX_PENDING if limit is None else max(1, min(MAX_PENDING, limit // 2))
         self._ready: dict[WireLeg, None] = {}  # whose owners are called when the burst is over
         self._in_burst = False
         self._open = False
@@ -152,7 +156,8 @@ class Nat:
             self._transmitter.send_segment(ends, answer)
 
     def _begin(self, ends: Ends, syn: Segment) -> WireLeg:
-        if len(self._pending) >= MAX_PENDING:
+        """Begin with a connection; it is pending."""
+        if len(self._pending) >= self._most_pending:
             next(iter(self._pending)).give_up()
         now_s = self.engine.now_s()
         tcp = Tcp.answering(self._stack, syn, self._isn.pick(ends, now_s), now_s)

@@ -150,6 +150,13 @@ class Tcp(Tcb):
             self.end()
         return self.seen
 
+    def give_up(self, now_s: float) -> int:
+        """Send RST, and be over as if the guest had reset it: for its place is needed."""
+        self.reset(now_s)
+        self.broken = True
+        self.seen |= Seen.RST
+        return self.seen
+
     # What the guest and time do
 
     def on_segment(self, segment: Segment, now_s: float) -> int:
