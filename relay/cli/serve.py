@@ -200,9 +200,8 @@ def serve(
     from relay.cli.serving import serve_until_stopped
     from relay.config import configure
     from relay.config.auth_file import read_auth_file
-    from relay.config.guest import check_offload, configure_guest
+    from relay.config.guest import check_offload, configure_guest, configure_links
     from relay.wire.guests import Guests
-    from relay.wire.link.spec import parse_wire
 
     choose_backend(backend, where="--backend")
     if auth_file is not None:
@@ -231,7 +230,7 @@ def serve(
         seed=seed,
     )
     guests = Guests(
-        tuple(map(parse_wire, wire or ())),
+        configure_links(wire or (), allow_open=allow_open),
         configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ()),
         offload=check_offload(offload),
     )

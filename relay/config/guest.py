@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relay import defaults
-from relay.address import parse_resolve
+from relay.address import Endpoint, parse_resolve
 from relay.errors import ConfigError
 from relay.wire.addresses import addresses_in
 from relay.wire.dns.servers import parse_server
 from relay.wire.guest_network import GuestNetwork
+from relay.wire.link.spec import DeviceSpec, StreamSpec, WireSpec, parse_wire
 
 OFFLOADS = ("auto", "off")
 
@@ -23,8 +24,8 @@ def configure_guest(
 ) -> GuestNetwork:
     """Check and put together the settings of a guest's network.
 
-    `network` is written as 192.168.127.0/24, `name_servers` are addresses, with a port or without, and `resolve` are
-    `NAME:PORT:ADDRESS`.
+    `network` is written as 192.168.127.0/24, or with other addresses behind it: see `addresses_in`. `name_servers` are
+    addresses, with a port or without, and `resolve` are `NAME:PORT:ADDRESS`.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -32,7 +33,7 @@ def configure_guest(
     try:
         addresses = addresses_in(network)
     except ValueError as error:
-        hint = f"give a network of 256 addresses or more, as {defaults.NETWORK}"
+        hint = f"give 256 addresses or more, as {defaults.NETWORK}, or {defaults.NETWORK},guest=.50"
         raise ConfigError(f"--network: {error}", hint=hint) from None
     return GuestNetwork(
         addresses=addresses,
@@ -40,6 +41,23 @@ def configure_guest(
         name_servers=tuple(parse_server(text, where="--dns") for text in name_servers),
         overrides=tuple(parse_resolve(text, where="--resolve") for text in resolve),
     )
+
+
+def configure_links(specs: Iterable[str], *, allow_open: bool) -> tuple[WireSpec, ...]:
+    """Read where guests are attached; what every host could attach itself to takes `allow_open`.
+
+    Raises:
+        ConfigError: one is wrong, or listens on more than loopback.
+    """
+    parsed = tuple(map(parse_wire, specs))
+    for spec in parsed:
+        place = None if isinstance(spec, DeviceSpec) or (isinstance(spec, StreamSpec) and spec.dials) else spec.place
+        if isinstance(place, Endpoint) and not place.is_loopback and not allow_open:
+            raise ConfigError(
+                f"--wire: listening on {place} without authentication",
+                hint="a guest has none; add --allow-open to take any that connects",
+            )
+    return parsed
 
 
 def check_offload(offload: str) -> bool:

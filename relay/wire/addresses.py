@@ -5,7 +5,11 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from relay.wire.packet import undotted
+from relay.wire.packet import dotted, undotted
+
+_LEAST_ADDRESSES = 256
+_PLACES = {"guest": 128, "gateway": 2, "dns": 2, "host": 1, "dhcp": 254}
+"""In the network, as vmnet8 has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,45 @@ class Addresses:
         return address & self.mask == self.network
 
 
-def addresses_in(network: str) -> Addresses:
-    """Return vmnet8's layout of this network: host .1, gateway and DNS .2, guest .128, DHCP server .254.
+def addresses_in(text: str) -> Addresses:
+    """Return vmnet8's layout of a network: host .1, gateway and DNS .2, guest .128, DHCP server .254.
+
+    Behind the network others may stand, each whole or by its last number: `192.168.27.0/24,guest=.50,gateway=.3`. The
+    name server has the gateway's address, unless it is given one.
 
     Raises:
-        ValueError: it is no IPv4 network, or has not that many addresses.
+        ValueError: it is no IPv4 network, it has fewer than 256 addresses, or these are not in it, or the same.
     """
+    network, *changes = text.split(",")
     parsed = ipaddress.IPv4Network(network)
-    if parsed.num_addresses < 256:
-        raise ValueError(f"{network} has fewer than 256 addresses")
-    base = undotted(str(parsed.network_address))
-    return Addresses(base, parsed.prefixlen, base + 128, base + 2, base + 2, base + 1, base + 254)
+    if parsed.num_addresses < _LEAST_ADDRESSES:
+        raise ValueError(f"{network} has fewer than {_LEAST_ADDRESSES} addresses")
+    base = int(parsed.network_address)
+    found = {name: base + place for name, place in _PLACES.items()}
+    given = dict(_change(base, change) for change in changes)
+    found |= {"dns": given.get("gateway", found["gateway"])} | given
+    addresses = Addresses(base, parsed.prefixlen, **found)
+    _check(addresses, found)
+    return addresses
+
+
+def _change(base: int, text: str) -> tuple[str, int]:
+    name, equals, value = text.partition("=")
+    if name not in _PLACES or not equals:
+        raise ValueError(f"{text!r} is none of {', '.join(f'{each}=ADDRESS' for each in _PLACES)}")
+    last = value.removeprefix(".")
+    if value != last and last.isascii() and last.isdigit() and len(last) <= 3:
+        return name, base + int(last)
+    try:
+        return name, undotted(value)
+    except ValueError:
+        raise ValueError(f"{name}: {value!r} is not an IPv4 address") from None
+
+
+def _check(addresses: Addresses, found: dict[str, int]) -> None:
+    for name, address in found.items():
+        if not addresses.has(address) or address in {addresses.network, addresses.broadcast}:
+            raise ValueError(f"{name} {dotted(address)} is no address of a station in the network")
+        for other in _PLACES:
+            if found[other] == address and other != name and {name, other} != {"dns", "gateway"}:
+                raise ValueError(f"{name} and {other} are both {dotted(address)}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from relay.wire.addresses import addresses_in
@@ -26,7 +29,42 @@ def test_an_address_is_in_the_network_or_not() -> None:
     assert not found.has(undotted("10.1.0.0"))
 
 
-@pytest.mark.parametrize("network", ["192.168.27.0/25", "192.168.27.1/24", "fd00::/64", "localnet"])
-def test_what_is_no_network_or_too_small_is_refused(network: str) -> None:
-    with pytest.raises(ValueError, match=network.partition("/")[0]):
-        addresses_in(network)
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("", {}),
+        (",guest=192.168.27.50", {"guest": "192.168.27.50"}),
+        (",guest=.50,dhcp=.1,host=.254", {"guest": "192.168.27.50", "dhcp": "192.168.27.1", "host": "192.168.27.254"}),
+        (",gateway=.3", {"gateway": "192.168.27.3", "dns": "192.168.27.3"}),
+        (",gateway=.3,dns=.4", {"gateway": "192.168.27.3", "dns": "192.168.27.4"}),
+        (",dns=.4,gateway=.3", {"gateway": "192.168.27.3", "dns": "192.168.27.4"}),
+    ],
+)
+def test_every_address_may_be_given(text: str, changed: dict[str, str]) -> None:
+    usual = addresses_in("192.168.27.0/24")
+    expected = replace(usual, **{name: undotted(address) for name, address in changed.items()})
+    assert addresses_in("192.168.27.0/24" + text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("192.168.27.0/25", "192.168.27.0/25 has fewer than 256 addresses"),
+        ("192.168.27.1/24", "192.168.27.1/24 has host bits set"),
+        ("fd00::/64", "in 'fd00::'"),
+        ("localnet", "in 'localnet'"),
+        ("192.168.27.0/24,", "'' is none of guest=ADDRESS, "),
+        ("192.168.27.0/24,gast=.5", "'gast=.5' is none of guest=ADDRESS, "),
+        ("192.168.27.0/24,guest", "'guest' is none of guest=ADDRESS, "),
+        ("192.168.27.0/24,guest=", "guest: '' is not an IPv4 address"),
+        ("192.168.27.0/24,guest=.x", "guest: '.x' is not an IPv4 address"),
+        ("192.168.27.0/24,guest=.256", "guest 192.168.28.0 is no address of a station in the network"),
+        ("192.168.27.0/24,guest=.0", "guest 192.168.27.0 is no address of a station in the network"),
+        ("192.168.27.0/24,dhcp=.255", "dhcp 192.168.27.255 is no address of a station in the network"),
+        ("192.168.27.0/24,guest=.1", "guest and host are both 192.168.27.1"),
+        ("192.168.27.0/24,gateway=.254", "gateway and dhcp are both 192.168.27.254"),
+    ],
+)
+def test_what_cannot_be_is_named(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        addresses_in(text)

@@ -32,8 +32,8 @@ KINDS = (TUN, PAIR)
 _ANSWER_BYTES = 4096
 _DESCRIPTORS = 3
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from relay.wire.namespace.helper import main; sys.exit(main(sys.argv[1:]))"
+    "import os, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from relay.wire.namespace.helper import main; os._exit(main(sys.argv[1:]))"
 )
 _ROOT = str(Path(__file__).parents[3])  # where the package is
 _OURS = {signal.SIGINT, signal.SIGTERM}
