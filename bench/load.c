@@ -392,7 +392,8 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const char *host = getenv("LOAD_HOST"); /* another address than loopback, for ends in other networks */
+    server.sin_addr.s_addr = host ? inet_addr(host) : htonl(INADDR_LOOPBACK);
     server.sin_port = htons((uint16_t)atoi(argv[2]));
     plan_handshake(argv[1], atoi(argv[3]));
     int first = atoi(argv[5]);

@@ -13,6 +13,7 @@
  * It listens on a port of 127.0.0.1 that it picks and prints, and ends when its stdin does.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -153,7 +154,9 @@ int main(void)
         die("descriptors");
 
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const char *host = getenv("ORIGIN_HOST"); /* another address to listen on, for ends in other networks */
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = host ? inet_addr(host) : htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
     setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what is accepted inherits it */
     if (bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, BACKLOG) < 0 ||

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from support.bench_package import BENCH, import_bench
-from support.capabilities import need_program
+from support.capabilities import need_program, need_root
 
 if sys.platform != "linux":
     pytest.skip("it reads /proc, and its ends are epoll's", allow_module_level=True)
@@ -218,3 +218,25 @@ def test_a_name_that_nothing_has_is_a_mistake_and_those_there_are_stand_in_quote
     complaint = done.stderr.splitlines()[-1]
     assert f"{option}: nothing is called 'nosuch'; there are: '" in complaint
     assert one in complaint
+
+
+def test_wire_mode_is_measured_beside_what_is_here() -> None:
+    for program in ("iperf3", "slirp4netns", "unshare", "nsenter"):
+        need_program(program)
+    need_root()
+    command = [sys.executable, "-m", "bench.wire", "--rounds", "1", "--seconds", "1", "--connects", "64"]
+    done = subprocess.run(
+        [*command, "--only", "slirp4netns", "fusion, asyncio, offload auto"],
+        cwd=BENCH.parent,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    table = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0].strip("| ") for row in table[2:]] == [
+        "slirp4netns",
+        "relay, vmware-fusion, asyncio, offload auto",
+    ]
+    for row in table[2:]:
+        assert all(float(cell.partition(" ")[0]) > 0 for cell in row[1::2])
