@@ -15,7 +15,7 @@ def parse_credentials(text: str, *, where: str) -> Credentials:
     user, colon, password = text.partition(":")
     if not user or not colon or not password:
         raise ConfigError(
-            f"{where}: not of the form USER:PASS", hint="give both, as in alice:secret; neither part may be empty"
+            f"{where}: not of the form USER:PASS", hint="give both, as in alice:pass-phrase; neither part may be empty"
         )
     for part in (user, password):
         try:

@@ -38,6 +38,11 @@ VALUES: dict[str, object] = {
     "time-scale": 10,
     "seed": 7,
     "quiet": True,
+    "wire": ["udp:127.0.0.1:0"],
+    "network": "192.168.128.0/24",
+    "no-host": True,
+    "dns": ["192.0.2.53"],
+    "offload": "off",
 }
 
 

@@ -32,7 +32,7 @@ MISTAKES = {
         "did you mean 127.0.0.1:1080? the form is HOST:PORT",
     ),
     "serve --listen 0.0.0.0:0": ("--listen: listening on 0.0.0.0:0 without authentication", "add --auth USER:PASS"),
-    "serve --auth me": ("--auth: not of the form USER:PASS", "give both, as in alice:secret"),
+    "serve --auth me": ("--auth: not of the form USER:PASS", "give both, as in alice:pass-phrase"),
     "serve --set tos-reset.mask": ("--set tos-reset.mask: no value", "the form is BEHAVIOUR.SETTING=VALUE"),
     "serve --set mask=1": ("--set mask=1: no behaviour", "did you mean tos-reset.mask=1? the form is BEHAVIOUR"),
     "serve --set tosreset.mask=1": (

@@ -222,7 +222,7 @@ def test_what_this_host_cannot_show_is_labelled_with_the_remedy_and_not_counted(
     assert ran.exit_code == 3
     assert "1 of 3 stories came out as the profiles promise, 2 not shown;" in ran.text
     for name, quirk in list(QUIRKS.items())[:2]:
-        assert f"not shown: {quirk} is impossible here: no provider is to be used" in ran.words
+        assert f"not shown: {quirk} is impossible here: no observer is in use" in ran.words
         assert f"{name} is not shown: {quirk} is impossible here" in ran.stderr
     assert ran.text.count("remedy: leave --observer none out") == 2
     assert ran.stderr.splitlines()[1] == "hint: leave --observer none out"

@@ -20,7 +20,7 @@ MARKERS = {
     "time_scle=10": ("there is no option 'time_scle'", "did you mean time_scale? the options: allow_open, *"),
     "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),
     "time_scale='fast'": ("an option is of the wrong type: *", "given were *time_scale='fast'"),
-    "backend='curio'": ("backend: there is no 'curio'", "choose one of asyncio, trio, uvloop"),
+    "backend='curio'": ("backend: unknown backend 'curio'", "*choose one of asyncio, trio, uvloop"),
     "listen='0.0.0.0:0'": ("--listen: listening on 0.0.0.0:0 without authentication*", "add --auth USER:PASS, *"),
 }
 _TWO = "2 profiles where one is taken; for several runs give a list of them"
@@ -243,7 +243,7 @@ def test_a_quirk_that_this_host_cannot_show_fails_the_test_with_the_remedy_or_sk
     """
     result = suite(source)
     assert outcomes(result) == {"test_blind": "error", "test_factory": "failed", "test_told_otherwise": "passed"}
-    told = ["nat_relay: this host cannot show *: no provider is to be used", "hint: leave --observer none out"]
+    told = ["nat_relay: this host cannot show *: no observer is in use", "hint: leave --observer none out"]
     result.stdout.fnmatch_lines(told, consecutive=True)
 
     result = suite(source, "-rs", ini="nat_unsupported = skip")
