@@ -1,6 +1,7 @@
 """Run a command in a network of its own: `python -m support.guest_program [OPTION...] -- COMMAND...`.
 
-Options: `map-root`, `offload`, `tun`, `pair`. Its exit status is the command's, or that of the error.
+Options: `map-root`, `offload`, `tun`, `pair`, and `after-another`: while another command has its network. The exit
+status is the command's, or that of the error.
 """
 
 from __future__ import annotations
@@ -16,9 +17,17 @@ from relay.wire.namespace.opening import KINDS, open_namespace
 
 
 async def main(options: set[str], command: list[str]) -> int:
+    addresses = addresses_in("192.168.27.0/24")
+    if "after-another" in options:
+        other = await open_namespace(["true"], addresses)
+        options = options - {"after-another"}
+        try:
+            return await main(options, command)
+        finally:
+            other.close()
     namespace = await open_namespace(
         command,
-        addresses_in("192.168.27.0/24"),
+        addresses,
         map_root="map-root" in options,
         offload="offload" in options,
         kinds=[kind for kind in KINDS if kind in options] or KINDS,

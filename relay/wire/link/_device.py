@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
+from relay.wire.descriptor import Descriptor
 from relay.wire.link import offload as vnet
 from relay.wire.link._api import Timer, Watching
 from relay.wire.packet import Buffer
@@ -42,7 +42,7 @@ class DeviceLink:
         self.offload = offload
         self.vouched = False
         self.dropped = 0
-        self._descriptor = descriptor
+        self._device = Descriptor(descriptor)
         self._ip_at = ETHERNET_HEADER_BYTES if ethernet else 0
         self._buffer = memoryview(bytearray(_MAX_BYTES))
         self._header = bytearray(vnet.HEADER_BYTES if headers else 0)
@@ -53,16 +53,16 @@ class DeviceLink:
         os.set_blocking(descriptor, False)
 
     def fileno(self) -> int:
-        return self._descriptor
+        return self._device.fileno()
 
     def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
         self._engine = engine
         self._on_readable = on_readable
-        self._stop = engine.watch_readable(self, on_readable)
+        self._stop = engine.watch_readable(self._device, on_readable)
 
     def receive(self) -> memoryview | None:
         try:
-            count = os.readv(self._descriptor, self._into)
+            count = os.readv(self._device.fileno(), self._into)
         except BlockingIOError:
             return None
         except OSError:  # the device is gone (EBADFD, ENETDOWN), or down (ENETDOWN)
@@ -84,7 +84,7 @@ class DeviceLink:
                 header = vnet.for_segment(self._ip_at, length - payload_bytes, cut)
             parts = (header, *parts)
         try:
-            os.writev(self._descriptor, parts)
+            os.writev(self._device.fileno(), parts)
         except OSError:  # no room now (EAGAIN, ENOBUFS), or the device is down or gone
             self.dropped += 1
             return False
@@ -94,27 +94,25 @@ class DeviceLink:
         self._reopen = None
         if self._retry is not None:
             self._retry.cancel()
-        self._close_descriptor()
+        self._close_device()
 
     def _lose(self) -> None:
         if self._reopen is not None and self._stop is not None and self._retry is None:
-            self._close_descriptor()
+            self._close_device()
             self._retry = self._engine.call_later(_REOPEN_S, self._try_again)
 
     def _try_again(self) -> None:
         assert self._reopen is not None  # noqa: S101 - it has lost one
         self._retry = None
         try:
-            self._descriptor = self._reopen()
+            self._device = Descriptor(self._reopen())
         except OSError:
             self._retry = self._engine.call_later(_REOPEN_S, self._try_again)
         else:
-            self._stop = self._engine.watch_readable(self, self._on_readable)
+            self._stop = self._engine.watch_readable(self._device, self._on_readable)
 
-    def _close_descriptor(self) -> None:
-        if self._descriptor >= 0:
-            if self._stop is not None:
-                self._stop()
-            with suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = -1
+    def _close_device(self) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+        self._device.close()

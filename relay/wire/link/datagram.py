@@ -62,7 +62,7 @@ class DatagramLink:
         return self._socket.fileno()
 
     def watch(self, engine: Watching, on_readable: Callable[[], None]) -> None:
-        self._stop = engine.watch_readable(self, on_readable)
+        self._stop = engine.watch_readable(self._socket, on_readable)
 
     def receive(self) -> memoryview | None:
         while True:

@@ -16,6 +16,7 @@ import anyio
 
 from relay.loop.forks import close_in_children, held
 from relay.wire.addresses import Addresses
+from relay.wire.descriptor import Descriptor
 from relay.wire.link import Link
 from relay.wire.link.ethernet import EthernetLink
 from relay.wire.link.packet_socket import PacketLink
@@ -48,15 +49,14 @@ class Namespace:
         process: subprocess.Popen[bytes],
         channel: socket.socket,
         link: Link,
-        network: int,
+        network: Descriptor,
         diagnosis: socket.socket,
     ) -> None:
         self.link = link
         """Where the command's packets come from."""
-        self.network = network
-        """A descriptor of its network namespace."""
         self.owners = NamespaceOwners(diagnosis, process.pid)
         """Which of the command's processes has an end of a connection."""
+        self._network = network
         self._process = process
         self._channel = channel
 
@@ -91,13 +91,11 @@ class Namespace:
             self._ended(self._process.wait())
         self.link.close()
         self.owners.close()
-        if self.network >= 0:
-            os.close(self.network)
-            self.network = -1
+        self._network.close()
 
     def _ended(self, status: int) -> int:
-        if status < 0 and self.network >= 0:  # the helper was killed, so nothing has cleaned up
-            _kill_all_in(self.network)
+        if status < 0 and self._network.fileno() >= 0:  # the helper was killed, so nothing has cleaned up
+            _kill_all_in(self._network)
         return status if status >= 0 else 128 - status
 
 
@@ -143,7 +141,7 @@ async def open_namespace(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         await anyio.wait_readable(channel)
-        message, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, _DESCRIPTORS)
+        message, descriptors = _receive(channel)
         answer = Answer(**json.loads(message)) if message else Answer(step="start")
         if not descriptors:
             raise refusal(answer)
@@ -158,7 +156,10 @@ async def open_namespace(
         link = TunLink(device, DEVICE, mtu, offload=offload)
     else:
         link = EthernetLink(PacketLink(device, DEVICE, mtu, offload=offload), addresses)
-    return Namespace(process, channel, link, network, socket.socket(fileno=diagnosis))
+    ours = Descriptor(network), socket.socket(fileno=diagnosis)
+    for each in ours:
+        close_in_children(each)
+    return Namespace(process, channel, link, *ours)
 
 
 def _spawn(plan: Plan, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -181,8 +182,16 @@ def _passed_on() -> list[int]:
     return found
 
 
-def _kill_all_in(network: int) -> None:
-    identity = os.fstat(network).st_ino
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the helper's answer, and the descriptors that came with it: no other program inherits them."""
+    message, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, _DESCRIPTORS)
+    for each in descriptors:
+        os.set_inheritable(each, False)
+    return message, descriptors
+
+
+def _kill_all_in(network: Descriptor) -> None:
+    identity = os.fstat(network.fileno()).st_ino
     found = True
     while found:  # one may have forked meanwhile
         found = False

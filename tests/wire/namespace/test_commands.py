@@ -85,7 +85,8 @@ def test_descriptors_that_a_shell_has_passed_on_are_passed_on() -> None:
 
 
 def test_it_has_no_descriptor_of_the_relay_s() -> None:
-    assert said("ls /proc/self/fd", "root") == ["0", "1", "2", "3"]  # the last is of ls itself
+    """Not either of another command's: two networks are opened, the second one's command looks."""
+    assert said("ls /proc/self/fd", "root", "after-another") == ["0", "1", "2", "3"]  # the last is of ls itself
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 255])
