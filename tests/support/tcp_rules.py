@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Final
 
@@ -50,6 +51,8 @@ class Rules:
         receiver, sender = tcp.receiver, tcp.sender
         assert receiver.unread <= len(receiver._buffer) <= 2 * tcp.stack.window
         assert receiver._arrived.gaps <= MOST_RANGES
+        waits = tcp.state in {State.TIME_WAIT, State.FIN_WAIT_2} or tcp.reset_sent
+        assert math.isinf(tcp.due_s) or sender.in_flight or sender.waiting or waits  # else time would end it
         assert sender.una <= sender.nxt <= sender.high <= sender.queue.end + 1 + (sender.una == sender.queue.start - 1)
 
     def check_time(self, now_s: float) -> None:
