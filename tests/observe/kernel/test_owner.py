@@ -17,6 +17,7 @@ from relay.observe.kernel import owner
 from relay.observe.kernel.ends import Ends
 from relay.observe.kernel.owner import Glimpse, process_with_socket
 from relay.observe.kernel.sock_diag import PeerLookup
+from support.capabilities import missing
 from support.clients import connect_from
 
 
@@ -86,6 +87,45 @@ def test_a_glimpse_of_a_peer_that_is_closed_or_elsewhere_finds_nobody(connect: C
     with contextlib.closing(Glimpse()) as glimpse, socket.socket() as unconnected:
         assert glimpse.owner_of(accepted) is None
         assert glimpse.owner_of(unconnected) is None
+
+
+def test_glimpses_take_a_share_of_the_time_and_no_more(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections come, and however many descriptors the processes have that are looked at."""
+    _, accepted = connect()
+    asked = 0
+
+    def look(glimpse: Glimpse, sock: socket.socket) -> None:
+        nonlocal asked
+        asked += 1
+        time.sleep(0.002)
+
+    monkeypatch.setattr(Glimpse, "_look", look)
+    began_s = time.monotonic()
+    with contextlib.closing(Glimpse()) as glimpse:
+        for _ in range(2000):
+            glimpse.owner_of(accepted)
+        passed_s = time.monotonic() - began_s
+        assert 0 < asked <= 12 + passed_s * 0.1 / 0.002
+        before = asked
+        time.sleep(0.05)
+        glimpse.owner_of(accepted)
+        assert asked == before + 1
+
+
+def test_a_process_with_many_descriptors_is_left_to_the_walk(connect: Connect) -> None:
+    if not os.stat("/proc/self/fd").st_size:
+        missing("the size of /proc/PID/fd, of Linux 6.2")
+    client, accepted = connect()
+    walked = owner_of(accepted)
+    with contextlib.closing(Glimpse()) as glimpse, contextlib.ExitStack() as stack:
+        owner._recent[:] = [os.getpid()]
+        before = set(owner._first_descriptors(os.getpid()))
+        for _ in range(70):
+            stack.callback(os.close, os.dup(client.fileno()))
+        assert before
+        assert not set(owner._first_descriptors(os.getpid()))
+        assert glimpse.owner_of(accepted) is None
+        assert owner_of(accepted) == walked
 
 
 def test_a_peer_that_closed_its_socket_has_no_owner(connect: Connect) -> None:
