@@ -200,8 +200,6 @@ def serve(
     from relay.cli.serving import serve_until_stopped
     from relay.config import configure
     from relay.config.auth_file import read_auth_file
-    from relay.config.guest import check_offload, configure_guest, configure_links
-    from relay.wire.guests import Guests
 
     choose_backend(backend, where="--backend")
     if auth_file is not None:
@@ -229,11 +227,14 @@ def serve(
         time_scale=time_scale,
         seed=seed,
     )
-    guests = Guests(
-        configure_links(wire or (), allow_open=allow_open),
-        configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ()),
-        offload=check_offload(offload),
-    )
+    guests = None
+    if wire or dns or (network, offload) != (defaults.NETWORK, defaults.OFFLOAD):  # else wire mode is not even loaded
+        from relay.config.guest import check_offload, configure_guest, configure_links
+        from relay.wire.guests import Guests
+
+        links = configure_links(wire or (), allow_open=allow_open)
+        guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
+        guests = Guests(links, guest, offload=check_offload(offload)) if links else None
     serve_until_stopped(
         configured,
         guests,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -22,7 +23,9 @@ from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.net.descriptors import raise_descriptor_limit
 from relay.server import Started, open_relay
-from relay.wire.guests import Guests
+
+if TYPE_CHECKING:
+    from relay.wire.guests import Guests
 
 
 def _signals(*names: str) -> tuple[signal.Signals, ...]:
@@ -37,7 +40,7 @@ _REOPEN = _signals("SIGHUP")
 
 def serve_until_stopped(
     config: RelayConfig,
-    guests: Guests,
+    guests: Guests | None,
     *,
     backend: str,
     workers: int,
@@ -55,7 +58,7 @@ def serve_until_stopped(
         from relay.workers import check_workers
 
         check_workers(workers, config)
-        if guests.specs:
+        if guests is not None:
             raise ConfigError("--wire: a guest's link is for one process", hint="leave out --workers")
     library, library_options = choose_backend(backend, where="--backend")
     raise_descriptor_limit()
@@ -65,7 +68,7 @@ def serve_until_stopped(
 
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
-                return _open_here(config, log, guests)
+                return open_relay(config, log) if guests is None else _open_here(config, log, guests)
             from relay.workers import open_workers
 
             return open_workers(config, log, count=workers, backend=backend, tell=tell)
@@ -89,7 +92,6 @@ async def _serve(
     workers: int,
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
-    relay: Started | None = None
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN, *_SUM_UP, *_REOPEN) as received:
         async with open_() as relay:
             if port_file is not None:

@@ -46,7 +46,7 @@ def test_serve_imports_its_own_backend_alone_and_no_more_than_it_uses(backend: s
         found = imported(served.wait_for_stderr("link-down-reset"))
     assert found >= {"relay.server", backend}
     assert found & (_HEAVY - {"anyio", backend}) == set(), f"{other} is not needed on {backend}"
-    unused = ("relay.workers", "relay.demo", "relay.testing", "relay.pytest_plugin")
+    unused = ("relay.workers", "relay.wire", "relay.demo", "relay.testing", "relay.pytest_plugin")
     assert {name for name in found if name.startswith(unused)} == set()
 
 
