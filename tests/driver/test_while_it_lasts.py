@@ -1,0 +1,172 @@
+"""What a flow does, and does not, as time passes and commands come."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.actions import Action, SetKeepalive
+from relay.driver.flow import LINGER_S
+from relay.driver.performing import perform
+from relay.errors import BehaviourError
+from relay.events import Side
+from relay.legs import Process
+from relay.log import EventLog
+from relay.testing import MemoryLeg
+from support.memory_driver import End, MemoryDriver, forward, proxy
+
+_MINDS_NO_ENDING = ("close-mapping.enabled=false",)
+
+
+def connect(nat: MemoryDriver) -> tuple[End, End]:
+    app = nat.call(forward())
+    return app, nat.answer()
+
+
+def test_a_connection_says_how_long_its_dial_took() -> None:
+    nat = MemoryDriver()
+    nat.advance(5.0)
+    nat.call(forward())
+    nat.advance(1.5)
+    nat.answer()
+    assert nat.fields("flow-connected")["dial_s"] == 1.5
+
+
+def test_a_flow_that_is_closed_by_half_lives_as_long_as_its_other_half() -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    app.finishes()
+    nat.advance(3 * LINGER_S)
+    assert (server.hears(), server.end) == (b"", "fin")
+    server.says(b"the long answer")
+    nat.settle()
+    assert app.hears() == b"the long answer"
+
+
+def test_a_side_that_outlives_the_other_has_a_minute_from_then_on_whatever_else_happens() -> None:
+    nat = MemoryDriver("transparent", *_MINDS_NO_ENDING)
+    app, server = connect(nat)
+    server.resets()
+    nat.settle()
+    for _ in range(5):
+        nat.advance(LINGER_S / 6)
+        app.says(b"still here")
+        nat.driver.link_down()
+        nat.settle()
+    assert app.hears() == b""
+    assert nat.driver.flows
+    nat.advance(LINGER_S / 6 + 0.1)
+    assert (app.hears(), app.end) == (b"", "rst")
+    assert nat.fields("flow-ended")["internal_because"] == "linger"
+
+
+def test_a_command_that_is_repeated_is_no_second_command() -> None:
+    nat = MemoryDriver()
+    connect(nat)
+    nat.driver.thaw(Side.EXTERNAL)
+    for _ in range(2):
+        nat.driver.freeze(Side.EXTERNAL)
+    for _ in range(2):
+        nat.driver.thaw(Side.EXTERNAL)
+    assert nat.told("frozen", "thawed") == ["frozen", "thawed"]
+
+
+def test_each_side_is_thawed_by_itself() -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    for side in Side:
+        nat.driver.freeze(side)
+    app.says(b"request")
+    nat.driver.thaw(Side.INTERNAL)
+    nat.settle()
+    assert server.hears() == b""
+    nat.driver.thaw(Side.EXTERNAL)
+    nat.settle()
+    assert server.hears() == b"request"
+
+
+def test_a_flow_that_ended_while_it_was_frozen_ends_its_peer_when_thawed() -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    nat.driver.freeze(Side.EXTERNAL)
+    app.says(b"the last words")
+    nat.settle()
+    nat.driver.end_all("shutdown")
+    nat.driver.thaw(Side.EXTERNAL)
+    nat.advance(10.0)
+    server.hears()
+    assert server.end == "rst"
+    assert not nat.driver._to_be_thawed
+
+
+def test_a_probe_setting_that_comes_while_a_side_is_frozen_limits_its_silence() -> None:
+    nat = MemoryDriver()
+    _, server = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    nat.driver.freeze(Side.EXTERNAL)
+    nat.advance(100.0)
+    flow.guard(perform, flow, SetKeepalive(Side.EXTERNAL, idle_s=10, interval_s=2, count=3), "a test")
+    server.says(b"unheard")
+    nat.advance(5.9)
+    assert nat.told("timed-out") == []
+    nat.advance(0.2)
+    assert nat.fields("timed-out")["side"] == "external"
+
+
+def test_a_client_that_is_gone_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    nat = MemoryDriver()
+    nat.call(proxy())
+    (flow,) = nat.driver.flows.values()
+    monkeypatch.setattr(MemoryLeg, "peer", None)
+    assert flow.client == "a client that is gone"
+    assert flow.client_address() == ""
+
+
+def test_without_a_reader_of_the_log_no_field_is_found_out() -> None:
+    nat = MemoryDriver()
+    nat.driver.log = EventLog()
+    app, server = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    assert flow.client == ""
+    app.says(b"carried all the same")
+    app.finishes()
+    server.finishes()
+    nat.settle()
+    assert server.hears() == b"carried all the same"
+    assert not nat.driver.flows
+    assert (nat.driver.totals.flows, nat.driver.totals.open) == (1, 0)
+
+
+def test_a_process_that_is_found_at_once_is_in_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh: Process = (4711, "ssh")
+    monkeypatch.setattr(MemoryLeg, "glimpse_process", lambda leg: ssh)
+    nat = MemoryDriver()
+    connect(nat)
+    assert [record.process for record in nat.records] == [ssh] * 2
+
+
+def test_a_behaviours_fault_tells_where_in_the_behaviour_it_is() -> None:
+    nat = MemoryDriver()
+    connect(nat)
+    (flow,) = nat.driver.flows.values()
+
+    def trip() -> None:
+        try:
+            raise ZeroDivisionError("I tripped")
+        except ZeroDivisionError as origin:
+            raise BehaviourError("clumsy", "FinReceived", origin) from origin
+
+    flow.guard(trip)
+    fault = nat.fields("fault")
+    assert fault["traceback"].rstrip().endswith("ZeroDivisionError: I tripped")
+    assert "BehaviourError" not in fault["traceback"]
+
+
+def test_a_fault_of_our_own_tells_where_it_is() -> None:
+    class Dance(Action):
+        pass
+
+    nat = MemoryDriver()
+    connect(nat)
+    (flow,) = nat.driver.flows.values()
+    flow.guard(perform, flow, Dance(), "a test")
+    assert "RelayBug" in nat.fields("fault")["traceback"]

@@ -1,0 +1,84 @@
+"""The endings that take their time: when each is over, and how."""
+
+from __future__ import annotations
+
+import errno
+
+from relay.legs.ending import WIND_DOWN_S, reset_after_data, wind_down
+from relay.testing import MemoryLeg, MemoryLoop, memory_pair
+
+
+def pair() -> tuple[MemoryLoop, MemoryLeg, MemoryLeg]:
+    loop = MemoryLoop()
+    return loop, *memory_pair(loop)
+
+
+def test_a_leg_is_closed_as_soon_as_its_peer_sends_its_own_fin() -> None:
+    loop, peer, leg = pair()
+    wind_down(leg)
+    loop.settle()
+    assert not leg.closed
+    peer.finish()
+    loop.settle()
+    assert leg.closed
+    assert loop.next_due_s is None, "its timer is cancelled"
+
+
+def test_a_peer_without_a_fin_has_five_seconds() -> None:
+    loop, _, leg = pair()
+    wind_down(leg)
+    loop.advance(WIND_DOWN_S - 0.01)
+    assert not leg.closed
+    loop.advance(0.02)
+    assert leg.closed
+
+
+def test_a_second_call_changes_nothing() -> None:
+    loop, peer, leg = pair()
+    wind_down(leg)
+    owner = leg.owner
+    wind_down(leg)
+    assert leg.owner is owner
+    peer.finish()
+    loop.settle()
+    wind_down(leg)
+    assert leg.closed
+
+
+def test_a_frozen_leg_is_not_ended_before_it_is_thawed() -> None:
+    loop, peer, leg = pair()
+    wind_down(leg)
+    leg.freeze()
+    peer.finish()
+    loop.advance(2 * WIND_DOWN_S)
+    assert not leg.closed
+    leg.thaw()
+    loop.settle()
+    assert leg.closed
+
+
+def test_a_broken_leg_is_closed_at_once() -> None:
+    loop, peer, leg = pair()
+    wind_down(leg)
+    peer.reset()
+    loop.settle()
+    assert leg.closed
+    assert leg.broken == errno.ECONNRESET
+
+
+def test_what_the_peer_sends_is_dropped_until_it_has_all_and_is_reset() -> None:
+    loop, peer, leg = pair()
+    buffer = memoryview(bytearray(100))
+    peer.freeze()
+    leg.write(b"the last words")
+    reset_after_data(leg)
+    peer.write(b"unread")
+    loop.advance(1.0)
+    assert leg.unread_bytes() == 0
+    peer.thaw()
+    assert peer.receive_into(buffer) == len(b"the last words")
+    loop.advance(1.0)
+    assert leg.closed
+    reset_after_data(leg)
+    loop.advance(1.0)
+    assert loop.next_due_s is None

@@ -1,0 +1,65 @@
+"""The pool of pipes: which it lends, and when its callers have to copy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from relay.net import pipe
+from relay.net.pipe import PipePool
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
+
+
+@pytest.fixture
+def pool() -> Iterator[PipePool]:
+    pool = PipePool()
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize(("size_bytes", "lent"), [(256 * 1024, True), (256 * 1024 - 1, False), (8192, False)])
+def test_a_pipe_that_comes_out_too_small_is_not_lent_nor_is_another(
+    pool: PipePool, size_bytes: int, lent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "_enlarge", lambda descriptor: size_bytes)
+    before = os.listdir("/proc/self/fd")
+    assert (pool.borrow() is not None) == lent
+    monkeypatch.undo()
+    assert (pool.borrow() is not None) == lent
+    if not lent:
+        assert os.listdir("/proc/self/fd") == before
+
+
+def test_at_most_32_are_lent_and_8_are_kept(pool: PipePool) -> None:
+    lent = [pool.borrow() for _ in range(33)]
+    assert [each is not None for each in lent] == [True] * 32 + [False]
+    before = len(os.listdir("/proc/self/fd"))
+    for each in lent[:32]:
+        assert each is not None
+        each.give_back()
+    assert before - len(os.listdir("/proc/self/fd")) == 2 * (32 - 8)
+    pool.close_idle()
+    assert before - len(os.listdir("/proc/self/fd")) == 2 * 32
+    assert all(pool.borrow() is not None for _ in range(32))
+
+
+def test_a_pipe_that_holds_bytes_is_not_lent_again(pool: PipePool) -> None:
+    first = pool.borrow()
+    assert first is not None
+    first._level_bytes = 1
+    first.give_back()
+    assert pool.borrow() is not first
+
+
+def test_without_a_descriptor_the_caller_has_to_copy(pool: PipePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(flags: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", no_descriptor)
+    assert pool.borrow() is None
+    monkeypatch.undo()
+    assert pool.borrow() is not None

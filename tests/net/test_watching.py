@@ -1,0 +1,126 @@
+"""A kernel socket's leg and what its host's providers see on it: whose watch lasts how long."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator
+
+import pytest
+
+from relay.abilities import Ability, Want
+from relay.events import Event, Side
+from relay.legs import Process, Witness
+from relay.loop.engine import Engine
+from relay.net.abilities import NO_ABILITIES
+from relay.net.kernel_leg import KernelLeg
+from support.bench import open_engine, socket_pair
+
+pytestmark = pytest.mark.anyio
+
+WANTS = (Want(Ability.TOS),)
+
+
+class Providers:
+    """A host whose providers note what is asked of them."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Noting:
+        self.calls.append("watch")
+        return Noting(self.calls)
+
+    def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        self.calls.append(f"blackhole {on}")
+        return True
+
+    def glimpse_process(self, sock: socket.socket) -> Process | None:
+        return (1, "glimpsed")
+
+    def find_process(self, sock: socket.socket) -> Process | None:
+        return (2, "found")
+
+
+class Noting:
+    """A watch of theirs."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self._calls = calls
+
+    def release(self) -> None:
+        self._calls.append("release")
+
+    def close(self) -> None:
+        self._calls.append("close")
+
+
+class _Nobody:
+    def on_leg_ready(self, leg: object) -> None:
+        pass
+
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        pass
+
+
+@pytest.fixture
+def ends() -> Iterator[socket.socket]:
+    near, peer = socket_pair()
+    with peer:
+        yield near
+
+
+def leg_of(engine: Engine, near: socket.socket, providers: Providers) -> KernelLeg:
+    return KernelLeg(engine, near, Side.INTERNAL, _Nobody(), providers)
+
+
+async def test_a_watch_ends_with_unwatch_and_once(ends: socket.socket) -> None:
+    providers = Providers()
+    async with open_engine() as (engine, _):
+        leg = leg_of(engine, ends, providers)
+        leg.watch(WANTS, _Nobody())
+        leg.unwatch()
+        leg.unwatch()
+        leg.close()
+    assert providers.calls == ["watch", "close"]
+
+
+async def test_a_watch_ends_with_its_leg(ends: socket.socket) -> None:
+    providers = Providers()
+    async with open_engine() as (engine, _):
+        leg = leg_of(engine, ends, providers)
+        leg.watch(WANTS, _Nobody())
+        leg.close()
+    assert providers.calls == ["watch", "close"]
+
+
+async def test_what_a_watch_has_withheld_is_let_through_before_the_next_one_begins(ends: socket.socket) -> None:
+    providers = Providers()
+    async with open_engine() as (engine, _):
+        leg = leg_of(engine, ends, providers)
+        leg.watch(WANTS, _Nobody())
+        leg.watch(WANTS, _Nobody())
+        leg.watch((), _Nobody())
+        leg.close()
+    assert providers.calls == ["watch", "release", "close", "watch", "release", "close"]
+
+
+async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) -> None:
+    providers = Providers()
+    async with open_engine() as (engine, _):
+        leg = leg_of(engine, ends, providers)
+        assert leg.blackhole(True)
+        assert leg.glimpse_process() == (1, "glimpsed")
+        assert leg.find_process() == (2, "found")
+        leg.close()
+    assert providers.calls == ["blackhole True"]
+
+
+async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: socket.socket) -> None:
+    async with open_engine() as (engine, _):
+        leg = KernelLeg(engine, ends, Side.INTERNAL, _Nobody(), NO_ABILITIES)
+        leg.watch(WANTS, _Nobody())
+        leg.watch((), _Nobody())
+        assert not leg.blackhole(True)
+        assert leg.glimpse_process() is None
+        assert leg.find_process() is None
+        leg.close()
