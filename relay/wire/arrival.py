@@ -41,9 +41,7 @@ def arrive(tcb: Tcb, segment: Segment, now_s: float) -> None:
         if seq != receiver.next or receiver.right > seq:
             _arrive_outside(tcb, segment, seq, length, now_s)
             return
-        size = 0  # MUST-66: a window without room lets ACKs and RSTs pass
-        flags &= ~FIN
-        tcb.ack_wanted = True
+        tcb.ack_wanted = True  # MUST-66: a window without room lets ACKs and RSTs pass; of text nothing is taken
 
     # Second: RST, exactly where it is expected (RFC 5961 section 3).
     if flags & RST:

@@ -64,7 +64,7 @@ class Receiver:
         """Offer no more than what makes `size_bytes` unread; what was offered before is not taken back."""
         self._capacity = min(size_bytes, 2 * self._full_window)
         if not self._has_offered:
-            self.right = max(self.next, min(self.right, self._start + self._capacity))
+            self.right = self.next
 
     def take(self, at: int, payload: bytes | memoryview) -> None:
         """Take in what arrived at the position `at`, as far as it is new and within the window."""

@@ -146,3 +146,20 @@ def test_the_mark_is_watched_again_after_one_was_let_through() -> None:
     for at in (0, 1):
         assert tcp.on_segment(Segment(GUEST_ISN + 1 + at, ISN + 1, ACK, 64_240, b"x", tos=0x48), 1.0) == Seen.TOS
         assert tcp.let_through(1.0) == Seen.READABLE
+
+
+def test_a_segment_that_was_reset_is_neither_let_through_nor_reset_again() -> None:
+    tcp = opened(after_reset="linger")
+    tcp.watch_tos(0xE0)
+    tcp.on_segment(Segment(GUEST_ISN + 1, ISN + 1, ACK, 64_240, b"x", tos=0x48), 1.0)
+    tcp.reset(1.0)
+    assert len(tcp.take_output()) == 1
+    assert (tcp.withheld, tcp.let_through(1.0), tcp.take_output()) == (None, 0, [])
+
+
+def test_a_reset_leaves_no_acknowledgement_behind() -> None:
+    tcp = opened()
+    tcp.on_segment(Segment(GUEST_ISN + 1, ISN + 1, ACK, 64_240, b"one"), 1.0)
+    tcp.on_segment(Segment(GUEST_ISN + 4, ISN + 1, ACK, 64_240, b"two"), 1.0)
+    tcp.on_segment(Segment(GUEST_ISN + 7, 0, RST), 1.0)
+    assert tcp.take_output() == []

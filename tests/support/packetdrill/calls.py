@@ -66,7 +66,7 @@ def _connect(player: Player, descriptor: str, *_: str) -> None:
     player.descriptors[int(descriptor)].connected = True
     if player.tcp is None:
         player.tcp = Tcp.opening(player.stack, player.numbers.ours, player.now_s)
-        player.tcp.set_max_payload(player.largest_payload)
+        player.allow_payload(player.tcp)
 
 
 def _dial(player: Player) -> None:

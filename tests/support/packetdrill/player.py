@@ -89,6 +89,11 @@ class Player:
         at = start % _PERIOD
         return _STREAM[at : at + size]
 
+    def allow_payload(self, tcp: Tcp) -> None:
+        """Tell a new connection what the link takes."""
+        if self.largest_payload:
+            tcp.set_max_payload(self.largest_payload)
+
     def see(self, seen: int) -> None:
         """Note what a verb brought about."""
         self._seen |= seen
@@ -159,7 +164,7 @@ class Player:
             self.see(self.tcp.on_segment(segment, self.now_s))
         elif self.listening and stray.opens(segment, self.stack):
             self.tcp = Tcp.answering(self.stack, segment, self.numbers.ours, self.now_s)
-            self.tcp.set_max_payload(self.largest_payload)
+            self.allow_payload(self.tcp)
             self.written = self._read = 1
             if self._grants:
                 self.tcp.grant(self.now_s)

@@ -69,7 +69,9 @@ def test_must_6_68_an_unknown_option_is_passed_over_by_its_length(unknown: str) 
     assert _with_options(unknown + "020405b4").mss == 1460
 
 
-@pytest.mark.parametrize("illegal", ["0201", "0200", "02ff05b4", "0205 05b4 00", "02", "0801", "0504", "fd00", "fd01"])
+@pytest.mark.parametrize(
+    "illegal", ["0201", "0200", "02ff05b4", "0205 05b4 00", "02", "0801", "0504", "fd00", "fd01", "010102"]
+)
 def test_must_7_an_illegal_length_ends_the_options_and_does_no_harm(illegal: str) -> None:
     assert _with_options("01 040203030703" + illegal).mss is None
     assert _with_options(illegal).mss is None
