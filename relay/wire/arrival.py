@@ -125,7 +125,7 @@ def _arrive_outside(tcb: Tcb, segment: Segment, seq: int, length: int, now_s: fl
         # A keepalive probe; or a window probe as Linux makes it, if there was no room.
         if receiver.right > receiver.next:
             tcb.seen |= Seen.PROBE
-            if not tcb.answers_probes:
+            if not tcb.answers_probes and not length:  # an octet may be one of the stream's, whose ACK was lost
                 return
         tcb.emit_ack()
     elif length:

@@ -79,7 +79,7 @@ class Tcb:
         self.withheld: Segment | None = None
         """The marked segment that waits for `let_through` or `reset`."""
         self.answers_probes = True
-        """Whether keepalive probes are answered as they come; if not, `answer_probe` does it."""
+        """Whether keepalive probes without data are answered as they come; if not, `answer_probe` does it."""
         self.abandoned = False
         """Whether nothing that arrives will ever be read."""
         self.reset_sent = False

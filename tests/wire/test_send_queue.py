@@ -48,6 +48,13 @@ def test_single_bytes_become_few_chunks() -> None:
     assert len(queue) == len(queue._chunks) == 0
 
 
+def test_large_chunks_are_not_merged() -> None:
+    queue = SendQueue(0)
+    for _ in range(3):
+        queue.append(bytes(5000))
+    assert len(queue._chunks) == 3
+
+
 def test_the_memory_that_was_appended_may_be_reused() -> None:
     queue, data = SendQueue(0), bytearray(b"first")
     queue.append(memoryview(data))
