@@ -56,6 +56,21 @@ PcapOption = Annotated[
     typer.Option("--pcap", envvar="RELAY_PCAP", metavar="FILE|-", help="Write both sides' packets for Wireshark."),
 ]
 
+InboundOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--inbound",
+        envvar="RELAY_INBOUND",
+        metavar="[BIND:]PORT:HOST:PORT",
+        help="Forward a port to a server in the guest: the relay dials the internal side; repeatable.",
+    ),
+]
+AllowOpenOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-open", envvar="RELAY_ALLOW_OPEN", help="Allow listening beyond loopback without authentication."
+    ),
+]
 ResolveOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

@@ -8,8 +8,10 @@ import typer
 
 from relay import defaults
 from relay.cli.parameters import (
+    AllowOpenOption,
     BackendOption,
     DnsOption,
+    InboundOption,
     NetworkOption,
     NoHostOption,
     OffloadOption,
@@ -30,6 +32,8 @@ def run(
     network: NetworkOption = defaults.NETWORK,
     no_host: NoHostOption = False,
     dns: DnsOption = None,
+    inbound: InboundOption = None,
+    allow_open: AllowOpenOption = False,
     offload: OffloadOption = defaults.OFFLOAD,
     resolve: ResolveOption = None,
     backend: BackendOption = "asyncio",
@@ -75,6 +79,8 @@ def run(
         settings=settings or (),
         listen=None,
         needs_listener=False,
+        inbound=inbound or (),
+        allow_open=allow_open,
         resolve=resolve or (),
         connect_timeout_s=connect_timeout,
         time_scale=time_scale,

@@ -10,8 +10,10 @@ import typer
 from relay import defaults
 from relay.cli.config_file import take_config_file
 from relay.cli.parameters import (
+    AllowOpenOption,
     BackendOption,
     DnsOption,
+    InboundOption,
     NetworkOption,
     NoHostOption,
     ObserverOption,
@@ -56,15 +58,7 @@ def serve(
             help="Forward a port to a server; repeatable.",
         ),
     ] = None,
-    inbound: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--inbound",
-            envvar="RELAY_INBOUND",
-            metavar="[BIND:]PORT:HOST:PORT",
-            help="Forward a port to a server in the guest: the relay dials the internal side; repeatable.",
-        ),
-    ] = None,
+    inbound: InboundOption = None,
     auth: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -80,12 +74,7 @@ def serve(
             "--auth-file", envvar="RELAY_AUTH_FILE", metavar="FILE", help="Read USER:PASS from this file's only line."
         ),
     ] = None,
-    allow_open: Annotated[
-        bool,
-        typer.Option(
-            "--allow-open", envvar="RELAY_ALLOW_OPEN", help="Allow listening beyond loopback without authentication."
-        ),
-    ] = False,
+    allow_open: AllowOpenOption = False,
     backend: BackendOption = defaults.BACKEND,
     workers: Annotated[
         int,

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from relay.address import Endpoint
 from relay.errors import ConfigError
 from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, InitiatorVanished
-from relay.frontends import PendingConnection
+from relay.frontends import Dial, PendingConnection
 from relay.legs import BROKEN, Leg
-from relay.net.connect import Connecting
 
 if TYPE_CHECKING:
     from relay.driver.flow import Flow
@@ -29,7 +28,7 @@ class Dialling:
     def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         self._flow = flow
         self._pending = pending
-        self._connecting: Connecting | None = None
+        self._connecting: Dial | None = None
         self._early = bytearray(pending.early_data)
 
     def begin(self) -> None:
@@ -54,13 +53,13 @@ class Dialling:
 
     def dial(self) -> None:
         """Open the connection to the destination."""
-        flow = self._flow
-        self._connecting = flow.driver.connector.connect(
-            self._pending.destination,
-            self._pending.initiator.other,
+        flow, destination, side = self._flow, self._pending.destination, self._pending.initiator.other
+        self._connecting = flow.driver.dialler_of(destination, side).connect(
+            destination,
+            side,
             flow.guarded(partial(self._on_connected, flow.driver.engine.now_s())),
             flow.guarded(self._on_failed),
-            flow.client_address,
+            flow.client_end,
         )
 
     def abandon(self) -> None:

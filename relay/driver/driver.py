@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 
+from relay.address import Endpoint
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
 from relay.driver.idle import IdleLimit
 from relay.driver.surplus import Surplus
 from relay.events import Side
-from relay.frontends import Conversation, PendingConnection
+from relay.frontends import Conversation, Dialler, PendingConnection
 from relay.legs import Leg, Process
 from relay.log import EventLog
 from relay.loop.engine import Engine
@@ -52,6 +53,8 @@ class Driver:
     ) -> None:
         self.engine = engine
         self.connector = connector
+        self.connect_timeout_s = connector.timeout_s
+        self._diallers: list[Dialler] = [connector]  # the first that reaches a destination opens the connection
         self.profile = profile
         """What flows are made with from now on; those that are open keep theirs."""
         self.log = log
@@ -86,6 +89,14 @@ class Driver:
         """Take over a connection that was asked for."""
         if (flow := self._new_flow(pending.leg, pending.initiator)) is not None:
             flow.start_pending(pending)
+
+    def dial_through(self, dialler: Dialler) -> None:
+        """Have this open the connections to what it reaches, from now on."""
+        self._diallers.insert(0, dialler)
+
+    def dialler_of(self, destination: Endpoint, side: Side) -> Dialler:
+        """What opens connections to a destination on this side."""
+        return next(each for each in self._diallers if each.reaches(destination, side))
 
     def forget(self, flow: Flow) -> None:
         """The flow is over."""

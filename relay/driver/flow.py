@@ -335,10 +335,9 @@ class Flow:
             return ""
         return str(self.initiator_leg.peer or "a client that is gone")
 
-    def client_address(self) -> str:
-        """The host that the initiator is on; the same for all that are gone."""
-        peer = self.initiator_leg.peer
-        return peer.host if peer is not None else ""
+    def client_end(self) -> Endpoint | None:
+        """The initiator's address; None if it is gone."""
+        return self.initiator_leg.peer
 
     @property
     def moved_bytes(self) -> int | None:

@@ -9,6 +9,7 @@ from relay.address import Endpoint
 from relay.events import DialFailure
 from relay.frontends import Conversation
 from relay.legs import BROKEN, Leg
+from relay.net.connect import host_of
 from relay.net.question import Question
 from relay.protocols import Resolve
 
@@ -35,7 +36,7 @@ class Resolving:
             driver.connector,
             question.host,
             self._flow.guarded(partial(self._on_answer, question.host)),
-            client=self._flow.client_address(),
+            client=host_of(self._flow.client_end()),
             reverse=question.reverse,
         )
 

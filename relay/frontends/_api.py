@@ -9,7 +9,8 @@ on a link) hands over pending connections from the start.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from relay.abilities import Want
 from relay.address import Endpoint
@@ -107,17 +108,50 @@ class PendingConnection(Protocol):
         """What the initiator asks for next, on the same leg: the codec has another destination for it."""
 
 
+class Dial(Protocol):
+    """A connection in the making."""
+
+    def abandon(self) -> None:
+        """Give up; neither callback is called."""
+
+
+class Dialler(Protocol):
+    """Opens connections to what this host's own sockets do not reach."""
+
+    def reaches(self, destination: Endpoint, side: Side) -> bool:
+        """Whether it is the one that opens connections to this destination, which lies on this side."""
+
+    def connect(
+        self,
+        destination: Endpoint,
+        side: Side,
+        connected: Callable[[Any, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+        client: Callable[[], Endpoint | None],
+    ) -> Dial:
+        """Begin to connect; exactly one of `connected` and `failed` is called, later.
+
+        The first is given our leg, and sets its owner before it returns. `client` tells on whose behalf it is, if that
+        is known.
+        """
+
+
 class Host(Protocol):
     """Takes the connections of a front end."""
 
     engine: Engine
     """What runs their legs."""
+    connect_timeout_s: float
+    """How long a connection may take."""
 
     def accept(self, leg: Leg, conversation: Conversation) -> None:
         """Take over a connection whose initiator is to be heard first."""
 
     def take(self, pending: PendingConnection) -> None:
         """Take over a connection that was asked for."""
+
+    def dial_through(self, dialler: Dialler) -> None:
+        """Have this open the connections to what it reaches, from now on."""
 
 
 class FrontEnd(Protocol):

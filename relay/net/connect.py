@@ -36,6 +36,11 @@ def demand_own(source: str) -> None:
         raise ConfigError(f"--source: {source} is not this host's", hint="give one of this host's addresses")
 
 
+def host_of(client: Endpoint | None) -> str:
+    """The host that a client is on; the same for all that are gone."""
+    return client.host if client is not None else ""
+
+
 class Connector:
     """Opens a relay's outgoing connections."""
 
@@ -63,18 +68,22 @@ class Connector:
         """Answer a name ourselves from now on."""
         self._overrides[override.name, override.port] = override.address
 
+    def reaches(self, destination: Endpoint, side: Side) -> bool:
+        """Any destination, as far as this host does."""
+        return True
+
     def connect(
         self,
         destination: Endpoint,
         side: Side,
         connected: Callable[[KernelLeg, Endpoint], None],
         failed: Callable[[DialFailure], None],
-        client: Callable[[], str],
+        client: Callable[[], Endpoint | None],
     ) -> Connecting:
         """Begin to connect toward a side; exactly one of `connected` and `failed` is called, later.
 
         Neither is called after the result's `abandon`. The callee that gets a leg sets its owner before it returns.
-        `client` is the address on whose behalf a name is looked up.
+        `client` tells on whose behalf a name is looked up.
         """
         return Connecting(
             self, self._engine, destination, partial(self._hand_over, side, connected, failed), failed, client
@@ -152,7 +161,7 @@ class Connecting:
         destination: Endpoint,
         connected: Callable[[socket.socket, Endpoint], None],
         failed: Callable[[DialFailure], None],
-        client: Callable[[], str],
+        client: Callable[[], Endpoint | None],
     ) -> None:
         self._connector = connector
         self._engine = engine
@@ -164,7 +173,7 @@ class Connecting:
         self._abandoned = False
         addresses = connector.known(destination)
         if addresses is None:
-            engine.spawn(self._look_up, client(), engine.call_later(connector.timeout_s, self._time_out))
+            engine.spawn(self._look_up, host_of(client()), engine.call_later(connector.timeout_s, self._time_out))
         else:
             self._start(addresses, connector.timeout_s)
 

@@ -5,6 +5,7 @@ A grant is the SYN-ACK, a refusal RST,ACK, and a connection that is ignored gets
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from relay.abilities import Want
@@ -14,6 +15,7 @@ from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
+from relay.wire.dialling import GuestDial
 from relay.wire.guest_network import GuestNetwork
 from relay.wire.host.ping_sockets import find_ping_access
 from relay.wire.leg import WireLeg
@@ -28,6 +30,10 @@ class Host(Protocol):
     """Takes the connections that are asked for; see `relay.frontends.Host`."""
 
     engine: Engine
+    connect_timeout_s: float
+
+    def dial_through(self, dialler: Any) -> None:
+        """Have this open the connections to what it reaches, from now on."""
 
     def take(self, pending: Any) -> None:
         """Take over a connection that was asked for."""
@@ -77,12 +83,31 @@ class WireFrontEnd:
         self._network = network
         self._seed = seed
         self._owners = owners
+        self._connect_timeout_s = 0.0
         self._nat: Nat | None = None
 
     def open(self, host: Host) -> None:
         access = find_ping_access()
         self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
+        self._connect_timeout_s = host.connect_timeout_s
+        host.dial_through(self)
+
+    def reaches(self, destination: Endpoint, side: Side) -> bool:
+        """The guest, and no other; see `relay.frontends.Dialler`."""
+        return self._nat is not None and side is Side.INTERNAL and self._nat.reaches(destination)
+
+    def connect(
+        self,
+        destination: Endpoint,
+        side: Side,
+        connected: Callable[[WireLeg, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+        client: Callable[[], Endpoint | None],
+    ) -> GuestDial:
+        """Dial the guest; see `relay.frontends.Dialler`."""
+        assert self._nat is not None, "reaches nothing"  # noqa: S101
+        return self._nat.dial(destination, client(), self._connect_timeout_s, connected, failed)
 
     def close(self) -> None:
         if self._nat is not None:

@@ -184,6 +184,14 @@ class WireLeg:
 
     # The handshake
 
+    def dial(self) -> None:
+        """Send our SYN."""
+        self._emit()
+
+    def take_syn(self) -> None:
+        """The guest has answered our SYN by its own: the TOS byte of that is the connection's."""
+        self._seen_tos = self.tcp.syn_tos
+
     def grant(self) -> None:
         """Answer the guest's SYN by a SYN-ACK."""
         self._did(self.tcp.grant(self.loop.now_s()))

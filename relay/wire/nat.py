@@ -20,12 +20,14 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from relay.address import Endpoint
+from relay.address import MAX_PORT, Endpoint
+from relay.events import DialFailure
 from relay.loop.engine import Engine
 from relay.net.descriptors import descriptor_limit
 from relay.stack import Stack
 from relay.wire import stray
 from relay.wire.datagrams import Datagrams
+from relay.wire.dialling import GuestDial
 from relay.wire.dns.forwarder import Forwarder
 from relay.wire.ends import Ends
 from relay.wire.guest_network import GuestNetwork
@@ -44,6 +46,7 @@ from relay.wire.transmitter import Transmitter
 
 MAX_PENDING = 16_384
 _SUPER_SEGMENT_BYTES = 65_535 - 60 - 60  # an IP packet's most, without the longest headers
+_FIRST_PORT = 49_152  # RFC 6335 section 6: from here on ports are no service's
 _BURST = 256  # packets of the guest's in one go, before others have their turn
 
 
@@ -76,6 +79,7 @@ class Nat:
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
+        self._dials: dict[WireLeg, GuestDial] = {}
         limit = descriptor_limit()
         self._most_pending = MAX_PENDING if limit is None else max(1, min(MAX_PENDING, limit // 2))
         self._ready: dict[WireLeg, None] = {}  # whose owners are called when the burst is over
@@ -160,12 +164,47 @@ class Nat:
         if len(self._pending) >= self._most_pending:
             next(iter(self._pending)).give_up()
         now_s = self.engine.now_s()
-        tcp = Tcp.answering(self._stack, syn, self._isn.pick(ends, now_s), now_s)
+        leg = self._add(ends, Tcp.answering(self._stack, syn, self._isn.pick(ends, now_s), now_s))
+        self._pending[leg] = None
+        return leg
+
+    def _add(self, ends: Ends, tcp: Tcp) -> WireLeg:
         if self._link.offload:
             tcp.set_max_payload(_SUPER_SEGMENT_BYTES)
         leg = self._connections[ends] = WireLeg(self, tcp, ends)
-        self._pending[leg] = None
         return leg
+
+    # To the guest
+
+    def reaches(self, destination: Endpoint) -> bool:
+        """Whether this is an address that the guest may have."""
+        number = _number(destination)
+        return number is not None and self._reach.may_send(number)
+
+    def dial(
+        self,
+        destination: Endpoint,
+        client: Endpoint | None,
+        timeout_s: float,
+        connected: Callable[[WireLeg, Endpoint], None],
+        failed: Callable[[DialFailure], None],
+    ) -> GuestDial:
+        """Open a connection to the guest on behalf of a client; see `relay.frontends.Dialler`."""
+        ends, now_s = self._ends_for(destination, client), self.engine.now_s()
+        tcp = Tcp.opening(self._stack, self._isn.pick(ends, now_s), now_s)
+        leg = self._add(ends, tcp)
+        dial = self._dials[leg] = GuestDial(leg, destination, timeout_s, connected, failed)
+        leg.dial()
+        return dial
+
+    def _ends_for(self, destination: Endpoint, client: Endpoint | None) -> Ends:
+        guest = _number(destination)
+        assert guest is not None, "see `reaches`"  # noqa: S101
+        source = self._reach.source_for(_number(client) if client is not None else None)
+        ends = Ends(guest, destination.port, source, client.port if client is not None else _FIRST_PORT)
+        while ends in self._connections:
+            ends = ends._replace(port=max(_FIRST_PORT, (ends.port + 1) & MAX_PORT))
+        return ends
 
     # What legs need
 
@@ -182,11 +221,20 @@ class Nat:
 
     def on_established(self, leg: WireLeg) -> None:
         self._pending.pop(leg, None)
+        if (dial := self._dials.pop(leg, None)) is not None:
+            dial.on_established()
 
     def forget(self, leg: WireLeg) -> None:
         self._pending.pop(leg, None)
+        self._dials.pop(leg, None)
         if self._connections.get(leg.ends) is leg:
             del self._connections[leg.ends]
+
+
+def _number(end: Endpoint) -> int | None:
+    """The IPv4 address of an end; None if it has none."""
+    ip = end.ip
+    return int(ip) if ip is not None and ip.version == 4 else None
 
 
 def _name_settings(network: GuestNetwork) -> NameSettings:

@@ -24,6 +24,7 @@ class Reach:
         self._addresses = addresses
         self._host = host
         self._ours = {addresses.network, addresses.broadcast, addresses.host, addresses.gateway, addresses.dns}
+        self._ours.add(addresses.dhcp)
 
     def may_send(self, source: int) -> bool:
         """Whether this is an address that a guest may have."""
@@ -48,6 +49,13 @@ class Reach:
         if source >> 24 == _LOOPBACK_NETWORK:
             return self._addresses.host if self._host else None
         return source
+
+    def source_for(self, client: int | None) -> int:
+        """Where a connection to the guest comes from, on behalf of this client; None is an unknown one."""
+        seen = self.seen_as(client) if client is not None else None
+        if seen is None or not self.may_reach(seen) or (self._addresses.has(seen) and seen != self._addresses.host):
+            return self._addresses.gateway
+        return seen
 
     def translated(self, destination: int, port: int) -> Endpoint:
         """Where a connection to this address goes to."""

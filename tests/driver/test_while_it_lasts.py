@@ -11,6 +11,7 @@ from relay.errors import BehaviourError
 from relay.events import Side
 from relay.legs import Process
 from relay.log import EventLog
+from relay.net.connect import host_of
 from relay.testing import MemoryLeg
 from support.memory_driver import End, MemoryDriver, forward, proxy
 
@@ -118,7 +119,8 @@ def test_a_client_that_is_gone_is_named_so(monkeypatch: pytest.MonkeyPatch) -> N
     (flow,) = nat.driver.flows.values()
     monkeypatch.setattr(MemoryLeg, "peer", None)
     assert flow.client == "a client that is gone"
-    assert flow.client_address() == ""
+    assert flow.client_end() is None
+    assert host_of(flow.client_end()) == ""
 
 
 def test_without_a_reader_of_the_log_no_field_is_found_out() -> None:

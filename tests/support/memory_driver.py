@@ -98,13 +98,16 @@ class MemoryConnector:
     timeout_s: float = 30.0
     dials: list[PendingDial] = field(default_factory=list)
 
+    def reaches(self, destination: Endpoint, side: Side) -> bool:
+        return True
+
     def connect(
         self,
         destination: Endpoint,
         side: Side,
         connected: Callable[[Leg, Endpoint], None],
         failed: Callable[[DialFailure], None],
-        client: Callable[[], str],
+        client: Callable[[], Endpoint | None],
     ) -> PendingDial:
         dial = PendingDial(destination, side, connected, failed)
         self.dials.append(dial)

@@ -204,32 +204,28 @@ class Sshd:
         return ["-F", "/dev/null", "-i", str(self.key_file), *spelt]
 
 
-@contextlib.contextmanager
-def sshd(directory: Path, *options: str, port: int = 0) -> Iterator[Sshd]:
-    """Run an sshd with these further options until the block ends; port 0 picks one."""
-    need_root()
+def sshd_command(directory: Path, port: int, *options: str) -> list[str]:
+    """What runs an sshd in the foreground that lets one key of the directory's in, with these further options."""
     program, keygen = need_program("sshd"), need_program("ssh-keygen")
     for name in ("host_key", "user_key"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
     Path("/run/sshd").mkdir(exist_ok=True)  # Debian's sshd insists on its directory for privilege separation
+    keys = f"AuthorizedKeysFile={directory / 'user_key.pub'}"
+    settings = (keys, "StrictModes=no", "UsePAM=no", "PidFile=none", *options)
+    spelt = [word for setting in settings for word in ("-o", setting)]
+    return [program, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(directory / "host_key"), *spelt]
+
+
+@contextlib.contextmanager
+def sshd(directory: Path, *options: str, port: int = 0) -> Iterator[Sshd]:
+    """Run an sshd with these further options until the block ends; port 0 picks one."""
+    need_root()
     with socket.create_server(("127.0.0.1", port)) as holder:
         port = holder.getsockname()[1]
+    command = sshd_command(directory, port, "ListenAddress=127.0.0.1", *options)
     log_file = directory / "sshd.log"
-    settings = (
-        "ListenAddress=127.0.0.1",
-        f"AuthorizedKeysFile={directory / 'user_key.pub'}",
-        "StrictModes=no",
-        "UsePAM=no",
-        "PidFile=none",
-        *options,
-    )
     with log_file.open("w") as log:
-        process = subprocess.Popen(
-            [program, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(directory / "host_key")]
-            + [word for setting in settings for word in ("-o", setting)],
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
+        process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
     try:
         _wait_for_listener(port, process, log_file)
         yield Sshd(port, directory / "user_key", log_file)

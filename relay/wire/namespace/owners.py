@@ -2,20 +2,25 @@
 
 The namespace's own kernel tables tell the inode of the socket, by a netlink socket that was opened there. The process
 is one of the command's: it descends from the helper, so the walk is over few, the newest first. A program that has sent
-a SYN waits for its answer, however short its life, so at that moment it is there.
+a SYN waits for its answer, however short its life, so at that moment it is there. A connection that waits in a
+listener's queue has no process yet: the one that accepts it soon is found.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
+from relay.clock import real_s
 from relay.legs import Process
 from relay.observe.kernel.processes import all_processes, descendants, descriptors, name_of
-from relay.observe.kernel.sock_diag import SockDiag
+from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
 from relay.wire.ends import Ends
 
+_ACCEPT_S = 0.2  # for a process to accept a connection that is ready for it
+_ACCEPT_POLL_S = 0.005
 _GLIMPSED_LINKS = 512  # descriptors; measured: 2 to 8 us each
 
 
@@ -35,13 +40,18 @@ class NamespaceOwners:
             self._diag.close()
 
     def glimpse(self, ends: Ends) -> Process | None:
-        return self._find(ends, _GLIMPSED_LINKS)
+        found = self._query(ends)
+        return self._find(found.inode, _GLIMPSED_LINKS) if found is not None else None
 
     def find(self, ends: Ends) -> Process | None:
-        return self._find(ends, None)
+        until_s = real_s() + _ACCEPT_S
+        while (found := self._query(ends)) is not None:
+            if found.inode or real_s() > until_s:
+                return self._find(found.inode, None)
+            time.sleep(_ACCEPT_POLL_S)
+        return None
 
-    def _find(self, ends: Ends, at_most: int | None) -> Process | None:
-        inode = self._inode(ends)
+    def _find(self, inode: int, at_most: int | None) -> Process | None:
         if not inode:
             return None
         wanted, looked_at = f"socket:[{inode}]", 0
@@ -55,13 +65,12 @@ class NamespaceOwners:
                     return None
         return None
 
-    def _inode(self, ends: Ends) -> int:
+    def _query(self, ends: Ends) -> SocketInfo | None:
         with self._lock:
             try:
-                found = self._diag.query(ends.guest, ends.destination)
+                return self._diag.query(ends.guest, ends.destination)
             except OSError:
-                return 0
-        return found.inode if found is not None else 0
+                return None
 
     def _candidates(self) -> Iterator[int]:
         last = self._last
