@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import select
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not SYSTEM_FOLDERS.isdisjoint(item.path.relative_to(_TESTS).parts):
             item.add_marker(pytest.mark.system)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the garbage collector's way: going through it took a fifth of the CPU time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,9 @@ from fuzz.corpora import CORPUS, kept
 from fuzz.targets import TARGETS, Target
 from support.capabilities import missing
 
-EXAMPLES = 100  # of each target: some 13 s for all of them
+QUICK_EXAMPLES = 40  # of each target: 4 s of CPU time for all of them
+EXAMPLES = 150
+_NEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(params=list(TARGETS.values()), ids=list(TARGETS))
@@ -36,9 +38,16 @@ def test_what_was_kept_breaks_no_promise(target: Target) -> None:
             raise
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(_NEW, max_examples=QUICK_EXAMPLES)
 @given(data=st.data())
 def test_nothing_new_breaks_one_either(target: Target, data: st.DataObject) -> None:
+    target.check(data.draw(_inputs(target)))
+
+
+@pytest.mark.system
+@settings(_NEW, max_examples=EXAMPLES)
+@given(data=st.data())
+def test_nothing_new_breaks_one_in_more_tries(target: Target, data: st.DataObject) -> None:
     target.check(data.draw(_inputs(target)))
 
 

@@ -109,7 +109,7 @@ async def test_dig_is_answered_over_tcp_also_at_length() -> None:
 
 
 async def test_questions_may_come_all_at_once_or_byte_by_byte(readiness: str) -> None:
-    idents = range(300)  # more than may wait at once
+    idents = range(name_stream.MAX_PENDING + 20)
     data = b"".join(framed(query("www.test", ident)) for ident in idents)
     with DnsServer(WWW) as server:
         async with served(server.endpoint) as names:
