@@ -287,7 +287,7 @@ class WireLeg:
         self._witness = witness
         self._tos_wanted = Ability.TOS in abilities
         self._probes_wanted = bool(abilities & {Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
-        self.tcp.answers_probes = any(want == Want(Ability.KEEPALIVE_ANSWER, by="nat") for want in wants)
+        self.tcp.answers_probes = Want(Ability.KEEPALIVE_ANSWER, by="server") not in wants
         self.tcp.watch_tos(mask)
         if self.tcp.withheld is not None:
             self.loop.call_soon(self._let_through)
@@ -328,6 +328,7 @@ class WireLeg:
 
     def limit_window(self, size_bytes: int) -> None:
         self.tcp.limit_window(size_bytes)
+        self._emit()  # the window may have opened
 
     # Ending
 

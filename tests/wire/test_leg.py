@@ -10,6 +10,8 @@ from typing import cast
 import anyio
 import pytest
 
+from relay.behaviours.local_keepalive import LocalKeepalive
+from relay.events import Event, ProbeArrived
 from relay.loop.engine import Engine
 from relay.stack import Stack
 from relay.testing import LegPair, MemoryLoop, check_leg
@@ -115,3 +117,37 @@ async def test_our_own_tcp_keeps_every_guarantee_of_a_leg(settings: dict[str, ob
 @STACKS
 async def test_and_so_it_does_on_an_engine(settings: dict[str, object]) -> None:
     await check_leg(lambda: on_an_engine(Stack.of(settings)))
+
+
+class Witness:
+    def __init__(self) -> None:
+        self.saw: list[Event] = []
+
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        self.saw.append(event)
+
+
+@pytest.mark.parametrize("answered_by", ["nat", "server"])
+async def test_a_guest_that_probes_a_connection_keeps_it(answered_by: str) -> None:
+    """With `server` the relay probes the server in turn, and ends the flow if it is dead; until then it answers."""
+    async with in_virtual_time(Stack()) as pair:
+        witness = Witness()
+        pair.leg.watch(list(LocalKeepalive(answered_by=answered_by).wants()), witness)
+        pair.peer.set_keepalive(1, 1, 3)
+        await pair.wait(60)
+        assert ProbeArrived in {type(event) for event in witness.saw}
+        assert not pair.peer.find_broken()
+
+
+async def test_a_limit_that_is_lifted_is_told_to_the_guest_at_once() -> None:
+    async with in_virtual_time(Stack(window=2920)) as pair:
+        pair.peer.write(bytes(20_000))
+        await pair.wait(0.01)
+        assert pair.leg.unread_bytes() == 2 * 2920
+        pair.leg.limit_window(1460)
+        assert pair.leg.receive_into(memoryview(bytearray(2920))) == 2920
+        await pair.wait(0.01)
+        assert pair.leg.unread_bytes() == 2920
+        pair.leg.limit_window(64_240)
+        await pair.wait(0.01)
+        assert pair.leg.unread_bytes() == 2 * 2920
