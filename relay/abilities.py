@@ -29,6 +29,12 @@ class Ability(enum.Enum):
     """The app's data is acknowledged: at once, or when the server has acknowledged it."""
     BLACKHOLE = "unanswered probe"
     """A leg can be made to leave whatever its peer sends without an answer."""
+    IDLENESS = "idle time"
+    """It is known when a side sent its last bytes, or its last segment (`by`)."""
+    SILENCE = "silence of a forgotten connection"
+    """A leg can be dropped without a word, and what its peer sends gets no answer."""
+    STRAY_RESET = "RST of a forgotten connection"
+    """A leg can be dropped without a word, and its peer's next segment is answered with RST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +46,24 @@ class Want:
     """Of `TOS`: the bits in which a segment must equal its SYN. One that differs is withheld, data and ACK, until
     `on_tos_changed` has decided; if that leaves the connection up, the peer's retransmission is taken in."""
     by: str = ""
-    """Of `ACK` and `KEEPALIVE_ANSWER`: who acts, `nat` or `server`."""
+    """Of `ACK` and `KEEPALIVE_ANSWER`: who acts, `nat` or `server`. Of `IDLENESS`: what counts, `data`, `segments`."""
+    external: bool = False
+    """Whether it is wanted of the external leg, which is a kernel's socket whatever the other is."""
 
     @property
     def kind(self) -> Want:
-        """The same without its mask: what a host's support depends on."""
-        return replace(self, mask=0) if self.mask else self
+        """The same without its mask, of any leg: what a host's support depends on."""
+        return replace(self, mask=0, external=False) if self.mask or self.external else self
 
     @property
     def title(self) -> str:
         """A name for people."""
-        actors = {"nat": " by the NAT", "server": " by the server"}
+        actors = {
+            "nat": " by the NAT",
+            "server": " by the server",
+            "data": " without data",
+            "segments": " without a segment",
+        }
         return self.ability.value + actors.get(self.by, "")
 
 
@@ -63,6 +76,10 @@ KINDS = (
     Want(Ability.ACK, by="nat"),
     Want(Ability.ACK, by="server"),
     Want(Ability.BLACKHOLE),
+    Want(Ability.IDLENESS, by="data"),
+    Want(Ability.IDLENESS, by="segments"),
+    Want(Ability.SILENCE),
+    Want(Ability.STRAY_RESET),
 )
 """Every kind of want that a host's support is known for, in the order in which they are shown."""
 

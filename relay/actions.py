@@ -7,10 +7,15 @@ that agree, keeps the stronger of those that do not (RST over FIN), and notes wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from relay.deprecation import former_names
 from relay.events import DialFailure, Side
+
+Counts: TypeAlias = Literal["data", "segments"]
+"""What is traffic: bytes alone, or keepalive probes as well."""
+Then: TypeAlias = Literal["silence", "reset"]
+"""What the segments of a side that was forgotten get: no answer, or RST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,30 @@ class Blackhole(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Forget(Action):
+    """Drop the connection to `side` without a word, as a NAT drops a mapping; nothing is sent now.
+
+    With `then` of `silence` whatever that side sends gets no answer, for `at_most_s` seconds; then it is reset. With
+    `reset` its next segment is answered with RST: a peer that only reads never hears of it. See `Ability.SILENCE` and
+    `Ability.STRAY_RESET` for hosts that cannot.
+    """
+
+    side: Side
+    then: Then
+    at_most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Action):
+    """Close the connection to `side` as a program closes its socket: FIN now, RST to what that side sends later.
+
+    A side whose bytes were not all read gets RST at once.
+    """
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
 class LimitWindow(Action):
     """Acknowledge at most about `size_bytes` from `side` that the other side has not taken yet."""
 
@@ -100,6 +129,22 @@ class StartTimer(Action):
 
     key: str
     after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchIdle(Action):
+    """Call `on_went_idle` with this key once there was no traffic for `after_s` seconds, from now on; once.
+
+    A watch of the same key starts anew. `counts` says what traffic is, `of` whose: None is either side's. Bytes that
+    wait for a peer to take them are traffic as long as they move. With `sweep_s` the watch is looked at on the
+    multiples of so many seconds alone, so it ends up to that much later. For flows that are connected.
+    """
+
+    key: str
+    after_s: float
+    counts: Counts = "data"
+    of: Side | None = None
+    sweep_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

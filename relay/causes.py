@@ -35,7 +35,6 @@ class Cause(_Word):
     HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
     LINGER = "linger", "one side had ended, and the other did not end within 60 s"
-    IDLE_LIMIT = "idle-limit", "the flow carried no bytes for `--idle-timeout`"
     SHUTDOWN = "shutdown", "the relay stopped"
     FAULT = "fault", "the relay failed; `fault:NAME` if the behaviour of this name failed"
 
@@ -49,4 +48,5 @@ class How(_Word):
     ABANDONED = "abandoned", "it left before it was connected"
     TIMEOUT = "timeout", "it stopped answering"
     SILENCE = "silence", "its segments get no answer any more"
+    FORGOTTEN = "forgotten", "nothing was sent; its next segment is answered with RST"
     HANDED_OVER = "handed-over", "plain HTTP: its connection goes on and serves the next flow"

@@ -194,6 +194,14 @@ class TimerFired(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WentIdle(Event):
+    """There was no traffic since `since_s`: a `WatchIdle` of this behaviour has ended. No other sees it."""
+
+    key: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkWentDown(Event):
     """The host's network link went down, or a command said that it did."""
 

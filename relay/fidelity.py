@@ -7,7 +7,7 @@ end may show something otherwise than this host's kernel sockets do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from relay.abilities import KINDS, Want
@@ -34,9 +34,9 @@ def assess(profile: Profile, survey: Survey, ways_in: Iterable[WayIn] = ()) -> l
     ways = tuple(ways_in) or (_by_kernel_sockets,)
     assessed = []
     for quirk in profile.quirks:
-        wanted = {want.kind for want in quirk.build().wants()}
         # In the order of KINDS: of equals the first counts, and it must be the same one every time.
-        worst = _worst(way(kind) or survey.of(kind) for kind in KINDS if kind in wanted for way in ways)
+        wanted = sorted({replace(want, mask=0) for want in quirk.build().wants()}, key=_order)
+        worst = _worst(way(want) or survey.of(want) for want in wanted for way in ways)
         assessed.append(QuirkFidelity(quirk, worst))
     return assessed
 
@@ -52,6 +52,10 @@ def demand_possible(assessed: Iterable[QuirkFidelity]) -> None:
             raise Unsupported(
                 f"--strict: this host cannot show {each.quirk.name}: {each.support.how}", hint=each.support.remedy
             )
+
+
+def _order(want: Want) -> tuple[int, bool]:
+    return KINDS.index(want.kind), want.external
 
 
 def _by_kernel_sockets(want: Want) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ from relay.actions import (
     AbandonDial,
     Action,
     Blackhole,
+    Close,
     Dial,
+    Forget,
     Grant,
     LimitWindow,
     Refuse,
@@ -45,6 +48,7 @@ from relay.events import (
     RstReceived,
     Side,
     TimerFired,
+    WentIdle,
 )
 
 
@@ -179,10 +183,10 @@ class FlowMachine:
     def _requested(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
         asked, seen = self._lineup.handlers.get(type(event), ()), event
-        if isinstance(event, TimerFired):
+        if isinstance(event, TimerFired | WentIdle):
             owner, _, key = event.key.partition("/")
             asked = tuple(each for each in asked if each.name == owner)
-            seen = TimerFired(event.at_s, key)
+            seen = replace(event, key=key)
         steps: list[Step] = []
         for place, handler, name, shared in asked:
             try:
@@ -266,10 +270,10 @@ class FlowMachine:
                 self._answered = True
                 if isinstance(action, Refuse):
                     self._end_side(self.initiator, _DEAD, How.REFUSED, because)
-            case SendRst(side=side) | Blackhole(side=side):
+            case SendRst(side=side) | Blackhole(side=side) | Forget(side=side) | Close(side=side):
                 if self.is_over(side):
                     return False
-                self._end_side(side, _DEAD, How.RST if isinstance(action, SendRst) else How.SILENCE, because)
+                self._end_side(side, _DEAD, _how(action), because)
             case AbandonDial():
                 if not self._dialling:
                     return False
@@ -279,6 +283,12 @@ class FlowMachine:
             case _:
                 pass
         return True
+
+
+def _how(action: SendRst | Blackhole | Forget | Close) -> How:
+    if isinstance(action, Forget) and action.then == "reset":
+        return How.FORGOTTEN
+    return {SendRst: How.RST, Close: How.FIN}.get(type(action), How.SILENCE)
 
 
 def _has_ended(bits: int) -> bool:

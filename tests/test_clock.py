@@ -188,7 +188,7 @@ def test_a_flow_is_idle_by_the_nat_s_clock_and_its_client_by_the_real_one(backen
     ):
         exchange(sock)
         nat.advance(2 * 3600)
-        assert nat.wait_for("flow-ended", timeout_s=0).fields["because"] == "idle-limit"
+        assert nat.wait_for("flow-ended", timeout_s=0).fields["because"] == "idle-timeout"
         early.sendall(b"\x05\x01\x00")
         assert read_exactly(early, 2) == b"\x05\x00"
 

@@ -52,6 +52,16 @@ def test_a_former_name_warns_and_gives_the_same_object(module: str, former: str,
     assert [warning.filename for warning in warned] == [__file__]
 
 
+def test_a_former_cause_is_taken_for_its_name_now() -> None:
+    with serve_in_thread("transparent", listen=None, forwards=["0:127.0.0.1:9"]) as nat:
+        with (
+            pytest.warns(DeprecationWarning, match=r"^idle-limit is idle-timeout now$") as warned,
+            pytest.raises(AssertionError, match="because='idle-timeout'"),
+        ):
+            nat.wait_for("flow-ended", because="idle-limit", timeout_s=0)
+        assert [warning.filename for warning in warned] == [__file__]
+
+
 def test_a_name_that_never_was_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'relay\.events' has no attribute 'OpenerVanish'"):
         relay.events.OpenerVanish  # type: ignore[attr-defined] # noqa: B018

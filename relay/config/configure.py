@@ -45,9 +45,10 @@ def configure(
     `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `behaviours`
     are the caller's own, beside the profile's or in place of those with the same name. `listen` is the proxy's
     HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS, `resolve`
-    are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` and `max_flows` of None are no
-    limit. Without `needs_listener` there may be neither proxy nor forward. The NAT's clock runs `time_scale` times as
-    fast as the real one. What is left to chance follows from `seed`; None picks one.
+    are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` is short for settings of the
+    behaviour `idle-timeout`. It and `max_flows` of None are no limit. Without `needs_listener` there may be neither
+    proxy nor forward. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance follows
+    from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -88,7 +89,7 @@ def configure(
     check_max_flows(max_flows)
     check_time_scale(time_scale)
     return RelayConfig(
-        profile=_profile(profile, tuple(behaviours), tuple(settings)),
+        profile=_profile(profile, tuple(behaviours), (*_idle_settings(idle_timeout_s), *settings)),
         listen=endpoint,
         forwards=specs["--forward"],
         inbound=specs["--inbound"],
@@ -99,7 +100,6 @@ def configure(
         source=source,
         handshake_timeout_s=handshake_timeout_s,
         connect_timeout_s=connect_timeout_s,
-        idle_timeout_s=idle_timeout_s,
         drain_timeout_s=drain_timeout_s,
         max_flows=max_flows,
         time_scale=time_scale,
@@ -113,6 +113,14 @@ def _profile(
     loaded = load_profile(profile) if isinstance(profile, str) else profile
     extended = add_behaviours(loaded, behaviours) if behaviours else loaded
     return adjust_profile(extended, settings) if settings else extended
+
+
+def _idle_settings(idle_timeout_s: float | None) -> tuple[str, ...]:
+    """What `--idle-timeout` is short for: a proxy's limit, which resets both sides."""
+    if idle_timeout_s is None:
+        return ()
+    settings = {"after_s": idle_timeout_s, "counts": "data", "internal": "rst", "external": "rst"}
+    return tuple(f"idle-timeout.{name}={value}" for name, value in settings.items())
 
 
 def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:

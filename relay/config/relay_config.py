@@ -24,7 +24,6 @@ class RelayConfig:
     source: str | None
     handshake_timeout_s: float
     connect_timeout_s: float
-    idle_timeout_s: float | None
     drain_timeout_s: float
     max_flows: int | None
     time_scale: float

@@ -43,9 +43,13 @@ class Carrying:
 
     def on_leg_ready(self) -> None:
         flow, carrier = self._flow, self._carrier
+        idleness = flow.idleness
         try:
             for pump in carrier.pumps:
+                moved_bytes = pump.moved_bytes
                 outcome = carrier.run(pump)
+                if idleness is not None and pump.moved_bytes != moved_bytes:
+                    idleness.saw_data(pump.source.side)
                 if outcome is not Outcome.WAITING:
                     self._follow_up(pump.source, outcome)
                     if flow.phase is not self:

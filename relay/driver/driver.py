@@ -10,7 +10,6 @@ import anyio.to_thread
 from relay.address import Endpoint
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
-from relay.driver.idle import IdleLimit
 from relay.driver.surplus import Surplus
 from relay.events import Side
 from relay.frontends import Conversation, Dialler, PendingConnection
@@ -32,7 +31,6 @@ class Limits:
     """How long things may take, in seconds, and how many flows there may be; None is no limit."""
 
     handshake_timeout_s: float = 10.0
-    idle_timeout_s: float | None = None
     max_flows: int | None = None
 
 
@@ -69,8 +67,6 @@ class Driver:
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
-        if limits.idle_timeout_s is not None:
-            IdleLimit(engine, self.flows, limits.idle_timeout_s).start()
         self._lingering: list[Leg] = []
         self._lookups = 0
         self._idle = anyio.Event()

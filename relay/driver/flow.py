@@ -19,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
+from relay.abilities import Ability, Want
+from relay.actions import WatchIdle
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.debug import show_traceback
@@ -27,11 +29,12 @@ from relay.driver.chance import Chance
 from relay.driver.dialling import Dialling
 from relay.driver.flow_log import FlowLog
 from relay.driver.handshaking import HANDSHAKE, Handshaking
+from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
 from relay.driver.performing import perform
 from relay.driver.resolving import Resolving
 from relay.errors import BehaviourError, ProtocolError
-from relay.events import Event, LinkWentDown, Side, TimerFired
+from relay.events import Event, LinkWentDown, ProbeArrived, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.loop.timers import Timer
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 LINGER_S = 60.0
 """How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
 
+_SEGMENTS = (Want(Ability.IDLENESS, by="segments"),)
 _Args = ParamSpec("_Args")
 
 
@@ -77,6 +81,7 @@ class Flow:
         "_waiting",
         "destination",
         "driver",
+        "idleness",
         "initiator",
         "legs",
         "log",
@@ -104,6 +109,8 @@ class Flow:
         """What its initiator asked for; None until it asks."""
         self._pending: PendingConnection | None = None
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
+        self.idleness: Idleness | None = None
+        """When there was traffic, once a behaviour wants to know."""
         self._answering = False
         self._waiting: tuple[Event, ...] = ()
 
@@ -185,6 +192,8 @@ class Flow:
     def _take_seen(self, event: Event, withheld: bool) -> None:
         if withheld and isinstance(self.phase, Carrying):
             self.phase.empty(Side.INTERNAL)
+        if self.idleness is not None and isinstance(event, ProbeArrived):
+            self.idleness.saw_probe(event.side)
         self.take(event)
 
     def report_broken(self, leg: Leg) -> None:
@@ -299,8 +308,7 @@ class Flow:
         for timer in (self._timers or {}).values():
             timer.cancel()
         self._timers = None
-        if (internal := self.legs.get(Side.INTERNAL)) is not None:
-            internal.unwatch()
+        self.legs.unwatch(Side.INTERNAL)
         phase.leave()
         self.legs.wind_down(self.machine.endings)
         moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
@@ -373,6 +381,15 @@ class Flow:
     def start_behaviours_timer(self, name: str, after_s: float) -> None:
         """Tell the machine in `after_s` seconds of the NAT's clock."""
         self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
+
+    def watch_idle(self, name: str, action: WatchIdle) -> None:
+        """Tell the machine when there was no traffic for so long."""
+        if self.idleness is None:
+            self.idleness = Idleness(self)
+        if action.counts == "segments" and not self.idleness.listens:
+            self.idleness.listens = True
+            self.legs[Side.EXTERNAL].watch(_SEGMENTS, self)
+        self.idleness.watch(name, action)
 
     def _keep_timer(self, key: str, timer: Timer) -> None:
         self.stop_timer(key)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relay.actions import SetKeepalive
+from relay.actions import SetKeepalive, Then
 from relay.causes import Cause, How
 from relay.driver.flow_log import FlowLog
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
+from relay.legs.forgotten import fall_silent, is_forgotten, reset_on_next
 from relay.loop.engine import Engine
 
 
@@ -79,6 +80,21 @@ class FlowLegs:
         else:
             self.reset(leg, because, after_data=True)
 
+    def forget(self, leg: Leg, then: Then, at_most_s: float, because: str) -> None:
+        """Drop the connection without a word; if it is there still in so long a time, reset it."""
+        self._log.write("forgotten", side=leg.side.value, then=then, because=because)
+        (fall_silent if then == "silence" else reset_on_next)(leg)
+        if not leg.closed:
+            self._engine.nat.call_later(at_most_s, leg.reset)
+
+    def close(self, leg: Leg, because: str) -> None:
+        """Close it as a program closes its socket; what its kernel has not taken yet goes before."""
+        self._log.write("fin-sent", side=leg.side.value, because=because)
+        if leg.has_unsent:
+            wind_down(leg)
+        else:
+            leg.close()
+
     def silence_s(self, side: Side) -> float | None:
         """When a frozen side counts as dead by the probes that it is sent, in seconds of the NAT's clock from now.
 
@@ -102,7 +118,7 @@ class FlowLegs:
     def freeze(self, side: Side) -> None:
         """Neither read nor write this side; where it can be had, its kernel falls silent, too."""
         leg = self.get(side)
-        if leg is not None:
+        if leg is not None and not is_forgotten(leg):
             self._frozen_at_s = {**(self._frozen_at_s or {}), side: self._engine.now_s()}
             leg.freeze()
             if side is not Side.INTERNAL:  # that one's socket may have its provider's filter
@@ -111,7 +127,7 @@ class FlowLegs:
     def thaw(self, side: Side) -> None:
         """Go on where `freeze` stopped."""
         leg = self.get(side)
-        if leg is not None:
+        if leg is not None and not is_forgotten(leg):
             if self._frozen_at_s is not None:
                 self._frozen_at_s.pop(side, None)
             if side is not Side.INTERNAL:
@@ -119,6 +135,12 @@ class FlowLegs:
             leg.thaw()
 
     # How they end
+
+    def unwatch(self, side: Side) -> None:
+        """The flow wants to see nothing more of a side."""
+        leg = self.get(side)
+        if leg is not None and not is_forgotten(leg):
+            leg.unwatch()
 
     def what_broke(self, leg: Leg, now_s: float) -> RstReceived | LegTimedOut:
         """The event that a broken leg is, with what was accepted for its side and never acknowledged by it."""
@@ -136,5 +158,5 @@ class FlowLegs:
             ending = endings.get(leg.side)
             if ending is not None and (ending.how, ending.because) == (How.RST, Cause.PEER):
                 leg.close()  # nothing can pass any more, and nothing else holds it
-            elif ending is None or ending.how not in (How.RST, How.SILENCE):
+            elif ending is None or ending.how not in (How.RST, How.SILENCE, How.FORGOTTEN):
                 wind_down(leg)

@@ -10,7 +10,9 @@ from relay.actions import (
     AbandonDial,
     Action,
     Blackhole,
+    Close,
     Dial,
+    Forget,
     Grant,
     LimitWindow,
     Note,
@@ -20,6 +22,7 @@ from relay.actions import (
     SendRst,
     SetKeepalive,
     StartTimer,
+    WatchIdle,
 )
 from relay.errors import RelayBug
 from relay.events import Side
@@ -75,6 +78,14 @@ def _blackhole(flow: Flow, action: Blackhole, because: str) -> None:
     flow.legs.blackhole(flow.legs[action.side], action.at_most_s, because)
 
 
+def _forget(flow: Flow, action: Forget, because: str) -> None:
+    flow.legs.forget(flow.legs[action.side], action.then, action.at_most_s, because)
+
+
+def _close(flow: Flow, action: Close, because: str) -> None:
+    flow.legs.close(flow.legs[action.side], because)
+
+
 def _set_keepalive(flow: Flow, action: SetKeepalive, because: str) -> None:
     flow.legs.set_keepalive(action)
     flow.await_death(action.side)
@@ -93,6 +104,10 @@ def _start_timer(flow: Flow, action: StartTimer, because: str) -> None:
     flow.start_behaviours_timer(f"{because}/{action.key}", action.after_s)
 
 
+def _watch_idle(flow: Flow, action: WatchIdle, because: str) -> None:
+    flow.watch_idle(f"{because}/{action.key}", action)
+
+
 def _note(flow: Flow, action: Note, because: str) -> None:
     flow.log.write("note", text=action.text, because=because)
 
@@ -106,10 +121,13 @@ _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
         SendFin: _send_fin,
         SendRst: _send_rst,
         Blackhole: _blackhole,
+        Forget: _forget,
+        Close: _close,
         SetKeepalive: _set_keepalive,
         LimitWindow: _limit_window,
         ReportLoss: _report_loss,
         StartTimer: _start_timer,
+        WatchIdle: _watch_idle,
         Note: _note,
     }
 )

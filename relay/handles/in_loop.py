@@ -23,7 +23,7 @@ from relay.deprecation import warn_of_former_name
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import Records, as_text
-from relay.log.vocabulary import current_event
+from relay.log.vocabulary import current_causes, current_event
 from relay.profiles import Profile
 from relay.server import Relay
 from relay.server import open_relay as _open_relay
@@ -48,7 +48,7 @@ class AsyncRelay(RelayHandle):
     async def wait_for(
         self, event: EventType | str, *, timeout_s: float = 5.0, flow: int | None = None, **fields: Any
     ) -> Record:
-        event = current_event(event, stacklevel=2)
+        event, fields = current_event(event, stacklevel=2), dict(current_causes(fields, stacklevel=2))
         self._records.check(event, fields)
         self._check_wanted(fields, event)
         found = await self._first(lambda: self._records.find(event, fields, flow=flow), timeout_s)

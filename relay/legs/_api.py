@@ -74,8 +74,9 @@ class Witness(Protocol):
 class Leg(Protocol):
     """One side's connection.
 
-    Legal after `close` or `reset`: both again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`, `unread_bytes`,
-    and reading the attributes; each of them does nothing or says what was last known. A closed leg makes no calls.
+    Legal after `close`, `reset` or `forget`: these again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`,
+    `unread_bytes`, and reading the attributes; each of them does nothing or says what was last known. A closed leg
+    makes no calls.
     """
 
     side: Side
@@ -180,6 +181,12 @@ class Leg(Protocol):
 
     def blackhole(self, on: bool) -> bool:
         """Drop everything that the peer sends, unseen and unanswered, as a dead host does; with False, no more.
+
+        Returns whether that is to be had here; if not, nothing has changed.
+        """
+
+    def forget(self) -> bool:
+        """Be done with it without a word: nothing is sent, and the peer's next segment is answered with RST.
 
         Returns whether that is to be had here; if not, nothing has changed.
         """

@@ -13,7 +13,7 @@ from relay.errors import ConfigError
 from relay.events import Side
 from relay.log.event_log import Record
 from relay.log.text import describe
-from relay.log.vocabulary import FIELDS, current_event
+from relay.log.vocabulary import FIELDS, current_causes, current_event
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 
@@ -98,7 +98,7 @@ class Records:
             ConfigError: there is no such event, or it has no such field, or there is no such side.
             AssertionError: there was none in time; the message lists what did happen.
         """
-        event = current_event(event, stacklevel=2)
+        event, fields = current_event(event, stacklevel=2), current_causes(fields, stacklevel=2)
         self.check(event, fields)
         deadline_s = real_s() + timeout_s
         with self._changed:

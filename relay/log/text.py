@@ -18,7 +18,7 @@ from relay.printable import escape_unprintable
 _WHO = {"internal": "the app", "external": "the server"}
 _LOUD = frozenset(
     {
-        *("rst-sent", "bytes-lost", "blackholed", "fault", "accept-paused", "flow-refused", "link-down"),
+        *("rst-sent", "bytes-lost", "blackholed", "forgotten", "fault", "accept-paused", "flow-refused", "link-down"),
         *("worker-died", "records-dropped"),
     }
 )
@@ -67,6 +67,9 @@ def _syn_unknown(fields: Mapping[str, Any]) -> str:
     known = fields["reference"]
     instead = f"TOS 0x{known:02x} of the next segment stands for it" if known is not None else "no change is seen"
     return f"the SYN of {_WHO[fields['side']]} is not known: {instead}"
+
+
+_NEXT = {"silence": "what it sends gets no answer", "reset": "its next segment gets RST"}
 
 
 def _unacked(fields: Mapping[str, Any]) -> str:
@@ -132,6 +135,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
     "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
     "blackholed": lambda f: f"what {_WHO[f['side']]} sends gets no answer any more, by {f['because']}",
+    "forgotten": lambda f: f"{_WHO[f['side']]} is forgotten, by {f['because']}: {_NEXT.get(f['then'], f['then'])}",
     "bytes-lost": lambda f: f"{f['bytes']} B were acknowledged and are lost, by {f['because']}",
     "note": lambda f: f"{f['because']}: {f['text']}",
     "action-dropped": lambda f: f"{f['because']} asked too late for {f['action']}",

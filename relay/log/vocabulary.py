@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import EnumType, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.causes import Cause, How
 from relay.deprecation import warn_of_former_name
@@ -17,6 +17,17 @@ __all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How"]
 
 
 _FORMER = {"deafened": "blackholed", "opener-vanished": "initiator-vanished"}
+
+
+_FORMER_CAUSES = {"idle-limit": "idle-timeout"}
+
+
+def current_causes(fields: Mapping[str, Any], *, stacklevel: int = 1) -> Mapping[str, Any]:
+    """These fields with causes by their words now, likewise: behaviours are causes under their names."""
+    former = {name for name, word in fields.items() if name.endswith("because") and word in _FORMER_CAUSES}
+    for name in former:
+        warn_of_former_name(fields[name], _FORMER_CAUSES[fields[name]], stacklevel=stacklevel + 1)
+    return {**fields, **{name: _FORMER_CAUSES[fields[name]] for name in former}}
 
 
 def current_event(event: str, *, stacklevel: int = 1) -> str:
@@ -73,6 +84,7 @@ class EventType(StrEnum, metaclass=_Members):
     FIN_SENT = "fin-sent"
     RST_SENT = "rst-sent"
     BLACKHOLED = "blackholed"
+    FORGOTTEN = "forgotten"
     BYTES_LOST = "bytes-lost"
     NOTE = "note"
     ACTION_DROPPED = "action-dropped"
@@ -158,6 +170,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "fin-sent": {"side": "the side that it was sent to", "because": "the behaviour"},
     "rst-sent": {"side": "the side that it was sent to", "because": "the behaviour"},
     "blackholed": {"side": "the side whose segments get no answer", "because": "the behaviour"},
+    "forgotten": {
+        "side": "the side whose connection was dropped without a word",
+        "then": "what its next segment gets: silence, or reset",
+        "because": "the behaviour",
+    },
     "bytes-lost": {
         "bytes": "bytes that the internal side had acknowledged and the external side never took",
         "because": "the behaviour",

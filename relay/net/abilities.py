@@ -32,6 +32,9 @@ class Abilities(Protocol):
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
         """As `Leg.blackhole`."""
 
+    def vanish(self, sock: socket.socket) -> bool:
+        """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
+
     def glimpse_process(self, sock: socket.socket) -> Process | None:
         """As `Leg.glimpse_process`."""
 
@@ -46,6 +49,9 @@ class _NoAbilities:
         return self
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
+        return False
+
+    def vanish(self, sock: socket.socket) -> bool:
         return False
 
     def glimpse_process(self, sock: socket.socket) -> Process | None:

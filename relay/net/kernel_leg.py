@@ -341,6 +341,15 @@ class KernelLeg:
         """Have the kernel drop everything that comes, unseen; False where that is not to be had."""
         return self._abilities.blackhole(self.sock, on)
 
+    def forget(self) -> bool:
+        """Close the socket without a word, as if its kernel had never had it; False where that is not to be had."""
+        if not self.closed:
+            self.unwatch()
+            if not self._abilities.vanish(self.sock):
+                return False
+            self.close()
+        return True
+
     def freeze(self) -> None:
         """Stop reading and writing; what the peer sends fills the kernel's buffer, then its window closes."""
         self.frozen = True

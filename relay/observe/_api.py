@@ -180,5 +180,9 @@ class Provider:
         """Have whatever comes for a socket dropped unseen, or no more; False where that is not to be had."""
         return False
 
+    def vanish(self, sock: socket.socket) -> bool:
+        """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
+        return False
+
     def close(self) -> None:
         """Close every watch and whatever the provider itself holds open."""

@@ -62,6 +62,11 @@ class Observers:
         provider = self.of(Want(Ability.BLACKHOLE))
         return provider is not None and provider.blackhole(sock, on)
 
+    def vanish(self, sock: socket.socket) -> bool:
+        """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
+        provider = self.of(Want(Ability.STRAY_RESET))
+        return provider is not None and provider.vanish(sock)
+
     def glimpse_process(self, sock: socket.socket) -> tuple[int, str] | None:
         """The same, if it is found at once."""
         process = self._glimpse.owner_of(sock)

@@ -25,6 +25,7 @@ from relay.observe.providers.blackhole import BlackholeProvider
 from relay.observe.providers.ebpf import EbpfProvider
 from relay.observe.providers.in_process import InProcessProvider
 from relay.observe.providers.kernel_sockets import KernelSocketsProvider
+from relay.observe.providers.repair import RepairProvider
 from relay.observe.providers.sock_diag import SockDiagProvider
 from relay.observe.providers.socket_filter import PolledSocketFilterProvider, SocketFilterProvider
 from relay.observe.providers.tcp_info import TcpInfoProvider
@@ -37,6 +38,7 @@ PROVIDERS: tuple[type[Provider], ...] = (
     InProcessProvider,
     TcpInfoProvider,
     BlackholeProvider,
+    RepairProvider,
     KernelSocketsProvider,
 )
 """The better before the worse, where two give the same."""

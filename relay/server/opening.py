@@ -51,7 +51,6 @@ async def open_relay(
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
         limits = Limits(
             handshake_timeout_s=config.handshake_timeout_s,
-            idle_timeout_s=config.idle_timeout_s,
             max_flows=config.max_flows,
         )
         first_flow, flow_step = (share.first_flow, share.of) if share is not None else (1, 1)

@@ -20,7 +20,7 @@ from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Process, Timer, Witn
 
 WINDOW_BYTES = 64 * 1024
 _PORTS = itertools.count(49_152)
-_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
+_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER, Ability.IDLENESS})
 
 
 class _NoOwner:
@@ -55,6 +55,8 @@ class MemoryLeg:
         self._error = 0
         self._undelivered_bytes = 0
         self._blackholed = False
+        self.forgotten = False
+        """Whether what the peer sends is answered with RST."""
         self._called = False
         self._keepalive: tuple[int, int, int] | None = None
         self._heard_at_s = 0.0
@@ -124,6 +126,9 @@ class MemoryLeg:
     def flush(self) -> None:
         if self.frozen or self._error:
             return
+        if self.other.forgotten and (self._unsent or self._fin_wanted):
+            self.take_rst()
+            return
         if self._unsent:
             self.other.see_tos(self.tos)
         count = min(len(self._unsent), self.other.takes_bytes)
@@ -175,7 +180,9 @@ class MemoryLeg:
             self._call()
 
     def take_probe(self) -> bool:
-        """A keepalive probe of the peer's has arrived; whether it is answered."""
+        """A keepalive probe of the peer's has arrived; whether it is answered with an ACK."""
+        if self.forgotten:
+            self.other.take_rst()
         if self.hears_nothing:
             return False
         self.probes_seen += 1
@@ -293,6 +300,13 @@ class MemoryLeg:
         self._blackholed = on
         if not on:
             self.other.call_flush()
+        return True
+
+    def forget(self) -> bool:
+        if not self.closed:
+            self._end()
+            self._drop_unsent()
+            self.forgotten = True
         return True
 
     def limit_window(self, size_bytes: int) -> None:

@@ -15,8 +15,9 @@ A step is an action, whichever behaviour asked for it, or an action with that be
 side that is over, or not connected yet, is dropped. That is why a flow begins with `connected`, or with the events
 `ConnectRequested` and `DialSucceeded` in the presence of a behaviour that yields `Dial` and `Grant`.
 
-A playbook rejects what cannot happen in the relay: time that goes back, a timer that was not started, one that fires
-early, and one that was due before the next event and did not fire.
+A playbook rejects what cannot happen in the relay: time that goes back, a timer or an idle watch that was not started,
+a timer that fires early, and one that was due before the next event and did not fire. (When a watch ends is up to the
+test: a playbook knows no traffic.)
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Self, TypeAlias
 
-from relay.actions import Action, Dial, Grant, StartTimer
+from relay.actions import Action, Dial, Grant, StartTimer, WatchIdle
 from relay.address import Endpoint
 from relay.behaviours import Behaviour, Lineup
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.errors import BehaviourError
-from relay.events import ConnectRequested, DialSucceeded, Ending, Event, Side, TimerFired
+from relay.events import ConnectRequested, DialSucceeded, Ending, Event, Side, TimerFired, WentIdle
 from relay.machine import FlowMachine, Step
 from relay.profiles import Profile
 
@@ -63,6 +64,7 @@ class Playbook:
         self._lines = 0
         self._now_s = float("-inf")
         self._due_s: dict[str, float] = {}
+        self._watches: dict[str, float] = {}  # each begun at that time
         self._draws: deque[float] = deque()
 
     @property
@@ -140,31 +142,27 @@ class Playbook:
             raise ValueError(f"time goes back: the line before is at {self._now_s:g} s")
         self._now_s = event.at_s
         if isinstance(event, TimerFired):
-            name = self._running(event.key)
+            name = _one_of(event.key, self._due_s, "timer")
             due_s = self._due_s.pop(name)
             if event.at_s < due_s - _ROUNDING_S:
                 raise ValueError(f"the timer fires at {due_s:g} s, not before")
             event = TimerFired(event.at_s, name)
+        elif isinstance(event, WentIdle):
+            name = _one_of(event.key, self._watches, "watch")
+            if event.since_s < self._watches.pop(name) - _ROUNDING_S:
+                raise ValueError("the watch began after since_s")
+            event = WentIdle(event.at_s, name, event.since_s)
         for name, due_s in self._due_s.items():
             if due_s < event.at_s - _ROUNDING_S:
                 raise ValueError(f"the timer {name!r} fires before, at {due_s:g} s: give it a line of its own")
         return event
 
-    def _running(self, key: str) -> str:
-        """The name of the one running timer with this key, which may say whose it is: `BEHAVIOUR/KEY`."""
-        if key in self._due_s:
-            return key
-        found = [name for name in self._due_s if name.partition("/")[2] == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ValueError(f"several behaviours have such a timer; name one: {', '.join(map(repr, found))}")
-        raise ValueError(f"no such timer is running; there are: {', '.join(map(repr, self._due_s)) or 'none'}")
-
     def _note_timers(self, now_s: float, steps: Iterable[Step]) -> None:
         for action, because in steps:
             if isinstance(action, StartTimer):
                 self._due_s[f"{because}/{action.key}"] = now_s + action.after_s
+            elif isinstance(action, WatchIdle):
+                self._watches[f"{because}/{action.key}"] = now_s
         if self.over:
             self._due_s.clear()
 
@@ -197,6 +195,18 @@ def connected(*behaviours: Behaviour, steps: Sequence[ExpectedStep] = (), chance
         (DialSucceeded(0.0), [Grant(), *steps]),
         chance=chance,
     )
+
+
+def _one_of(key: str, running: Iterable[str], kind: str) -> str:
+    """The name of the one that is running with this key, which may say whose it is: `BEHAVIOUR/KEY`."""
+    if key in (names := list(running)):
+        return key
+    found = [name for name in names if name.partition("/")[2] == key]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"several behaviours have such a {kind}; name one: {', '.join(map(repr, found))}")
+    raise ValueError(f"no such {kind} is running; there are: {', '.join(map(repr, names)) or 'none'}")
 
 
 def _agree(expected: Sequence[ExpectedStep], steps: Sequence[Step]) -> bool:

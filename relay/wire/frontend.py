@@ -118,4 +118,4 @@ class WireFrontEnd:
 
     @staticmethod
     def support(want: Want) -> Support | None:
-        return _EXACT
+        return None if want.external else _EXACT

@@ -23,6 +23,7 @@ from relay.wire.segment import Segment
 from relay.wire.tcp import Seen, Tcp
 
 _NEWS = Seen.READABLE | Seen.FIN | Seen.RST | Seen.TIMED_OUT  # a read finds each of them
+_SEEING_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER, Ability.IDLENESS})
 _IGNORED_S = 180.0  # longer than a guest repeats its SYN
 
 
@@ -286,7 +287,7 @@ class WireLeg:
         abilities = {want.ability for want in wants}
         self._witness = witness
         self._tos_wanted = Ability.TOS in abilities
-        self._probes_wanted = bool(abilities & {Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER})
+        self._probes_wanted = bool(abilities & _SEEING_PROBES)
         self.tcp.answers_probes = Want(Ability.KEEPALIVE_ANSWER, by="server") not in wants
         self.tcp.watch_tos(mask)
         if self.tcp.withheld is not None:
@@ -320,6 +321,12 @@ class WireLeg:
 
     def blackhole(self, on: bool) -> bool:
         self.tcp.blackhole(on)
+        return True
+
+    def forget(self) -> bool:
+        if not self.closed:
+            self._forget()
+            self._let_go()
         return True
 
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:

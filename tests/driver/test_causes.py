@@ -12,6 +12,9 @@ from support.memory_driver import End, MemoryDriver, forward, proxy
 
 _REQUEST = b"GET http://one.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n"
 _NEXT = b"GET http://two.test/and-a-long-way-to-go HTTP/1.1\r\nHost: two.test\r\n\r\n"
+IDLE_RESET = tuple(
+    f"idle-timeout.{setting}" for setting in ("after_s=80", "counts=data", "internal=rst", "external=rst")
+)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -136,10 +139,10 @@ def test_what_a_side_that_lingers_ends_by_is_told_beside_what_began_the_end() ->
 
 
 def test_an_idle_flow_ends_on_both_sides_by_the_limit() -> None:
-    nat = MemoryDriver(idle_timeout_s=80.0)
+    nat = MemoryDriver("transparent", *IDLE_RESET)
     nat.call(forward(Side.EXTERNAL))
     nat.answer()
-    nat.advance(120.0)
+    nat.advance(80.0)
     ending = nat.fields("flow-ended")
-    assert ending["because"] == Cause.IDLE_LIMIT
-    assert sides_of(ending) == (How.RST, Cause.IDLE_LIMIT) * 2
+    assert ending["because"] == "idle-timeout"
+    assert sides_of(ending) == (How.RST, "idle-timeout") * 2

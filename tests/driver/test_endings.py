@@ -170,7 +170,8 @@ def test_a_stop_resets_what_is_open_and_says_why() -> None:
 
 
 def test_an_idle_flow_is_reset_and_a_busy_one_is_not() -> None:
-    nat = MemoryDriver(idle_timeout_s=80.0)
+    ends = (f"idle-timeout.{setting}" for setting in ("after_s=80", "internal=rst", "external=rst"))
+    nat = MemoryDriver("transparent", *ends)
     idle, _ = connect(nat)
     busy, server = connect(nat)
     for _ in range(12):

@@ -41,7 +41,7 @@ def test_a_flow_that_lies_idle_is_reset_on_both_sides_and_says_why(profile: str,
             sock.recv(1)
         assert recorder.take()[0].how == "rst"
         ended = nat.wait_for("flow-ended").fields
-        assert {ended[key] for key in ("because", "internal_because", "external_because")} == {"idle-limit"}
+        assert {ended[key] for key in ("because", "internal_because", "external_because")} == {"idle-timeout"}
 
 
 def test_half_a_flow_that_is_left_is_idle_too(backend: str) -> None:
@@ -63,7 +63,7 @@ def test_half_a_flow_that_is_left_is_idle_too(backend: str) -> None:
         until_reset.set()
         ended = nat.wait_for("flow-ended").fields
         assert ended["because"] == "internal-peer"  # what began the end
-        assert (ended["internal_because"], ended["external_because"]) == ("idle-limit", "idle-limit")
+        assert (ended["internal_because"], ended["external_because"]) == ("idle-timeout", "idle-timeout")
 
 
 @pytest.mark.parametrize("front_end", ["forward", "socks5"])

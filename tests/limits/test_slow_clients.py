@@ -135,11 +135,11 @@ def test_bytes_that_trickle_are_carried_as_they_come_and_keep_the_flow(backend: 
         assert set(ended) == {"internal-peer"}
 
 
-@pytest.mark.parametrize("end", ["idle-limit", "internal-peer"])
+@pytest.mark.parametrize("end", ["idle-timeout", "internal-peer"])
 def test_clients_that_never_read_cost_a_bounded_amount_and_no_other_flow(
     end: str, backend: str, tmp_path: Path
 ) -> None:
-    options = ("--idle-timeout", "1.5") if end == "idle-limit" else ()
+    options = ("--idle-timeout", "1.5") if end == "idle-timeout" else ()
     with (
         mass_origin() as (_, port),
         serve(tmp_path, "--backend", backend, "--quiet", *options) as served,

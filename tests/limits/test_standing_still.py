@@ -18,7 +18,7 @@ from support.workers import pids_of
 _CALLERS = 600  # more than are told of in one go
 _IN_BACKLOG = 200
 _REQUEST_LIMIT_S = 1.5
-_IDLE_LIMIT_S = 1.0
+_IDLE_LIMIT_S = 3.0  # to open so many connections takes a second where others use the processors, too
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def test_the_time_meanwhile_makes_no_flow_idle(backend: str, tmp_path: Path) -> 
         assert clients.do(f"open {_CALLERS}") == {"granted": _CALLERS}
         for client_goes_on in (True, False):
             assert clients.do("ping") == {"echoed": _CALLERS}
-            time.sleep(_IDLE_LIMIT_S / 4)  # a sweep is to find what they have carried so far
+            time.sleep(_IDLE_LIMIT_S / 4)
             with standing_still([served.process.pid], until_s=time.monotonic() + 1.25 * _IDLE_LIMIT_S):
                 if client_goes_on:
                     clients.tell("ping")
@@ -75,4 +75,4 @@ def test_the_time_meanwhile_makes_no_flow_idle(backend: str, tmp_path: Path) -> 
                 clients.tell("ping")
             assert clients.hear() == {"echoed": _CALLERS}
         assert clients.do("end") == {"whole": _CALLERS}
-        assert served.count("flow-ended", because="idle-limit") == 0
+        assert served.count("flow-ended", because="idle-timeout") == 0

@@ -209,6 +209,20 @@ def drive_an_end(backend: str) -> list[Record]:
     return records
 
 
+def drive_to_oblivion(backend: str) -> list[Record]:
+    """A flow that is forgotten."""
+    with (
+        Origin(echo) as origin,
+        serve_in_thread("transparent", backend=backend, idle_timeout={"after_s": 60}) as nat,
+        connect_by_port(nat.address.port, origin.host, origin.port) as app,
+    ):
+        app.sendall(b"x")
+        assert read_exactly(app, 1) == b"x"
+        nat.advance(60)
+        nat.wait_for("forgotten", side="app")
+        return list(nat.events)
+
+
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
     """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
     with serve(directory, "--backend", backend, "--max-flows", "20", prefix=with_few_descriptors(64)) as served:
@@ -247,6 +261,7 @@ def drive_a_reader_too_hard() -> list[dict[str, Any]]:
 def is_worded(ended: dict[str, Any]) -> bool:
     """Whether a flow's end is told in the documented words alone."""
     causes = {*Cause, *(quirk.name for quirk in load_profile("vmware-fusion").quirks), "fault:gambler"}
+    causes.add("idle-timeout")
     sides = [side.value for side in Side if ended[side.value] is not None]
     return (
         sides != []
@@ -258,7 +273,10 @@ def is_worded(ended: dict[str, Any]) -> bool:
 
 @pytest.mark.system
 def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
-    drives = (drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end)
+    drives = (
+        *(drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end),
+        drive_to_oblivion,
+    )
     records = [record for drive in drives for record in drive(backend)]
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":

@@ -111,6 +111,16 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "what the app sends gets no answer any more, by close-mapping",
         ),
     ],
+    "forgotten": [
+        (
+            {"side": "internal", "then": "reset", "because": "idle-timeout"},
+            "the app is forgotten, by idle-timeout: its next segment gets RST",
+        ),
+        (
+            {"side": "external", "then": "silence", "because": "idle-timeout"},
+            "the server is forgotten, by idle-timeout: what it sends gets no answer",
+        ),
+    ],
     "bytes-lost": [({"bytes": 9, "because": "local-ack"}, "9 B were acknowledged and are lost, by local-ack")],
     "note": [({"text": "still here?", "because": "reminder"}, "reminder: still here?")],
     "action-dropped": [
@@ -225,5 +235,5 @@ def test_loud_events_are_red_quiet_ones_dim_and_the_others_plain() -> None:
 
 def test_every_event_with_a_colour_exists() -> None:
     coloured = {event for event in FIELDS if "\x1b" in lines_of(record(event), colour=True)[0]}
-    assert {"rst-sent", "bytes-lost", "blackholed", "fault", "accept-paused", "link-down"} <= coloured
+    assert {"rst-sent", "bytes-lost", "blackholed", "forgotten", "fault", "accept-paused", "link-down"} <= coloured
     assert all("\x1b" not in lines_of(record(event), colour=False)[0] for event in FIELDS)

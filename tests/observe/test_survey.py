@@ -218,11 +218,16 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
         "acknowledgement by the NAT exact",
         "acknowledgement by the server approximate",
         "unanswered probe approximate",
+        "idle time without data exact",
+        "idle time without a segment approximate",
+        "silence of a forgotten connection approximate",
+        "RST of a forgotten connection approximate",
         "refused ebpf",
         "refused socket-filter",
         "refused sock-diag",
         "refused in-process",
         "refused tcp-info",
+        "refused tcp-repair",
     ]
 
 

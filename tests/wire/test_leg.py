@@ -19,6 +19,7 @@ from relay.wire.ends import Ends
 from relay.wire.leg import WireLeg
 from relay.wire.owners import NO_OWNERS
 from relay.wire.segment import Segment
+from relay.wire.stray import answer
 from relay.wire.tcp import Tcp
 from support.bench import DEADLINE_S, open_engine
 
@@ -38,6 +39,7 @@ class Cable:
         self.engine = engine
         self.established = anyio.Event()
         self._others: dict[WireLeg, WireLeg] = {}
+        self._over: set[WireLeg] = set()
 
     def join(self, one: WireLeg, other: WireLeg) -> None:
         self._others |= {one: other, other: one}
@@ -49,7 +51,10 @@ class Cable:
             self.engine.call_soon(partial(self._deliver, self._others[leg], copied))
 
     def _deliver(self, leg: WireLeg, segment: Segment) -> None:
-        leg.on_segment(segment)
+        if leg not in self._over:
+            leg.on_segment(segment)
+        elif (reset := answer(segment, leg.tcp.stack)) is not None:
+            self.send_segments(leg, [reset])
 
     def tell_owner(self, leg: WireLeg) -> None:
         leg.owner.on_leg_ready(leg)
@@ -58,7 +63,7 @@ class Cable:
         self.established.set()
 
     def forget(self, leg: WireLeg) -> None:
-        pass
+        self._over.add(leg)
 
 
 class VirtualEngine(MemoryLoop):

@@ -28,7 +28,10 @@ class BlackholeProvider(Provider):
 
     name: ClassVar[str] = "socket-filter"
     offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
-        {Want(Ability.BLACKHOLE): Offer(Fidelity.EXACT, "a socket filter drops whatever comes")}
+        {
+            Want(ability): Offer(Fidelity.EXACT, "a socket filter drops whatever comes")
+            for ability in (Ability.BLACKHOLE, Ability.SILENCE)
+        }
     )
     capabilities: ClassVar[tuple[Capability, ...]] = (Capability.NET_ADMIN,)
 

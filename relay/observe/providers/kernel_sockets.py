@@ -53,5 +53,19 @@ class KernelSocketsProvider(Provider):
                 Fidelity.APPROXIMATE,
                 "the app of a dead server is reset (ECONNRESET), where it should get no answer (ETIMEDOUT): {why}",
             ),
+            Want(Ability.IDLENESS, by="data"): Offer(Fidelity.EXACT, "the relay knows when it has carried bytes"),
+            Want(Ability.IDLENESS, by="segments"): Offer(
+                Fidelity.APPROXIMATE, "bytes count, but keepalive probes are not seen and do not: {why}"
+            ),
+            Want(Ability.SILENCE): Offer(
+                Fidelity.APPROXIMATE,
+                "the relay reads no more: a writer is acknowledged until a buffer is full, and keepalive probes are "
+                "answered for ever: {why}",
+            ),
+            Want(Ability.STRAY_RESET): Offer(
+                Fidelity.APPROXIMATE,
+                "the relay resets when data, FIN or, where it sees one, a keepalive probe has come: data is "
+                "acknowledged first, a probe is answered and reset up to 2 s later: {why}",
+            ),
         }
     )

@@ -170,6 +170,7 @@ class TcpInfoProvider(Provider):
             Want(Ability.KEEPALIVE_ANSWER, by="nat"): Offer(
                 Fidelity.EXACT, f"the relay's kernel answers each probe; {_HOW}"
             ),
+            Want(Ability.IDLENESS, by="segments"): Offer(Fidelity.EXACT, f"bytes are carried, and {_HOW}"),
         }
     )
     requirement: ClassVar[str] = "use relay on Linux 4.6 or later"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.legs import BROKEN, WOULD_BLOCK
 from relay.testing._leg_checks.ends import MUCH, SOME, STEP_S, Check, Ends
 
 
@@ -34,6 +35,18 @@ async def a_blackholed_peer_is_not_heard_until_it_is_heard_again(ends: Ends) -> 
     assert await ends.receive_all(ends.leg) == (SOME, 0)
 
 
+async def a_forgotten_peer_is_reset_for_the_next_thing_it_sends(ends: Ends) -> None:
+    if not ends.leg.forget():
+        return  # this host cannot, and the leg says so
+    assert ends.leg.closed
+    for _ in range(20):
+        await ends.wait(STEP_S)
+    assert ends.peer.receive_into(memoryview(bytearray(1))) == WOULD_BLOCK, "nothing is sent"
+    ends.peer.write(SOME)
+    assert await ends.receive(ends.peer) == BROKEN
+    assert not ends.peer.timed_out
+
+
 async def a_limited_window_acknowledges_about_as_much(ends: Ends) -> None:
     ends.leg.limit_window(20_000)
     ends.peer.write(MUCH)
@@ -56,6 +69,7 @@ async def keepalive_finds_a_silent_peer_dead_and_leaves_a_living_one(ends: Ends)
 CONTROL_CHECKS: tuple[Check, ...] = (
     a_frozen_leg_neither_writes_nor_loses_what_arrives,
     a_blackholed_peer_is_not_heard_until_it_is_heard_again,
+    a_forgotten_peer_is_reset_for_the_next_thing_it_sends,
     a_limited_window_acknowledges_about_as_much,
     keepalive_finds_a_silent_peer_dead_and_leaves_a_living_one,
 )

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -99,7 +99,8 @@ def fuzz_options(data: bytes) -> str:
         for endpoint in (config.listen, *(spec.bind for spec in (*config.forwards, *config.inbound))):
             assert endpoint is None or endpoint.is_loopback or config.auth or given.get("allow_open")
         assert config.max_flows is None or config.max_flows > 0
-        assert config.idle_timeout_s is None or 0 < config.idle_timeout_s <= 86_400
+        idle_timeout_s = given.get("idle_timeout_s")
+        assert idle_timeout_s is None or 0 < cast("float", idle_timeout_s) <= 86_400
         if config.auth is not None:
             assert 0 < len(os.fsencode(config.auth.username)) < 256
             assert 0 < len(os.fsencode(config.auth.password)) < 256

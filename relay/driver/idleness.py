@@ -1,0 +1,107 @@
+"""How long a flow has had no traffic, for the watches that its behaviours have asked for.
+
+Traffic costs one store for each run of a pump; a flow without a watch, and a byte, cost nothing. A watch is a timer:
+when it is due it compares, and starts anew for what is left. So a watch ends to the moment, without a sweep.
+
+Bytes that were carried may wait in the kernel for a peer that reads slowly. As long as any do, its TCP sends them
+again or probes the window, so where segments count the flow is not idle. Where data count, it is not idle as long as
+their number changes; the kernel is asked eight times in `after_s`. Right after traffic a few bytes prove nothing: the
+peer delays its ACK.
+
+While the relay itself stands still (a paused container) no flow's time passes, for its peers may stand still as well:
+a watch that is due late goes on for as long as it was late.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from relay.actions import WatchIdle
+from relay.events import Side, WentIdle
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+_LOOKS = 8
+_ACK_WITHIN_S = 0.25  # real; Linux delays an ACK by 40 to 200 ms
+_FEW_BYTES = 64 * 1024
+_LATE_S = 0.2  # real; more than a busy host holds a timer up
+
+
+class Idleness:
+    """One flow's watches."""
+
+    __slots__ = ("_carried_s", "_data_s", "_flow", "_probe_s", "listens")
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._data_s = dict.fromkeys(Side, -math.inf)
+        self._probe_s = dict.fromkeys(Side, -math.inf)
+        self._carried_s = -math.inf  # on the real clock
+        self.listens = False
+        """Whether the external leg was asked for the segments without bytes; the internal one is from the beginning."""
+
+    def saw_data(self, side: Side) -> None:
+        """Bytes of this side's were carried."""
+        self._data_s[side] = self._flow.now_s()
+        self._carried_s = self._flow.driver.engine.now_s()
+
+    def saw_probe(self, side: Side) -> None:
+        """A segment of this side's came that has no bytes."""
+        self._probe_s[side] = self._flow.now_s()
+
+    def watch(self, name: str, action: WatchIdle) -> None:
+        """Begin a watch, in place of one that has this name."""
+        _Watch(self._flow, self, name, action).wait()
+
+    def waiting_bytes(self) -> int:
+        """How many bytes that were carried wait for a peer to take them."""
+        waiting_bytes = self._flow.waiting_bytes
+        is_recent = self._flow.driver.engine.now_s() < self._carried_s + _ACK_WITHIN_S
+        return 0 if is_recent and waiting_bytes < _FEW_BYTES else waiting_bytes
+
+    def last_s(self, action: WatchIdle) -> float:
+        """When there was traffic that counts for a watch."""
+        sides = Side if action.of is None else (action.of,)
+        last_s = max(self._data_s[side] for side in sides)
+        return max(last_s, *(self._probe_s[side] for side in sides)) if action.counts == "segments" else last_s
+
+
+class _Watch:
+    """One watch, and when it is due."""
+
+    __slots__ = ("_action", "_due_s", "_flow", "_idleness", "_name", "_since_s", "_waiting_bytes")
+
+    def __init__(self, flow: Flow, idleness: Idleness, name: str, action: WatchIdle) -> None:
+        self._flow = flow
+        self._idleness = idleness
+        self._name = name
+        self._action = action
+        self._since_s = flow.now_s()
+        self._waiting_bytes = 0
+        self._due_s = 0.0
+
+    def wait(self, look_s: float = math.inf) -> None:
+        """Look again when the time is up, or at `look_s` if that is sooner."""
+        due_s, sweep_s = self._since_s + self._action.after_s, self._action.sweep_s
+        if sweep_s:
+            due_s = math.ceil(due_s / sweep_s) * sweep_s
+        self._due_s = min(due_s, look_s)
+        delay_s = max(0.0, self._due_s - self._flow.now_s())
+        self._flow.start_nat_timer(f"idle {self._name}", delay_s, self._look)
+
+    def _look(self) -> None:
+        flow, action, now_s = self._flow, self._action, self._flow.now_s()
+        late_s = now_s - self._due_s
+        if late_s > _LATE_S * flow.driver.engine.nat.scale:
+            self._since_s += min(late_s, action.after_s)
+        self._since_s = max(self._since_s, self._idleness.last_s(action))
+        waiting_bytes = self._idleness.waiting_bytes()
+        if waiting_bytes and (action.counts == "segments" or waiting_bytes != self._waiting_bytes):
+            self._since_s = now_s
+        self._waiting_bytes = waiting_bytes
+        if self._since_s + action.after_s > now_s:
+            self.wait(now_s + action.after_s / _LOOKS if waiting_bytes else math.inf)
+        else:
+            flow.take(WentIdle(now_s, self._name, self._since_s))

@@ -1,0 +1,115 @@
+"""When a flow counts as idle: the watches of `WatchIdle`, on legs and a clock in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from relay.abilities import Ability, Want
+from relay.actions import Note, WatchIdle
+from relay.behaviours import Actions, Behaviour
+from relay.events import DialSucceeded, Side, WentIdle
+from relay.profiles import add_behaviours, load_profile
+from support.memory_driver import End, MemoryDriver, forward
+
+WATCH = WatchIdle("quiet", 10.0)
+
+
+@dataclass(frozen=True)
+class Watching(Behaviour):
+    """Notes when a flow has been idle."""
+
+    watch: WatchIdle = WATCH
+
+    def wants(self) -> Iterable[Want]:
+        yield Want(Ability.IDLENESS, by=self.watch.counts)
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        yield self.watch
+
+    def on_went_idle(self, event: WentIdle) -> Actions:
+        yield Note(f"{event.key} since {event.since_s:g}, at {event.at_s:g}")
+
+
+def open_flow(watch: WatchIdle = WATCH) -> tuple[MemoryDriver, End, End]:
+    nat = MemoryDriver()
+    nat.driver.profile = add_behaviours(load_profile("transparent"), [Watching(watch)])
+    app = nat.call(forward())
+    return nat, app, nat.answer()
+
+
+def notes(nat: MemoryDriver) -> list[str]:
+    return [record.fields["text"] for record in nat.records if record.fields.get("because") == "watching"]
+
+
+def test_a_watch_ends_once_to_the_moment_after_the_last_byte_of_either_side() -> None:
+    nat, app, server = open_flow()
+    nat.advance(6)
+    app.says(b"x")
+    nat.advance(6)
+    server.hears()
+    server.says(b"y")
+    nat.advance(9)
+    app.hears()
+    assert notes(nat) == []
+    nat.advance(100)
+    assert notes(nat) == ["quiet since 12, at 22"]
+
+
+@pytest.mark.parametrize(("of", "idle"), [(Side.INTERNAL, True), (Side.EXTERNAL, False), (None, False)])
+def test_of_one_side_the_others_bytes_do_not_count(of: Side | None, idle: bool) -> None:
+    nat, app, server = open_flow(WatchIdle("quiet", 10.0, of=of))
+    nat.advance(6)
+    server.says(b"y")
+    nat.settle()
+    app.hears()
+    nat.advance(6)
+    assert bool(notes(nat)) is idle
+
+
+@pytest.mark.parametrize("prober", ["app", "server"])
+@pytest.mark.parametrize(("counts", "idle"), [("data", True), ("segments", False)])
+def test_a_keepalive_probe_of_either_side_is_a_segment_and_no_data(counts: str, idle: bool, prober: str) -> None:
+    nat, app, server = open_flow(WatchIdle("quiet", 10.0, counts))  # type: ignore[arg-type]
+    (app if prober == "app" else server).leg.set_keepalive(4, 4, 3)
+    nat.advance(30)
+    assert bool(notes(nat)) is idle
+
+
+@pytest.mark.parametrize("counts", ["data", "segments"])
+def test_bytes_that_a_slow_reader_takes_are_traffic(counts: str) -> None:
+    nat, app, server = open_flow(WatchIdle("quiet", 10.0, counts))  # type: ignore[arg-type]
+    app.leg.limit_window(1000)
+    server.says(bytes(200_000))
+    for _ in range(8):
+        nat.advance(6)
+        app.leg.receive_into(memoryview(bytearray(1000)))
+        nat.settle()
+    assert notes(nat) == []
+
+
+def test_bytes_that_never_move_are_no_data() -> None:
+    nat, app, server = open_flow()
+    app.leg.limit_window(1000)
+    server.says(bytes(200_000))
+    nat.advance(30)
+    assert len(notes(nat)) == 1
+
+
+def test_a_nat_that_sweeps_finds_it_at_its_next_sweep() -> None:
+    nat, app, _ = open_flow(WatchIdle("quiet", 10.0, sweep_s=8.0))
+    nat.advance(3)
+    app.says(b"x")
+    nat.advance(100)
+    assert notes(nat) == ["quiet since 3, at 16"]
+
+
+def test_a_flow_that_no_behaviour_watches_keeps_nothing() -> None:
+    nat = MemoryDriver()
+    nat.call(forward())
+    nat.answer()
+    (flow,) = nat.driver.flows.values()
+    assert flow.idleness is None
+    assert not flow.has_timers
