@@ -344,7 +344,6 @@ class KernelLeg:
     def forget(self) -> bool:
         """Close the socket without a word, as if its kernel had never had it; False where that is not to be had."""
         if not self.closed:
-            self.unwatch()
             if not self._abilities.vanish(self.sock):
                 return False
             self.close()

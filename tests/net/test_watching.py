@@ -34,6 +34,10 @@ class Providers:
         self.calls.append(f"blackhole {on}")
         return True
 
+    def vanish(self, sock: socket.socket) -> bool:
+        self.calls.append("vanish")
+        return False
+
     def glimpse_process(self, sock: socket.socket) -> Process | None:
         return (1, "glimpsed")
 
@@ -109,10 +113,12 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
     async with open_engine() as (engine, _):
         leg = leg_of(engine, ends, providers)
         assert leg.blackhole(True)
+        assert not leg.forget()
+        assert not leg.closed
         assert leg.glimpse_process() == (1, "glimpsed")
         assert leg.find_process() == (2, "found")
         leg.close()
-    assert providers.calls == ["blackhole True"]
+    assert providers.calls == ["blackhole True", "vanish"]
 
 
 async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: socket.socket) -> None:
@@ -121,6 +127,7 @@ async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: so
         leg.watch(WANTS, _Nobody())
         leg.watch((), _Nobody())
         assert not leg.blackhole(True)
+        assert not leg.forget()
         assert leg.glimpse_process() is None
         assert leg.find_process() is None
         leg.close()
