@@ -128,12 +128,12 @@ class AlarmThread:
                     self._changed.wait(min(left_s, threading.TIMEOUT_MAX) if left_s < math.inf else None)
                     continue
                 self._due_s = math.inf
-                with suppress(BlockingIOError):  # so many rings were not heard yet
+                with suppress(BlockingIOError):  # earlier rings fill the socket: it is readable already
                     self._rung.send(b"!")
 
 
 def open_alarm() -> Alarm:
-    """The best this host has."""
+    """The best alarm that this host has."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             return TimerFd()

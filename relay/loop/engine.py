@@ -1,7 +1,7 @@
 """The one loop that runs everything that has a socket.
 
-In each turn the engine tells the watchers what is ready, runs deferred calls, and runs the timers that are due. Between
-turns the host's own loop runs; `relay.loop.waker` has it call the next one.
+In each turn the engine calls the watchers of what is ready, then deferred calls, then the timers that are due.
+Between turns the host's own loop runs; `relay.loop.waker` has it call the next one.
 
 A timer is due only once everything that was ready at its moment was delivered. So a process that stood still for a
 while (stopped by a debugger, in a paused container, held up by a callback) first takes what arrived meanwhile, in as
@@ -69,7 +69,7 @@ class Engine:
         self._looks = 0
         self._max_events = self._readiness.max_events
         self._pass_began_s = 0.0
-        self._told_in_pass = 0  # since then, in deliveries that told of as much as they could
+        self._told_in_pass = 0  # events since then, in deliveries that were full
         self.spin = Spin()
         """Whether it looks again at once; a pump with bulk asks for a nap."""
         self._deferred: deque[Callable[[], None]] = deque()
@@ -216,7 +216,7 @@ class Engine:
 
 
 class _Sockets:
-    """All that an engine has open, for a forked child to close: there it must not touch the epoll, which is shared."""
+    """All sockets that an engine has open. A forked child closes them, without the epoll, which it shares."""
 
     def __init__(self, readiness: Readiness, unwatched: set[Pollable]) -> None:
         self._readiness = readiness

@@ -23,7 +23,7 @@ _MAX_MISSES = 6
 
 
 class Spin:
-    """Remembers whether looking again has paid lately."""
+    """Decides whether to look again, by whether that has paid lately."""
 
     def __init__(self) -> None:
         self._misses = 0

@@ -1,6 +1,6 @@
 """From a destination to a connection: overrides, literals, the resolver, then the dial.
 
-A destination that is one of the relay's own listening addresses is denied: the relay would be its own client for ever.
+The relay denies a destination that is one of its own listening addresses: each connection to it would open another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def demand_own(source: str) -> None:
-    """Refuse a source address that no dial can use.
+    """Refuse a source address from which the relay cannot dial.
 
     Raises:
         ConfigError: it is not one of this host's addresses.
@@ -65,7 +65,7 @@ class Connector:
         """Where this relay listens."""
 
     def resolve_as(self, override: ResolveOverride) -> None:
-        """Answer a name ourselves from now on."""
+        """Answer a name from this override from now on, without a resolver."""
         self._overrides[override.name, override.port] = override.address
 
     def reaches(self, destination: Endpoint, side: Side) -> bool:
@@ -82,7 +82,7 @@ class Connector:
     ) -> Connecting:
         """Begin to connect toward a side; exactly one of `connected` and `failed` is called, later.
 
-        Neither is called after the result's `abandon`. The callee that gets a leg sets its owner before it returns.
+        After the result's `abandon` neither is called. The callee that gets a leg sets its owner before it returns.
         `client` tells on whose behalf a name is looked up.
         """
         return Connecting(
@@ -98,7 +98,7 @@ class Connector:
         return None if literal is None else [address_of(literal, destination.port)]
 
     async def answer(self, host: str, client: str, *, reverse: bool) -> str | None:
-        """Answer a client that asks only for a name's address, or an address's name; our own overrides come first.
+        """Answer a client that asks only for a name's address, or an address's name. The relay's overrides come first.
 
         Of several addresses this is the first IPv4 one: the reply has room for one, and some clients take no IPv6.
         """
@@ -222,7 +222,7 @@ def _literal(host: str) -> str | None:
 
 @lru_cache(1024)
 def _reached(host: str) -> _Ip | None:
-    """The address that a connect to this one ends at: 0.0.0.0 is the loopback, and IPv6 can spell IPv4."""
+    """The address that a connect to this one reaches: 0.0.0.0 reaches the loopback, and IPv6 can spell IPv4."""
     ip = Endpoint(host, 0).ip
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
@@ -232,14 +232,14 @@ def _reached(host: str) -> _Ip | None:
 
 
 def _accepts(listening: _Ip | None, reached: _Ip) -> bool:
-    """Whether a listener at the one address is given what comes for the other."""
+    """Whether a listener at the first address accepts connections to the second."""
     if listening is None or listening.version != reached.version:
         return False
     return listening == reached or (listening.is_unspecified and _is_local(reached))
 
 
 def _is_local(ip: _Ip) -> bool:
-    """Whether the address is one of this host's: then, and only then, it can be bound to."""
+    """Whether the address is one of this host's: a socket can be bound to those alone."""
     try:
         with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind((str(ip), 0))

@@ -1,7 +1,7 @@
 """Opening connections: one address after the other, each by a non-blocking connect.
 
 The addresses are tried in the resolver's order, never at once: a NAT that was seen to open one connection must not open
-two. What the kernel answers becomes a `DialFailure` here, by errno, and nowhere else.
+two. This module alone turns the kernel's answer into a `DialFailure`, by errno.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Address: TypeAlias = tuple[socket.AddressFamily, Endpoint]
 
 
 class Dial:
-    """A connection in the making. Exactly one of `connected` and `failed` is called, later, unless it is abandoned."""
+    """A connection in the making. Unless it is abandoned, it calls exactly one of `connected` and `failed`, later."""
 
     __slots__ = ("_addresses", "_connected", "_engine", "_failed", "_failure", "_source", "_timer", "sock")
 

@@ -1,4 +1,4 @@
-"""The names that the host's own file answers: the resolver needs no name server for them.
+"""The names in the hosts file: the resolver answers them without a name server.
 
 The file is no resolver here. The host's settings decide whether the file is read, before or after a name server, and
 the host's resolver applies them. A name in the file is only expected to be looked up fast.
@@ -31,6 +31,6 @@ class HostsFile:
 
     def _read(self) -> frozenset[str]:
         if (text := self._file.read_changed()) is not None:
-            # Words, not lines: an address or a comment's word may pass for a name, and does no harm as one.
+            # By words, not lines: an address or a word of a comment then counts as a name, which does no harm.
             self._names = frozenset(text.lower().split())
         return self._names

@@ -12,7 +12,7 @@ The endings that the kernel offers:
 `relay.legs.ending` has the endings that take their time and need no owner above.
 
 A read finds a peer's RST: the bytes that came before it stay readable, the error comes after them. A write may meet the
-error first and so consume it; `broken` remembers it.
+error first and so consume it; `broken` keeps its errno.
 """
 
 from __future__ import annotations
@@ -148,14 +148,14 @@ class KernelLeg:
         if count == 0:
             return self._at_end()
         if count < len(buffer) and not self._ended:
-            self._rest()  # a short read has emptied the queue: the next edge will tell, no need to be told EAGAIN
+            self._rest()  # a short read has emptied the queue: a read for EAGAIN is spared, the next edge comes
         return count
 
     def splice_into(self, pipe: Pipe) -> int:
         """`receive_into`, for an empty pipe; 0 if only a read can tell what is next.
 
-        That is the peer's FIN, or an urgent byte: at one of those splice stops for ever, says that there is nothing
-        before it, and calls it the end if a FIN is behind it.
+        That is the peer's FIN, or an urgent byte. At an urgent byte splice stops, and goes on reporting that there is
+        nothing, or the end if a FIN is behind it.
         """
         if self.ask_tos is not None:
             self.ask_tos()
@@ -189,7 +189,7 @@ class KernelLeg:
 
     @property
     def has_room(self) -> bool:
-        """Whether the kernel is to take what is written, and nothing waits before it."""
+        """Whether the kernel would take what is written now, and nothing waits before it."""
         return self.writable and not self.unsent and not self.frozen
 
     @property
@@ -338,7 +338,7 @@ class KernelLeg:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
     def blackhole(self, on: bool) -> bool:
-        """Have the kernel drop everything that comes, unseen; False where that is not to be had."""
+        """Have the kernel drop everything that comes, unseen; False where the host cannot."""
         return self._abilities.blackhole(self.sock, on)
 
     def forget(self) -> bool:
@@ -382,7 +382,7 @@ class KernelLeg:
         return bool(self.broken)
 
     def reset(self) -> None:
-        """Send RST and be done with it."""
+        """Send RST, and close the socket."""
         if not self.closed:
             try:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
@@ -396,7 +396,7 @@ class KernelLeg:
         if not self.closed:
             self.closed = True
             self.readable = self.writable = False
-            # Its owner holds it, so only the garbage collector would find the two, some thousand flows later.
+            # The owner holds the leg too: as a cycle the two would stay in memory until the garbage collector runs.
             self.owner, self.ask_tos = _NO_OWNER, None
             self._drop_unsent()
             self.unwatch()

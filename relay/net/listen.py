@@ -174,11 +174,11 @@ class Listener:
                 if error.errno in _EXHAUSTED:
                     self._rest(error)
                     return
-                continue  # that caller is gone already (ECONNABORTED); the next one may not be
+                continue  # this caller is gone already (ECONNABORTED); the next one may be there
             connection.setblocking(False)
             try:
                 self._accepted(connection)
-            except Exception as fault:  # the next caller has nothing to do with it
+            except Exception as fault:  # a fault of this connection's alone: the next caller is accepted all the same
                 connection.close()
                 self._engine.on_fault(fault)
             finally:

@@ -1,4 +1,4 @@
-"""What a name, or an address, stands for: asked by a client that wants to know it and nothing else."""
+"""Looks up the address of a name, or the name of an address, for a client that asks for no connection."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from relay.net.connect import Connector
 
 
 class Question:
-    """One question; `told` is called with the answer or the failure, once and later, unless it is abandoned."""
+    """One question. Unless it is abandoned, it calls `answered` once, later, with the answer or the failure."""
 
-    __slots__ = ("_connector", "_host", "_over", "_scope", "_timer", "_told")
+    __slots__ = ("_answered", "_connector", "_host", "_over", "_scope", "_timer")
 
     def __init__(
         self,
         engine: Engine,
         connector: Connector,
         host: str,
-        told: Callable[[str | DialFailure], None],
+        answered: Callable[[str | DialFailure], None],
         *,
         client: str,
         reverse: bool,
     ) -> None:
         self._connector = connector
         self._host = host
-        self._told = told
+        self._answered = answered
         self._over = False
         self._scope: anyio.CancelScope | None = None
         self._timer = engine.call_later(connector.timeout_s, self._time_out)
         engine.spawn(self._ask, client, reverse)
 
     def abandon(self) -> None:
-        """Give up; `told` is not called."""
+        """Give up; `answered` is not called."""
         self._over = True
         self._timer.cancel()
         if self._scope is not None:
@@ -47,8 +47,8 @@ class Question:
         with anyio.CancelScope() as self._scope:
             answer = await self._connector.answer(self._host, client, reverse=reverse)
             self._timer.cancel()
-            self._told(answer or DialFailure(FailureKind.NOT_RESOLVED, self._host))
+            self._answered(answer or DialFailure(FailureKind.NOT_RESOLVED, self._host))
 
     def _time_out(self) -> None:
         self.abandon()
-        self._told(DialFailure(FailureKind.TIMED_OUT, self._host))
+        self._answered(DialFailure(FailureKind.TIMED_OUT, self._host))

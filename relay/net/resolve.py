@@ -1,8 +1,8 @@
 """Asks the host's resolver, in threads of our own that the relay never waits for.
 
-`getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. The interpreter joins
-anyio's worker threads at its end (on asyncio), so a relay that stops would wait for the resolver. A daemon thread is
-left behind instead.
+`getaddrinfo` blocks, for half a minute where a name server is silent, and cannot be interrupted. At its end the
+interpreter joins anyio's worker threads (on asyncio), so a relay that stops would wait for the resolver. A daemon
+thread is left behind instead.
 
 A name without an answer keeps its thread for as long. It does not hold up:
 
@@ -55,7 +55,7 @@ class Resolver:
         return [address_of(host, destination.port) for host in await self._ask(name, client, addresses_of)]
 
     async def look_up_name(self, address: str, client: str) -> list[str]:
-        """The names of an address; otherwise as `look_up`."""
+        """The names of an address; in all else like `look_up`."""
         return await self._ask(address, client, names_of)
 
     async def _ask(self, name: str, client: str, ask: Callable[[str], list[str]]) -> list[str]:

@@ -1,6 +1,6 @@
 """How the engine learns that a socket is ready: one kernel queue for all sockets, or a task for each wait.
 
-Every way gives edges. A watcher is called once when its socket becomes readable, remembers it, and asks again with
+Every way gives edges. A watcher is called once when its socket becomes readable, keeps note of it, and asks again with
 `rearm_read` after the kernel said "would block". `rearm_write` works likewise, but is needed from the start: a fresh
 connection takes bytes, and most watchers never need the write edge. The kernel's queues give the next edge unasked; a
 task does not.

@@ -11,7 +11,7 @@ from relay.loop.readiness._api import Watcher
 
 
 class KernelQueue(ABC):
-    """Remembers who watches which descriptor; a subclass asks the kernel.
+    """Keeps the watcher of each descriptor; a subclass asks the kernel.
 
     A closed socket leaves the kernel's queue by itself.
     """
@@ -21,7 +21,7 @@ class KernelQueue(ABC):
     def __init__(self, descriptor: int) -> None:
         self.descriptor: int | None = descriptor
         self._watchers: list[Watcher | None] = []  # by descriptor: a quarter of a dictionary's memory
-        self._writers: set[int] = set()  # the descriptors that have asked to hear when they can be written
+        self._writers: set[int] = set()  # the descriptors for which write edges are on
 
     def watch(self, watcher: Watcher) -> None:
         descriptor = watcher.sock.fileno()
