@@ -22,7 +22,7 @@ _IN_PLACE_OF_THE_SERVER = (
 
 @dataclass
 class LocalKeepalive(Behaviour):
-    """Answer keepalive probes from the app ourselves, so that a dead server looks alive for ever.
+    """Answer keepalive probes from the app ourselves, so that a dead server looks alive indefinitely.
 
     With `answered_by = "server"` a probe makes us probe the server in turn, and a server that does not answer is
     found dead; what the app then sees is `close-mapping`'s `timed_out` to say.

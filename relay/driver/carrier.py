@@ -32,7 +32,7 @@ class Carrier:
         """Move what one of the pumps can move now; return why it stopped.
 
         Raises:
-            ProtocolError: what passes is not what the codec takes; the initiator is owed the reply.
+            ProtocolError: the codec does not take what passes; the initiator gets the reply.
         """
         if pump.ended:
             return _after_fin(pump.source)
@@ -81,7 +81,7 @@ class ExchangeCarrier(Carrier):
         self._codec = codec
         self._client_ended = False
         self.origin_ended = False
-        """Whether the origin has sent its FIN. The client hears of it only if that is also the end of the response."""
+        """Whether the origin has sent its FIN. It goes to the client only if it also ends the response."""
         self._was_paused = False
         request = codec.start()
         self.from_near.moved_bytes = len(request)
@@ -92,14 +92,14 @@ class ExchangeCarrier(Carrier):
 
     @property
     def within_head(self) -> bool:
-        """Whether the client has begun a request and owes the rest of its head."""
+        """Whether the client has begun a request, and the rest of its head is missing."""
         return self._codec.within_head
 
     def _run(self, pump: Pump) -> Outcome:
         outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()
         if self._codec.next_destination is not None:
             return Outcome.REDIRECTED
-        # The other pump has had its turn, and no edge will tell it that there is more for it to do now.
+        # The other pump has had its turn. It has more to do now, and no edge will come for that.
         left = pump is self.from_far and not self.from_near.ended and self.from_near.can_go_on()
         return Outcome.SPENT if left and outcome is Outcome.WAITING else outcome
 
@@ -143,5 +143,5 @@ class ExchangeCarrier(Carrier):
 
 
 def _after_fin(source: Leg) -> Outcome:
-    """The state of a side that has sent its FIN: it may still reset, and a read does not report that."""
+    """The state of a side that has sent its FIN: it may still reset, which a read does not report."""
     return Outcome.BROKEN if not source.closed and source.find_broken() else Outcome.WAITING

@@ -1,4 +1,4 @@
-"""What is left to chance, repeatable: a flow's draws follow from the relay's seed and the flow's number alone."""
+"""Random draws that are repeatable: a flow's draws follow from the relay's seed and the flow's number alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relay.driver.flow_log import FlowLog
 
 
 class Chance:
-    """One flow's share of it, for those of its behaviours that draw."""
+    """One flow's draws, for those of its behaviours that draw."""
 
     __slots__ = ("_generator", "_log")
 

@@ -62,7 +62,7 @@ class Driver:
         """How many flows there were before the seed was set: they do not count for what follows from it."""
         self.frozen: set[Side] = set()
         """The sides that are frozen, of every flow there is and every one to come."""
-        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may still owe its peer something
+        self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may have bytes for its peer
         self.flows: dict[int, Flow] = {}
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
@@ -115,7 +115,7 @@ class Driver:
         return totals
 
     def lets_linger(self, leg: Leg) -> bool:
-        """Whether a client that is turned away has time to read its answer: it holds a descriptor meanwhile."""
+        """Whether a client that is turned away has time to read its answer. It holds a descriptor meanwhile."""
         if self.limits.max_flows is None:
             return True
         self._lingering = [each for each in self._lingering if not each.closed]
@@ -141,7 +141,7 @@ class Driver:
         return self._lookups > 0
 
     def link_down(self) -> None:
-        """Tell every flow that the host's link went down."""
+        """Have every flow act on the host's link going down."""
         self.log.emit("link-down")
         for flow in list(self.flows.values()):
             flow.link_down()
@@ -172,7 +172,7 @@ class Driver:
         return len(flows)
 
     def name_owner(self, log: FlowLog, leg: Leg) -> None:
-        """Find out which process has the other end of a leg, if there is a log to say so."""
+        """Find out which process has the other end of a leg, if the log has a listener."""
         if not self.log.wanted:
             return
         if (process := leg.glimpse_process()) is not None:

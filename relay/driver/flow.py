@@ -117,7 +117,7 @@ class Flow:
     # Beginning
 
     def start(self, leg: Leg, conversation: Conversation) -> None:
-        """Begin with a connection whose initiator is to be heard first."""
+        """Begin with a connection whose initiator has yet to make its request."""
         handshaking = self.phase = Handshaking(self, leg, conversation)
         self.guard(self._begin, leg, handshaking.begin)
 
@@ -165,14 +165,14 @@ class Flow:
             return
         self.phase = self.log.carrying = carrying
         if self.machine.answered and pending.codec is None:
-            self._pending = None  # of no more use: an idle flow is to be small
+            self._pending = None  # not needed any more: an idle flow is to be small
         carrying.begin(early)
 
     def hand_over(self) -> None:
         """The initiator's next request is for another server: this flow ends in order, and another goes on."""
         pending = self.pending
         near = self.legs.give_away(self.initiator)
-        near.watch((), self)  # the next flow may mind other things, or nothing
+        near.watch((), self)  # the next flow asks for what its own profile wants
         self._perform(self.machine.hand_over(Cause.NEXT_REQUEST))
         self.finish()
         self.driver.take(pending.next_request())
@@ -231,7 +231,7 @@ class Flow:
         self.guard(self.take, LinkWentDown(self.now_s()))
 
     def await_death(self, side: Side) -> None:
-        """Report a frozen side dead in time: the relay does not read it, so it must find unanswered probes itself."""
+        """Report a frozen side dead when its probes are up. The relay does not read it, so no read reports that."""
         silence_s = self.legs.silence_s(side)
         if silence_s is not None:
             self.start_nat_timer(f"frozen-{side.value}", silence_s, partial(self._time_out, self.legs[side]))
@@ -299,7 +299,7 @@ class Flow:
         self.give_up(Cause.PROTOCOL_ERROR, in_order=True)
 
     def finish(self) -> None:
-        """Nothing more is to happen; harmless when repeated."""
+        """End the flow: nothing more happens. Harmless when repeated."""
         phase = self.phase
         if phase is OVER:
             return
@@ -322,13 +322,13 @@ class Flow:
 
     @property
     def pending(self) -> PendingConnection:
-        """What is to be answered."""
+        """The connection that waits for its answer."""
         assert self._pending is not None, "not asked for yet, or answered"  # noqa: S101
         return self._pending
 
     @property
     def dialling(self) -> Dialling:
-        """Its phase, of which it is known to be that."""
+        """The phase, where it is certain to be this one."""
         assert isinstance(self.phase, Dialling), "only a machine that dials asks for this"  # noqa: S101
         return self.phase
 
@@ -379,7 +379,7 @@ class Flow:
         self._keep_timer(key, self.driver.engine.nat.call_later(after_s, partial(self.guard, callback)))
 
     def start_behaviours_timer(self, name: str, after_s: float) -> None:
-        """Tell the machine in `after_s` seconds of the NAT's clock."""
+        """Give the machine a `TimerFired` in `after_s` seconds of the NAT's clock."""
         self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
 
     def watch_idle(self, name: str, action: WatchIdle) -> None:

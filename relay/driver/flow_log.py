@@ -95,7 +95,7 @@ class FlowLog:
             case InitiatorVanished():
                 self.write("initiator-vanished")
             case LinkWentDown() | _:
-                pass  # said once for all flows, or of no interest to a reader
+                pass  # recorded once for all flows, or not at all
 
     def _write_tos(self, event: TosChanged) -> None:
         self.write(

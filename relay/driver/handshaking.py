@@ -59,7 +59,7 @@ class Handshaking:
 
 
 class NoRequest(NamedTuple):
-    """Why a conversation never comes to its request."""
+    """Why a conversation gets no request."""
 
     reason: str
     left: int | None = None
@@ -67,7 +67,7 @@ class NoRequest(NamedTuple):
 
 
 def converse(leg: Leg, conversation: Conversation) -> NoRequest | None:
-    """Let a conversation go on until it has its request; returns why it never will, if so."""
+    """Let a conversation go on until it has its request; returns why it gets none, if so."""
     buffer = leg.loop.buffer
     while leg.readable and not leg.frozen and conversation.request is None:
         count = leg.receive_into(buffer)
@@ -95,6 +95,6 @@ def _turn_away_late(flow: Flow) -> None:
 
 
 def turn_away(flow: Flow, reason: str, because: Cause) -> None:
-    """End a flow whose initiator has not said, or will not say, what it wants."""
+    """End a flow whose initiator has made no request."""
     flow.log.write("handshake-failed", client=flow.client, reason=reason)
     flow.give_up(because, in_order=flow.driver.lets_linger(flow.initiator_leg))

@@ -73,7 +73,7 @@ class FlowLegs:
             leg.reset()
 
     def blackhole(self, leg: Leg, at_most_s: float, because: str) -> None:
-        """Leave all that a peer sends unanswered for so long, then reset it; at once where the leg cannot."""
+        """Leave all that a peer sends unanswered for so long, then reset it; reset it at once where the leg cannot."""
         if leg.blackhole(True):
             self._log.write("blackholed", side=leg.side.value, because=because)
             self._engine.nat.call_later(at_most_s, leg.reset)
@@ -116,7 +116,7 @@ class FlowLegs:
     # What commands ask for
 
     def freeze(self, side: Side) -> None:
-        """Neither read nor write this side; where it can be had, its kernel falls silent, too."""
+        """Neither read nor write this side; where the host can, its kernel answers nothing either."""
         leg = self.get(side)
         if leg is not None and not is_forgotten(leg):
             self._frozen_at_s = {**(self._frozen_at_s or {}), side: self._engine.now_s()}

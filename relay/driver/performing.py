@@ -68,7 +68,7 @@ def _send_fin(flow: Flow, action: SendFin, because: str) -> None:
 def _send_rst(flow: Flow, action: SendRst, because: str) -> None:
     leg = flow.legs.get(action.side)
     if leg is None:
-        return  # its socket could not even be watched, and is closed
+        return  # the engine could not watch its socket, and has closed it
     if action.side is Side.INTERNAL:
         leg.unwatch()
     flow.legs.reset(leg, because, after_data=action.after_data)

@@ -52,7 +52,7 @@ class Conversation(Protocol):
         """Take in what the initiator sent; returns what it is to be answered.
 
         Raises:
-            ProtocolError: with the reply that the initiator is owed.
+            ProtocolError: with the reply that the initiator gets.
         """
 
     def grant(self, bound: Endpoint | None) -> bytes:
@@ -99,10 +99,10 @@ class PendingConnection(Protocol):
         """Tell the initiator that it is connected, from this address of ours if that is known."""
 
     def refuse(self, failure: DialFailure) -> None:
-        """Tell it why it is not connected, and end: in its protocol's words, or by a RST."""
+        """Answer why it is not connected, and end: in its protocol, or by a RST."""
 
     def ignore(self) -> None:
-        """Leave it without an answer, for ever."""
+        """Leave it without an answer."""
 
     def next_request(self) -> PendingConnection:
         """What the initiator asks for next, on the same leg: the codec has another destination for it."""
@@ -145,7 +145,7 @@ class Host(Protocol):
     """How long a connection may take."""
 
     def accept(self, leg: Leg, conversation: Conversation) -> None:
-        """Take over a connection whose initiator is to be heard first."""
+        """Take over a connection whose initiator has yet to make its request."""
 
     def take(self, pending: PendingConnection) -> None:
         """Take over a connection that was asked for."""

@@ -51,7 +51,7 @@ class ProxyConversation:
                         self.request, self.question = Endpoint(host, 0), question
                         break
         except ProtocolError as error:
-            # What came before the fault, in the same segment perhaps, is owed its answer as well.
+            # What came before the fault, which may be in the same segment, gets its answer as well.
             raise ProtocolError(str(error), reply=answer + error.reply) from None
         return answer
 

@@ -7,7 +7,7 @@ pair in memory (`relay.testing`). It moves bytes and carries endings; its owner 
     write            takes everything; what cannot go now goes later, in order
     finish           FIN behind all that was written; reading goes on
     reset            RST now; what the peer has not acknowledged is lost
-    close            the end of the leg, without a word if both FINs have passed
+    close            the end of the leg; sends nothing if both FINs have passed
 
 A leg never calls its owner from inside a call of the owner's, `thaw` alone excepted. Nothing here is thread-safe. No
 call waits, so a cancellation interrupts none. `relay.testing.check_leg` tests every guarantee on this page.
@@ -35,7 +35,7 @@ class Timer(Protocol):
     """A call that is due."""
 
     def cancel(self) -> None:
-        """Call it off; harmless at any time."""
+        """Cancel the call; harmless at any time."""
 
 
 class Loop(Protocol):
@@ -105,7 +105,7 @@ class Leg(Protocol):
 
     @property
     def has_room(self) -> bool:
-        """Whether a write would go to the peer at once, as far as can be told; the owner is called when it would again.
+        """Whether a write would go to the peer at once, as far as is known; the owner is called when it would again.
 
         A frozen leg has none. A leg without room still takes all that is written: this is how its owner bounds that.
         """
@@ -127,7 +127,7 @@ class Leg(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take in all of `data`, in order with what was written before. The caller may reuse its memory at once.
 
-        After `finish` nothing may be written. What is written to a broken leg counts as not acknowledged, for ever.
+        After `finish` nothing may be written. What is written to a broken leg counts as not acknowledged from then on.
         """
 
     def flush(self) -> None:
@@ -137,10 +137,10 @@ class Leg(Protocol):
         """Send a FIN after everything that was written. If the peer has sent its own, that is the end of the leg."""
 
     def reset(self) -> None:
-        """Send RST and be done with it. Harmless when repeated, and after the peer's own RST."""
+        """Send RST, and end the leg. Harmless when repeated, and after the peer's own RST."""
 
     def close(self) -> None:
-        """Be done with it; harmless when repeated.
+        """End the leg; harmless when repeated.
 
         The peer gets a FIN, or a RST if bytes of its own were unread. Bytes that `has_unsent` reports are lost, and to
         the peer its stream looks complete: reset the leg instead.
@@ -150,10 +150,10 @@ class Leg(Protocol):
         """Whether the connection has broken, once the peer's FIN was read: a read does not report it then."""
 
     def unacked_bytes(self) -> int:
-        """How many bytes that were written the peer's end has not acknowledged, as far as can be told."""
+        """How many written bytes the peer's end has not acknowledged, as far as is known."""
 
     def unread_bytes(self) -> int:
-        """How many bytes have arrived, and were acknowledged, that were not read; 0 where that cannot be told."""
+        """How many bytes have arrived, and were acknowledged, that were not read; 0 where that is not known."""
 
     def watch(self, wants: Collection[Want], witness: Witness) -> None:
         """See what is wanted from now on, in place of what was wanted before; what that withheld is let through.
@@ -182,7 +182,7 @@ class Leg(Protocol):
     def blackhole(self, on: bool) -> bool:
         """Drop everything that the peer sends, unseen and unanswered, as a dead host does; with False, no more.
 
-        Returns whether that is to be had here; if not, nothing has changed.
+        Returns whether the leg can do so; if not, nothing has changed.
         """
 
     def forget(self) -> bool:

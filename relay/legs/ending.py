@@ -12,7 +12,7 @@ WIND_DOWN_S = 5.0
 """How long a peer has for its own FIN when nothing more is expected of it."""
 _DRAIN_POLL_S = 0.002
 _DRAIN_POLL_MAX_S = 0.05
-_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long will not take the rest
+_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long counts as one that takes no more
 
 
 def reset_after_data(leg: Leg) -> None:
@@ -102,5 +102,5 @@ class _WindingDown:
 
 
 def _drop_some_input(leg: Leg) -> int:
-    """Read once, for others are to have their turn; what that gave, or `WOULD_BLOCK`."""
+    """Read once, so that other flows have their turn; return what the read returned, or `WOULD_BLOCK`."""
     return leg.receive_into(leg.loop.buffer) if leg.readable and not leg.frozen else WOULD_BLOCK
