@@ -30,6 +30,11 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
             for address, spec in zip(addresses, specs, strict=True)
         ]
     lines += [escape_unprintable(f"wire    {link}") for link in relay.wire]
+    if relay.wire:
+        from relay.wire.host.ping_sockets import find_ping_access
+
+        if remedy := find_ping_access().remedy:
+            lines.append(f"        pings are not answered; {remedy}")
     if workers > 1:
         lines.append(f"workers {workers} processes; the kernel chooses one for each connection")
     for each in relay.fidelity:

@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from relay.cli.output_file import open_emptied, open_log, worded
 from relay.cli.terminal import colour, complaint, mute_stderr, stdout
 from relay.clock import real_s
 from relay.errors import ConfigError
 from relay.log import EventLog, EventType, Record
-from relay.log.rebuilt import rebuild_into
+from relay.log.rebuilt import LogCapture
 from relay.log.sink import ByteSink, Sink
 from relay.log.text import TextLines
+
+if TYPE_CHECKING:
+    from relay.wire.capture import WireCapture
 
 FLUSH_S = 1.0
 _TELL_S = 0.2  # of it, for stderr to take what there is to say of the other
@@ -36,6 +40,8 @@ class Talk:
         self._sink = Sink(sys.stderr.fileno(), self._describe_drop, encoding=sys.stderr.encoding)
         self.rotated: list[Events] = []
         """What is reopened for the rotation of logs."""
+        self.tap: WireCapture | None = None
+        """What guests' packets are to be shown to, if they are to be captured."""
 
     def say(self, text: str) -> None:
         """Write this, if stderr still takes something."""
@@ -120,27 +126,39 @@ class Events:
         return self._line(_dropped(self._log, count))
 
 
-class Packets:
-    """The event log as a capture."""
+class _Capture(Protocol):
+    def close(self) -> None: ...
 
-    def __init__(self, log: EventLog, output: Output) -> None:
-        self._log = log
+
+class Packets:
+    """A capture: of the event log alone, or of guests' links as well, which are to be shown to `tap` then."""
+
+    def __init__(self, log: EventLog, output: Output, *, guests: bool) -> None:
         self._output = output
         self._sink = ByteSink(output.descriptor, output.tell_failure, owned=output.owned)
-        self._capture = rebuild_into(log, self._sink.offer, relay=(os.getpid(), "relay"))
+        self.tap: WireCapture | None = None
+        process = os.getpid(), "relay"
+        if guests:
+            from relay.wire.capture import WireCapture
+
+            self._capture: _Capture = WireCapture(log, self._sink.offer, process)
+            self.tap = self._capture
+        else:
+            self._capture = LogCapture(log, self._sink.offer, process)
 
     def close(self, deadline_s: float) -> None:
         """Wait for the reader, but not beyond this."""
-        at_s, ahead_s = self._log.clock.read()
         with suppress(OSError):  # `tell_failure` has said so
-            self._capture.close(at_s - ahead_s)
+            self._capture.close()
         if left := self._sink.close(deadline_s):
             self._output.tell_late("packets", left)
 
 
 @contextmanager
-def open_outputs(log: EventLog, events: str | None, pcap: str | None = None) -> Iterator[Talk]:
+def open_outputs(log: EventLog, events: str | None, pcap: str | None = None, *, guests: bool = False) -> Iterator[Talk]:
     """Have the event log written to `events` and to `pcap`, files' names or `-`, for as long as the block lasts.
+
+    With `guests` there are links in wire mode, whose packets are to be in `pcap`.
 
     Raises:
         ConfigError: one of them cannot be written.
@@ -148,15 +166,20 @@ def open_outputs(log: EventLog, events: str | None, pcap: str | None = None) -> 
     if events == pcap == "-":
         raise ConfigError("--pcap: stdout has the lines of --events already", hint="name a file for one of them")
     talk = Talk(log)
-    outputs: list[tuple[type[Events | Packets], Output]] = []
-    if events is not None:
-        outputs.append((Events, Output("--events", events, _open("--events", events, open_log), talk)))
-    if pcap is not None:
-        if pcap == "-" and stdout().isatty():
-            raise ConfigError("--pcap: stdout is a terminal", hint="e.g. relay serve --pcap - | wireshark -k -i -")
-        outputs.append((Packets, Output("--pcap", pcap, _open("--pcap", pcap, open_emptied), talk)))
-    writers = [kind(log, output) for kind, output in outputs]
-    talk.rotated = [writer for writer in writers if isinstance(writer, Events)]
+    if pcap == "-" and stdout().isatty():
+        raise ConfigError("--pcap: stdout is a terminal", hint="e.g. relay serve --pcap - | wireshark -k -i -")
+    opened = {
+        option: Output(option, name, _open(option, name, open_file), talk)
+        for option, name, open_file in (("--events", events, open_log), ("--pcap", pcap, open_emptied))
+        if name is not None
+    }
+    writers: list[Events | Packets] = []
+    if (output := opened.get("--events")) is not None:
+        writers.append(lines := Events(log, output))
+        talk.rotated = [lines]
+    if (output := opened.get("--pcap")) is not None:
+        writers.append(packets := Packets(log, output, guests=guests))
+        talk.tap = packets.tap
     try:
         yield talk
     finally:

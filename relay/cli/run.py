@@ -15,6 +15,7 @@ from relay.cli.parameters import (
     NetworkOption,
     NoHostOption,
     OffloadOption,
+    PcapOption,
     ProfileOption,
     ResolveOption,
     SetOption,
@@ -43,6 +44,7 @@ def run(
             "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
         ),
     ] = None,
+    pcap: PcapOption = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Print the event log, and totals at the end."),
@@ -96,6 +98,7 @@ def run(
             map_root=map_root,
             backend=backend,
             events=events,
+            pcap=pcap,
             verbose=verbose,
         )
     )

@@ -11,6 +11,7 @@ from relay.backend import choose_backend, spare_collector
 from relay.cli.closing import describe_totals
 from relay.cli.outputs import Talk, open_outputs
 from relay.config import RelayConfig
+from relay.errors import ConfigError
 from relay.interrupt import open_signals
 from relay.log import EventLog
 from relay.net.descriptors import raise_descriptor_limit
@@ -29,6 +30,7 @@ def run_behind_nat(
     map_root: bool,
     backend: str,
     events: str | None,
+    pcap: str | None,
     verbose: bool,
 ) -> int:
     """Run a command in a network of its own, behind the relay; return its exit status.
@@ -37,8 +39,10 @@ def run_behind_nat(
         RelayError: it cannot be run like this, or here.
     """
     library, library_options = choose_backend(backend, where="--backend")
+    if pcap == "-":
+        raise ConfigError("--pcap: stdout is the command's own", hint="name a file, or a FIFO that is read")
     log = EventLog()
-    with open_outputs(log, events) as talk:
+    with open_outputs(log, events, pcap, guests=True) as talk:
         if verbose:
             talk.follow()
         spare_collector()
@@ -46,16 +50,17 @@ def run_behind_nat(
         async def serve() -> int:
             namespace = await open_namespace(command, network.addresses, offload=offload, map_root=map_root)
             raise_descriptor_limit()  # the relay's alone: the command was given what its caller has
-            return await _serve(config, log, talk if verbose else None, namespace, network)
+            return await _serve(config, log, talk, namespace, network, verbose=verbose)
 
         return anyio.run(serve, backend=library, backend_options=library_options)
 
 
 async def _serve(
-    config: RelayConfig, log: EventLog, talk: Talk | None, namespace: Namespace, network: GuestNetwork
+    config: RelayConfig, log: EventLog, talk: Talk, namespace: Namespace, network: GuestNetwork, *, verbose: bool
 ) -> int:
     try:
-        front_end = WireFrontEnd(namespace.link, config.profile.stack.build(), network, config.seed, namespace.owners)
+        stack = config.profile.stack.build()
+        front_end = WireFrontEnd(namespace.link, stack, network, config.seed, namespace.owners, talk.tap)
         with open_signals(signal.SIGINT, signal.SIGTERM) as received:
             async with open_relay(config, log, front_ends=[front_end]) as relay:
                 namespace.start()
@@ -64,7 +69,7 @@ async def _serve(
                     status = await namespace.wait()
                     tasks.cancel_scope.cancel()
                 await relay.drain(config.drain_timeout_s)
-        if talk is not None:
+        if verbose:
             talk.say(describe_totals(relay.totals))
         return status
     finally:

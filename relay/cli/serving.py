@@ -64,11 +64,11 @@ def serve_until_stopped(
     raise_descriptor_limit()
     log = EventLog()
     tell = not quiet or events is not None or pcap is not None
-    with open_outputs(log, events, pcap) as talk:
+    with open_outputs(log, events, pcap, guests=guests is not None) as talk:
 
         def open_() -> AbstractAsyncContextManager[Started]:
             if workers == 1:
-                return open_relay(config, log) if guests is None else _open_here(config, log, guests)
+                return open_relay(config, log) if guests is None else _open_here(config, log, guests, talk)
             from relay.workers import open_workers
 
             return open_workers(config, log, count=workers, backend=backend, tell=tell)
@@ -78,8 +78,8 @@ def serve_until_stopped(
 
 
 @asynccontextmanager
-async def _open_here(config: RelayConfig, log: EventLog, guests: Guests) -> AsyncIterator[Started]:
-    with guests.front_ends(config.profile.stack.build(), config.seed) as front_ends:
+async def _open_here(config: RelayConfig, log: EventLog, guests: Guests, talk: Talk) -> AsyncIterator[Started]:
+    with guests.front_ends(config.profile.stack.build(), config.seed, talk.tap) as front_ends:
         async with open_relay(config, log, front_ends=front_ends) as relay:
             yield relay
 

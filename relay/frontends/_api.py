@@ -16,6 +16,7 @@ from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
 from relay.legs import Leg
+from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.observe import Support
 from relay.protocols import HttpExchange, Resolve
@@ -141,6 +142,8 @@ class Host(Protocol):
 
     engine: Engine
     """What runs their legs."""
+    log: EventLog
+    """Where a front end records what concerns no connection."""
     connect_timeout_s: float
     """How long a connection may take."""
 

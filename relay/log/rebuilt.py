@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from relay.address import Endpoint, parse_endpoint
 from relay.errors import ConfigError
-from relay.log.capture import AddPacket, Capture, Interface
+from relay.log.capture import AddPacket, Capture, Interface, Process
 from relay.log.event_log import EventLog, Record
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
 
@@ -20,11 +20,18 @@ HOST = Interface("host", "relay to server, rebuilt from the relay's event log: n
 _NOWHERE = Endpoint("0.0.0.0", 0)
 
 
-def rebuild_into(log: EventLog, write: Callable[[bytes], bool], relay: tuple[int, str]) -> Capture:
-    """Have every flow of the log written from now on; `relay` is this process."""
-    capture = Capture(write, guest=GUEST, host=HOST, relay=relay, epoch_s=log.started_at)
-    log.subscribe(Rebuilder(capture.guest, capture.host, capture.name))
-    return capture
+class LogCapture:
+    """A capture of every flow of the log, from now on; `relay` is this process."""
+
+    def __init__(self, log: EventLog, write: Callable[[bytes], bool], relay: Process) -> None:
+        self._clock = log.clock
+        self._capture = Capture(write, guest=GUEST, host=HOST, relay=relay, epoch_s=log.started_at)
+        log.subscribe(Rebuilder(self._capture.guest, self._capture.host, self._capture.name))
+
+    def close(self) -> None:
+        """Write how many packets are missing."""
+        at_s, ahead_s = self._clock.read()
+        self._capture.close(at_s - ahead_s)
 
 
 class Rebuilder:
@@ -83,7 +90,7 @@ class _Side:
         back_bytes: int = 0,
         tos: int = 0,
     ) -> None:
-        """A segment that this record tells of, or that was so much earlier."""
+        """Add a segment: at the time of this record, or so much earlier."""
         if self._tcp is None or self._add_packet is None:
             return
         parts, left_out = self._tcp.segment(outward, flags, missing_bytes=missing_bytes, back_bytes=back_bytes, tos=tos)

@@ -49,7 +49,7 @@ class RebuiltTcp:
         back_bytes: int = 0,
         tos: int = 0,
     ) -> tuple[list[Buffer], int]:
-        """The next segment: what can be told of it, and how many bytes are missing at its end.
+        """The next segment: the parts that are known, and how many bytes are missing at its end.
 
         `missing_bytes` were sent, and are not known; there is a `payload` or there are those. `back_bytes` before what
         is next in order it begins, as a keepalive probe does.

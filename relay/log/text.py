@@ -112,6 +112,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "records-dropped": lambda f: _records_dropped(f["records"]),
     "accept-paused": lambda f: f"cannot accept connections for now: {f['reason']}",
     "accept-resumed": lambda f: "accepting connections again",
+    "ping-unavailable": lambda f: f"pings are not answered, for this host lets the relay send none: {f['remedy']}",
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
     "handshake-failed": lambda f: f"{f['client']} sent no valid request: {f['reason']}",
     "name-resolved": lambda f: f"{f['client']} asks to resolve {f['name']}: {f['answer'] or f['failure']}",

@@ -61,6 +61,7 @@ class EventType(StrEnum, metaclass=_Members):
     RECORDS_DROPPED = "records-dropped"
     ACCEPT_PAUSED = "accept-paused"
     ACCEPT_RESUMED = "accept-resumed"
+    PING_UNAVAILABLE = "ping-unavailable"
     FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
     NAME_RESOLVED = "name-resolved"
@@ -120,6 +121,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "records-dropped": {"records": "how many records are missing here: this log's reader was too slow"},
     "accept-paused": {"reason": "why the relay accepts no connection for now"},
     "accept-resumed": {},
+    "ping-unavailable": {"remedy": "what lets the relay ask other hosts for the echoes that a guest wants"},
     "flow-refused": {"client": "the client's address", "reason": "the limit that was reached"},
     "handshake-failed": {"client": "the client's address", "reason": "the client's mistake"},
     "name-resolved": {

@@ -16,9 +16,7 @@ from relay.address import parse_endpoint
 from relay.errors import ConfigError
 from relay.log import EventLog, Record
 from relay.log.capture import Capture, Interface, Process
-from relay.log.pcapng import ETHERNET, RAW_IP
 from relay.log.rebuilt import HOST, Rebuilder
-from relay.wire.frame import HEADER_BYTES
 from relay.wire.link._api import Watching
 from relay.wire.packet import TCP, Buffer, Ipv4, parse_ipv4, undotted
 from relay.wire.segment import FIN, RST
@@ -28,7 +26,7 @@ _MOST_BYTES = 16 << 20
 _DEED_S = 0.02  # between a behaviour's deed and the packet that it is
 _MOST_ENDS = 65_536  # of the guest's that are remembered
 _FLAGS_AT = 13  # of a TCP header
-_DESCRIPTION = "the guest's link: every packet, as it came and as it was sent"
+_DESCRIPTION = "the guest's link: every IP packet, as it came and as it was sent"
 
 
 class _Deed(NamedTuple):
@@ -48,7 +46,7 @@ class _Deed(NamedTuple):
 
 
 class _Flow:
-    """What the event log has told of a flow."""
+    """What the event log has of a flow."""
 
     def __init__(self) -> None:
         self.process: Process | None = None
@@ -74,13 +72,10 @@ class WireCapture:
     `write` is that of `relay.log.capture.Capture`.
     """
 
-    def __init__(
-        self, log: EventLog, write: Callable[[bytes], bool], relay: Process, *, ethernet: bool = False
-    ) -> None:
+    def __init__(self, log: EventLog, write: Callable[[bytes], bool], relay: Process) -> None:
         self._clock = log.clock
-        guest = Interface("guest", _DESCRIPTION, ETHERNET if ethernet else RAW_IP)
+        guest = Interface("guest", _DESCRIPTION)
         self._capture = Capture(write, guest=guest, host=HOST, relay=relay, epoch_s=log.started_at)
-        self._headers_bytes = HEADER_BYTES if ethernet else 0
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._count = itertools.count()
@@ -147,7 +142,7 @@ class WireCapture:
 
     def _found_out(self, at_s: float, parts: Sequence[Buffer], outward: bool) -> tuple[str, Process | None]:
         """What is known of a packet on the guest's side."""
-        ip = parse_ipv4(memoryview(parts[0])[self._headers_bytes :])
+        ip = parse_ipv4(memoryview(parts[0]))
         if ip is None or ip.protocol != TCP or len(ip.payload) <= _FLAGS_AT:
             return "", None
         flow = self._by_guest.get(_guest_of(ip, outward))
@@ -190,7 +185,7 @@ class WireCapture:
             end = parse_endpoint(text, where="")
             guest = (undotted(end.host), end.port)
         except (ConfigError, ValueError):
-            return  # nobody's: a name, or an IPv6 address
+            return  # not a guest's: a name, or an IPv6 address
         if self._by_guest.pop(guest, None) is None and len(self._by_guest) >= _MOST_ENDS:
             del self._by_guest[next(iter(self._by_guest))]
         self._by_guest[guest] = flow

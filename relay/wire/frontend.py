@@ -11,15 +11,17 @@ from typing import Any, NoReturn, Protocol
 from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
+from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.observe import Fidelity, Support
 from relay.protocols import HttpExchange
 from relay.stack import Stack
 from relay.wire.dialling import GuestDial
 from relay.wire.guest_network import GuestNetwork
-from relay.wire.host.ping_sockets import find_ping_access
+from relay.wire.host.ping_sockets import PingAccess, find_ping_access
 from relay.wire.leg import WireLeg
 from relay.wire.link import Link
+from relay.wire.link.tapped import Tap, TappedLink
 from relay.wire.nat import Nat
 from relay.wire.owners import NO_OWNERS, Owners
 
@@ -30,6 +32,7 @@ class Host(Protocol):
     """Takes the connections that are asked for; see `relay.frontends.Host`."""
 
     engine: Engine
+    log: EventLog
     connect_timeout_s: float
 
     def dial_through(self, dialler: Any) -> None:
@@ -76,9 +79,11 @@ class WireFrontEnd:
         network: GuestNetwork,
         seed: int,
         owners: Owners = NO_OWNERS,
+        tap: Tap | None = None,
     ) -> None:
-        """Serve the guest on this link. `owners` knows its processes."""
-        self._link = link
+        """Serve the guest on this link. `owners` knows its processes; `tap` is shown its packets."""
+        self._link = link if tap is None else TappedLink(link, tap)
+        self._tap = tap
         self._stack = stack
         self._network = network
         self._seed = seed
@@ -88,7 +93,10 @@ class WireFrontEnd:
 
     def open(self, host: Host) -> None:
         access = find_ping_access()
-        self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access)
+        if access is PingAccess.NONE:
+            host.log.emit("ping-unavailable", remedy=access.remedy)
+        named = self._tap.name if self._tap is not None else lambda address, name: None
+        self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access, named)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
         self._connect_timeout_s = host.connect_timeout_s
         host.dial_through(self)

@@ -14,6 +14,7 @@ from relay.wire.link import Link
 from relay.wire.link.ethernet import EthernetLink
 from relay.wire.link.opening import open_link
 from relay.wire.link.spec import WireSpec
+from relay.wire.link.tapped import Tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ class Guests:
     offload: bool
 
     @contextmanager
-    def front_ends(self, stack: Stack, seed: int) -> Iterator[list[WireFrontEnd]]:
+    def front_ends(self, stack: Stack, seed: int, tap: Tap | None = None) -> Iterator[list[WireFrontEnd]]:
         """Open the links; they are closed when the block is left, after the relay that they are for.
+
+        A `tap` is shown the packets of all.
 
         Raises:
             ConfigError: one cannot be opened.
@@ -37,7 +40,7 @@ class Guests:
             for spec in self.specs:
                 link = self._open(spec)
                 links.callback(link.close)
-                opened.append(WireFrontEnd(link, stack, self.network, seed))
+                opened.append(WireFrontEnd(link, stack, self.network, seed, tap=tap))
             yield opened
 
     def _open(self, spec: WireSpec) -> Link:

@@ -1,7 +1,7 @@
 """ICMP through the NAT: echo requests leave by a socket of the host's, and the guest gets the replies that come back.
 
-No reply to a host's echo is made up here: the host that is asked answers, or nobody does. The NAT answers only for
-addresses that are its own. All other messages of the guest's are dropped.
+A reply comes from the host that was asked, and is never made up. For its own addresses the NAT itself is that host. All
+other messages of the guest's are dropped.
 
 Each of the guest's identifiers, of which a running `ping` has one, is mapped to an identifier on the host. A request
 goes on with the guest's TTL less one, as from a router; a reply comes with the stack's.

@@ -62,8 +62,9 @@ class Nat:
         seed: int,
         owners: Owners,
         ping: PingAccess,
+        named: Callable[[str, str], None] = lambda address, name: None,
     ) -> None:
-        """`ping` says how this host is asked for echoes."""
+        """`ping` says how this host is asked for echoes; `named` gets addresses and names from DNS answers."""
         self.engine = engine
         self.dropped: Counter[str] = Counter()
         """How many of the guest's packets were dropped, by reason."""
@@ -74,7 +75,7 @@ class Nat:
         self.owners = owners
         self._transmitter = Transmitter(link, stack)
         send = self._transmitter.send
-        self._names = NameServer(engine, network.addresses.dns, _name_settings(network), Forwarder(), send)
+        self._names = NameServer(engine, network.addresses.dns, _name_settings(network), Forwarder(), send, named=named)
         self._datagrams = Datagrams(engine, stack, self._reach, self._names, send, ping)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}

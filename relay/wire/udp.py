@@ -1,13 +1,13 @@
 """UDP through the NAT: which of the host's sockets a datagram leaves by, and what the guest gets back.
 
-A guest's address and port are mapped to one socket, whatever they send to (endpoint-independent mapping, RFC 4787
-section 4.1), and what anyone sends to that socket reaches them (endpoint-independent filtering, section 5). A datagram
-in either direction keeps the mapping; how it ends is in `relay.wire.mappings`. After that a reply is dropped, and the
-guest's next datagram makes a new mapping, with another port of the host.
+A guest's address and port are mapped to one socket, for all destinations (endpoint-independent mapping, RFC 4787
+section 4.1). A datagram from any source to that socket reaches the guest (endpoint-independent filtering, section 5). A
+datagram in either direction keeps the mapping; how it ends is in `relay.wire.mappings`. After that a reply is dropped,
+and the guest's next datagram makes a new mapping, with another port of the host.
 
-A datagram leaves with the host's own TTL and TOS. So the probes of a traceroute all arrive at their destination, and
-what routers and hosts say about them is said to the host. Of that the guest hears at the most that there is no such
-port, if `port_unreachable` is set.
+A datagram leaves with the host's own TTL and TOS. So all probes of a traceroute arrive at their destination, and the
+ICMP errors that they cause go to the host. Of these only port unreachable is passed on to the guest, and that only if
+`port_unreachable` is set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from relay.wire.packet import (
 
 MAX_MAPPINGS = 1024
 _UNREACHABLE, _PORT = 3, 3  # RFC 792
-_QUOTED_TTL = 64  # nobody has seen the one that it arrived with
+_QUOTED_TTL = 64  # the one that it arrived with is not known
 
 
 class Send(NamedTuple):

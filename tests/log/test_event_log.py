@@ -29,9 +29,13 @@ from relay.net.queues import unread_bytes
 from relay.profiles import Profile, Quirk, load_profile
 from relay.server import open_relay
 from relay.testing import RunningRelay, serve_in_thread
+from relay.wire.frontend import WireFrontEnd
+from relay.wire.guest_network import GuestNetwork
+from relay.wire.host.ping_sockets import PingAccess
 from support import log_reference
 from support.capabilities import missing
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
+from support.memory_link import MemoryLink
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
 from support.programs import serve, with_few_descriptors
 
@@ -223,6 +227,24 @@ def drive_to_oblivion(backend: str) -> list[Record]:
         return list(nat.events)
 
 
+def drive_without_pings(backend: str) -> list[Record]:
+    """The events of a relay that has a guest, on a host that lets it ask for no echo."""
+    records: list[Record] = []
+
+    async def serve_a_guest() -> None:
+        log = EventLog()
+        log.subscribe(records.append)
+        profile = load_profile("transparent")
+        guest = WireFrontEnd(MemoryLink(), profile.stack.build(), GuestNetwork(), 7)
+        async with open_relay(configure(profile, listen=None, needs_listener=False), log, front_ends=[guest]):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relay.wire.frontend.find_ping_access", lambda: PingAccess.NONE)
+        anyio.run(serve_a_guest, backend=backend)
+    return records
+
+
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
     """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
     with serve(directory, "--backend", backend, "--max-flows", "20", prefix=with_few_descriptors(64)) as served:
@@ -276,6 +298,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
     drives = (
         *(drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end),
         drive_to_oblivion,
+        drive_without_pings,
     )
     records = [record for drive in drives for record in drive(backend)]
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]

@@ -8,7 +8,7 @@ import pytest
 
 from relay.clock import NatClock
 from relay.log import EventLog
-from relay.log.rebuilt import rebuild_into
+from relay.log.rebuilt import LogCapture
 from support.pcapng import Captured, packets
 
 GIT = (4711, "git")
@@ -21,7 +21,7 @@ class Play:
         self.now_s = 0.0
         self.log = EventLog(NatClock(lambda: self.now_s))
         self.data = bytearray()
-        self.capture = rebuild_into(self.log, self._write, relay=(1, "relay"))
+        self.capture = LogCapture(self.log, self._write, (1, "relay"))
 
     def _write(self, data: bytes) -> bool:
         self.data += data

@@ -33,6 +33,12 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "accept-paused": [({"reason": "too many open files"}, "cannot accept connections for now: too many open files")],
     "accept-resumed": [({}, "accepting connections again")],
+    "ping-unavailable": [
+        (
+            {"remedy": "run it as root"},
+            "pings are not answered, for this host lets the relay send none: run it as root",
+        ),
+    ],
     "flow-refused": [
         (
             {"client": "127.0.0.1:5", "reason": "2 flows are open, as many as --max-flows allows"},

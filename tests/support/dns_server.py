@@ -124,7 +124,7 @@ class _ManyTcp(socketserver.ThreadingTCPServer):
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on, over UDP or TCP."""
+    """A port of loopback without a listener, over UDP or TCP."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -12,7 +12,6 @@ from relay.clock import NatClock
 from relay.log import EventLog, Hold
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
 from relay.wire.capture import HOLD_S, WireCapture
-from relay.wire.frame import IPV4, build_frame
 from support.pcapng import Captured, packets
 
 GIT = (4711, "git")
@@ -40,14 +39,13 @@ class Clockwork:
 class Play:
     """A link that is captured, and the log of the relay behind it."""
 
-    def __init__(self, *, ethernet: bool = False) -> None:
+    def __init__(self) -> None:
         self.clockwork = Clockwork()
         self.log = EventLog(NatClock(lambda: self.clockwork.now_s))
         self.data = bytearray()
-        self.capture = WireCapture(self.log, self._write, (1, "relay"), ethernet=ethernet)
+        self.capture = WireCapture(self.log, self._write, (1, "relay"))
         self.capture.begin(self.clockwork)  # type: ignore[arg-type]
         self.tcp = RebuiltTcp(GUEST, SERVER)
-        self.ethernet = ethernet
 
     def _write(self, data: bytes) -> bool:
         self.data += data
@@ -55,8 +53,7 @@ class Play:
 
     def packet(self, outward: bool, flags: int, payload: bytes = b"", *, tos: int = 0) -> None:
         parts, _ = self.tcp.segment(outward, flags, payload, tos=tos)
-        header = [build_frame(bytes(6), bytes(6), IPV4)] if self.ethernet else []
-        self.capture.on_packet(b"".join([*header, *parts]), outward)
+        self.capture.on_packet(b"".join(parts), outward)
 
     def tell(self, event: str, hold: Hold | None = None, **fields: Any) -> None:
         process = None if hold is not None else GIT
@@ -173,15 +170,6 @@ def test_what_is_not_tcp_or_not_whole_is_captured_without_a_name(play: Play) -> 
         play.capture.on_packet(packet, True)
     play.capture.close()
     assert [packet.comment for packet in play.packets] == ["", "", ""]
-
-
-def test_frames_are_captured_whole_and_named_by_what_is_in_them() -> None:
-    play = Play(ethernet=True)
-    play.open()
-    play.packet(True, SYN)
-    play.capture.close()
-    ((packet),) = play.packets
-    assert (len(packet.data), packet.comment) == (14 + 40, "git[4711]")
 
 
 def test_where_too_much_waits_the_first_do_so_no_longer(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def hops(*words: str, profile: str = "vmware-fusion") -> list[str]:
 
 
 def test_traceroute_by_udp_finds_nothing_and_by_tcp_the_destination_at_once() -> None:
-    """Each probe goes on with the host's own TTL; what is said about it is said to the host."""
+    """Each probe goes on with the host's own TTL, and the ICMP errors go to the host."""
     assert hops(HOST) == ["*", "*"]
     with Origin(web()) as origin:
         assert hops("-T", "-p", str(origin.port), HOST) == [HOST]

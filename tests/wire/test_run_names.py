@@ -61,20 +61,20 @@ def test_a_long_answer_comes_in_fragments_or_where_it_was_truncated_over_tcp(ser
 
 
 def test_overrides_and_the_host_s_hosts_file_answer_without_a_server() -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+    absent = f"127.0.0.1:{free_port()}"
     override = ("--resolve", "api.test:443:127.0.0.1")
-    assert dig(nobody, "+short", "api.test", options=override) == [HOST]
-    assert dig(nobody, "+short", "-x", HOST, options=override) == ["api.test."]
+    assert dig(absent, "+short", "api.test", options=override) == [HOST]
+    assert dig(absent, "+short", "-x", HOST, options=override) == ["api.test."]
     with Origin(web()) as origin:
         url = f"http://api.test:{origin.port}/"
-        done = relay("run", "--dns", nobody, *override, "--", "curl", "-sS", "-d", "over and back", url)
+        done = relay("run", "--dns", absent, *override, "--", "curl", "-sS", "-d", "over and back", url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "over and back", "")
 
 
 def test_without_a_server_the_answer_is_that_it_failed() -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+    absent = f"127.0.0.1:{free_port()}"
     for way in ("+notcp", "+tcp"):
-        assert "SERVFAIL," in dig(nobody, way, "www.test")
+        assert "SERVFAIL," in dig(absent, way, "www.test")
 
 
 def test_the_host_s_own_settings_are_used_and_that_there_are_none_is_no_crash(tmp_path: Path) -> None:

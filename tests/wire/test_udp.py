@@ -29,7 +29,7 @@ def test_one_socket_serves_an_end_whatever_it_sends_to() -> None:
     assert udp.on_datagram(*datagram(5001, SERVER, 53, b""), 1.0) == [Open(other), Send(other, SERVER, 53, b"")]
 
 
-def test_anyone_s_datagram_to_it_reaches_the_guest() -> None:
+def test_a_datagram_from_any_source_reaches_the_guest() -> None:
     udp = nat()
     udp.on_datagram(*datagram(5000, SERVER, 53, b"one"), 0.0)
     ip = parse_ipv4(memoryview(sent(udp.on_reply(GUEST, OTHER, 4711, b"unasked", 1.0))))
@@ -54,7 +54,7 @@ def test_the_ttl_and_the_mark_of_a_datagram_do_not_matter() -> None:
     assert udp.on_datagram(*datagram(5000, SERVER, 53, b"", ttl=1, tos=0x48), 0.0)[1:] == [Send(GUEST, SERVER, 53, b"")]
 
 
-def test_port_0_is_nobody_s() -> None:
+def test_port_0_is_dropped() -> None:
     udp = nat()
     assert udp.on_datagram(*datagram(0, SERVER, 53, b""), 0.0) == []
     assert udp.on_datagram(*datagram(5000, SERVER, 0, b""), 0.0) == []
@@ -92,6 +92,6 @@ def test_a_refusal_is_port_unreachable_with_the_guest_s_own_datagram_quoted() ->
     assert quoted[20:26] == (5000).to_bytes(2) + (53).to_bytes(2) + (30 + UDP_HEADER_BYTES).to_bytes(2)
 
 
-def test_without_port_unreachable_the_guest_hears_nothing_of_a_refusal() -> None:
+def test_without_port_unreachable_the_guest_gets_no_error() -> None:
     assert nat().on_refused(GUEST, SERVER, 53, 30) is None
     assert nat(port_unreachable=True).on_refused(GUEST, SERVER, 53, 0xFFFF) is None

@@ -3,6 +3,6 @@
 message      headers, questions, and answers of our own
 local        the names that this host's own settings answer
 servers      which name servers are asked
-forwarder    the questions that are out, whom each was put to, and what follows when nobody answers
+forwarder    the questions that are out, the servers that each was sent to, and what follows without an answer
 stream       messages over TCP
 """

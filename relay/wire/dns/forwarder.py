@@ -1,12 +1,12 @@
-"""The questions that are out: whom each was put to, and what follows when nobody answers.
+"""The questions that are out: the servers that each was sent to, and what follows without an answer.
 
     order     one server after the other, in their order
     rotate    the same, and each question begins with the server behind the one that the last question began with
     burst     three servers at once; the first answer counts
 
 After `timeout_s` without an answer the next server is asked, or the next three; when all have been, from the beginning,
-`tries` times in all. A server that is found not to be there is not waited for. When nobody is left, the answer is that
-the server failed. A guest that asks the same again meanwhile is not asked for again.
+`tries` times in all. After an error from a server, or on the way to it, the next one follows at once. After the last
+one the answer is SERVFAIL. A question that a guest repeats meanwhile is not sent again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What is the host's loopback there is the network's host address for the guest, which leads to it; without one such an
 entry does not count. `localhost` is the guest's own (RFC 6761 section 6.3).
 
-A name that has an address has no other: a question for its other family is answered with none. Nobody else is asked.
+A name that has an address here has no other: a question for its other family is answered with none.
 """
 
 from __future__ import annotations

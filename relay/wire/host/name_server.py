@@ -1,7 +1,7 @@
 """The NAT's name server on the host's side: one socket for each question and the server that it is put to.
 
-So the kernel gives each question a port of its own, which a forged answer would have to guess, and says at once where
-nobody listens.
+So the kernel gives each question a port of its own, which a forged answer would have to guess, and reports at once that
+a server does not listen.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class UdpSockets:
         try:
             opened.sock.sendto(step.payload, target)
         except OSError:
-            # It may be that of an earlier datagram, which is told once.
+            # The error may be an earlier datagram's; a socket reports it once.
             self._on_error(step.end)
             try:
                 opened.sock.sendto(step.payload, target)

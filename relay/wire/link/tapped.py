@@ -1,4 +1,4 @@
-"""A link that is listened in on: what it carries is shown to a tap, whole and as it is on the wire.
+"""A link of IP packets that is listened in on: what passes is shown to a tap, whole and as it is on the wire.
 
 Where a kernel completes a TCP checksum, or would have had to, the tap is shown the complete one.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from relay.wire.frame import HEADER_BYTES
 from relay.wire.link._api import Link, Watching
 from relay.wire.packet import TCP, TCP_HEADER_BYTES, Buffer, checksum, is_sound, parse_ipv4
 
@@ -22,20 +21,23 @@ class Tap(Protocol):
         """The link begins to be used."""
 
     def on_packet(self, packet: bytes, outward: bool) -> None:
-        """A packet or a frame passed; `outward` from the guest."""
+        """A packet passed; `outward` from the guest."""
+
+    def name(self, address: str, name: str) -> None:
+        """The guest asked for this name, and the answer was this address."""
 
 
 class TappedLink:
     """The same link as the one that it is made of, with a tap; see `relay.wire.link.Link`."""
 
+    ethernet = False
+
     def __init__(self, link: Link, tap: Tap) -> None:
         self.name = link.name
         self.mtu = link.mtu
-        self.ethernet = link.ethernet
         self.offload = link.offload
         self._link = link
         self._tap = tap
-        self._headers_bytes = HEADER_BYTES if link.ethernet else 0
 
     @property
     def vouched(self) -> bool:
@@ -68,9 +70,9 @@ class TappedLink:
 
     def _completed(self, whole: bytes) -> bytes:
         """With a complete checksum, if it has a partial one: the sum of what is not in the segment itself."""
-        ip = parse_ipv4(memoryview(whole)[self._headers_bytes :])
+        ip = parse_ipv4(memoryview(whole))
         if ip is None or ip.protocol != TCP or len(ip.payload) < TCP_HEADER_BYTES or is_sound(ip):
             return whole
-        at = self._headers_bytes + (whole[self._headers_bytes] & 0x0F) * 4
+        at = (whole[0] & 0x0F) * 4
         value = checksum(ip.payload).to_bytes(2)
         return whole[: at + _CHECKSUM.start] + value + whole[at + _CHECKSUM.stop :]

@@ -1,4 +1,4 @@
-"""The questions that are out, as playbooks: who is asked when, and what the guest is told."""
+"""The questions that are out, as playbooks: which server is asked when, and what the guest is answered."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_a_name_of_the_hosts_file_has_all_its_addresses_of_the_family() -> None:
     assert addresses(names(), "router", AAAA) == ["fe80::1"]
 
 
-def test_of_the_other_family_it_has_none_and_nobody_else_is_asked() -> None:
+def test_of_the_other_family_it_has_none_and_no_server_is_asked() -> None:
     assert addresses(names(), "server.test", AAAA) == []
 
 

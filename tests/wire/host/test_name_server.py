@@ -131,7 +131,7 @@ async def test_a_server_that_is_silent_is_given_up_for_the_next() -> None:
             assert len(quiet.queries) == 1
 
 
-async def test_one_where_nobody_listens_is_given_up_at_once() -> None:
+async def test_one_that_does_not_listen_is_given_up_at_once() -> None:
     with DnsServer(WWW) as server:
         async with asking(Endpoint("127.0.0.1", free_port()), server.endpoint, timeout_s=60) as guest:
             assert texts(await guest.ask("www.test")) == ["192.0.2.7"]
@@ -140,7 +140,7 @@ async def test_one_where_nobody_listens_is_given_up_at_once() -> None:
 @pytest.mark.parametrize(
     "server",
     [None, Endpoint("127.0.0.1", 0), Endpoint("255.255.255.255", 53)],
-    ids=["none", "nobody there", "cannot be sent to"],
+    ids=["none", "not listening", "cannot be sent to"],
 )
 async def test_without_a_server_the_answer_is_that_it_failed(server: Endpoint | None) -> None:
     servers = [server._replace(port=server.port or free_port())] if server is not None else []
@@ -148,7 +148,7 @@ async def test_without_a_server_the_answer_is_that_it_failed(server: Endpoint | 
         assert (await guest.ask("www.test")).rcode() == dns.rcode.SERVFAIL
 
 
-async def test_and_so_it_is_when_nobody_answers() -> None:
+async def test_and_so_it_is_after_the_last_timeout() -> None:
     with DnsServer(silence) as quiet:
         async with asking(quiet.endpoint, timeout_s=0.02) as guest:
             assert (await guest.ask("www.test")).rcode() == dns.rcode.SERVFAIL

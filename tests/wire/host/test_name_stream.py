@@ -154,7 +154,7 @@ async def test_one_that_says_nothing_is_let_go_in_time(monkeypatch: pytest.Monke
             assert await in_thread(to_end, sock) == b""
 
 
-@pytest.mark.parametrize("servers", [[], [0, 0]], ids=["none", "two where nobody listens"])
+@pytest.mark.parametrize("servers", [[], [0, 0]], ids=["none", "two that do not listen"])
 async def test_without_a_server_the_answer_is_that_it_failed(servers: list[int]) -> None:
     absent = [Endpoint("127.0.0.1", free_port()) for _ in servers]
     async with served(*absent) as names:

@@ -148,7 +148,7 @@ async def test_a_host_that_is_turned_off_can_send_nothing_either(one: socket.soc
         assert dict(guest.sockets.dropped) == {"from the host's loopback": 1}
 
 
-async def test_a_refusal_is_said_to_the_guest_if_it_is_to_be(one: socket.socket) -> None:
+async def test_a_refusal_is_passed_on_if_it_is_to_be(one: socket.socket) -> None:
     if sys.platform != "linux":
         missing("only Linux tells a socket that is not connected")
     async with carried(port_unreachable=True) as guest:
@@ -161,7 +161,7 @@ async def test_a_refusal_is_said_to_the_guest_if_it_is_to_be(one: socket.socket)
         assert message.payload[20:24] == (5000).to_bytes(2) + gone.to_bytes(2)
 
 
-async def test_otherwise_it_hears_nothing_and_its_next_datagrams_go_on(one: socket.socket, two: socket.socket) -> None:
+async def test_otherwise_it_gets_nothing_and_its_next_datagrams_go_on(one: socket.socket, two: socket.socket) -> None:
     async with carried() as guest:
         gone = port_of(one)
         one.close()

@@ -8,29 +8,45 @@ import pytest
 
 from relay.address import Endpoint
 from relay.log.rebuilt_tcp import PSH, RebuiltTcp
-from relay.wire.frame import IPV4, build_frame
 from relay.wire.link.tapped import TappedLink
 from relay.wire.packet import TCP, Buffer, is_sound, parse_ipv4, partial_checksum
 
-_HEADER = build_frame(bytes(6), b"\x02" + bytes(5), IPV4)
+
+class Shown:
+    """A tap that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.packets: list[tuple[bytes, bool]] = []
+        self.begun: list[object] = []
+
+    def begin(self, engine: object) -> None:
+        self.begun.append(engine)
+
+    def on_packet(self, packet: bytes, outward: bool) -> None:
+        self.packets.append((packet, outward))
+
+    def name(self, address: str, name: str) -> None:
+        raise AssertionError("a link knows no names")
 
 
 class Kept:
-    """A link that keeps what it is given, and gives what it is to; and a tap that keeps what it is shown."""
+    """A link that keeps what it is given, and gives what it is to; and the same with a tap."""
 
-    name, mtu, offload = "kept", 1500, True
-    dropped = 3
+    name, mtu, ethernet, offload, dropped = "kept", 1500, False, True, 3
 
-    def __init__(self, *, ethernet: bool = False, vouched: bool = False, sends: bool = True) -> None:
-        self.ethernet = ethernet
+    def __init__(self, *, vouched: bool = False, sends: bool = True) -> None:
         self.vouched = vouched
         self.sends = sends
         self.to_come: list[bytes] = []
         self.sent: list[tuple[bytes, int | None]] = []
-        self.shown: list[tuple[bytes, bool]] = []
         self.begun: list[object] = []
         self.closed = False
-        self.link = TappedLink(self, self)
+        self.tap = Shown()
+        self.link = TappedLink(self, self.tap)
+
+    @property
+    def shown(self) -> list[tuple[bytes, bool]]:
+        return self.tap.packets
 
     def watch(self, engine: object, on_readable: object) -> None:
         self.begun.append(engine)
@@ -44,12 +60,6 @@ class Kept:
 
     def close(self) -> None:
         self.closed = True
-
-    def begin(self, engine: object) -> None:
-        self.begun.append(engine)
-
-    def on_packet(self, packet: bytes, outward: bool) -> None:
-        self.shown.append((packet, outward))
 
 
 def segment(*, partial: bool = False) -> bytes:
@@ -78,23 +88,21 @@ def test_what_is_lost_is_not_shown() -> None:
     assert kept.shown == []
 
 
-@pytest.mark.parametrize("ethernet", [False, True])
-def test_a_partial_checksum_is_shown_complete_and_passes_as_it_is(ethernet: bool) -> None:
-    kept = Kept(ethernet=ethernet, vouched=True)
-    header = _HEADER if ethernet else b""
-    partial = header + segment(partial=True)
-    kept.to_come = [partial, header + segment()]
+def test_a_partial_checksum_is_shown_complete_and_passes_as_it_is() -> None:
+    kept = Kept(vouched=True)
+    partial = segment(partial=True)
+    kept.to_come = [partial, segment()]
     kept.link.receive()
     kept.link.receive()
-    kept.link.send((header, segment(partial=True)[:20], segment(partial=True)[20:]), 1460)
+    kept.link.send((partial[:20], partial[20:]), 1460)
     assert kept.sent == [(partial, 1460)]
-    assert kept.shown == [(header + segment(), outward) for outward in (True, True, False)]
-    ip = parse_ipv4(memoryview(kept.shown[0][0])[len(header) :])
+    assert kept.shown == [(segment(), outward) for outward in (True, True, False)]
+    ip = parse_ipv4(memoryview(kept.shown[0][0]))
     assert ip is not None
     assert is_sound(ip)
 
 
-def test_a_wrong_checksum_that_nobody_vouches_for_is_shown_wrong() -> None:
+def test_a_wrong_checksum_that_is_not_vouched_for_is_shown_wrong() -> None:
     kept = Kept()
     kept.to_come = [segment(partial=True)]
     kept.link.receive()
@@ -112,12 +120,12 @@ def test_what_is_no_whole_segment_is_shown_as_it_is(packet: bytes) -> None:
 
 
 def test_the_rest_is_the_link_s_own() -> None:
-    kept = Kept(ethernet=True)
+    kept = Kept()
     link = kept.link
-    assert (link.name, link.mtu, link.ethernet, link.offload, link.vouched) == ("kept", 1500, True, True, False)
+    assert (link.name, link.mtu, link.ethernet, link.offload, link.vouched) == ("kept", 1500, False, True, False)
     assert link.dropped == 3
     engine = object()
     link.watch(engine, lambda: None)  # type: ignore[arg-type]
-    assert kept.begun == [engine, engine]
+    assert kept.begun == kept.tap.begun == [engine]
     link.close()
     assert kept.closed
