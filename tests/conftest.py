@@ -46,6 +46,12 @@ def pytest_collection_finish() -> None:
         gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Undo that: where no test has imported hypothesis, its plugin does now, and asks the collector for referrers."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _programs_are_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that starts a program without saying so by its marker."""
