@@ -131,6 +131,10 @@ def nearest(word: str, known: Iterable[str], *, what: str) -> str:
     `what` says what the known names are; all of them are listed.
     """
     names = list(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1)
-    question = f"did you mean {close[0]}? " if close else ""
-    return f"{question}{what}: {', '.join(names) if names else 'none'}"
+    return f"{did_you_mean(word, names)}{what}: {', '.join(names) if names else 'none'}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The first half of that hint, `did you mean mask? `; empty where no known name is near."""
+    close = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -98,3 +98,10 @@ class Behaviour:
         Asked once for a profile. By default they follow from the handlers.
         """
         return dict.fromkeys(want for event, want in _WANT_BEHIND.items() if event in self.handled)
+
+    def in_short(self) -> Mapping[str, str]:
+        """What it does as it is set, in a word or two for each column of `relay profiles` that it decides.
+
+        The columns are `relay.profiles.COLUMNS`. Of two behaviours that decide one, the later in the profile counts.
+        """
+        return {}

@@ -18,6 +18,11 @@ def end_setting(default: str, *, doc: str) -> Any:
     return setting(default, choices=ENDS, doc=doc)
 
 
+def end_in_short(how: str) -> str:
+    """The word for an end in a table: `-` is nothing, `RST*` what comes in answer to the next segment."""
+    return {"silence": "-", "rst-on-next": "RST*"}.get(how, how.upper())
+
+
 def end(side: Side, how: str, silence_s: float) -> Action:
     """The action that ends a side so; a silence is over after `silence_s`, by RST."""
     match how:

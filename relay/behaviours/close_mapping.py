@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
@@ -38,6 +38,12 @@ class CloseMapping(Behaviour):
         yield from super().wants()
         if self.timed_out == "silence":
             yield Want(Ability.BLACKHOLE)
+
+    def in_short(self) -> Mapping[str, str]:
+        return {
+            "half-close": "kept" if self.half_close == "pass" else "lost",
+            "RST": f"{self.internal_rst}/{self.external_rst}".upper(),
+        }
 
     def on_fin_received(self, event: FinReceived) -> Actions:
         yield SendFin(event.side.other)

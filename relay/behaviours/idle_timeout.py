@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
 from relay.actions import Counts, WatchIdle
 from relay.behaviours._api import Actions, Behaviour
-from relay.behaviours._ends import end, end_setting, wants_of_ends
+from relay.behaviours._ends import end, end_in_short, end_setting, wants_of_ends
 from relay.events import DialSucceeded, FinReceived, Side, WentIdle
 from relay.settings import setting
 
@@ -47,6 +47,14 @@ class IdleTimeout(Behaviour):
         yield from super().wants()
         yield Want(Ability.IDLENESS, by=self.counts)
         yield from wants_of_ends(self.internal, self.external)
+
+    def in_short(self) -> Mapping[str, str]:
+        late = f"-{self.after_s + self.late_s:g}" if self.late_s else ""
+        return {
+            "idle": f"{self.after_s:g}{late} s",
+            "hear": f"{end_in_short(self.internal)}/{end_in_short(self.external)}",
+            "probes": "useless" if self.counts == "data" else "count",
+        }
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         yield self._watch(self.after_s)

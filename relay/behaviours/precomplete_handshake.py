@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.actions import AbandonDial, Dial, Grant, Refuse, SendFin, SendRst
@@ -32,6 +33,9 @@ class PrecompleteHandshake(Behaviour):
     def __post_init__(self) -> None:
         self._initiator = Side.INTERNAL
         self._vanished = False
+
+    def in_short(self) -> Mapping[str, str]:
+        return {"refused": "open, RST" if self.order == "internal-first" else "refused"}
 
     def on_connect_requested(self, event: ConnectRequested) -> Actions:
         self._initiator = event.initiator

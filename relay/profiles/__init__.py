@@ -6,6 +6,7 @@ A profile is a TOML file: those shipped lie beside this module, a user's own wor
     era = "2018-2019"
     aliases = ["vmware-fusion"]
     extends = "transparent"           # this is also what a file without the line extends; "" is nothing
+    symptom = "what an app sees"      # with `reproduce` and `remedy`, for `relay explain` and the docs
 
     [tos-reset]                       # a behaviour's name, then its settings
     external_close_delay_ms = 105
@@ -27,11 +28,13 @@ Everything is checked when a profile is loaded, behaviours of other packages inc
 
 from __future__ import annotations
 
+from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
 from relay.profiles._load import add_behaviours, adjust_profile, available, load_profile, profile_names
 from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk
 
 __all__ = [
+    "COLUMNS",
     "STATUSES",
     "Evidence",
     "Profile",
@@ -40,6 +43,7 @@ __all__ = [
     "add_behaviours",
     "adjust_profile",
     "available",
+    "columns_of",
     "describe_settings",
     "load_profile",
     "profile_names",

@@ -17,7 +17,7 @@ from pathlib import Path
 from relay.behaviours import installed_behaviours
 from relay.errors import ConfigError
 from relay.profiles._text import read_string
-from relay.settings import nearest
+from relay.settings import did_you_mean, nearest
 
 ROOT = "transparent"
 """What a profile extends that does not say."""
@@ -25,7 +25,7 @@ ROOT = "transparent"
 _MAX_DEPTH = 50
 _MAX_INTEGER_BITS = 63  # and the sign
 
-_HEAD = ("title", "era", "aliases", "extends")
+_HEAD = ("title", "era", "aliases", "extends", "symptom", "reproduce", "remedy")
 STACK = "stack"
 """The table that is no behaviour's: the settings of the NAT's own TCP/IP."""
 
@@ -45,6 +45,9 @@ class Document:
     era: str
     aliases: tuple[str, ...]
     extends: str
+    symptom: str
+    reproduce: str
+    remedy: str
     tables: Mapping[str, object]
 
 
@@ -61,9 +64,12 @@ def find(name_or_path: str, *, asked_by: str, directory: Path | None = None) -> 
     for document in shipped():
         if name_or_path == document.name or name_or_path in document.aliases:
             return document
-    known = [name for document in shipped() for name in (document.name, *document.aliases)]
-    hint = nearest(name_or_path, known, what="there are")
-    raise ConfigError(f"{asked_by}: unknown profile {name_or_path!r}", hint=f"{hint}; or the path of a .toml file")
+    meant = did_you_mean(name_or_path, [name for document in shipped() for name in (document.name, *document.aliases)])
+    names = ", ".join(document.name for document in shipped())
+    raise ConfigError(
+        f"{asked_by}: unknown profile {name_or_path!r}",
+        hint=f"{meant}there are: {names}; or the path of a .toml file",
+    )
 
 
 @cache
@@ -105,6 +111,9 @@ def _document(text: str, *, name: str, identity: object, where: str, directory: 
         era=_string(table, "era", "", where),
         aliases=_aliases(table, where),
         extends=_string(table, "extends", ROOT, where),
+        symptom=_string(table, "symptom", "", where),
+        reproduce=_string(table, "reproduce", "", where),
+        remedy=_string(table, "remedy", "", where),
         tables={key: value for key, value in table.items() if key not in _HEAD},
     )
 

@@ -27,7 +27,16 @@ def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
     document = find(name_or_path, asked_by="profile")
     layers = _Layers()
     layers.lay_document(document)
-    bare = Profile(document.name, document.title, document.era, document.aliases, quirks=())
+    bare = Profile(
+        document.name,
+        document.title,
+        document.era,
+        document.aliases,
+        quirks=(),
+        symptom=document.symptom,
+        reproduce=document.reproduce,
+        remedy=document.remedy,
+    )
     return layers.over(bare, settings, where=document.where)
 
 

@@ -75,6 +75,12 @@ class Profile:
     aliases: tuple[str, ...]
     quirks: tuple[Quirk, ...]
     """The base's first, then as the profile's file names them: behaviours are asked in this order."""
+    symptom: str = ""
+    """What an app sees of its quirks, in a sentence or a few."""
+    reproduce: str = ""
+    """What a test does to see that."""
+    remedy: str = ""
+    """How an app is safe behind this NAT."""
     absent: tuple[Quirk, ...] = ()
     """What the NAT is known, or was told, not to do (`enabled = false`), with the evidence for its absence."""
     stack: StackSettings = field(default_factory=StackSettings)

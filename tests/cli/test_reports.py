@@ -7,9 +7,10 @@ import json
 import pytest
 
 from relay.abilities import KINDS
+from relay.behaviours import installed_behaviours
 from relay.fidelity import assess
 from relay.observe import Fidelity, Support, survey
-from relay.profiles import Profile, available, describe_settings, load_profile, profile_names
+from relay.profiles import COLUMNS, Profile, available, columns_of, describe_settings, load_profile, profile_names
 from support.forks import relay_in_fork
 
 _WIDTH = 80
@@ -52,6 +53,49 @@ def test_every_profile_is_listed_with_its_aliases_and_whose_nat_it_is() -> None:
         assert profile.era in listed
 
 
+def test_the_table_has_each_profile_and_each_columns_meaning() -> None:
+    listed = report("profiles")
+    table = listed.split("\n\n", maxsplit=1)[0].splitlines()
+    assert table[0].split() == ["profile", *COLUMNS]
+    assert [line.split()[0] for line in table[1:]] == PROFILES
+    for profile, line in zip(available(), table[1:], strict=True):
+        assert unwrapped(line) == unwrapped(" ".join([profile.name, *columns_of(profile).values()]))
+    for column, meaning in COLUMNS.items():
+        assert f"{column}: {meaning}" in unwrapped(listed)
+
+
+def test_a_columns_word_is_the_behaviours_own_and_follows_its_settings() -> None:
+    def words(*settings: str) -> dict[str, str]:
+        return columns_of(load_profile("transparent", settings))
+
+    assert words() == {
+        "idle": "-",
+        "hear": "-",
+        "probes": "-",
+        "refused": "refused",
+        "half-close": "kept",
+        "RST": "RST/RST",
+    }
+    assert words("close-mapping.half_close=close")["half-close"] == "lost"
+    assert words("close-mapping.internal_rst=fin")["RST"] == "FIN/RST"
+    assert words("precomplete-handshake.order=internal-first")["refused"] == "open, RST"
+    idle = (
+        "idle-timeout.after_s=300",
+        "idle-timeout.late_s=30",
+        "idle-timeout.external=fin",
+        "idle-timeout.counts=data",
+    )
+    assert [words(*idle)[column] for column in ("idle", "hear", "probes")] == ["300-330 s", "RST*/FIN", "useless"]
+    assert words("idle-timeout.internal=silence")["hear"] == "-/-"
+    assert words("idle-timeout.counts=segments")["probes"] == "count"
+    assert words("close-mapping.enabled=false")["RST"] == "-"
+
+
+@pytest.mark.parametrize("name", installed_behaviours())
+def test_a_behaviour_has_words_for_columns_that_there_are(name: str) -> None:
+    assert set(installed_behaviours()[name]().in_short()) <= set(COLUMNS)
+
+
 @pytest.mark.parametrize("name", profile_names())
 def test_every_name_and_alias_can_be_explained(name: str) -> None:
     assert report("explain", name).startswith(f"{load_profile(name).name}: ")
@@ -84,6 +128,18 @@ def test_an_explanation_has_every_quirk_with_its_settings_and_evidence(name: str
     explained = report("explain", name)
     check_width(explained)
     check_explained(load_profile(name), explained)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_explanation_says_what_apps_see_and_the_remedy(name: str) -> None:
+    profile, explained = load_profile(name), unwrapped(report("explain", name))
+    for what, text in (
+        ("what apps see", profile.symptom),
+        ("in a test", profile.reproduce),
+        ("remedy", profile.remedy),
+    ):
+        assert text
+        assert f"{what}: {text}" in explained
 
 
 def test_the_control_group_is_of_no_era() -> None:
@@ -144,8 +200,9 @@ def test_a_setting_is_explained_with_its_unit_and_range() -> None:
 
 def test_profiles_as_json_are_those_that_the_text_lists() -> None:
     listed = json.loads(report("profiles", "--json"))
-    assert [(each["name"], each["aliases"], each["title"], each["era"]) for each in listed] == [
-        (profile.name, list(profile.aliases), profile.title, profile.era) for profile in available()
+    assert [tuple(each.values()) for each in listed] == [
+        (profile.name, list(profile.aliases), profile.title, profile.era, columns_of(profile))
+        for profile in available()
     ]
 
 

@@ -45,7 +45,7 @@ MISTAKES = {
     "serve --observer pcap": ("--observer: there is no observer 'pcap'", "did you mean 'socket-filter'? there are: "),
     "serve --config none.toml": ("--config: cannot read none.toml: No such file or directory", "name a TOML file"),
     "serve --source eth0": ("--source: 'eth0' is not an IP address", "give one of this host's addresses"),
-    "explain nosuch": ("unknown profile 'nosuch'", "there are: transparent, "),
+    "explain nosuch": ("unknown profile 'nosuch'", "there are: "),
     "explain vmware-fusion transparent": ("unexpected argument 'transparent'", "see `relay explain --help`"),
     "doctor --jsn": ("unknown option --jsn", "did you mean --json? see `relay doctor --help`"),
 }

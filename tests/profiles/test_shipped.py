@@ -26,6 +26,9 @@ from relay.testing.playbook import play
 
 TOS, KEEPALIVE, KEEPALIVE_ANSWER, HANDSHAKE, CLOSE, LOCAL_ACK, END_TO_END_ACK, BLACKHOLE = KINDS[:8]
 
+TESTED = ("https://github.com/moby/moby/issues/37822", "https://github.com/cloudfoundry/diego-ssh/issues/24")
+"""Reports with a bisection or a capture in them."""
+MEASURED = "tests/quirks/test_real_nats.py"
 VMWARE_ORDER = [
     "precomplete-handshake",
     "close-mapping",
@@ -47,10 +50,23 @@ def quirk_of(profile: Profile, name: str) -> Quirk:
 
 def test_these_are_shipped() -> None:
     assert [(profile.name, profile.aliases) for profile in available()] == [
+        ("aws-ec2-nitro6", ()),
+        ("aws-nat-gateway", ("aws", "aws-nat")),
+        ("aws-network-firewall", ()),
+        ("aws-nlb", ()),
+        ("azure-load-balancer", ("azure", "azure-lb")),
+        ("cisco-asa", ("enterprise-firewall", "asa")),
+        ("docker-swarm", ("swarm", "ipvs")),
+        ("gcp-cloud-nat", ()),
+        ("gcp-vpc", ("gcp",)),
+        ("parallels", ("parallels-desktop", "prl-naptd")),
+        ("passt", ("pasta",)),
+        ("slirp", ("libslirp", "qemu-user", "slirp4netns")),
         ("transparent", ()),
         ("vmware-fusion-11", ("vmware-fusion",)),
         ("vmware-workstation-14", ("vmware-workstation",)),
         ("vmware-workstation-16", ()),
+        ("wsl2", ("winnat", "hyper-v-default-switch")),
     ]
     assert all(profile.title for profile in available())
     assert [profile.name for profile in available() if not profile.era] == ["transparent"]
@@ -78,7 +94,7 @@ def test_every_quirk_says_how_it_is_known(quirk: Quirk) -> None:
 
 @pytest.mark.parametrize("quirk", QUIRKS)
 def test_what_no_trace_shows_is_not_called_observed(quirk: Quirk) -> None:
-    traced = ("r4um, ", "PythonPig, ")
+    traced = ("r4um, ", "PythonPig, ", MEASURED, "https://lists.freebsd.org/", *TESTED)
     assert quirk.status != "observed" or quirk.evidence[0].source.startswith(traced)
 
 

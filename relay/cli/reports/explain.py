@@ -14,6 +14,9 @@ from relay.profiles import Profile, Quirk, Setting, describe_settings
 def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
     """A profile's quirks: what each does, how it is set, how that is known, and what this host can do about it."""
     blocks = ["\n".join(indented(f"{escape_unprintable(profile.name)}: {heading(profile)}", by=""))]
+    told = (("what apps see", profile.symptom), ("in a test", profile.reproduce), ("remedy", profile.remedy))
+    if said := [line for what, text in told if text for line in indented(f"{what}: {text}", by="")]:
+        blocks.append("\n".join(said))
     for each in assessed:
         quirk = each.quirk
         lines = [f"{quirk.name} ({quirk.status})", *indented(_summary(quirk))]
@@ -35,6 +38,9 @@ def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict
         "title": profile.title,
         "era": profile.era,
         "aliases": list(profile.aliases),
+        "symptom": profile.symptom or None,
+        "reproduce": profile.reproduce or None,
+        "remedy": profile.remedy or None,
         "quirks": [
             {
                 "name": each.quirk.name,

@@ -30,4 +30,6 @@ def painted(fidelity: Fidelity, *, colour: bool) -> str:
 
 
 def indented(text: str, by: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=by, subsequent_indent=by + "  ", break_long_words=False)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=by, subsequent_indent=by + "  ", break_long_words=False, break_on_hyphens=False
+    )
