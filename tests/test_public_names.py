@@ -43,7 +43,7 @@ def test_every_name_of_the_package_is_there_documented_and_listed_in_its_docstri
 
 def test_the_help_is_short() -> None:
     text = pydoc.plain(pydoc.render_doc(relay))
-    assert len(text.splitlines()) < 200
+    assert len(text.splitlines()) < 220  # Python 3.13 gives each parameter a line
     for line in ("serve_in_thread(", "idle_timeout_s: float | None = None", "time_scale: how many times as fast"):
         assert line.replace("float | None", "'float | None'") in text or line in text
     assert "FLOW_ENDED" not in text
