@@ -29,6 +29,13 @@ class Dial(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class DelayDial(Action):
+    """Have the `Dial` of the same answer wait for `by_s` seconds; several delays add up."""
+
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class AbandonDial(Action):
     """Give up the dial that is under way; the destination sees no connection, or a reset one."""
 
@@ -40,9 +47,24 @@ class Grant(Action):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Action):
-    """Tell the initiator, in its protocol's words, why it is not connected."""
+    """Tell the initiator, in its protocol's words, why it is not connected.
+
+    With `instead` it takes the place of any other refusal in the same answer.
+    """
 
     failure: DialFailure
+    instead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore(Action):
+    """Leave the initiator's request without an answer, for `at_most_s` seconds, then reset it.
+
+    It takes the place of a refusal in the same answer. Where initiators have connected already (a proxy, a forward)
+    what they send is not read; a SYN on a link gets nothing.
+    """
+
+    at_most_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ The machine has no rules of its own about what a NAT does. It asks the flow's be
 drops what is impossible from their answers:
 
 * an action on a side that is over, or was never there, is dropped; so is a second FIN, grant or refusal;
-* of a FIN and a RST for the same side in one answer the RST stays;
+* of a FIN and a RST for the same side in one answer the RST stays, and of refusals the one that is meant instead;
 * each action that stays carries the name of the behaviour that asked for it.
 
 A flow is two sides and a few bits about each; every state one may want to name (half-closed, lingering) follows from
@@ -25,9 +25,11 @@ from relay.actions import (
     Action,
     Blackhole,
     Close,
+    DelayDial,
     Dial,
     Forget,
     Grant,
+    Ignore,
     LimitWindow,
     Refuse,
     SendFin,
@@ -264,12 +266,14 @@ class FlowMachine:
                 if self._dialling or self._target_bits or self.is_over(self.initiator):
                     return False
                 self._dialling = True
-            case Grant() | Refuse():
+            case Grant() | Refuse() | Ignore():
                 if self._answered or self.is_over(self.initiator):
                     return False
                 self._answered = True
                 if isinstance(action, Refuse):
                     self._end_side(self.initiator, _DEAD, How.REFUSED, because)
+                elif isinstance(action, Ignore):
+                    self._end_side(self.initiator, _DEAD, How.SILENCE, because)
             case SendRst(side=side) | Blackhole(side=side) | Forget(side=side) | Close(side=side):
                 if self.is_over(side):
                     return False
@@ -296,7 +300,12 @@ def _has_ended(bits: int) -> bool:
 
 
 def _merged(steps: list[Step]) -> list[Step]:
-    """Drop the FINs for sides that the same answer resets."""
+    """Keep the stronger of what disagrees: RST over FIN, no answer over any refusal. A delay precedes its dial."""
+    steps = sorted(steps, key=lambda step: not isinstance(step.action, DelayDial))
+    if any(isinstance(step.action, Ignore) for step in steps):
+        steps = [step for step in steps if not isinstance(step.action, Refuse)]
+    elif any(isinstance(step.action, Refuse) and step.action.instead for step in steps):
+        steps = [step for step in steps if not isinstance(step.action, Refuse) or step.action.instead]
     reset = {step.action.side for step in steps if isinstance(step.action, SendRst)}
     if not reset:
         return steps

@@ -1,22 +1,59 @@
-"""Every connection dies when the host's link goes down."""
+"""Every connection dies when the host's link goes down, or every so often."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from relay.actions import SendRst
+from relay.abilities import Ability, Want
+from relay.actions import StartTimer
 from relay.behaviours._api import Actions, Behaviour
-from relay.events import LinkWentDown, Side
+from relay.behaviours._ends import end, end_setting, wants_of_ends
+from relay.events import DialSucceeded, LinkWentDown, Side, TimerFired
+from relay.settings import setting
+
+_GOLDEN = 0.6180339887498949  # its multiples, without their whole parts, are spread evenly over 0 to 1
 
 
 @dataclass(frozen=True)
 class LinkDownReset(Behaviour):
     """Reset both sides when the link goes down, be it for the blink of a DHCP renewal.
 
+    With `every_s` all connections that are open then end at the same moments of the NAT's clock, without such an event.
+
     Source: VMware's nat.conf, `resetConnectionOnLinkDown = 1`, the default. On Linux hosts its daemon takes every new
     address for a link event, so that a renewed lease or a container's start resets the guest's connections.
     """
 
+    internal: str = end_setting("rst", doc="what the app gets: nothing, RST on its next segment, RST, FIN")
+    external: str = end_setting("rst", doc="what the server gets")
+    silence_s: float = setting(900.0, low=1, high=86_400, doc="how long a silence lasts, in s, before a reset")
+    every_s: float = setting(0.0, low=0, high=31_536_000, doc="every so many seconds, too; 0: never")
+    jitter_s: float = setting(
+        0.0, low=0, high=86_400, doc="each of these moments comes up to so much later, the same for all connections"
+    )
+
+    def wants(self) -> Iterable[Want]:
+        ends = wants_of_ends(self.internal, self.external)
+        yield from (want for want in ends if want.ability is not Ability.CLOSE)
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        if self.every_s:
+            yield StartTimer("every", self._next_s(event.at_s) - event.at_s)
+
+    def on_timer_fired(self, event: TimerFired) -> Actions:
+        yield from self._end()
+
     def on_link_went_down(self, event: LinkWentDown) -> Actions:
-        yield SendRst(Side.INTERNAL)
-        yield SendRst(Side.EXTERNAL)
+        yield from self._end()
+
+    def _end(self) -> Actions:
+        yield end(Side.INTERNAL, self.internal, self.silence_s)
+        yield end(Side.EXTERNAL, self.external, self.silence_s)
+
+    def _next_s(self, now_s: float) -> float:
+        """The next of the moments: no chance, so that every connection has the same."""
+        first = max(1, int((now_s - self.jitter_s) // self.every_s))
+        numbers = range(first, int(now_s // self.every_s) + 2)
+        moments = (number * self.every_s + self.jitter_s * (number * _GOLDEN % 1) for number in numbers)
+        return min(moment for moment in moments if moment > now_s)

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
 EARLY_BYTES = 64 * 1024
+_DELAY = "dial"  # no behaviour's timer has a name without a slash
 
 
 class Dialling:
     """Waits for the dial, and for what the behaviours make of it; see `relay.driver.flow.Phase`."""
 
-    __slots__ = ("_connecting", "_early", "_flow", "_pending")
+    __slots__ = ("_connecting", "_delay_s", "_early", "_flow", "_pending")
 
     def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         self._flow = flow
         self._pending = pending
         self._connecting: Dial | None = None
+        self._delay_s = 0.0
         self._early = bytearray(pending.early_data)
 
     def begin(self) -> None:
@@ -51,8 +53,23 @@ class Dialling:
     def leave(self) -> None:
         self.abandon()
 
+    @property
+    def has_early_data(self) -> bool:
+        """Whether the initiator has sent anything."""
+        return bool(self._early)
+
+    def delay(self, by_s: float) -> None:
+        """Have the dial that follows wait for so many seconds of the NAT's clock."""
+        self._delay_s += by_s
+
     def dial(self) -> None:
         """Open the connection to the destination."""
+        if self._delay_s:
+            self._flow.start_nat_timer(_DELAY, self._delay_s, self._connect)
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
         flow, destination, side = self._flow, self._pending.destination, self._pending.initiator.other
         self._connecting = flow.driver.dialler_of(destination, side).connect(
             destination,
@@ -64,6 +81,7 @@ class Dialling:
 
     def abandon(self) -> None:
         """Give the dial up, if one is under way."""
+        self._flow.stop_timer(_DELAY)
         if self._connecting is not None:
             self._connecting.abandon()
             self._connecting = None

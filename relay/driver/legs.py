@@ -87,6 +87,13 @@ class FlowLegs:
         if not leg.closed:
             self._engine.nat.call_later(at_most_s, leg.reset)
 
+    def ignore(self, leg: Leg, at_most_s: float, because: str) -> None:
+        """Leave an initiator that has asked without an answer for so long, then reset it."""
+        if leg.closed:  # a SYN on a link: there is no connection
+            self._log.write("forgotten", side=leg.side.value, then="silence", because=because)
+        else:
+            self.forget(leg, "silence", at_most_s, because)
+
     def close(self, leg: Leg, because: str) -> None:
         """Close it as a program closes its socket; what its kernel has not taken yet goes before."""
         self._log.write("fin-sent", side=leg.side.value, because=because)

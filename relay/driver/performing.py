@@ -11,9 +11,11 @@ from relay.actions import (
     Action,
     Blackhole,
     Close,
+    DelayDial,
     Dial,
     Forget,
     Grant,
+    Ignore,
     LimitWindow,
     Note,
     Refuse,
@@ -24,6 +26,7 @@ from relay.actions import (
     StartTimer,
     WatchIdle,
 )
+from relay.driver.dialling import Dialling
 from relay.errors import RelayBug
 from relay.events import Side
 
@@ -44,6 +47,15 @@ def perform(flow: Flow, action: Action, because: str) -> None:
 
 def _dial(flow: Flow, action: Dial, because: str) -> None:
     flow.dialling.dial()
+
+
+def _delay_dial(flow: Flow, action: DelayDial, because: str) -> None:
+    flow.dialling.delay(action.by_s)
+
+
+def _ignore(flow: Flow, action: Ignore, because: str) -> None:
+    flow.pending.ignore()
+    flow.legs.ignore(flow.initiator_leg, action.at_most_s, because)
 
 
 def _abandon_dial(flow: Flow, action: AbandonDial, because: str) -> None:
@@ -83,7 +95,11 @@ def _forget(flow: Flow, action: Forget, because: str) -> None:
 
 
 def _close(flow: Flow, action: Close, because: str) -> None:
-    flow.legs.close(flow.legs[action.side], because)
+    leg = flow.legs[action.side]
+    if isinstance(flow.phase, Dialling) and flow.phase.has_early_data:
+        flow.legs.reset(leg, because, after_data=False)
+    else:
+        flow.legs.close(leg, because)
 
 
 def _set_keepalive(flow: Flow, action: SetKeepalive, because: str) -> None:
@@ -115,6 +131,8 @@ def _note(flow: Flow, action: Note, because: str) -> None:
 _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
     {
         Dial: _dial,
+        DelayDial: _delay_dial,
+        Ignore: _ignore,
         AbandonDial: _abandon_dial,
         Grant: _grant,
         Refuse: _refuse,

@@ -107,6 +107,12 @@ def test_every_behaviour_that_comes_with_the_relay_is_documented(kind: type[Beha
     assert all(field.metadata["doc"] for field in dataclasses.fields(kind))  # type: ignore[arg-type]
 
 
+def ends_of(name: str, default: str) -> dict[str, tuple[object, ...]]:
+    """The settings that say how each side ends."""
+    words = (default, "silence", "rst-on-next", "rst", "fin")
+    return {f"{name}.internal": words, f"{name}.external": words, f"{name}.silence_s": (900.0, 1, 86_400)}
+
+
 def test_every_setting_has_its_default_and_takes_these_values() -> None:
     """What profiles of other people's rely on."""
     taken: dict[str, tuple[object, ...]] = {}
@@ -131,12 +137,31 @@ def test_every_setting_has_its_default_and_takes_these_values() -> None:
         "idle-timeout.internal": ("rst-on-next", "silence", "rst-on-next", "rst", "fin"),
         "idle-timeout.external": ("silence", "silence", "rst-on-next", "rst", "fin"),
         "idle-timeout.silence_s": (900.0, 1, 86_400),
+        "lifetime-limit.after_s": (3600.0, 0.001, 31_536_000),
+        "lifetime-limit.jitter_s": (0.0, 0, 86_400),
+        **ends_of("lifetime-limit", "fin"),
+        "link-down-reset.every_s": (0.0, 0, 31_536_000),
+        "link-down-reset.jitter_s": (0.0, 0, 86_400),
+        **ends_of("link-down-reset", "rst"),
+        "refusal-mapping.silence_s": (130.0, 1, 86_400),
+        **{
+            f"refusal-mapping.{name}": ("as-is", "as-is", "refused", "silence")
+            for name in ("refused", "unreachable", "timed_out", "not_resolved")
+        },
+        "slow-dial.syn_share": (0.0, 0, 1),
+        "slow-dial.by_s": (1.0, 0, 3600),
+        "slow-dial.name_share": (0.0, 0, 1),
+        "slow-dial.name_by_s": (5.0, 0, 3600),
+        "stray-reset.share": (0.0, 0, 1),
+        "stray-reset.within_s": (10.0, 0, 86_400),
+        **ends_of("stray-reset", "rst"),
         "local-ack.acknowledged_by": ("nat", "nat", "server"),
         "local-ack.buffer_bytes": (0, 0, 1 << 30),
         "local-keepalive.answered_by": ("nat", "nat", "server"),
         "local-keepalive.external_interval_s": (0, 0, 32_767),
         "local-keepalive.server_probes": (2, 1, 127),
         "precomplete-handshake.order": ("external-first", "external-first", "internal-first", "lockstep"),
+        "precomplete-handshake.failed": ("rst", "rst", "fin"),
         "tos-reset.mask": (0xE0, 0x01, 0xFF),
         "tos-reset.external_close_delay_ms": (105, 0, 60_000),
         "tos-watch.mask": (0xFC, 0x01, 0xFF),

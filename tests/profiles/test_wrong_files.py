@@ -79,10 +79,10 @@ WRONG = {
         "tos-reset.masc: tos-reset has no setting 'masc'",
         "did you mean mask? its settings: mask, external_close_delay_ms",
     ),
-    "a behaviour without settings": (
+    "a setting that is like no other": (
         "title = 'x'\n[link-down-reset]\nhard = true",
         "link-down-reset.hard: link-down-reset has no setting 'hard'",
-        "its settings: none",
+        "its settings: internal, external, silence_s, every_s, jitter_s",
     ),
     "string for an integer": (
         "title = 'x'\n[tos-reset]\nmask = '0xE0'",

@@ -1,0 +1,44 @@
+"""What the initiator hears of a dial that failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.actions import Ignore, Refuse
+from relay.behaviours._api import Actions, Behaviour
+from relay.events import DialFailed, DialFailure, FailureKind
+from relay.settings import setting
+
+_WORDS = ("as-is", "refused", "silence")
+_SETTINGS = {
+    FailureKind.REFUSED: "refused",
+    FailureKind.NETWORK_UNREACHABLE: "unreachable",
+    FailureKind.HOST_UNREACHABLE: "unreachable",
+    FailureKind.TIMED_OUT: "timed_out",
+    FailureKind.NOT_RESOLVED: "not_resolved",
+}
+
+
+@dataclass(frozen=True)
+class RefusalMapping(Behaviour):
+    """Turn why a dial failed into a refusal, or into no answer at all.
+
+    An initiator that was granted its connection before the dial is beyond this: see `precomplete-handshake`.
+
+    Source: https://github.com/microsoft/WSL/issues/10855: with mirrored networking a connect to a port of 127.0.0.1
+    without a listener is not refused; the RST does not find its way back, and the app waits for its own limit.
+    """
+
+    refused: str = setting("as-is", choices=_WORDS, doc="for a port without a listener")
+    unreachable: str = setting("as-is", choices=_WORDS, doc="for a host or network that cannot be reached")
+    timed_out: str = setting("as-is", choices=_WORDS, doc="for a host that does not answer")
+    not_resolved: str = setting("as-is", choices=_WORDS, doc="for a name that is not known")
+    silence_s: float = setting(130.0, low=1, high=86_400, doc="how long the silence lasts, in s, before a reset")
+
+    def on_dial_failed(self, event: DialFailed) -> Actions:
+        name = _SETTINGS.get(event.failure.kind)
+        how = getattr(self, name) if name is not None else "as-is"
+        if how == "silence":
+            yield Ignore(self.silence_s)
+        elif how == "refused":
+            yield Refuse(DialFailure(FailureKind.REFUSED, event.failure.detail), instead=True)
