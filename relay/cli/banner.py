@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
 from relay.cli.reports.paragraphs import painted
@@ -10,9 +12,12 @@ from relay.observe import Fidelity
 from relay.printable import escape_unprintable
 from relay.server import Started
 
+if TYPE_CHECKING:
+    from relay.wire.guest_network import GuestNetwork
 
-def banner(relay: Started, *, workers: int, colour: bool) -> str:
-    """What a user needs to know when a relay has started."""
+
+def banner(relay: Started, *, workers: int, colour: bool, network: GuestNetwork | None = None) -> str:
+    """What a user needs to know when a relay has started; `network` is the one of its guests."""
     profile = relay.config.profile
     lines = [escape_unprintable(f"profile {profile.name}: {profile.title}")]
     if relay.address is not None:
@@ -30,11 +35,8 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
             for address, spec in zip(addresses, specs, strict=True)
         ]
     lines += [escape_unprintable(f"wire    {link}") for link in relay.wire]
-    if relay.wire:
-        from relay.wire.host.ping_sockets import find_ping_access
-
-        if remedy := find_ping_access().remedy:
-            lines.append(f"        pings are not answered; {remedy}")
+    if network is not None:
+        lines += [escape_unprintable(f"        {line}") for line in _of_guests(network)]
     if workers > 1:
         lines.append(f"workers {workers} processes; the kernel chooses one for each connection")
     for each in relay.fidelity:
@@ -44,6 +46,20 @@ def banner(relay: Started, *, workers: int, colour: bool) -> str:
             line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
         lines.append(line)
     return "\n".join(lines)
+
+
+def _of_guests(network: GuestNetwork) -> Iterator[str]:
+    from relay.wire.host.name_settings import NameSettings
+    from relay.wire.host.ping_sockets import find_ping_access
+    from relay.wire.packet import dotted
+
+    addresses = network.addresses
+    yield f"guest {dotted(addresses.guest)}/{addresses.prefix}, gateway and name server {dotted(addresses.gateway)}"
+    if network.reaches_host:
+        yield f"{dotted(addresses.host)} leads to this host's 127.0.0.1 (--no-host turns that off)"
+    yield f"name servers: {NameSettings.of(network).describe()}"
+    if remedy := find_ping_access().remedy:
+        yield f"pings are not answered; {remedy}"
 
 
 def _settings_of_shells(url: str) -> list[str]:

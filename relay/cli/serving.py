@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,9 @@ def serve_until_stopped(
             return open_workers(config, log, count=workers, backend=backend, tell=tell)
 
         spare_collector()
-        anyio.run(_serve, open_, talk, port_file, quiet, workers, backend=library, backend_options=library_options)
+        network = guests.network if guests is not None else None
+        in_words = partial(banner, workers=workers, colour=colour(sys.stderr), network=network)
+        anyio.run(_serve, open_, talk, port_file, quiet, in_words, backend=library, backend_options=library_options)
 
 
 @asynccontextmanager
@@ -89,14 +92,14 @@ async def _serve(
     talk: Talk,
     port_file: Path | None,
     quiet: bool,
-    workers: int,
+    in_words: Callable[[Started], str],
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN, *_SUM_UP, *_REOPEN) as received:
         async with open_() as relay:
             if port_file is not None:
                 _write_ports(port_file, relay)
-            talk.say(banner(relay, workers=workers, colour=colour(sys.stderr)))
+            talk.say(in_words(relay))
             if not quiet:
                 talk.follow()
             await _until_told_to_stop(relay, received, talk)

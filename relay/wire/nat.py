@@ -75,7 +75,9 @@ class Nat:
         self.owners = owners
         self._transmitter = Transmitter(link, stack)
         send = self._transmitter.send
-        self._names = NameServer(engine, network.addresses.dns, _name_settings(network), Forwarder(), send, named=named)
+        self._names = NameServer(
+            engine, network.addresses.dns, NameSettings.of(network), Forwarder(), send, named=named
+        )
         self._datagrams = Datagrams(engine, stack, self._reach, self._names, send, ping)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
@@ -236,8 +238,3 @@ def _number(end: Endpoint) -> int | None:
     """The IPv4 address of an end; None if it has none."""
     ip = end.ip
     return int(ip) if ip is not None and ip.version == 4 else None
-
-
-def _name_settings(network: GuestNetwork) -> NameSettings:
-    host_address = network.addresses.host if network.reaches_host else None
-    return NameSettings(host_address=host_address, servers=network.name_servers, overrides=network.overrides)

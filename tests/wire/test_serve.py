@@ -44,7 +44,13 @@ def test_a_guest_on_a_tun_device_has_tcp_names_and_ping(tmp_path: Path, backend:
     done = run("unshare", "--net", "sh", "-c", script, timeout_s=60)
     assert done.stdout.split() == ["200", "192.0.2.7", "192.0.2.7", "ttl=128"], done.stderr
     assert done.returncode == 0
-    assert "wire    tun:guest0" in (tmp_path / "banner").read_text()
+    banner = [line.strip() for line in (tmp_path / "banner").read_text().splitlines()]
+    at = banner.index("wire    tun:guest0")
+    assert banner[at + 1 : at + 3] == [
+        "guest 192.168.127.128/24, gateway and name server 192.168.127.2",
+        "192.168.127.1 leads to this host's 127.0.0.1 (--no-host turns that off)",
+    ]
+    assert banner[at + 3].startswith("name servers: ")
     told = read_fields(tmp_path / "pcap", "frame.interface_name", "_ws.col.Protocol")
     assert {("guest", protocol) for protocol in ("TCP", "HTTP", "DNS", "ICMP")} <= set(told)
     assert ("host", "TCP") in told

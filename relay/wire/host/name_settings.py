@@ -11,6 +11,7 @@ from relay.net.hosts_file import HOSTS
 from relay.wire.dns.local import LocalNames, entries_in, entries_of
 from relay.wire.dns.message import UDP_BYTES, Query, build_reply
 from relay.wire.dns.servers import servers_in
+from relay.wire.guest_network import GuestNetwork
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -39,6 +40,12 @@ class NameSettings:
         self._overrides = {(override.name, override.port): override for override in overrides}
         self._names = LocalNames(host_address)
         self._names.overrides = entries_of(self._overrides.values())
+
+    @classmethod
+    def of(cls, network: GuestNetwork) -> NameSettings:
+        """Those of a guest's network."""
+        host_address = network.addresses.host if network.reaches_host else None
+        return cls(host_address=host_address, servers=network.name_servers, overrides=network.overrides)
 
     def resolve_as(self, override: ResolveOverride) -> None:
         """Answer a name ourselves from now on."""
@@ -69,4 +76,4 @@ class NameSettings:
         if self._named:
             return ", ".join(map(str, self._named))
         found = ", ".join(server.host for server in self.servers())
-        return f"{found or 'no name server'}, by {self._resolv_conf_path}"
+        return f"{found or 'none'}, by {self._resolv_conf_path}"

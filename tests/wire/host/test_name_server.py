@@ -162,7 +162,7 @@ async def test_the_host_s_resolver_is_read_again_when_it_changes(
     with DnsServer(records("www.test A 192.0.2.1")) as one, DnsServer(records("www.test A 192.0.2.2")) as two:
         async with asking(resolv_conf=resolv_conf) as guest:
             assert (await guest.ask("www.test")).rcode() == dns.rcode.SERVFAIL
-            assert guest.settings.describe() == f"no name server, by {resolv_conf}"
+            assert guest.settings.describe() == f"none, by {resolv_conf}"
             for server, found in ((one, "192.0.2.1"), (two, "192.0.2.2")):
                 monkeypatch.setattr("relay.wire.dns.servers.PORT", server.endpoint.port)
                 resolv_conf.write_text(f"nameserver 127.0.0.1 # {found}\n")
