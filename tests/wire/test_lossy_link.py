@@ -15,14 +15,18 @@ from support.lossy_link import Link, transfer
 
 SNAPSHOT = Path(__file__).with_name("lossy_link.json")
 """Rewrite it with RELAY_SNAPSHOT=1, and look at what has changed."""
-WINDOWS = (2920, 11_680, 64_240)
+WINDOWS = (1460, 2920, 11_680, 32_768, 64_240)
 LINKS = {
     "clean": Link(),
     "loss 1 %": Link(loss=0.01),
+    "loss 2 %": Link(loss=0.02),
     "loss 5 %": Link(loss=0.05),
+    "loss 10 %": Link(loss=0.1),
     "loss 20 %": Link(loss=0.2),
     "duplication 10 %": Link(duplication=0.1),
+    "duplication 30 %": Link(duplication=0.3),
     "reordering 10 %": Link(reordering=0.1),
+    "reordering 30 %": Link(reordering=0.3),
     "all of it": Link(loss=0.03, duplication=0.05, reordering=0.1),
 }
 DOWN, UP = os.urandom(300_000), os.urandom(150_000)
