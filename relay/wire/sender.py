@@ -154,7 +154,6 @@ class Sender:
         """Count a timeout, and wait longer for the next one."""
         self._timed_at = None
         self._recover = self.nxt
-        self._duplicates = 0
         self.tries += 1
         self.rto.back_off()
 

@@ -163,3 +163,12 @@ def test_a_reset_leaves_no_acknowledgement_behind() -> None:
     tcp.on_segment(Segment(GUEST_ISN + 4, ISN + 1, ACK, 64_240, b"two"), 1.0)
     tcp.on_segment(Segment(GUEST_ISN + 7, 0, RST), 1.0)
     assert tcp.take_output() == []
+
+
+def test_a_connection_that_is_given_up_looks_reset_to_its_owner_and_to_the_guest() -> None:
+    tcp = Tcp.answering(Stack(), Segment(GUEST_ISN, 0, SYN, 64_240), ISN, 0.0)
+    tcp.grant(0.0)
+    tcp.take_output()
+    assert tcp.give_up(1.0) == Seen.RST | Seen.CLOSED
+    assert tcp.take_output() == [Segment(ISN + 1, 0, RST, 64_240)]
+    assert read(tcp) == BROKEN
