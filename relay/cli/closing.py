@@ -24,6 +24,11 @@ def describe_totals(totals: Totals) -> str:
     return "; ".join(parts)
 
 
+def describe_dropped(dropped: Mapping[str, int]) -> str:
+    """One line: how many packets of a guest's were dropped, and why."""
+    return f"dropped: {_counted(sum(dropped.values()), 'packet')}: {_listed(dropped)}"
+
+
 def _listed(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name} {count:,}" for name, count in ordered)

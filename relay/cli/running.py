@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import anyio
 
 from relay.backend import choose_backend, spare_collector
-from relay.cli.closing import describe_totals
+from relay.cli.closing import describe_dropped, describe_totals
 from relay.cli.outputs import Talk, open_outputs
 from relay.config import RelayConfig
 from relay.errors import ConfigError
@@ -71,6 +71,8 @@ async def _serve(
                 await relay.drain(config.drain_timeout_s)
         if verbose:
             talk.say(describe_totals(relay.totals))
+            if dropped := front_end.dropped:
+                talk.say(describe_dropped(dropped))
         return status
     finally:
         namespace.close()

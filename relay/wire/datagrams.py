@@ -34,7 +34,7 @@ class Datagrams:
         send: SendToGuest,
         access: PingAccess,
     ) -> None:
-        self.dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self._engine = engine
         self._reach = reach
         self._names = names
@@ -44,6 +44,11 @@ class Datagrams:
         self._icmp = IcmpNat(code=stack.echo_code)
         self._udp_sockets = UdpSockets(engine, udp, reach, send)
         self._ping_sockets = PingSockets(engine, self._icmp, reach, send, access)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many were dropped so far, by reason."""
+        return self._dropped + self._udp_sockets.dropped + self._ping_sockets.dropped
 
     def on_packet(self, ip: Ipv4) -> None:
         """Take in a packet that is not TCP, or a fragment of one."""
@@ -57,7 +62,7 @@ class Datagrams:
         elif ip.protocol == ICMP:
             self._on_icmp(ip)
         else:
-            self.dropped[f"protocol {ip.protocol}"] += 1
+            self._dropped[f"protocol {ip.protocol}"] += 1
 
     def close(self) -> None:
         """Close every socket; harmless when repeated."""
@@ -67,18 +72,18 @@ class Datagrams:
     def _on_udp(self, ip: Ipv4) -> None:
         udp = parse_udp(ip)
         if udp is None:
-            self.dropped["malformed"] += 1
+            self._dropped["malformed"] += 1
         elif self._reach.is_name_server(ip.destination, udp.destination_port):
             self._names.on_datagram(ip, udp)
         elif self._reach.ends_here(ip.destination):
-            self.dropped["no such port here"] += 1
+            self._dropped["no such port here"] += 1
         else:
             self._udp_sockets.on_datagram(ip, udp)
 
     def _on_icmp(self, ip: Ipv4) -> None:
         icmp = parse_icmp(ip)
         if icmp is None:
-            self.dropped["malformed"] += 1
+            self._dropped["malformed"] += 1
         elif not self._reach.ends_here(ip.destination):
             self._ping_sockets.on_message(ip, icmp)
         elif (packet := self._icmp.own_reply(ip, icmp)) is not None:

@@ -5,6 +5,7 @@ A grant is the SYN-ACK, a refusal RST,ACK, and a connection that is ignored gets
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -120,6 +121,11 @@ class WireFrontEnd:
     def close(self) -> None:
         if self._nat is not None:
             self._nat.close()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many packets were dropped so far, by reason."""
+        return self._nat.dropped if self._nat is not None else Counter()
 
     def describe(self) -> str:
         return self._link.name

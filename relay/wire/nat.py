@@ -66,8 +66,7 @@ class Nat:
     ) -> None:
         """`ping` says how this host is asked for echoes; `named` gets addresses and names from DNS answers."""
         self.engine = engine
-        self.dropped: Counter[str] = Counter()
-        """How many of the guest's packets were dropped, by reason."""
+        self._dropped: Counter[str] = Counter()
         self._link = link
         self._stack = stack
         self._reach = Reach(network.addresses, host=network.reaches_host)
@@ -101,6 +100,11 @@ class Nat:
         self._datagrams.close()
         self._names.close()
 
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many packets were dropped so far, by reason."""
+        return self._dropped + self._datagrams.dropped
+
     # From the guest
 
     def _read(self) -> None:
@@ -129,22 +133,22 @@ class Nat:
         """Take in one IPv4 packet of the guest's."""
         ip = parse_ipv4(packet)
         if ip is None:
-            self.dropped["malformed"] += 1
+            self._dropped["malformed"] += 1
         elif not self._reach.may_send(ip.source):
-            self.dropped["not from a guest's address"] += 1
+            self._dropped["not from a guest's address"] += 1
         elif not self._reach.may_reach(ip.destination):
-            self.dropped["to nowhere"] += 1
+            self._dropped["to nowhere"] += 1
         elif ip.protocol == TCP and not ip.is_fragment:
             self._on_tcp(ip)
         elif not self._open:
-            self.dropped["late"] += 1
+            self._dropped["late"] += 1
         else:
             self._datagrams.on_packet(ip)
 
     def _on_tcp(self, ip: Ipv4) -> None:
         parsed = parse_segment(ip.payload, tos=ip.tos) if self._link.vouched or is_sound(ip) else None
         if parsed is None:
-            self.dropped["malformed"] += 1
+            self._dropped["malformed"] += 1
             return
         source_port, destination_port, segment = parsed
         ends = Ends(ip.source, source_port, ip.destination, destination_port)

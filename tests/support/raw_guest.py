@@ -1,10 +1,11 @@
 """A guest without a TCP of its own, on an address where no kernel answers for it: single segments out, packets in.
 
-It is for root in a network that `relay run` has made.
+It is for root in a network that `relay run` has made. What it sends leaves by the device, whatever its addresses are.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from relay.wire.segment import Segment, build_segment, parse_segment
 
 ADDRESS = "192.168.127.129"
 _DEVICE = "eth0"
-_ETH_P_ALL = 0x0003
+_ETH_P_ALL, _ETH_P_IP = 0x0003, 0x0800
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _BUFFER_BYTES = 64 << 20
 
@@ -25,11 +26,9 @@ class RawGuest:
 
     def __init__(self, destination: str, *, source: str = ADDRESS) -> None:
         self._destination, self._source = undotted(destination), undotted(source)
-        self._target = (destination, 0)
-        self._raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self._watching = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-        self._watching.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        self._watching.bind((_DEVICE, _ETH_P_ALL))
+        self._device = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+        self._device.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self._device.bind((_DEVICE, _ETH_P_ALL))
 
     def __enter__(self) -> RawGuest:
         return self
@@ -37,8 +36,7 @@ class RawGuest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._raw.close()
-        self._watching.close()
+        self._device.close()
 
     def send(self, source_port: int, port: int, segment: Segment) -> None:
         """Send one segment."""
@@ -53,18 +51,20 @@ class RawGuest:
         """Send one IPv4 packet."""
         while True:
             try:
-                self._raw.sendto(packet, self._target)
-            except BlockingIOError:
+                self._device.sendto(packet, (_DEVICE, _ETH_P_IP))
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
                 time.sleep(0.001)  # the device's queue is full
             else:
                 return
 
     def received(self, within_s: float) -> Iterator[tuple[Ipv4, int, int, Segment]]:
         """The TCP packets to this guest: each with its ports and segment; until none comes for so long."""
-        self._watching.settimeout(within_s)
+        self._device.settimeout(within_s)
         while True:
             try:
-                data, _ = self._watching.recvfrom(65536)
+                data, _ = self._device.recvfrom(65536)
             except TimeoutError:
                 return
             ip = parse_ipv4(memoryview(data))

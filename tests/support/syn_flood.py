@@ -19,6 +19,7 @@ from support.raw_guest import RawGuest
 _FIRST_PORT = 10_000
 _UNANSWERED = 200  # at once: a device's queue has room for 500 packets
 _WITHIN_S = 60.0
+_PATIENCE_S = 0.3
 _RSTS_AT_ONCE = 50
 
 
@@ -33,14 +34,26 @@ class Flood:
         self.reset: set[int] = set()
 
     def open(self) -> None:
-        """Send them all, and wait for an answer to each."""
+        """Send them all, and wait for an answer to each; what the device's queue has lost is sent again."""
         until_s = time.monotonic() + _WITHIN_S
         for sent, port in enumerate(self._ports, 1):
-            self._guest.send(port, self._port, Segment(port, 0, SYN, 64_240, mss=1460))
+            self._send(port)
             while sent - len(self.answered) > _UNANSWERED and time.monotonic() < until_s:
-                self._hear(0.005)
+                self._hear_of(self._ports[:sent])
         while len(self.answered) < len(self._ports) and time.monotonic() < until_s:
-            self._hear(0.1)
+            self._hear_of(self._ports)
+
+    def _send(self, port: int) -> None:
+        self._guest.send(port, self._port, Segment(port, 0, SYN, 64_240, mss=1460))
+
+    def _hear_of(self, ports: range) -> None:
+        if self._hear(_PATIENCE_S):
+            while self._hear(0.001):
+                pass
+        else:
+            for port in ports:
+                if port not in self.answered:
+                    self._send(port)
 
     def end(self) -> None:
         """Send a RST for each."""
@@ -49,14 +62,15 @@ class Flood:
             if number % _RSTS_AT_ONCE == 0:
                 time.sleep(0.02)  # nothing answers them, and the device's queue is short
 
-    def _hear(self, within_s: float) -> None:
+    def _hear(self, within_s: float) -> bool:
+        """Take in one answer; return whether there was one."""
         for _, _, port, segment in self._guest.received(within_s):
             if segment.flags & SYN:
                 self.answered.add(port)
             elif segment.flags & RST:
                 self.reset.add(port)
-            if len(self.answered) == len(self._ports):
-                return
+            return True
+        return False
 
 
 def connect(server: str, port: int) -> float:

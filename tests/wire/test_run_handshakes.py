@@ -59,7 +59,7 @@ def test_half_open_connections_that_need_all_descriptors_make_room_the_oldest_fi
 ) -> None:
     told = flood(tmp_path, 1000, "--backend", backend, prefix=with_few_descriptors(600))
     assert told["answered"] == 1000
-    assert 600 < told["reset"] <= 700, "half of the descriptors are for half-open connections"
+    assert told["reset"] >= 700, "half of the descriptors are for half-open connections"
     assert max(told["connect_s"]) < AT_ONCE_S, told
 
 
