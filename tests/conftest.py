@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was collected out of the garbage collector's way: going through it took a fifth of the CPU time."""
+    """Keep what was collected out of the garbage collector's way: going through it takes 2 s of CPU time."""
     if "hypothesis" in sys.modules:  # its import looks at its own objects' referrers, which do not show if frozen
         gc.collect()
         gc.freeze()

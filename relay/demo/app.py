@@ -20,7 +20,7 @@ _CONNECT = b"\x04\x01"  # SOCKS4: version, command; then port, address, and an e
 _GRANTED = 0x5A
 _LINGER_RST = struct.pack("ii", 1, 0)  # on, 0 s: close() sends RST
 _REPLY_BYTES = 8
-_PROBES_AT = 3  # struct tcp_info, linux/tcp.h: u8, keepalive probes sent since the peer was last heard
+_PROBES_AT = 3  # struct tcp_info, linux/tcp.h: u8, keepalive probes sent since the peer's last segment
 
 
 def ask(nat: RunningRelay, port: int) -> socket.socket:
@@ -90,7 +90,7 @@ def keep_alive(sock: socket.socket, *, idle_s: int, interval_s: int, count: int)
 
 
 def unanswered_probes(sock: socket.socket) -> int:
-    """How many keepalive probes have gone out since the peer was last heard. Linux."""
+    """How many keepalive probes have gone out since the peer's last segment. Linux."""
     return tcp_info(sock)[_PROBES_AT]
 
 

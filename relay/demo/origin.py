@@ -41,7 +41,7 @@ class Visit:
 
 
 class EchoServer:
-    """Echoes what one client says, and remembers it."""
+    """Echoes what one client sends, and keeps it."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server((HOST, 0))
@@ -84,7 +84,7 @@ class EchoServer:
         Raises:
             TimeoutError: it does not.
         """
-        assert self._connection is not None, "nobody was accepted"  # noqa: S101
+        assert self._connection is not None, "no client was accepted"  # noqa: S101
         deadline_s = time.monotonic() + _TIMEOUT_S
         while unsent_bytes(self._connection):
             if time.monotonic() > deadline_s:
@@ -93,7 +93,7 @@ class EchoServer:
 
     def segments_in(self) -> int:
         """How many segments the connection has brought. Linux."""
-        assert self._connection is not None, "nobody was accepted"  # noqa: S101
+        assert self._connection is not None, "no client was accepted"  # noqa: S101
         count: int = struct.unpack_from("=I", tcp_info(self._connection), _SEGS_IN_AT)[0]
         return count
 

@@ -109,7 +109,7 @@ def play_stories(backend: str, observer: str | None, stories: Sequence[Story] = 
     with ExitStack() as stack:
         stack.enter_context(watching())  # the app is of this process: where the kernel tells nothing, its sockets do
         surveyed = survey(observer)
-        with interrupts_held():  # anyio waits for ever for a portal whose start was interrupted
+        with interrupts_held():  # anyio waits without end for a portal whose start was interrupted
             relays = [
                 stack.enter_context(serve_in_thread(profile, backend=backend, observer=observer))
                 for profile in profiles

@@ -75,7 +75,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """The failure that an exception tells of; its cause has the errno, if it has none itself."""
+        """The failure that an exception stands for; its cause has the errno, if it has none itself."""
         origin = error if isinstance(error, OSError) else error.__cause__
         number = origin.errno if isinstance(origin, OSError) else None
         return cls(error.strerror if isinstance(error, OSError) and error.strerror else str(error), number)
@@ -96,7 +96,7 @@ class Target:
     """The bits in which a segment must equal the SYN."""
     changed: Callable[[int | None], None] = _ignore
     """Called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where that much is
-    certain but the byte is not known. Providers that ask may tell of other changes as well."""
+    certain but the byte is not known. Providers that ask may report other changes as well."""
     arrived: Callable[[], None] = _ignore
     """Called once for each keepalive probe."""
     accepted: bool = True
@@ -115,7 +115,7 @@ class Watch:
     """Whether `ask` must be called before each read from and after each write to the socket."""
 
     def ask(self) -> int | None:
-        """Return the TOS byte in force at the peer, if it is another than the last one told (at first: the SYN's)."""
+        """Return the TOS byte in force at the peer, if it differs from the last one returned (at first: the SYN's)."""
         return None
 
     def release(self) -> None:

@@ -83,7 +83,7 @@ class LegWatch:
         if mask and not syn.kept:
             leg.loop.call_soon(self._tell_unknown)
         if reference is not None:
-            # What came before this watch is of no concern to the next one.
+            # The next watch on this leg does not count what came before this one.
             leg.syn = _without_isn(reference, syn.kept)
 
     def ask(self) -> None:
@@ -108,7 +108,7 @@ class LegWatch:
     def _on_withheld(self, new: int | None) -> None:
         if not self._closed:
             self._report(new, withheld=True)
-            self.release()  # unless that has closed the watch, no behaviour minds
+            self.release()  # no behaviour has acted on it, or the watch would be closed
 
     def _on_probe(self) -> None:
         if not self._closed:

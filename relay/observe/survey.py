@@ -134,7 +134,7 @@ def _choose(want: Want, observer: str | None) -> tuple[type[Provider] | None, Su
 
 
 def _support(name: str, offer: Offer, why: str, remedy: str) -> Support:
-    """What a provider gives; `why` none better serves, and the remedy for that, are told if it falls short of one."""
+    """What a provider gives. If a better one would give more, `why` that is not used, and the remedy, are in it."""
     falls_short = offer.fidelity is not Fidelity.EXACT or "{why}" in offer.how
     return Support(
         offer.fidelity, name, offer.how.replace("{why}", why), offer.remedy or (remedy if falls_short else "")

@@ -113,13 +113,13 @@ class Handshake(Protocol):
         """What the client sent after its request, for the destination; nothing for plain http (the codec has it)."""
 
     def grant(self, bound: Endpoint | None) -> bytes:
-        """What tells the client that it is connected; `bound` is the relay's own address on the external side.
+        """The reply that the client is connected; `bound` is the relay's own address on the external side.
 
         To a client that sent `Resolve` it is the answer, as a host with port 0.
         """
 
     def refuse(self, failure: DialFailure) -> bytes:
-        """What tells the client why it is not connected; close after it."""
+        """The reply that says why the client is not connected; close after it."""
 
 
 class BufferedHandshake:

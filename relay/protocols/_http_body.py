@@ -20,7 +20,7 @@ from relay.protocols._http_fields import HeadFields
 from relay.protocols._http_head import SectionEnd, TooLarge, parse_trailers
 from relay.protocols._http_parse import fault_of
 
-MAX_CHUNK_LINE_BYTES = 4096  # the length, and extensions that mean nothing to us
+MAX_CHUNK_LINE_BYTES = 4096  # the length, and extensions, which the relay ignores
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\n]*|[ \t]*)")  # as h11 takes it, in linear time
 _AT_ONCE_BYTES = 64 * 1024
@@ -52,7 +52,7 @@ class LengthBody:
 
 
 class UntilCloseBody:
-    """A body that lasts until its sender ends the connection; `complete` is what its reader learns by that."""
+    """A body that lasts until its sender ends the connection; `complete` stays False until then."""
 
     __slots__ = ()
 

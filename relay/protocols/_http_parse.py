@@ -42,7 +42,7 @@ def parse_response(head: bytes, *, offered: bool) -> ResponseHead:
 
 
 def fault_of(error: h11.ProtocolError) -> str:
-    """What h11 stumbled over, without the line that it quotes behind a colon: there may be credentials in it.
+    """What h11 rejects, without the line that it quotes behind a colon: there may be credentials in it.
 
     h11 raises the error in a method of the error's own: from there it holds itself, and every frame up to the one that
     asks here, with all their buffers. So it is asked once, and its traceback is dropped.

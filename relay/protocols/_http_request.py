@@ -54,7 +54,7 @@ class ProxyRequest:
 
     @property
     def is_1_1(self) -> bool:
-        """Whether the client knows chunks, responses that are not final, and other protocols."""
+        """Whether the client takes chunks, responses that are not final, and other protocols."""
         return self.head.http_version >= b"1.1"
 
 

@@ -83,7 +83,7 @@ class Response:
         elif self._request.is_1_1:
             out = self._interim(head, fields)
         else:
-            out = b""  # RFC 9110 section 15.2: HTTP/1.0 knows none
+            out = b""  # RFC 9110 section 15.2: HTTP/1.0 has none
         return out, head_cost(head) + end // _BYTES_WORTH_A_CHUNK
 
     def _interim(self, head: ResponseHead, fields: HeadFields) -> bytes:

@@ -3,8 +3,8 @@
     HEAD --CONNECT--------> AWAIT_REPLY --grant: 200------> tunnel
          --absolute form--> AWAIT_REPLY --grant: nothing--> `codec` carries the exchange
 
-The first request's head decides which. Plain http is not a tunnel: grant says nothing, for what tells the client that
-it is connected is the origin's own response; the codec translates from then on. A refusal is a response with a reason.
+The first request's head decides which. Plain http is not a tunnel: grant sends nothing, for the origin's own response
+shows the client that it is connected. From then on the codec translates. A refusal is a response with a reason.
 """
 
 from __future__ import annotations

@@ -72,12 +72,12 @@ class HttpExchange:
 
     @property
     def response_started(self) -> bool:
-        """Whether the response to the latest request has begun, so that `refuse` can say nothing any more."""
+        """Whether the response to the latest request has begun, so that `refuse` has nothing to send."""
         return self._response.started
 
     @property
     def wants_close(self) -> bool:
-        """Whether the client has had all it will get: FIN it when the bytes are out. It may still be sending a body."""
+        """Whether the client has all that it gets: FIN it when the bytes are out. It may still be sending a body."""
         response = self._response
         if response.switched:
             return not self._origin_usable

@@ -1,4 +1,4 @@
-"""Which protocol a client speaks, told by the first byte it sends.
+"""Which protocol a client speaks, by the first byte that it sends.
 
     0x04            SOCKS4 and SOCKS4a: the version
     0x05            SOCKS5: the version

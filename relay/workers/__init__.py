@@ -1,11 +1,11 @@
 """One relay in several processes, for more than one core: `relay serve --workers N`.
 
-    parent     reserves the addresses, serves nothing, has the event log; hears signals and carries commands to all
+    parent     reserves the addresses, serves nothing, has the event log; acts on signals and sends commands to all
     worker k   its own listeners on the same addresses, its own engine, providers and flows k, k + N, k + 2N, ...
 
-Which worker a connection goes to is the kernel's choice, by a hash of both addresses and ports: even on the average,
-uneven for a handful of connections, and blind to how busy a worker is. A flow stays where it is. What is left to chance
-still follows from the seed and the flow's number, but which connection gets which number differs from run to run.
+The kernel chooses the worker of a connection, by a hash of both addresses and ports: even on the average, uneven for a
+handful of connections, and regardless of how busy a worker is. A flow stays where it is. Random draws still follow from
+the seed and the flow's number, but which connection gets which number differs from run to run.
 
 A worker that dies takes its flows with it; the kernel closes them. It is replaced, and the others notice nothing, up to
 `MAX_DEATHS` times within `DEATHS_WITHIN_S`: beyond that the relay ends with an error. When the parent dies, however it

@@ -76,7 +76,7 @@ class Channel:
         self._received = bytearray()
 
     def send(self, message: object) -> None:
-        """Say something; blocks while the other end is far behind.
+        """Send an object; blocks while the other end is far behind.
 
         Raises:
             OSError: the other end is gone.
@@ -84,7 +84,7 @@ class Channel:
         self._sock.sendall(frame(message))
 
     async def receive(self) -> object:
-        """What the other end says next.
+        """The other end's next object.
 
         Raises:
             EOFError: it says nothing more; what it had only begun to say is lost.
@@ -93,7 +93,7 @@ class Channel:
             await anyio.wait_readable(self._sock)
             try:
                 data = self._sock.recv(_CHUNK_BYTES)
-            except ConnectionResetError:  # it was gone before it had heard everything
+            except ConnectionResetError:  # it ended before it had read everything
                 data = b""
             if not data:
                 raise EOFError
@@ -101,7 +101,7 @@ class Channel:
         return message
 
     def close_sending(self) -> None:
-        """Say nothing more."""
+        """Close this end."""
         with suppress(OSError):  # the other end is gone
             self._sock.shutdown(socket.SHUT_WR)
 

@@ -46,7 +46,7 @@ def check_workers(count: int, config: RelayConfig) -> None:
 async def open_workers(
     config: RelayConfig, log: EventLog, *, count: int, backend: str, tell: bool = True
 ) -> AsyncIterator[Workers]:
-    """Serve in so many processes for as long as the block lasts; without `tell` the log hears nothing of flows.
+    """Serve in so many processes for as long as the block lasts; without `tell` the log has no record of flows.
 
     Raises:
         ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.

@@ -1,4 +1,4 @@
-"""What a worker tells its parent, without ever waiting for it.
+"""What a worker sends its parent, without waiting for it.
 
 The socket takes what it can; a task sends the rest when the socket has room again. So a parent that is stopped, or
 slow, holds up no flow. At most `QUEUE_BYTES` wait, for they are the worker's memory. Records of the event log that do
@@ -33,7 +33,7 @@ class Outbox:
         self._filled = anyio.Event()
 
     def put(self, message: object) -> None:
-        """Say something that the parent must hear."""
+        """Send something that the parent must get."""
         self._send(frame(message))
 
     def record(self, record: Record) -> None:

@@ -100,7 +100,7 @@ class Workers:
         return await self.do(CountUp())
 
     def link_down(self) -> None:
-        """Tell every flow that the host's network link went down, without waiting for it."""
+        """Have every flow act on the host's network link going down, without waiting for it."""
         self._ask(self._standing.take(LinkDown()))
 
     async def drain(self, at_most_s: float) -> None:
@@ -148,13 +148,13 @@ class Workers:
                 return
 
     def stop(self) -> None:
-        """Tell all workers to end now."""
+        """Have all workers end now."""
         self._stopping = True
         for worker in self._workers:
             worker.channel.close_sending()
 
     def end_stragglers(self) -> None:
-        """Kill workers that were told to end and have not, and say so."""
+        """Kill workers that have not ended in time, and record it."""
         for worker in self._workers:
             if worker.is_running:
                 worker.kill()

@@ -28,7 +28,7 @@ _ENDS_S = 5.0  # an interpreter that has closed its channel has little left to d
 
 
 class Answer:
-    """What one worker says to one command."""
+    """One worker's answer to one command."""
 
     def __init__(self) -> None:
         self._given = anyio.Event()
@@ -55,7 +55,7 @@ class WorkerProcess:
     def __init__(self, number: int, start: Start, backend: str) -> None:
         self.number = number
         self.next_flow = start.share.first_flow
-        """What is at least the number of the next flow that it tells of."""
+        """A lower bound of the next flow's number among its records."""
         self.gone = anyio.Event()
         self._asked: deque[Answer] = deque()
         with held:
@@ -115,7 +115,7 @@ class WorkerProcess:
                 raise RelayBug(f"a worker began with {answer!r}")
 
     async def ended(self) -> str:
-        """Wait for the end of a process that says nothing more, and hurry it if need be.
+        """Wait for the end of a process whose channel is closed, and kill it if need be.
 
         Returns the signal that killed it, or its exit code in words; empty if all was well.
         """
@@ -163,7 +163,7 @@ def _spawn(channel: socket.socket, backend: str) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """What is started in the block never hears of the signals that its parent acts on."""
+    """Block the signals that the parent acts on, for what is started in the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
     try:
         yield

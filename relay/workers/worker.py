@@ -1,8 +1,8 @@
-"""One worker: a relay like any other, on shared addresses, that obeys its parent and reports everything to it.
+"""One worker: a relay on shared addresses that carries out its parent's commands and reports everything to it.
 
 It is run as `python -m relay.workers.worker DESCRIPTOR BACKEND PID`, the last of the parent. Signals are blocked in it
-from the start: Ctrl-C goes to every process of a terminal, and SIGTERM to every process of a service, but it is the
-parent that tells the workers.
+from the start: Ctrl-C goes to every process of a terminal, and SIGTERM to every process of a service, but only the
+parent ends the workers.
 
 A worker never outlives its parent. The channel's end is enough for that only while the event loop runs, and while no
 other process holds the parent's end of the channel; so a thread watches the parent itself.
@@ -29,7 +29,7 @@ from relay.workers.channel import Channel, Do, Done, Ready, Start
 from relay.workers.outbox import Outbox
 
 _GRACE_S = 0.5  # for a worker to reset its flows when its parent has gone
-_LAST_WORDS_S = 3.0  # for a parent to hear how they ended; it kills a worker after 5 s
+_LAST_RECORDS_S = 3.0  # to send the parent how flows ended; it kills a worker after 5 s
 
 
 def main(descriptor: int, backend: str, parent: int) -> None:
@@ -78,7 +78,7 @@ async def _work(channel: Channel, sock: socket.socket) -> None:
     except EOFError:
         return
     if not isinstance(start, Start):
-        raise RelayBug(f"a worker was told {start!r} first")
+        raise RelayBug(f"a worker got {start!r} first")
     log = EventLog(start.clock)
     outbox = Outbox(sock, log)
     try:
@@ -91,7 +91,7 @@ async def _work(channel: Channel, sock: socket.socket) -> None:
             await _obey(relay, channel, outbox)
         outbox.put(relay.totals)
     finally:
-        outbox.finish(_LAST_WORDS_S)
+        outbox.finish(_LAST_RECORDS_S)
 
 
 async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
@@ -101,7 +101,7 @@ async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
             while True:
                 message = await channel.receive()
                 if not isinstance(message, Do):
-                    raise RelayBug(f"a worker was told {message!r}")
+                    raise RelayBug(f"a worker got {message!r}")
                 outbox.put(_carry_out(relay, message.command))
                 if isinstance(message.command, Drain):
                     tasks.start_soon(_end_when_idle, relay, message.command.at_most_s, tasks.cancel_scope)

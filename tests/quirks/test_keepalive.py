@@ -1,4 +1,4 @@
-"""The keepalive trap: behind the NAT a server that fell silent long ago looks alive for ever.
+"""The keepalive trap: behind the NAT a server that fell silent long ago looks alive indefinitely.
 
 The server is frozen, that is its kernel drops whatever comes for the connection and answers nothing, as a host does
 whose cable was pulled. The client is the plain one that wants to notice: probes after a second of silence, one each

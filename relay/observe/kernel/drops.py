@@ -51,7 +51,7 @@ def segments_in(sock: socket.socket) -> int:
 
 
 class Counted:
-    """A socket whose drops are counted; subclass it to hear when they rose."""
+    """A socket whose drops are counted; a subclass is called when they rose."""
 
     __slots__ = ("busy_until_s", "meminfo", "poller", "segments", "slot", "sock")
 

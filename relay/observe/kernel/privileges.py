@@ -45,7 +45,7 @@ class Standing:
     """The effective capabilities, a bit each."""
     in_container: bool
     last_capability: int
-    """The highest number that this kernel knows: 39 (BPF) and more since Linux 5.8."""
+    """The highest number that this kernel has: 39 (BPF) and more since Linux 5.8."""
 
 
 def standing() -> Standing:

@@ -6,7 +6,7 @@ addresses costs a send and a receive; the answer is there when the send returns.
 
 Traps of the lookup, as measured on Linux 6.18: where no connection fits, it finds the *listener* on the port that was
 asked for, whatever the address, so that a remote peer's port 22 looks like the local sshd; and a connection in
-TIME-WAIT is answered for without a TOS byte. Both count as not found.
+For TIME-WAIT the answer has no TOS byte. Both count as not found.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SockDiag:
     """A netlink socket to ask for TCP sockets with. Not for use by several threads at once."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
-        """Open one, or take over one that was opened, in another network namespace perhaps: it asks there.
+        """Open one, or take over one that was opened, which may be of another network namespace: it asks there.
 
         Raises:
             Unsupported: this host has no NETLINK_SOCK_DIAG.

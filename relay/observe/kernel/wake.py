@@ -72,7 +72,7 @@ _TCP_FLAG_SYN_OR_RST = 0x06
 class Wake:
     """The AF_PACKET socket and its program; calls `offended(key, tos)` for packets that differ.
 
-    The key is that of `Ends`. `offended` returns whether it knows the connection; the last offences of unknown ones are
+    The key is that of `Ends`. `offended` returns whether the connection is known. The last offences of unknown ones are
     kept for a second, for a connection whose socket is not watched yet.
 
     Raises:
@@ -112,7 +112,7 @@ class Wake:
     def cover(self, accepting_port: int | None, peer_port: int, bits: int) -> bool:
         """Have the program look at a connection's packets; return whether it did so already.
 
-        `accepting_port` is the port that it was accepted on, None if we have dialled it. Ports are kept for ever.
+        `accepting_port` is the port that it was accepted on, None if we have dialled it. Ports are never forgotten.
         """
         ports, port = (self._accepting, accepting_port) if accepting_port is not None else (self._dialled, peer_port)
         if port in ports and bits & self._mask == bits:

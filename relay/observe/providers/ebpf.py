@@ -1,4 +1,4 @@
-"""Provider `ebpf`: the kernel drops every segment whose TOS byte differs, and tells of it as it does.
+"""Provider `ebpf`: the kernel drops every segment whose TOS byte differs, and reports it at once.
 
 It withholds what `socket_filter.py` withholds; the relay learns of it in a better way. The program itself puts the
 socket's cookie and the byte into a ring, so nothing else need be looked at, for any peer, any number of flows, any TOS
@@ -81,7 +81,7 @@ def _tell(ring: int) -> list[Code]:
 
 
 def withholding_program(wanted: int, bits: int, ring: int) -> bytes:
-    """Assemble the program for a connection: drop, and tell of, what has not `wanted` in these bits. RST passes."""
+    """Assemble the program for a connection: drop and report what has not `wanted` in these bits. RST passes."""
     return ebpf.assemble(
         ebpf.copy(R6, R1),
         ebpf.load_packet_byte(_TCP_FLAGS_AT),
@@ -100,7 +100,7 @@ def withholding_program(wanted: int, bits: int, ring: int) -> bytes:
 
 
 def listening_program(bits: int, ring: int, syns: int) -> bytes:
-    """Assemble the program for a listener: tell of what differs in these bits from its connection's SYN."""
+    """Assemble the program for a listener: report what differs in these bits from its connection's SYN."""
     return ebpf.assemble(
         ebpf.copy(R6, R1),
         ebpf.load_packet_byte(_VERSION_AT),
@@ -194,7 +194,7 @@ class EbpfWatch(Watch):
 
 
 class EbpfProvider(Provider):
-    """TOS changes by programs that tell of them.
+    """TOS changes, reported by programs in the kernel.
 
     Raises:
         Unsupported: this host has no such programs, or CAP_BPF is missing.
@@ -315,21 +315,21 @@ class EbpfProvider(Provider):
         return claimed[0] if claimed is not None else None
 
     def _read(self) -> None:
-        for told in self._ring.take():
-            watch, tos = self._sort(told)
+        for record in self._ring.take():
+            watch, tos = self._sort(record)
             if watch is not None:
                 watch.saw(tos)
 
     def _collect(self) -> None:
         """`_read` for `attach`, which must not call back from inside itself."""
-        for told in self._ring.take():
-            watch, tos = self._sort(told)
+        for record in self._ring.take():
+            watch, tos = self._sort(record)
             if watch is not None:
                 watch.saw_soon(self._host, tos)
 
-    def _sort(self, told: bytes) -> tuple[EbpfWatch | None, int]:
-        """Whom a record is for; one that is for a connection to come is kept."""
-        key, cookie, tos = _RECORD.unpack(told)
+    def _sort(self, record: bytes) -> tuple[EbpfWatch | None, int]:
+        """The watch that a record is for; a record for a connection to come is kept."""
+        key, cookie, tos = _RECORD.unpack(record)
         watch = self._watches.get(cookie)
         if watch is None and key != _NO_KEY:
             self._early.note(key, tos, 0)

@@ -37,7 +37,7 @@ class KernelSocketsProvider(Provider):
         {
             Want(Ability.KEEPALIVE_ANSWER, by="nat"): Offer(
                 Fidelity.APPROXIMATE,
-                "the relay's kernel answers each probe, but none is seen: the event log does not tell of them",
+                "the relay's kernel answers each probe, but none is seen: the event log has no record of them",
             ),
             Want(Ability.HANDSHAKE): Offer(
                 Fidelity.EXACT,

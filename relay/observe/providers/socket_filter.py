@@ -7,7 +7,7 @@ would judge SYNs.
 
 How we learn of a drop, best first:
 
-    wake        an AF_PACKET socket is shown the same segment (`wake.py`); it knows the byte
+    wake        an AF_PACKET socket gets the same segment (`wake.py`), and with it the byte
     drops       the socket's drop counter, polled (`drops.py`), where CAP_NET_RAW is missing or there are too many flows
                 whose SYN was marked; the byte is then asked for (`sock_diag.py`), or not known
     guard       the same counter, every two seconds, behind `wake`: a packet whose addresses a firewall rule rewrites

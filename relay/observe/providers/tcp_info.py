@@ -7,7 +7,7 @@ not report it, and counts both. Hence so many probes came since the last look as
     no data came or went, nothing was acknowledged, nothing is in flight or waiting, the state is the same,
     and no data has passed for 0.9 s: Linux probes after a second of silence at the soonest.
 
-A window update raises the segments in alone. A zero-window probe has the shape of a keepalive probe, and is told apart
+A window update raises the segments in alone. A zero-window probe has the shape of a keepalive probe, and is recognised
 by the window being closed. Not seen: a probe followed by data before the next look; one that carries a byte of garbage,
 as old stacks' do; and probes on a socket that sends keepalive probes itself, whose answers have the same shape.
 

@@ -90,26 +90,30 @@ def test_a_glimpse_of_a_peer_that_is_closed_or_elsewhere_finds_nobody(connect: C
 
 
 def test_glimpses_take_a_share_of_the_time_and_no_more(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many connections come, and however many descriptors the processes have that are looked at."""
+    """However many connections come, and however long each look takes."""
     _, accepted = connect()
-    asked = 0
+    now_s, asked = 100.0, 0
 
     def look(glimpse: Glimpse, sock: socket.socket) -> None:
-        nonlocal asked
+        nonlocal now_s, asked
         asked += 1
-        time.sleep(0.002)
+        now_s += 0.002
 
     monkeypatch.setattr(Glimpse, "_look", look)
-    began_s = time.monotonic()
+    monkeypatch.setattr(owner, "real_s", lambda: now_s)
     with contextlib.closing(Glimpse()) as glimpse:
-        for _ in range(2000):
+        for _ in range(100):
             glimpse.owner_of(accepted)
-        passed_s = time.monotonic() - began_s
-        assert 0 < asked <= 12 + passed_s * 0.1 / 0.002
-        before = asked
-        time.sleep(0.05)
-        glimpse.owner_of(accepted)
-        assert asked == before + 1
+        assert 10 <= asked <= 12, "20 ms at once"
+        began_at, asked = now_s, 0
+        for _ in range(1000):
+            now_s += 0.001
+            glimpse.owner_of(accepted)
+        assert 0.09 < asked * 0.002 / (now_s - began_at) < 0.11, "then a tenth"
+        now_s, asked = now_s + 3600.0, 0
+        for _ in range(100):
+            glimpse.owner_of(accepted)
+        assert 10 <= asked <= 12, "and never more at once"
 
 
 def test_a_process_with_many_descriptors_is_left_to_the_walk(connect: Connect) -> None:
