@@ -109,6 +109,16 @@ def test_a_link_that_cuts_segments_itself_gets_whole_multiples_of_the_mss() -> N
     assert [len(segment.payload) for segment in tcp.take_output()] == [35_760]
 
 
+def test_what_a_link_takes_is_remembered_until_the_guest_has_said_its_mss() -> None:
+    tcp = Tcp.opening(Stack(), ISN, 0.0)
+    tcp.set_max_payload(60_000)
+    tcp.on_segment(Segment(GUEST_ISN, ISN + 1, SYN | ACK, 64_240, mss=1000), 0.1)
+    tcp.take_output()
+    tcp.send(bytes(20_000), 0.2)
+    assert [len(segment.payload) for segment in tcp.take_output()] == [20_000]
+    assert tcp.mss == 1000
+
+
 def test_a_link_that_was_asked_for_little_gets_the_mss() -> None:
     tcp = opened()
     tcp.set_max_payload(10)
