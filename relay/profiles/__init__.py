@@ -31,7 +31,7 @@ from __future__ import annotations
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
 from relay.profiles._load import add_behaviours, adjust_profile, available, load_profile, profile_names
-from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk
+from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings
 
 __all__ = [
     "COLUMNS",
@@ -40,6 +40,7 @@ __all__ = [
     "Profile",
     "Quirk",
     "Setting",
+    "StackSettings",
     "add_behaviours",
     "adjust_profile",
     "available",

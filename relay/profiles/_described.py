@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from relay.behaviours import Behaviour
 from relay.settings import accepted, settings_of
+from relay.stack import Stack
 
 _UNITS = {"_ms": "ms", "_s": "s", "_bytes": "bytes"}
 """By the suffix of the setting's name."""
@@ -28,8 +29,8 @@ class Setting:
     """The only values; empty where any of its type, from `low` to `high`, will do."""
 
 
-def describe_settings(kind: type[Behaviour]) -> list[Setting]:
-    """Every setting of a behaviour, in the order in which it declares them."""
+def describe_settings(kind: type[Behaviour] | type[Stack]) -> list[Setting]:
+    """Every setting of a behaviour, or of the stack, in the order in which it declares them."""
     return [
         Setting(
             name=name,

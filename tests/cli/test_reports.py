@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from relay.behaviours import installed_behaviours
 from relay.fidelity import assess
 from relay.observe import Fidelity, Support, survey
 from relay.profiles import COLUMNS, Profile, available, columns_of, describe_settings, load_profile, profile_names
+from relay.stack import Stack
 from support.forks import relay_in_fork
 
 _WIDTH = 80
@@ -128,6 +130,20 @@ def test_an_explanation_has_every_quirk_with_its_settings_and_evidence(name: str
     explained = report("explain", name)
     check_width(explained)
     check_explained(load_profile(name), explained)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_explanation_has_the_stack_with_its_settings_and_evidence(name: str) -> None:
+    said = load_profile(name).stack
+    block, stack = block_of("stack", report("explain", name)), said.build()
+    assert block.startswith(f"stack ({said.status})\n")
+    for setting in describe_settings(Stack):
+        assert f"  {setting.name} = {getattr(stack, setting.name)}\n" in block
+        assert setting.meaning in unwrapped(block)
+    assert block.count("evidence: ") == len(said.evidence)
+    told = json.loads(report("explain", name, "--json"))["stack"]
+    assert {each["name"]: each["value"] for each in told["settings"]} == dataclasses.asdict(stack)
+    assert (told["status"], len(told["evidence"])) == (said.status, len(said.evidence))
 
 
 @pytest.mark.parametrize("name", PROFILES)

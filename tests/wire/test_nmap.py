@@ -75,11 +75,13 @@ def states(told: str) -> dict[int, str]:
     return {int(port): state for port, state in re.findall(r"^(\d+)/\w+ +(\S+)", told, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_nmap_knows_the_virtual_nat_device(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize(
+    ("profile", "backend"), [*(("vmware-fusion", each) for each in BACKENDS), ("vmware-workstation", "asyncio")]
+)
+def test_nmap_knows_the_virtual_nat_device(tmp_path: Path, profile: str, backend: str) -> None:
     with Origin(echo) as origin, refusing_port() as closed:
         words = ("-O", "--max-os-tries", "5", "-p", f"{origin.port},{closed}")
-        told = nmap(tmp_path, *words, options=("--profile", "vmware-fusion", "--backend", backend))
+        told = nmap(tmp_path, *words, options=("--profile", profile, "--backend", backend))
     assert "OS details: VMware Player virtual NAT device\n" in told, told
 
 

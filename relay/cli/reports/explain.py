@@ -1,4 +1,4 @@
-"""`relay explain`: a profile's quirks, their settings and evidence, and what this host can do about each."""
+"""`relay explain`: a profile's quirks and stack, their settings and evidence, and what this host can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from relay.cli.reports.paragraphs import heading, indented, support_lines
 from relay.cli.reports.support import support_as_json
 from relay.fidelity import QuirkFidelity
 from relay.printable import escape_unprintable
-from relay.profiles import Profile, Quirk, Setting, describe_settings
+from relay.profiles import Evidence, Profile, Quirk, Setting, StackSettings, describe_settings
+from relay.stack import Stack
+
+_STACK_SUMMARY = "The relay's own TCP/IP toward a guest, in wire mode."
 
 
 def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colour: bool) -> str:
@@ -23,16 +26,18 @@ def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colo
         for setting in describe_settings(quirk.kind):
             lines += _setting_lines(setting, quirk.settings[setting.name])
         lines += list(support_lines(each.support, colour=colour))
-        blocks.append("\n".join([*lines, *_evidence(quirk)]))
+        blocks.append("\n".join([*lines, *_evidence(quirk.evidence)]))
     blocks += [
-        "\n".join([f"{absent.name}: not in this profile ({absent.status})", *_evidence(absent)])
+        "\n".join([f"{absent.name}: not in this profile ({absent.status})", *_evidence(absent.evidence)])
         for absent in profile.absent
     ]
+    blocks.append("\n".join(_stack_lines(profile.stack)))
     return "\n\n".join(blocks)
 
 
 def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict[str, object]:
     """The same as data. A setting has `low` and `high`, or `choices`; what does not apply is null."""
+    stack, settings = profile.stack.build(), describe_settings(Stack)
     return {
         "name": profile.name,
         "title": profile.title,
@@ -50,16 +55,31 @@ def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict
                     _setting_as_json(setting, each.quirk.settings[setting.name])
                     for setting in describe_settings(each.quirk.kind)
                 ],
-                "evidence": _evidence_as_json(each.quirk),
+                "evidence": _evidence_as_json(each.quirk.evidence),
                 "here": support_as_json(each.support),
             }
             for each in assessed
         ],
         "absent": [
-            {"name": absent.name, "status": absent.status, "evidence": _evidence_as_json(absent)}
+            {"name": absent.name, "status": absent.status, "evidence": _evidence_as_json(absent.evidence)}
             for absent in profile.absent
         ],
+        "stack": {
+            "summary": _STACK_SUMMARY,
+            "status": profile.stack.status,
+            "settings": [_setting_as_json(setting, getattr(stack, setting.name)) for setting in settings],
+            "evidence": _evidence_as_json(profile.stack.evidence),
+        },
     }
+
+
+def _stack_lines(said: StackSettings) -> Iterator[str]:
+    stack = said.build()
+    yield f"stack ({said.status})"
+    yield from indented(_STACK_SUMMARY)
+    for setting in describe_settings(Stack):
+        yield from _setting_lines(setting, getattr(stack, setting.name))
+    yield from _evidence(said.evidence)
 
 
 def _summary(quirk: Quirk) -> str:
@@ -90,15 +110,14 @@ def _shown(setting: Setting, value: object) -> str:
     return f"0x{value:02x}" if setting.name == "mask" and isinstance(value, int) else str(value)
 
 
-def _evidence(quirk: Quirk) -> Iterator[str]:
-    for evidence in quirk.evidence:
+def _evidence(pieces: Iterable[Evidence]) -> Iterator[str]:
+    for evidence in pieces:
         versions = f" [{evidence.versions}]" if evidence.versions else ""
         yield from indented(f"evidence: {evidence.says}{versions}")
         yield f"    {evidence.source}"
 
 
-def _evidence_as_json(quirk: Quirk) -> list[dict[str, object]]:
+def _evidence_as_json(pieces: Iterable[Evidence]) -> list[dict[str, object]]:
     return [
-        {"source": evidence.source, "says": evidence.says, "versions": evidence.versions or None}
-        for evidence in quirk.evidence
+        {"source": evidence.source, "says": evidence.says, "versions": evidence.versions or None} for evidence in pieces
     ]
