@@ -42,7 +42,7 @@ class PrecompleteHandshake(Behaviour):
         self._vanished = False
 
     def in_short(self) -> Mapping[str, str]:
-        return {"refused": "open, RST" if self.order == "internal-first" else "refused"}
+        return {"refused": f"open, {self.failed.upper()}" if self.order == "internal-first" else "refused"}
 
     def on_connect_requested(self, event: ConnectRequested) -> Actions:
         self._initiator = event.initiator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.actions import Ignore, Refuse
@@ -34,6 +35,9 @@ class RefusalMapping(Behaviour):
     timed_out: str = setting("as-is", choices=_WORDS, doc="for a host that does not answer")
     not_resolved: str = setting("as-is", choices=_WORDS, doc="for a name that is not known")
     silence_s: float = setting(130.0, low=1, high=86_400, doc="how long the silence lasts, in s, before a reset")
+
+    def in_short(self) -> Mapping[str, str]:
+        return {} if self.refused == "as-is" else {"refused": self.refused}
 
     def on_dial_failed(self, event: DialFailed) -> Actions:
         name = _SETTINGS.get(event.failure.kind)

@@ -12,7 +12,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "idle": "how long a connection may be without traffic; -: without a limit",
         "hear": "what the app and the server get then: FIN, RST, RST* (in answer to its next segment), or nothing (-)",
         "probes": "whether keepalive probes are traffic: count, or useless",
-        "refused": "what a refused connect is to the app; open, ...: it succeeds, and ends so",
+        "refused": "what a refused connect is to the app; open, ...: it succeeds, and ends so; silence: no answer",
         "half-close": "whether the other direction stays open after a FIN: kept, or lost",
         "RST": "what a reset of the app is to the server, and one of the server to the app",
     }

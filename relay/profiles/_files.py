@@ -75,7 +75,10 @@ def find(name_or_path: str, *, asked_by: str, directory: Path | None = None) -> 
 @cache
 def shipped() -> tuple[Document, ...]:
     """The profiles in this package, by name."""
-    paths = sorted((path for path in files(__package__).iterdir() if path.name.endswith(".toml")), key=lambda p: p.name)
+    paths = sorted(
+        (path for path in files(__package__).iterdir() if path.name.endswith(".toml")),
+        key=lambda p: p.name.removesuffix(".toml"),
+    )
     names = [path.name.removesuffix(".toml") for path in paths]
     return tuple(
         _document(_text(path, path.name), name=name, identity=name, where=path.name, directory=None)

@@ -90,6 +90,12 @@ def test_a_columns_word_is_the_behaviours_own_and_follows_its_settings() -> None
     assert [words(*idle)[column] for column in ("idle", "hear", "probes")] == ["300-330 s", "RST*/FIN", "useless"]
     assert words("idle-timeout.internal=silence")["hear"] == "-/-"
     assert words("idle-timeout.counts=segments")["probes"] == "count"
+    assert (
+        words("precomplete-handshake.order=internal-first", "precomplete-handshake.failed=fin")["refused"]
+        == "open, FIN"
+    )
+    assert words("refusal-mapping.refused=silence")["refused"] == "silence"
+    assert words("refusal-mapping.timed_out=silence")["refused"] == "refused"
     assert words("close-mapping.enabled=false")["RST"] == "-"
 
 

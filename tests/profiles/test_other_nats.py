@@ -7,7 +7,23 @@ from typing import Literal
 
 import pytest
 
-from relay.actions import Action, Counts, Dial, Forget, Grant, Note, Refuse, SendFin, SendRst, SetKeepalive, WatchIdle
+from relay.actions import (
+    Action,
+    Close,
+    Counts,
+    DelayDial,
+    Dial,
+    Forget,
+    Grant,
+    Ignore,
+    Note,
+    Refuse,
+    SendFin,
+    SendRst,
+    SetKeepalive,
+    StartTimer,
+    WatchIdle,
+)
 from relay.address import Endpoint
 from relay.events import (
     ConnectRequested,
@@ -21,6 +37,7 @@ from relay.events import (
     ProbeArrived,
     RstReceived,
     Side,
+    TimerFired,
     WentIdle,
 )
 from relay.profiles import available, load_profile
@@ -30,17 +47,24 @@ ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL)
 REFUSED = DialFailure(FailureKind.REFUSED)
 
 
+PROXIES = ("aws-elb", "cloudflare-gateway", "docker-published-port", "envoy", "haproxy", "nginx-stream")
+"""They accept first."""
+
+
 def connected(name: str) -> tuple[tuple[Event, list[Action]], ...]:
     """The beginning of a flow: the profile connects first, and watches for idleness if it has a limit."""
     idle = next((quirk.settings for quirk in load_profile(name).quirks if quirk.name == "idle-timeout"), None)
     watch = [] if idle is None else [watching(name)]
+    if name in PROXIES:
+        return (ASKED, [Grant(), Dial()]), (DialSucceeded(0.2), list(watch))
     return (ASKED, [Dial()]), (DialSucceeded(0.2), [Grant(), *watch])
 
 
 def watching(name: str) -> WatchIdle:
     """What the profile asks for when a flow begins."""
     after_s, counts = LIMITS[name][:2]
-    return WatchIdle("idle", after_s, counts)
+    of, sweep_s = (Side.INTERNAL, 30.0) if name == "docker-desktop" else (None, 0.0)
+    return WatchIdle("idle", after_s, counts, of, sweep_s)
 
 
 def forget(side: Side, then: Literal["silence", "reset"]) -> Forget:
@@ -51,17 +75,31 @@ def silence(*sides: Side) -> list[Action]:
     return [forget(side, "silence") for side in sides]
 
 
+def fins(*sides: Side) -> list[Action]:
+    return [Close(side) for side in sides]
+
+
+NO_LUCK = [0.99, 0.99]
+"""No SYN is lost, and no reset is due."""
 BOTH = (Side.INTERNAL, Side.EXTERNAL)
 LIMITS: Mapping[str, tuple[float, Counts, list[Action]]] = {
     "aws-ec2-nitro6": (350.0, "segments", silence(*BOTH)),
+    "aws-elb": (60.0, "data", [SendRst(Side.INTERNAL), Close(Side.EXTERNAL)]),
     "aws-nat-gateway": (350.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "silence")]),
     "aws-network-firewall": (350.0, "segments", silence(*BOTH)),
     "aws-nlb": (350.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "reset")]),
     "azure-load-balancer": (240.0, "segments", silence(*BOTH)),
+    "azure-nat-gateway": (240.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "reset")]),
     "cisco-asa": (3600.0, "segments", silence(*BOTH)),
+    "cloudflare-gateway": (270.0, "data", fins(*BOTH)),
+    "docker-desktop": (300.0, "segments", fins(*BOTH)),
     "docker-swarm": (900.0, "segments", silence(*BOTH)),
+    "envoy": (3600.0, "data", fins(*BOTH)),
     "gcp-cloud-nat": (1200.0, "segments", silence(*BOTH)),
     "gcp-vpc": (600.0, "segments", silence(*BOTH)),
+    "haproxy": (50.0, "data", fins(*BOTH)),
+    "kubernetes": (86400.0, "segments", [forget(Side.INTERNAL, "silence"), forget(Side.EXTERNAL, "reset")]),
+    "nginx-stream": (600.0, "data", fins(*BOTH)),
     "passt": (7200.0, "segments", [SendRst(Side.INTERNAL), SendRst(Side.EXTERNAL)]),
     "wsl2": (1800.0, "segments", silence(*BOTH)),
 }
@@ -71,7 +109,8 @@ LIMITS: Mapping[str, tuple[float, Counts, list[Action]]] = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_connection_without_traffic_ends_as_its_nat_ends_it(name: str) -> None:
     after_s, _, ends = LIMITS[name]
-    play(load_profile(name), *connected(name), (WentIdle(after_s + 0.2, "idle", 0.2), ends))
+    chance = NO_LUCK if name == "kubernetes" else []
+    play(load_profile(name), *connected(name), (WentIdle(after_s + 0.2, "idle", 0.2), ends), chance=chance)
 
 
 @pytest.mark.parametrize(("name", "half_closed_s"), [("docker-swarm", 60.0), ("cisco-asa", 600.0), ("passt", 60.0)])
@@ -92,6 +131,55 @@ def test_the_limits_of_all_profiles_are_played() -> None:
 @pytest.mark.parametrize("name", ["slirp", "passt", "parallels"])
 def test_user_space_nats_connect_first_and_refuse_as_the_server_does(name: str) -> None:
     play(load_profile(name), (ASKED, [Dial()]), (DialFailed(0.2, REFUSED), [Refuse(REFUSED)]))
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_accepts_what_the_server_refuses_and_ends_it_orderly(name: str) -> None:
+    play(load_profile(name), (ASKED, [Grant(), Dial()]), (DialFailed(0.2, REFUSED), [Close(Side.INTERNAL)]))
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("name", ["docker-published-port", "nginx-stream"])
+def test_a_reset_of_either_side_is_an_orderly_end_to_the_other(name: str, side: Side) -> None:
+    play(load_profile(name), *connected(name), (RstReceived(1.0, side), [SendFin(side.other)]))
+
+
+def test_haproxy_passes_the_apps_reset_on_and_not_the_servers() -> None:
+    to_server, to_app = SendRst(Side.EXTERNAL, after_data=True), SendFin(Side.INTERNAL)
+    play(load_profile("haproxy"), *connected("haproxy"), (RstReceived(1.0, Side.INTERNAL), [to_server]))
+    play(load_profile("haproxy"), *connected("haproxy"), (RstReceived(1.0, Side.EXTERNAL), [to_app]))
+
+
+def test_a_half_close_ends_the_connection_behind_nginx() -> None:
+    play(
+        load_profile("nginx-stream"),
+        *connected("nginx-stream"),
+        (
+            FinReceived(1.0, Side.INTERNAL),
+            [SendFin(Side.EXTERNAL), SendFin(Side.INTERNAL), watching("nginx-stream")],
+        ),
+    )
+
+
+def test_a_refusal_is_silence_with_mirrored_networking() -> None:
+    play(load_profile("wsl2-mirrored"), (ASKED, [Dial()]), (DialFailed(0.2, REFUSED), [Ignore(130.0)]))
+
+
+def test_kubernetes_delays_some_dials_and_resets_some_connections() -> None:
+    named = ConnectRequested(0.0, Endpoint("db.example", 22), Side.INTERNAL)
+    play(
+        load_profile("kubernetes"),
+        (named, [DelayDial(5.0 + 1.0), Dial()]),
+        (DialSucceeded(0.2), [Grant(), StartTimer("stray", 5.0), watching("kubernetes")]),
+        (TimerFired(5.2, "stray"), [SendRst(Side.INTERNAL), SendRst(Side.EXTERNAL)]),
+        chance=[
+            0.009,
+            0.009,
+            0.5,
+            0.009,
+            0.5,
+        ],  # the name's, one SYN's, the next SYN's; whether there is a reset, and when
+    )
 
 
 @pytest.mark.parametrize("name", ["slirp", "passt"])

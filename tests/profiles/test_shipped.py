@@ -26,7 +26,14 @@ from relay.testing.playbook import play
 
 TOS, KEEPALIVE, KEEPALIVE_ANSWER, HANDSHAKE, CLOSE, LOCAL_ACK, END_TO_END_ACK, BLACKHOLE = KINDS[:8]
 
-TESTED = ("https://github.com/moby/moby/issues/37822", "https://github.com/cloudfoundry/diego-ssh/issues/24")
+TESTED = (
+    "https://github.com/microsoft/WSL/issues/10855",
+    "https://github.com/kubernetes/kubernetes/issues/74839",
+    "https://github.com/kubernetes/kubernetes/issues/56903",
+    "the sockets of docker-proxy, ",
+    "https://github.com/moby/moby/issues/37822",
+    "https://github.com/cloudfoundry/diego-ssh/issues/24",
+)
 """Reports with a bisection or a capture in them."""
 MEASURED = "tests/quirks/test_real_nats.py"
 VMWARE_ORDER = [
@@ -51,14 +58,23 @@ def quirk_of(profile: Profile, name: str) -> Quirk:
 def test_these_are_shipped() -> None:
     assert [(profile.name, profile.aliases) for profile in available()] == [
         ("aws-ec2-nitro6", ()),
+        ("aws-elb", ("aws-alb", "aws-clb")),
         ("aws-nat-gateway", ("aws", "aws-nat")),
         ("aws-network-firewall", ()),
         ("aws-nlb", ()),
         ("azure-load-balancer", ("azure", "azure-lb")),
+        ("azure-nat-gateway", ()),
         ("cisco-asa", ("enterprise-firewall", "asa")),
+        ("cloudflare-gateway", ()),
+        ("docker-desktop", ("vpnkit",)),
+        ("docker-published-port", ("docker-proxy",)),
         ("docker-swarm", ("swarm", "ipvs")),
+        ("envoy", ("istio",)),
         ("gcp-cloud-nat", ()),
         ("gcp-vpc", ("gcp",)),
+        ("haproxy", ()),
+        ("kubernetes", ("k8s", "kube-proxy")),
+        ("nginx-stream", ("nginx",)),
         ("parallels", ("parallels-desktop", "prl-naptd")),
         ("passt", ("pasta",)),
         ("slirp", ("libslirp", "qemu-user", "slirp4netns")),
@@ -67,6 +83,7 @@ def test_these_are_shipped() -> None:
         ("vmware-workstation-14", ("vmware-workstation",)),
         ("vmware-workstation-16", ()),
         ("wsl2", ("winnat", "hyper-v-default-switch")),
+        ("wsl2-mirrored", ()),
     ]
     assert all(profile.title for profile in available())
     assert [profile.name for profile in available() if not profile.era] == ["transparent"]

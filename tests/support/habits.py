@@ -65,6 +65,10 @@ def hears(end: socket.socket, within_s: float = SOON_S) -> str:
     return data.decode() if data else "fin"
 
 
+REFUSED_S = 5.0
+"""How long a proxy may try again before it ends what it has accepted; HAProxy does, three times."""
+
+
 def on_writing(end: socket.socket) -> str:
     """What a side gets that sends a byte, and what a second byte meets where the first met nothing."""
     for _ in range(2):
@@ -89,7 +93,7 @@ def refusal(way: Way, *, with_bytes: bool = False) -> str:
         if with_bytes:
             with contextlib.suppress(OSError):
                 app.sendall(b"x" * 100)
-        return f"connected, {hears(app, 1.0)}"
+        return f"connected, {hears(app, REFUSED_S)}"
 
 
 def reset(end: socket.socket) -> None:
@@ -132,6 +136,12 @@ def of_idleness(way: Way, listener: socket.socket, wait_s: float, *, writer: str
             found[f"{writer} writes"] = on_writing(writing)
             found["the other hears"] = hears(other)
     return found
+
+
+def of_idle_limit(way: Way, listener: socket.socket, after_s: float, *, writer: str) -> dict[str, str]:
+    """What becomes of an idle connection after `after_s`, and of one that the app's probes come to every second."""
+    said = of_idleness(way, listener, after_s + 1.5, writer=writer)
+    return {**said, "probes": of_keepalives(way, listener, after_s + 2.5)}
 
 
 def of_keepalives(way: Way, listener: socket.socket, wait_s: float) -> str:

@@ -60,8 +60,9 @@ def nginx_stream(folder: Path, server: int, nothing: int, idle_s: float) -> Iter
 
 
 @contextlib.contextmanager
-def docker_proxy(program: str, server: int, nothing: int) -> Iterator[Way]:
+def docker_proxy(server: int, nothing: int) -> Iterator[Way]:
     """What Docker runs for each published port. It tells on descriptor 3 that it listens."""
+    program = need_program("docker-proxy")
     with contextlib.ExitStack() as stack:
         ports = []
         for to in (server, nothing):
