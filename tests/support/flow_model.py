@@ -15,8 +15,11 @@ from relay.actions import (
     AbandonDial,
     Action,
     Blackhole,
+    Close,
     Dial,
+    Forget,
     Grant,
+    Ignore,
     LimitWindow,
     Refuse,
     SendFin,
@@ -39,7 +42,8 @@ from relay.events import (
 )
 from relay.machine import FlowMachine, Step
 
-_HOW = {SendFin: How.FIN, SendRst: How.RST, Blackhole: How.SILENCE}
+_HOW = {SendFin: How.FIN, SendRst: How.RST, Blackhole: How.SILENCE, Close: How.FIN}
+_HOW_FORGOTTEN = {"silence": How.SILENCE, "reset": How.FORGOTTEN}
 _HOW_BY_PEER = {FinReceived: How.FIN, RstReceived: How.RST, LegTimedOut: How.TIMEOUT}
 
 
@@ -56,6 +60,8 @@ class FlowModel:
         """What each entry of the chronicle, and each failed dial, would be called as the cause of the flow's end."""
         self.dialling = False
         self.answers = 0
+        self._closed: set[Side] = set()
+        """The sides that a `Close` ended: a FIN, and no answer is waited for."""
         self._was_over = False
         self._told: dict[Side, Ending] = {}
         self._cause = ""
@@ -67,7 +73,7 @@ class FlowModel:
         return any(end.how is How.FIN and end.because != Cause.PEER for end in self.chronicle[side])
 
     def killed(self, side: Side) -> bool:
-        return any(end.how != "fin" for end in self.chronicle[side])
+        return side in self._closed or any(end.how != "fin" for end in self.chronicle[side])
 
     def over(self, side: Side) -> bool:
         """Whether a side has ended: one word that needs no answer, or a FIN in each direction."""
@@ -97,9 +103,13 @@ class FlowModel:
             assert because in requesters, f"{action} because of {because}"
             self._demand_lawful(action)
             match action:
-                case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side):
+                case Forget(side=side, then=then):
+                    self._note(Ending(side, _HOW_FORGOTTEN[then], because))
+                case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side) | Close(side=side):
                     assert not (isinstance(action, SendFin) and side in resets), "of a FIN and a RST the RST stays"
                     self._note(Ending(side, _HOW[type(action)], because))
+                    if isinstance(action, Close):
+                        self._closed.add(side)
                 case Dial():
                     self.dialling = True
                 case AbandonDial():
@@ -109,12 +119,15 @@ class FlowModel:
                 case Refuse():
                     self.answers += 1
                     self._note(Ending(self.initiator, How.REFUSED, because))
+                case Ignore():
+                    self.answers += 1
+                    self._note(Ending(self.initiator, How.SILENCE, because))
                 case _:
                     pass
 
     def _demand_lawful(self, action: Action) -> None:
         match action:
-            case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side):
+            case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side) | Forget(side=side) | Close(side=side):
                 assert self._alive(side), f"{action} to a side that is not there"
                 assert not (isinstance(action, SendFin) and self.fin_to(side)), "a second FIN"
             case SetKeepalive(side=side) | LimitWindow(side=side):
@@ -125,7 +138,7 @@ class FlowModel:
                 assert self._alive(self.initiator), "a dial for an initiator that is not there"
             case AbandonDial():
                 assert self.dialling, "no dial to abandon"
-            case Grant() | Refuse():
+            case Grant() | Refuse() | Ignore():
                 assert self._alive(self.initiator), "an answer to an initiator that is not there"
                 assert not self.answers, "a second answer"
             case _:
@@ -151,9 +164,13 @@ class FlowModel:
         for side, ending in told.items():
             assert ending in self.chronicle[side], "what is told has happened"
             assert ending.because in {Cause.PEER, *requesters}
-            assert (ending.how != "fin") is self.killed(side), "what kills a side is how it ended"
+            assert (ending.how != "fin" or side in self._closed) is self.killed(side), (
+                "what kills a side is how it ended"
+            )
             before = self._told.get(side, ending)
-            assert ending == before or (before.how == "fin" != ending.how), "only a FIN gives way, to what kills"
+            assert ending == before or (before.how == "fin" and self.killed(side)), (
+                "only a FIN gives way, to what kills"
+            )
         self._told = dict(told)
 
     def _check_cause(self) -> None:
