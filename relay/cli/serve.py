@@ -221,9 +221,9 @@ def serve(
         from relay.config.guest import check_offload, configure_guest, configure_links
         from relay.wire.guests import Guests
 
-        links = configure_links(wire or (), allow_open=allow_open)
+        links, offloads = configure_links(wire or (), allow_open=allow_open), check_offload(offload)
         guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
-        guests = Guests(links, guest, offload=check_offload(offload)) if links else None
+        guests = Guests(links, guest, offload=offloads) if links else None
     serve_until_stopped(
         configured,
         guests,
