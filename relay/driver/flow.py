@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from relay.abilities import Ability, Want
 from relay.actions import WatchIdle
@@ -33,11 +33,11 @@ from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
 from relay.driver.performing import perform
 from relay.driver.resolving import Resolving
+from relay.driver.timers import Timed
 from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LinkWentDown, ProbeArrived, Side, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
-from relay.loop.timers import Timer
 from relay.machine import FlowMachine, Step
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ LINGER_S = 60.0
 """How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
 
 _SEGMENTS = (Want(Ability.IDLENESS, by="segments"),)
-_Args = ParamSpec("_Args")
 
 
 class Phase(Protocol):
@@ -71,16 +70,14 @@ class _Over:
 OVER: Phase = _Over()
 
 
-class Flow:
+class Flow(Timed):
     """One flow. Owns its legs; see the module for its phases."""
 
     __slots__ = (
         "_answering",
         "_pending",
-        "_timers",
         "_waiting",
         "destination",
-        "driver",
         "idleness",
         "initiator",
         "legs",
@@ -91,8 +88,8 @@ class Flow:
     )
 
     def __init__(self, driver: Driver, number: int, initiator: Side) -> None:
+        super().__init__(driver)
         self.number = number
-        self.driver = driver
         self.initiator = initiator
         self.log = FlowLog(driver.log, number, driver.engine.nat.now_s())
         lineup = driver.profile.lineup
@@ -108,7 +105,6 @@ class Flow:
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
         self._pending: PendingConnection | None = None
-        self._timers: dict[str, Timer] | None = None  # most idle flows have none
         self.idleness: Idleness | None = None
         """When there was traffic, once a behaviour wants to know."""
         self._answering = False
@@ -199,17 +195,6 @@ class Flow:
     def report_broken(self, leg: Leg) -> None:
         """A leg's connection has broken."""
         self.take(self.legs.what_broke(leg, self.now_s()))
-
-    def guard(self, method: Callable[_Args, None], /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
-        """Run a call that comes from outside the flow: an exception ends the flow, and goes no further."""
-        try:
-            method(*args, **kwargs)
-        except Exception as fault:
-            self.break_off(fault)
-
-    def guarded(self, method: Callable[_Args, None]) -> Callable[_Args, None]:
-        """The same for a callback that is called later."""
-        return partial(self.guard, method)
 
     # Commands
 
@@ -305,9 +290,7 @@ class Flow:
             return
         self.phase = OVER
         self.driver.forget(self)
-        for timer in (self._timers or {}).values():
-            timer.cancel()
-        self._timers = None
+        self.stop_timers()
         self.legs.unwatch(Side.INTERNAL)
         phase.leave()
         self.legs.wind_down(self.machine.endings)
@@ -359,25 +342,6 @@ class Flow:
 
     # Time
 
-    def now_s(self) -> float:
-        """Seconds on the NAT's clock."""
-        return self.driver.engine.nat.now_s()
-
-    @property
-    def has_timers(self) -> bool:
-        return bool(self._timers)
-
-    def has_timer(self, key: str) -> bool:
-        return self._timers is not None and key in self._timers
-
-    def start_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
-        """Call back in `after_s` real seconds, unless the flow is over by then; a timer of the same key starts anew."""
-        self._keep_timer(key, self.driver.engine.call_later(after_s, partial(self.guard, callback)))
-
-    def start_nat_timer(self, key: str, after_s: float, callback: Callable[[], Any]) -> None:
-        """The same, in seconds of the NAT's clock."""
-        self._keep_timer(key, self.driver.engine.nat.call_later(after_s, partial(self.guard, callback)))
-
     def start_behaviours_timer(self, name: str, after_s: float) -> None:
         """Give the machine a `TimerFired` in `after_s` seconds of the NAT's clock."""
         self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
@@ -390,14 +354,3 @@ class Flow:
             self.idleness.listens = True
             self.legs[Side.EXTERNAL].watch(_SEGMENTS, self)
         self.idleness.watch(name, action)
-
-    def _keep_timer(self, key: str, timer: Timer) -> None:
-        self.stop_timer(key)
-        if self._timers is None:
-            self._timers = {}
-        self._timers[key] = timer
-
-    def stop_timer(self, key: str) -> None:
-        if self._timers is not None and (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
-            self._timers = self._timers or None
