@@ -12,8 +12,9 @@ import anyio
 import pytest
 
 from relay.address import Endpoint
-from relay.events import DialFailure, FailureKind
+from relay.events import DialFailure, FailureKind, Side
 from relay.loop.engine import Engine
+from relay.net.connect import Connector
 from relay.net.dial import Address, Dial
 from relay.net.resolve import address_of
 from support.bench import DEADLINE_S, open_engine
@@ -181,3 +182,19 @@ async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
         assert not hasattr(outcome.dial, "sock")
     assert not outcome.addresses
     assert not outcome.failures
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.05])
+async def test_a_connection_that_is_abandoned_gives_up_its_dial(wait_s: float) -> None:
+    called: list[object] = []
+    async with full_backlog() as port, open_engine() as (engine, faults):
+        connector = Connector(engine, overrides=(), source=None, timeout_s=0.1)
+        connecting = connector.connect(
+            Endpoint("127.0.0.1", port), Side.EXTERNAL, lambda *each: called.append(each), called.append, lambda: None
+        )
+        await anyio.sleep(wait_s)
+        connecting.abandon()
+        assert not engine.unwatched
+        await anyio.sleep(0.15)
+        assert not faults
+    assert called == []

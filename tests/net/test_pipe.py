@@ -63,3 +63,14 @@ def test_without_a_descriptor_the_caller_has_to_copy(pool: PipePool, monkeypatch
     assert pool.borrow() is None
     monkeypatch.undo()
     assert pool.borrow() is not None
+
+
+def test_what_is_read_from_a_pipe_leaves_it_empty(pool: PipePool) -> None:
+    first = pool.borrow()
+    assert first is not None
+    os.write(first._write_end, b"bytes on their way")
+    first._level_bytes = 18
+    assert first.read() == b"bytes on their way"
+    assert not first
+    first.give_back()
+    assert pool.borrow() is first

@@ -59,3 +59,23 @@ async def test_how_long_a_record_is_held_does_not_follow_the_nats_clock() -> Non
         with anyio.fail_after(20):
             await told.wait()
         tasks.cancel_scope.cancel()
+
+
+async def test_a_record_waits_a_tenth_of_a_second_for_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, log, written = 100.0, EventLog(), list[str]()
+    log.subscribe(lambda record: written.append(record.event))
+    monkeypatch.setattr("relay.workers.merging.real_s", lambda: now_s)
+    merged = MergedLog(log)
+    merged.put(Record("frozen", 2.0, None, None, {}))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(merged.run)
+        now_s += 0.09
+        await anyio.sleep(0.05)
+        assert written == []
+        merged.put(Record("thawed", 1.0, None, None, {}))
+        now_s += 0.2
+        with anyio.fail_after(20):
+            while len(written) < 2:  # noqa: ASYNC110 - it looks at a clock of the test's
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert written == ["thawed", "frozen"]
