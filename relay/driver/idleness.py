@@ -95,7 +95,7 @@ class _Watch:
         flow, action, now_s = self._flow, self._action, self._flow.now_s()
         late_s = now_s - self._due_s
         if late_s > _LATE_S * flow.driver.engine.nat.scale:
-            self._since_s += min(late_s, action.after_s)
+            self._since_s = max(self._since_s, now_s - action.after_s + min(late_s, action.after_s))
         self._since_s = max(self._since_s, self._idleness.last_s(action))
         waiting_bytes = self._idleness.waiting_bytes()
         if waiting_bytes and (action.counts == "segments" or waiting_bytes != self._waiting_bytes):
