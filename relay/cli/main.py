@@ -9,7 +9,7 @@ from contextlib import suppress
 import typer
 
 from relay.cli.app import app
-from relay.cli.terminal import STDOUT_HINT, complain, mute_stderr, stdout_failure
+from relay.cli.terminal import STDOUT_HINT, StdoutFailed, complain, mute_stderr, stdout_failure
 from relay.cli.usage import word_usage
 from relay.debug import is_debugging
 from relay.errors import BrokenBehaviour, RelayError
@@ -26,8 +26,11 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
-    code = _run(arguments)
-    failure = stdout_failure()
+    try:
+        code = _run(arguments)
+        failure = stdout_failure()
+    except StdoutFailed as stopped:
+        code, failure = 2, stopped.failure
     if failure is None:
         return code
     with suppress(OSError):
@@ -49,6 +52,8 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left, and the interpreter would say so again
         return 141
+    except StdoutFailed:
+        raise
     except Exception as fault:
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
             command = _command_path(getattr(fault, "ctx", None), arguments)

@@ -36,9 +36,24 @@ def stdout_failure() -> OSError | None:
     return None
 
 
+class StdoutFailed(Exception):
+    """Data that is longer than the buffer could not be written; `failure` says why."""
+
+    def __init__(self, failure: OSError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
 def tell(text: str) -> None:
-    """Print data."""
-    print(text, file=stdout())
+    """Print data.
+
+    Raises:
+        StdoutFailed: they cannot be written.
+    """
+    try:
+        print(text, file=stdout())
+    except OSError as failure:
+        raise StdoutFailed(failure) from None
 
 
 def tell_json(data: object) -> None:
