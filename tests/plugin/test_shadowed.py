@@ -138,7 +138,9 @@ def test_an_editable_install_brings_the_plugin_too(tmp_path: Path) -> None:
     script = f"""
         import site, sys
         sys.path[:] = [folder for folder in sys.path if "relay" not in folder]
+        before = list(sys.path)
         site.addsitedir({str(tmp_path / "site")!r})
+        sys.path[:] = [folder for folder in sys.path if folder not in before] + before  # this suite's own comes later
         import pytest, pytest_vmnat_relay
         print(pytest_vmnat_relay.__file__)
         sys.exit(pytest.main(["-q", "-p", "pytest_vmnat_relay", "--rootdir", "."]))
