@@ -34,6 +34,10 @@ class Cause(_Word):
     HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
     HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
+    NO_ROOM = (
+        "no-room",
+        "wire mode: there is no room for so many unfinished handshakes, and this one had waited longest",
+    )
     LINGER = "linger", "one side had ended, and the other did not end within 60 s"
     SHUTDOWN = "shutdown", "the relay stopped"
     FAULT = "fault", "the relay failed; `fault:NAME` if the behaviour of this name failed"

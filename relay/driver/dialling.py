@@ -5,10 +5,12 @@ What the initiator sends meanwhile is kept for the destination, up to `EARLY_BYT
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
+from relay.causes import Cause
 from relay.errors import ConfigError
 from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, InitiatorVanished
 from relay.frontends import Dial, PendingConnection
@@ -47,7 +49,11 @@ class Dialling:
 
     def on_leg_ready(self) -> None:
         flow = self._flow
-        if not flow.machine.is_over(self._pending.initiator) and not self._keep_early_data():
+        if flow.machine.is_over(self._pending.initiator) or self._keep_early_data():
+            return
+        if self._pending.leg.broken == errno.ENOBUFS:
+            flow.give_up(Cause.NO_ROOM)
+        else:
             flow.take(InitiatorVanished(flow.now_s()))
 
     def leave(self) -> None:

@@ -88,7 +88,9 @@ class Leg(Protocol):
     frozen: bool
     """Whether the leg is neither to be read nor written for now; its owner does not read it meanwhile."""
     broken: int
-    """The errno that ended the connection, once a read or write has met it; 0 before."""
+    """The errno that ended the connection, once a read or write has met it; 0 before.
+
+    ENOBUFS: the leg has given it up itself, for want of room."""
     closed: bool
 
     @property

@@ -203,7 +203,8 @@ class WireLeg:
         self._let_go()
 
     def give_up(self) -> None:
-        """End it as if the guest had reset it: its place is needed."""
+        """End it by a RST: its place is needed. Its owner finds it broken by ENOBUFS."""
+        self.broken = errno.ENOBUFS
         self._act(self.tcp.give_up(self.loop.now_s()))
 
     def ignore(self) -> None:

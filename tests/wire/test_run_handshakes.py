@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from support.behind_nat import BACKENDS, HOST, run_inside
 from support.capabilities import need_program
 from support.masses import mass_origin
 from support.namespaces import in_own_network
-from support.origins import refusing_port
+from support.origins import Origin, Recorder, refusing_port
 from support.programs import run, with_few_descriptors
 from support.slow_network import FAR, SlowNetwork
 
@@ -123,3 +124,45 @@ def test_a_server_that_does_not_answer_is_silence_until_the_host_gives_up(tmp_pa
     assert len(silence) > 1
     assert {(flags, guests) for _, flags, guests in silence} == {(SYN, True)}
     assert (last, last_is_guests) == (RST | ACK, False)
+
+
+# Asks a server that never answers for very many connections, and another one for a single one.
+ASK_A_HOLE = """
+import sys, time
+from relay.wire.segment import SYN, Segment
+from support.raw_guest import RawGuest
+from support.syn_flood import connect
+hole, server, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+with RawGuest(hole) as guest:
+    for number in range(count):
+        guest.send(10_000 + number, 80, Segment(number, 0, SYN, 64_240, mss=1460))
+        if number % 50 == 0:
+            time.sleep(0.05)  # nothing answers them, and the device's queue is short
+    print(connect(server, port))
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dials_that_are_never_answered_make_room_the_oldest_first(tmp_path: Path, backend: str) -> None:
+    def play() -> tuple[float, list[dict[str, Any]]]:
+        with mass_origin() as (_, port):
+            command = [sys.executable, "-c", ASK_A_HOLE, FAR, HOST, str(port), "1000"]
+            done, events = run_inside(tmp_path, command, "--backend", backend, prefix=with_few_descriptors(600))
+        assert (done.returncode, done.stderr) == (0, "")
+        return float(done.stdout), events
+
+    took_s, events = in_dead_network(play)
+    assert took_s < AT_ONCE_S
+    ended = Counter(each["because"] for each in events if each["event"] == "flow-ended")
+    assert ended["no-room"] > 500, ended
+    assert not [each for each in events if each.get("failure") == "out of resources"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_guest_sent_before_it_ended_arrives(tmp_path: Path, backend: str) -> None:
+    script = f"printf said | nc -N {HOST} $1 & printf said | nc -N {HOST} $1 & wait"
+    recorder = Recorder()
+    with Origin(recorder) as origin:
+        done, _ = run_inside(tmp_path, ["sh", "-c", script, "sh", str(origin.port)], "--backend", backend)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [(each.data, each.how) for each in recorder.take(2)] == [(b"said", "fin")] * 2
