@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from relay.address import Endpoint
@@ -92,6 +94,17 @@ def test_an_app_that_resets_while_it_is_dialled_takes_a_lockstep_dial_along() ->
         "dial-abandoned",
         "flow-ended",
     ]
+
+
+def test_a_dial_whose_leg_was_given_up_for_want_of_room_is_over_in_any_profile() -> None:
+    nat = MemoryDriver("vmware-fusion")
+    app = nat.call(forward())
+    (flow,) = nat.driver.flows.values()
+    flow.initiator_leg.broken = errno.ENOBUFS
+    app.resets()
+    nat.settle()
+    assert nat.connector.dials[0].abandoned
+    assert nat.fields("flow-ended")["because"] == "no-room"
 
 
 def test_vmware_completes_the_handshake_of_an_app_that_is_gone_and_ends_it_with_a_fin() -> None:
