@@ -291,6 +291,7 @@ class Flow(Timed):
         self.phase = OVER
         self.driver.forget(self)
         self.stop_timers()
+        self.idleness = None  # it holds this flow
         self.legs.unwatch(Side.INTERNAL)
         phase.leave()
         self.legs.wind_down(self.machine.endings)
