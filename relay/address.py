@@ -71,7 +71,7 @@ class ForwardSpec:
 
 @dataclass(frozen=True, slots=True)
 class ResolveOverride:
-    """Answer `name` with `address` when it is asked for with `port`; nobody else is asked."""
+    """Answer `name` with `address` when it is asked for with `port`, without a look-up."""
 
     name: str
     port: int

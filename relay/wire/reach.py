@@ -23,8 +23,10 @@ class Reach:
         """`host` says whether the guest reaches this host's loopback, by the network's `host` address."""
         self._addresses = addresses
         self._host = host
-        self._ours = {addresses.network, addresses.broadcast, addresses.host, addresses.gateway, addresses.dns}
-        self._ours.add(addresses.dhcp)
+        nat = {addresses.gateway, addresses.dns, addresses.dhcp}
+        self._broadcast = addresses.broadcast
+        self._ours = nat | {addresses.network, addresses.broadcast, addresses.host}
+        self._ending_here = nat if host else nat | {addresses.host}
 
     def may_send(self, source: int) -> bool:
         """Whether this is an address that a guest may have."""
@@ -33,7 +35,7 @@ class Reach:
     def may_reach(self, destination: int) -> bool:
         """Whether a packet to this address has anywhere to go."""
         first = destination >> 24
-        return 0 < first < 224 and first != _LOOPBACK_NETWORK and destination != self._addresses.broadcast
+        return 0 < first < 224 and first != _LOOPBACK_NETWORK and destination != self._broadcast
 
     def is_name_server(self, destination: int, port: int) -> bool:
         """Whether the NAT's name server is asked."""
@@ -41,8 +43,7 @@ class Reach:
 
     def ends_here(self, destination: int) -> bool:
         """Whether the NAT itself has this address: it is not carried to any host."""
-        own = {self._addresses.gateway, self._addresses.dns, self._addresses.dhcp}
-        return destination in own or (destination == self._addresses.host and not self._host)
+        return destination in self._ending_here
 
     def seen_as(self, source: int) -> int | None:
         """Which address the guest sees for what came from this one; None if it is to see nothing of it."""

@@ -1,4 +1,4 @@
-"""One TCP connection toward the guest, as a value: the verbs of whoever owns it.
+"""One TCP connection toward the guest, as a value: the verbs of its owner.
 
 No verb does I/O: time comes in as an argument, segments wait for `take_output`, and what happened is in the flags
 (`relay.wire.seen.Seen`) that each verb returns.

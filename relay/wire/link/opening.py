@@ -66,7 +66,7 @@ def _bound(place: str | Endpoint, kind: socket.SocketKind, where: str) -> socket
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
             if isinstance(place, str):
-                Path(place).chmod(0o600)  # whoever may write to it is the guest
+                Path(place).chmod(0o600)  # a program that may write to it is the guest
         except BaseException:
             sock.close()
             raise
