@@ -38,7 +38,7 @@ class Carries(Protocol):
 class FlowLog:
     """Records what happens to one flow."""
 
-    __slots__ = ("_flow", "_hold", "_log", "_process", "carrying", "lost_bytes", "started_s")
+    __slots__ = ("_flow", "_hold", "_log", "_process", "carrying", "granted_s", "lost_bytes", "started_s")
 
     def __init__(self, log: EventLog, flow: int, started_s: float) -> None:
         self._log = log
@@ -49,6 +49,8 @@ class FlowLog:
         """What counts the bytes of the flow, as long as it carries any."""
         self.started_s = started_s
         self.lost_bytes = 0
+        self.granted_s: float | None = None
+        """When the initiator was granted the connection."""
 
     @property
     def wanted(self) -> bool:
@@ -134,6 +136,7 @@ class FlowLog:
             bytes_in=moved.get(Side.EXTERNAL, 0),
             bytes_lost=self.lost_bytes,
             duration_s=round(now_s - self.started_s, 6),
+            granted_after_s=None if self.granted_s is None else round(self.granted_s - self.started_s, 6),
             **fields,
         )
 

@@ -32,7 +32,7 @@ class Record:
     ahead_s: float = 0.0
     """By how much `at_s` is ahead of the real seconds since the relay started."""
     carried: tuple[int, int] = (0, 0)
-    """How many bytes the flow had carried by then, out and in; not in the JSON."""
+    """How many bytes the flow had carried by then, out and in."""
 
     def at(self, started_at: float) -> float:
         """When it was on the wall clock, in seconds since the epoch; `started_at` is the log's."""

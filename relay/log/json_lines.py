@@ -18,4 +18,5 @@ def json_line(record: Record, started_at: float) -> str:
     at = datetime.fromtimestamp(record.at(started_at), UTC).isoformat(timespec="milliseconds")
     process = {"pid": record.process[0], "name": record.process[1]} if record.process else None
     head = {"at": at, "at_s": round(record.at_s, 6), "event": record.event, "flow": record.flow, "process": process}
-    return json.dumps(head | dict(record.fields))
+    carried = {"carried": record.carried if record.flow is not None else None}
+    return json.dumps(head | carried | dict(record.fields))

@@ -131,7 +131,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "failure": "name not resolved, timed out, or null",
     },
     "flow-opened": {
-        "via": "socks4, socks4a, socks5, http-connect, http, forward or inbound",
+        "via": "socks4, socks4a, socks5, http-connect, http, forward, inbound or wire",
         "client": "the initiator's address",
         "destination": "the destination that it asked for",
     },
@@ -197,13 +197,15 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "bytes_in": "bytes carried from the external to the internal side",
         "bytes_lost": "bytes that the internal side had acknowledged and the external side never took",
         "duration_s": "from accept to end, in seconds",
+        "granted_after_s": "from accept until its initiator was granted the connection, in seconds; null if it never "
+        "was",
     },
     "fault": {
         "error": "what failed inside the relay or a behaviour; over plain HTTP also what was malformed",
         "traceback": "where it failed, as Python prints it; null for what was malformed",
     },
 }
-"""Every event's own fields and their meaning. All have `at`, `at_s`, `event` and `flow`; a flow's have `process`."""
+"""Every event's own fields and their meaning. `COMMON_FIELDS` are those that all have."""
 
 COMMON_FIELDS: Mapping[str, str] = {
     "at": "wall-clock time, ISO 8601, UTC",
@@ -211,4 +213,6 @@ COMMON_FIELDS: Mapping[str, str] = {
     "event": "the event's name",
     "flow": "the flow's number, or null",
     "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",
+    "carried": "how many bytes the flow had carried by then: a list of those to the external side and those to the "
+    "internal side; null without a flow",
 }

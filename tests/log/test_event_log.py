@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from relay.cli.outputs import open_outputs
 from relay.config import configure
 from relay.events import DialSucceeded, FinReceived, Side
 from relay.log import COMMON_FIELDS, FIELDS, Cause, EventLog, How, Record
+from relay.log.reading import RecordReader
 from relay.log.sink import LIMIT_BYTES
 from relay.net.queues import unread_bytes
 from relay.profiles import Profile, Quirk, load_profile
@@ -308,6 +310,8 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
         lines += drive_a_worker_to_its_death(backend, tmp_path / "workers")
         lines += drive_a_reader_too_hard()
     assert [line for line in lines if line.keys() != COMMON_FIELDS.keys() | FIELDS[line["event"]].keys()] == []
+    reader = RecordReader(io.BytesIO("".join(f"{json.dumps(line)}\n" for line in lines).encode()))
+    assert ([record.event for record in reader], reader.problems) == ([line["event"] for line in lines], [])
     assert {line["side"] for line in lines if "side" in line} == {side.value for side in Side}
     assert [line for line in lines if line["event"] == "flow-ended" and not is_worded(line)] == []
     unseen = FIELDS.keys() - {line["event"] for line in lines}
@@ -429,6 +433,7 @@ def test_json_tells_the_time_in_utc_and_since_the_start() -> None:
         "event": "fin-received",
         "flow": 7,
         "process": {"pid": 42, "name": "ssh"},
+        "carried": [0, 0],
         "side": "internal",
     }
     assert json.loads(second) == {
@@ -437,4 +442,5 @@ def test_json_tells_the_time_in_utc_and_since_the_start() -> None:
         "event": "link-down",
         "flow": None,
         "process": None,
+        "carried": None,
     }
