@@ -9,6 +9,7 @@ import typer
 from relay.cli.demo import demo
 from relay.cli.doctor import doctor
 from relay.cli.explain import explain
+from relay.cli.ladder import ladder
 from relay.cli.parsing import CONTEXT, Command, Group
 from relay.cli.profiles import profiles
 from relay.cli.run import run
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (serve, profiles, explain, doctor, demo):
+for command in (serve, ladder, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
 app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
 
