@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from relay.profiles import COLUMNS, Evidence, Profile, Quirk, available, columns_of, describe_settings
+from support.page_parts import Page, row
 
-PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
-_BEGIN = "<!-- {}: written by tests/support/profile_reference.py -->\n"
-_END = "<!-- end -->\n"
+PAGE = Page("profiles.md", "tests/support/profile_reference.py")
 
 
 def references() -> dict[str, str]:
@@ -21,23 +19,11 @@ def references() -> dict[str, str]:
     return {"table": "\n".join(_table()) + "\n", "sections": "\n".join(_sections()) + "\n"}
 
 
-def written(part: str) -> str:
-    """What it says."""
-    return PAGE.read_text(encoding="utf-8").partition(_BEGIN.format(part))[2].partition(_END)[0]
-
-
-def write() -> None:
-    for part, text in references().items():
-        before, begin, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN.format(part))
-        assert begin, f"the page has no place for the {part}"
-        PAGE.write_text(before + begin + text + _END + rest.partition(_END)[2], encoding="utf-8")
-
-
 def _table() -> Iterator[str]:
-    yield _row(["profile", *COLUMNS])
-    yield _row(["---"] * (1 + len(COLUMNS)))
+    yield row(["profile", *COLUMNS])
+    yield row(["---"] * (1 + len(COLUMNS)))
     for profile in available():
-        yield _row([f"[`{profile.name}`](#{profile.name})", *columns_of(profile).values()])
+        yield row([f"[`{profile.name}`](#{profile.name})", *columns_of(profile).values()])
     yield ""
     yield from (f"* {column}: {meaning}" for column, meaning in COLUMNS.items())
 
@@ -58,14 +44,14 @@ def _section(profile: Profile) -> Iterator[str]:
     yield f'* In a test: `@pytest.mark.nat_relay("{profile.name}")`. {profile.reproduce}'
     yield f"* How to be safe: {profile.remedy}"
     yield ""
-    yield _row(["quirk", "settings", "known", "evidence"])
-    yield _row(["---"] * 4)
+    yield row(["quirk", "settings", "known", "evidence"])
+    yield row(["---"] * 4)
     yield from map(_quirk, profile.quirks)
     yield from map(_absent, profile.absent)
     if profile.stack.evidence:
         stack = profile.stack
         settings = ", ".join(f"`{key} = {_value(value)}`" for key, value in stack.settings.items())
-        yield _row(["`stack`", settings, stack.status, _evidence(stack.evidence)])
+        yield row(["`stack`", settings, stack.status, _evidence(stack.evidence)])
     yield ""
 
 
@@ -73,11 +59,11 @@ def _quirk(quirk: Quirk) -> str:
     settings = ", ".join(
         f"`{setting.name} = {_value(quirk.settings[setting.name])}`" for setting in describe_settings(quirk.kind)
     )
-    return _row([f"`{quirk.name}`", settings, quirk.status, _evidence(quirk.evidence)])
+    return row([f"`{quirk.name}`", settings, quirk.status, _evidence(quirk.evidence)])
 
 
 def _absent(quirk: Quirk) -> str:
-    return _row([f"no `{quirk.name}`", "", quirk.status, _evidence(quirk.evidence)])
+    return row([f"no `{quirk.name}`", "", quirk.status, _evidence(quirk.evidence)])
 
 
 def _value(value: object) -> str:
@@ -93,10 +79,5 @@ def _source(evidence: Evidence) -> str:
     return re.sub(r"https?://[^\s,)]+", r"<\g<0>>", evidence.source)
 
 
-def _row(cells: list[str]) -> str:
-    escaped = (" ".join(cell.replace("|", "\\|").replace("*", "\\*").split()) for cell in cells)
-    return f"| {' | '.join(escaped)} |"
-
-
 if __name__ == "__main__":
-    write()
+    PAGE.write(references())

@@ -12,7 +12,7 @@ CLOSED_BY_US = """
 """
 
 
-def test_must_12_an_abort_is_told_from_an_end() -> None:
+def test_must_12_an_abort_is_not_taken_for_an_end() -> None:
     play_opened("+0 < R 1:1(0) win 0\n+0 saw(ESTABLISHED, RST, CLOSED)\n+0 read(4, ..., 9) = -1 ECONNRESET\n")
     play_opened("+0 < F. 1:1(0) ack 1 win 10\n+0 > . 1:1(0) ack 2\n+0 saw(ESTABLISHED, FIN)\n+0 read(4, ..., 9) = 0\n")
 

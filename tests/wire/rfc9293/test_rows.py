@@ -1,28 +1,42 @@
-"""Every requirement of RFC 9293 that touches a relay's TCP is the name of a test here."""
+"""Every requirement of RFC 9293 is a row of the conformance table or left out of it, and every row has tests."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections import Counter
 
-ROWS = {
-    "must": [*range(1, 41), 46, 48, 49, *range(54, 69)],
-    "shld": [1, 2, 3, 5, 7, 10, 11, 12, *range(14, 20), 21, 22, 23, *range(25, 32)],
-    "may": [1, 2, 12, 13],
-    "rec": [1],
-}
-"""MUST-41 to 45, 47, 50 to 53: OPEN's options, source routes and MTU discovery, which a relay's TCP has no use for."""
+import pytest
+
+from support import conformance
 
 
-def _named() -> dict[str, set[int]]:
-    named: dict[str, set[int]] = {kind: set() for kind in ROWS}
-    for path in Path(__file__).parent.glob("test_*.py"):
-        for name in re.findall(r"^def test_(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            for kind, numbers in re.findall(r"(must|shld|may|rec)((?:_\d+)+)", name):
-                named[kind] |= {int(number) for number in numbers.strip("_").split("_")}
-    return named
+def test_every_requirement_is_in_one_row_or_left_out_for_a_reason() -> None:
+    listed = Counter(one for each in conformance.rows() for one in each.ids)
+    listed.update(one for ids, _ in conformance.left_out() for one in ids)
+    assert {one for one, count in listed.items() if count > 1} == set()
+    assert listed.keys() ^ conformance.REQUIREMENTS == set()
 
 
-def test_every_row_is_named_by_a_test() -> None:
-    named = _named()
-    assert {kind: sorted(set(numbers) - named[kind]) for kind, numbers in ROWS.items()} == {kind: [] for kind in ROWS}
+def test_every_row_is_shown_by_a_test_that_its_ids_name() -> None:
+    named = {one for name in conformance.tests() for one in conformance.ids_in(name)}
+    rows = conformance.rows()
+    assert {one for each in rows for one in each.ids} ^ named == set()
+    for each in rows:
+        assert any(each.is_shown_by(name) for name in conformance.tests()), each
+
+
+def test_every_setting_of_the_stack_in_which_the_profiles_differ_is_in_the_table_with_evidence() -> None:
+    control, vmnat = conformance.CONTROL.settings, conformance.VMNAT.settings
+    differing = {name for name in vmnat if vmnat[name] != control.get(name)}
+    listed = {name for each in conformance.rows() for name in each.differing}
+    assert differing - listed == conformance.OTHER_SETTINGS
+    for each in conformance.rows():
+        assert set(each.settings) <= vmnat.keys(), each
+        assert bool(each.vmnat) == bool(each.source) >= bool(each.differing), each
+        if each.source:
+            conformance.evidence_of(each)
+
+
+@pytest.mark.parametrize("part", ["table", "left out"])
+def test_the_page_is_what_the_rows_and_the_tests_make_it(part: str) -> None:
+    made = conformance.references()[part]
+    assert conformance.PAGE.written(part) == made, "cd tests && python -m support.conformance"

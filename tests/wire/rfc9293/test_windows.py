@@ -83,7 +83,7 @@ def test_must_38_a_sender_does_not_fill_a_silly_window() -> None:
     """)
 
 
-def test_must_38_but_not_for_ever() -> None:
+def test_must_38_but_after_a_while_it_does() -> None:
     play_opened("+0 < . 1:1(0) ack 1 win 700\n+0 write(4, ..., 5000) = 5000\n+1 > . 1:701(700) ack 1\n")
 
 
