@@ -31,42 +31,49 @@ from relay.wire.packet import (
 from support.dhcp_client import message
 from support.memory_link import MemoryLink
 
-_ADDRESSES = addresses_in("192.168.27.0/24")
-_MACS = vmware_macs(_ADDRESSES)
-_GUEST_MAC = bytes.fromhex("000c29000001")
+ADDRESSES = addresses_in("192.168.27.0/24")
+_MACS = vmware_macs(ADDRESSES)
+GUEST_MAC = bytes.fromhex("000c29000001")
 
 
-def _framed(frame: bytes) -> bytes:
+def framed(frame: bytes) -> bytes:
+    """A frame as `frames` reads it."""
     return len(frame).to_bytes(2) + frame
 
 
-def _arp(operation: int, sender: int, asked: int) -> bytes:
-    packet = build_arp(Arp(operation, _GUEST_MAC, sender, bytes(6), asked))
-    return _framed(build_frame(BROADCAST, _GUEST_MAC, ARP) + packet)
+def arp_frame(operation: int, sender: int, asked: int) -> bytes:
+    """An ARP packet of a guest's."""
+    packet = build_arp(Arp(operation, GUEST_MAC, sender, bytes(6), asked))
+    return build_frame(BROADCAST, GUEST_MAC, ARP) + packet
 
 
-def _dhcp(kind: int, **fields: int) -> bytes:
-    data = message(kind, **fields)
+def dhcp_frame(data: bytes) -> bytes:
+    """A message of a guest's without an address, in a packet with the right checksums."""
     header = build_udp(0, 0xFFFFFFFF, 68, 67, data)
     packet = build_ipv4(0, 0xFFFFFFFF, UDP, len(header) + len(data), ttl=64) + header + data
-    return _framed(build_frame(BROADCAST, _GUEST_MAC, IPV4) + packet)
+    return build_frame(BROADCAST, GUEST_MAC, IPV4) + packet
 
 
 @target(
-    _arp(REQUEST, _ADDRESSES.guest, _ADDRESSES.gateway),
-    _arp(REQUEST, 0, _ADDRESSES.guest),
-    _arp(REPLY, _ADDRESSES.guest, _ADDRESSES.gateway),
-    _dhcp(DISCOVER),
-    _dhcp(DHCP_REQUEST, o50=_ADDRESSES.guest),
-    _dhcp(INFORM, address=_ADDRESSES.guest),
-    _dhcp(DECLINE, o50=_ADDRESSES.guest),
-    _dhcp(RELEASE, address=_ADDRESSES.guest),
-    _framed(build_frame(BROADCAST, _GUEST_MAC, IPV6) + bytes(40)),
+    *map(
+        framed,
+        (
+            arp_frame(REQUEST, ADDRESSES.guest, ADDRESSES.gateway),
+            arp_frame(REQUEST, 0, ADDRESSES.guest),
+            arp_frame(REPLY, ADDRESSES.guest, ADDRESSES.gateway),
+            dhcp_frame(message(DISCOVER)),
+            dhcp_frame(message(DHCP_REQUEST, o50=ADDRESSES.guest)),
+            dhcp_frame(message(INFORM, address=ADDRESSES.guest)),
+            dhcp_frame(message(DECLINE, o50=ADDRESSES.guest)),
+            dhcp_frame(message(RELEASE, address=ADDRESSES.guest)),
+            build_frame(BROADCAST, GUEST_MAC, IPV6) + bytes(40),
+        ),
+    )
 )
 def fuzz_frames(data: bytes) -> str:
     """Frames, each behind its length in two bytes."""
     cable = MemoryLink(ethernet=True)
-    link = EthernetLink(cable, _ADDRESSES, dhcp=DhcpServer(_ADDRESSES), now_s=lambda: 0.0)
+    link = EthernetLink(cable, ADDRESSES, dhcp=DhcpServer(ADDRESSES), now_s=lambda: 0.0)
     rest = data
     while rest:
         length = int.from_bytes(rest[:2])
@@ -96,10 +103,10 @@ def _answered(sent: bytes) -> str:
     assert frame.kind == IPV4
     ip = parse_ipv4(frame.payload)
     udp = parse_udp(ip) if ip is not None and ip.protocol == UDP and not ip.is_fragment else None
-    if ip is None or udp is None or udp[:2] != (67, 68) or ip.source != _ADDRESSES.dhcp:
+    if ip is None or udp is None or udp[:2] != (67, 68) or ip.source != ADDRESSES.dhcp:
         return "sent back"
     address = int.from_bytes(udp.payload[16:20])
-    assert address == 0 or _ADDRESSES.guest <= address < _ADDRESSES.dhcp
+    assert address == 0 or ADDRESSES.guest <= address < ADDRESSES.dhcp
     return "dhcp " + {2: "offer", 5: "ack", 6: "nak"}[udp.payload[242]]
 
 
