@@ -18,12 +18,15 @@ Handler = Callable[[socket.socket], None]
 
 
 class Origin:
-    """Listens on loopback while its block lasts; each connection is handled in a thread of its own."""
+    """Listens on loopback while its block lasts; each connection is handled in a thread of its own.
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1") -> None:
+    Port 0 picks one.
+    """
+
+    def __init__(self, handler: Handler, host: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._handler = handler
-        self._listener = socket.create_server((host, 0), family=family, backlog=512)
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
         self._listener.settimeout(0.05)
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()

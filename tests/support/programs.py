@@ -217,12 +217,15 @@ def sshd_command(directory: Path, port: int, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def sshd(directory: Path, *options: str, port: int = 0) -> Iterator[Sshd]:
-    """Run an sshd with these further options until the block ends; port 0 picks one."""
+def sshd(directory: Path, *options: str, port: int = 0, prefix: Sequence[str] = ()) -> Iterator[Sshd]:
+    """Run an sshd with these further options until the block ends; port 0 picks one.
+
+    `prefix` is a command that runs it.
+    """
     need_root()
     with socket.create_server(("127.0.0.1", port)) as holder:
         port = holder.getsockname()[1]
-    command = sshd_command(directory, port, "ListenAddress=127.0.0.1", *options)
+    command = [*prefix, *sshd_command(directory, port, "ListenAddress=127.0.0.1", *options)]
     log_file = directory / "sshd.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)

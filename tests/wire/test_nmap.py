@@ -17,21 +17,12 @@ from pathlib import Path
 import pytest
 
 from support.behind_nat import BACKENDS, HOST, run_inside
-from support.capabilities import need_capture, need_program
-from support.capture import Capture
+from support.capabilities import need_program
 from support.origins import Origin, echo, refusing_port
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
 
 SEED = "5"
-# The second article's one line, with its addresses replaced.
-LONE_SYN = """
-import logging, sys, warnings
-warnings.simplefilter("ignore")  # of scapy's own imports
-from scapy.all import IP, TCP, sr1
-answer = sr1(IP(dst=sys.argv[1])/TCP(sport=40000, dport=int(sys.argv[2]), flags="S"), timeout=10, verbose=False)
-print(answer[TCP].flags, answer[TCP].options, answer[IP].ttl)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -124,14 +115,3 @@ def test_a_half_open_scan_is_a_whole_connection_to_the_server(tmp_path: Path) ->
     with Origin(echo) as origin:
         nmap(tmp_path, "-sS", "-p", str(origin.port))
         assert origin.accepted == 1
-
-
-def test_a_lone_syn_from_scapy_completes_the_handshake_at_the_server(tmp_path: Path) -> None:
-    need_capture()
-    with Origin(echo) as origin, Capture(origin.port) as capture:
-        words = [sys.executable, "-c", LONE_SYN, HOST, str(origin.port)]
-        done, _ = run_inside(tmp_path, words, "--map-root")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "SA [('MSS', 1460)] 128\n"
-        assert origin.accepted == 1
-    assert capture.lines()[:3] == ["> S", "< SA", "> A"]
