@@ -16,6 +16,8 @@ Counts: TypeAlias = Literal["data", "segments"]
 """What is traffic: bytes alone, or keepalive probes as well."""
 Then: TypeAlias = Literal["silence", "reset"]
 """What the segments of a side that was forgotten get: no answer, or RST."""
+Per: TypeAlias = Literal["relay", "destination"]
+"""What a pool of slots is for: all flows of the relay, or those to one destination, as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,12 @@ class Ignore(Action):
     """Leave the initiator's request without an answer, for `at_most_s` seconds, then reset it.
 
     It takes the place of a refusal in the same answer. Where initiators have connected already (a proxy, a forward)
-    what they send is not read; a SYN on a link gets nothing.
+    what they send is not read; a SYN on a link gets nothing, nor does any that repeats it: but with `once` each of
+    those asks anew.
     """
 
     at_most_s: float
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,30 @@ class WatchIdle(Action):
     counts: Counts = "data"
     of: Side | None = None
     sweep_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSlot(Action):
+    """Take one of the `limit` slots of a pool; whatever else was asked for in the same answer waits for it.
+
+    `SlotTaken` follows at once, then all that has waited; or, where no slot is free, `SlotDenied`, and what has waited
+    is dropped. With `wait` there is no `SlotDenied`: the flow has its turn when a slot is given back, in the order of
+    those that wait. A pool is this behaviour's, by its name. A flow has one slot of a pool, and gives it back when it
+    ends, in whatever way, unless it did with `GiveSlot`. With `--workers` each worker has its part of `limit`.
+    """
+
+    pool: str
+    limit: int
+    per: Per = "relay"
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveSlot(Action):
+    """Give a slot back in `after_s` seconds, also if the flow ends before; infinity: never, it is lost to the pool."""
+
+    pool: str
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

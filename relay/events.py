@@ -130,6 +130,11 @@ class InitiatorVanished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class InitiatorSent(Event):
+    """The initiator has sent its first byte, or its FIN, and nothing was dialled yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class SynUnknown(Event):
     """The kernel has not kept the SYN of `side`, as it does not under SYN cookies.
 
@@ -199,6 +204,20 @@ class WentIdle(Event):
 
     key: str
     since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlotTaken(Event):
+    """The flow has a slot that this behaviour asked for with `TakeSlot`. No other sees it."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDenied(Event):
+    """No slot was free that this behaviour asked for with `TakeSlot`. No other sees it."""
+
+    pool: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The machine has no rules of its own about what a NAT does. It asks the flow's be
 drops what is impossible from their answers:
 
 * an action on a side that is over, or was never there, is dropped; so is a second FIN, grant or refusal;
+* what was asked for together with a slot waits until the slot is taken, and is dropped if it is denied;
 * of a FIN and a RST for the same side in one answer the RST stays, and of refusals the one that is meant instead;
 * each action that stays carries the name of the behaviour that asked for it.
 
@@ -35,6 +36,7 @@ from relay.actions import (
     SendFin,
     SendRst,
     SetKeepalive,
+    TakeSlot,
 )
 from relay.behaviours import Behaviour, Lineup
 from relay.causes import Cause, How
@@ -49,6 +51,8 @@ from relay.events import (
     LegTimedOut,
     RstReceived,
     Side,
+    SlotDenied,
+    SlotTaken,
     TimerFired,
     WentIdle,
 )
@@ -78,6 +82,7 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, _DEAD, _FINISHED = (
 _PEERS = {Side.INTERNAL: Cause.INTERNAL_PEER, Side.EXTERNAL: Cause.EXTERNAL_PEER}
 _ALIVE = _PRESENT | _DEAD
 _OPEN = _PRESENT | _FIN_SENT | _DEAD
+_OWNED = (TimerFired, WentIdle, SlotTaken, SlotDenied)
 _NO_ENDINGS: Mapping[Side, Ending] = MappingProxyType({})
 
 
@@ -86,9 +91,11 @@ class FlowMachine:
 
     __slots__ = (
         "_answered",
+        "_awaited",
         "_behaviours",
         "_dialling",
         "_dropped",
+        "_held",
         "_initiator_bits",
         "_lineup",
         "_prepare",
@@ -116,6 +123,8 @@ class FlowMachine:
         self._initiator_bits, self._target_bits = _PRESENT, 0
         self._dialling = False
         self._answered = False
+        self._held: tuple[Step, ...] = ()
+        self._awaited: tuple[str, ...] = ()  # the slots that it waits for, by behaviour and pool
         self.initiator = initiator
         self.cause = ""
         """What began the flow's end: a `Cause` or a behaviour's name; empty as long as nothing has."""
@@ -131,8 +140,10 @@ class FlowMachine:
         initiator_was_over = self._dialling and self.is_over(self.initiator)  # without the initiator no dial begins
         self.observe(event)
         requested = self._requested(event)
+        if self._awaited:
+            requested = self._released(event, requested)
         if len(requested) > 1:
-            requested = _merged(requested)
+            requested = _merged(self._hold(requested))
         steps = self._possible(requested) if self._dropped is None else self._possible_or_told(requested, self._dropped)
         if (
             self._dialling
@@ -173,6 +184,11 @@ class FlowMachine:
         return self._answered
 
     @property
+    def waits(self) -> bool:
+        """Whether something that was asked for waits for a slot."""
+        return bool(self._held)
+
+    @property
     def over(self) -> bool:
         return not self._dialling and self.is_over(Side.INTERNAL) and self.is_over(Side.EXTERNAL)
 
@@ -185,10 +201,9 @@ class FlowMachine:
     def _requested(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
         asked, seen = self._lineup.handlers.get(type(event), ()), event
-        if isinstance(event, TimerFired | WentIdle):
-            owner, _, key = event.key.partition("/")
+        if isinstance(event, _OWNED):
+            owner, seen = _owned(event)
             asked = tuple(each for each in asked if each.name == owner)
-            seen = replace(event, key=key)
         steps: list[Step] = []
         for place, handler, name, shared in asked:
             try:
@@ -200,6 +215,25 @@ class FlowMachine:
             except Exception as fault:
                 raise BehaviourError(name, event, fault) from fault
         return steps
+
+    def _hold(self, requested: list[Step]) -> list[Step]:
+        """Put off all but the slots that are asked for, if any are."""
+        slots = [step for step in requested if isinstance(step.action, TakeSlot)]
+        if not slots:
+            return requested
+        self._awaited += tuple(f"{because}/{action.pool}" for action, because in slots if isinstance(action, TakeSlot))
+        self._held += tuple(step for step in requested if not isinstance(step.action, TakeSlot))
+        return slots
+
+    def _released(self, event: Event, requested: list[Step]) -> list[Step]:
+        """Add what was put off, if this event brings the last slot that it has waited for."""
+        if isinstance(event, SlotDenied) and event.pool in self._awaited:
+            self._awaited = self._held = ()
+        elif isinstance(event, SlotTaken):
+            self._awaited = tuple(pool for pool in self._awaited if pool != event.pool)
+            if not self._awaited:
+                requested, self._held = [*self._held, *requested], ()
+        return requested
 
     def _make(self, place: int) -> Behaviour:
         behaviour = self._behaviours[place] = self._lineup.makers[place]()
@@ -282,6 +316,8 @@ class FlowMachine:
                 if not self._dialling:
                     return False
                 self._dialling = False
+            case TakeSlot():
+                return not self.over
             case SetKeepalive(side=side) | LimitWindow(side=side):
                 return not self.is_over(side)
             case _:
@@ -293,6 +329,16 @@ def _how(action: SendRst | Blackhole | Forget | Close) -> How:
     if isinstance(action, Forget) and action.then == "reset":
         return How.FORGOTTEN
     return {SendRst: How.RST, Close: How.FIN}.get(type(action), How.SILENCE)
+
+
+def _owned(event: Event) -> tuple[str, Event]:
+    """Whose event it is that one behaviour alone sees, and the event by that behaviour's own name for it."""
+    if isinstance(event, SlotTaken | SlotDenied):
+        owner, _, pool = event.pool.partition("/")
+        return owner, replace(event, pool=pool)
+    assert isinstance(event, TimerFired | WentIdle)  # noqa: S101 - see `_OWNED`
+    owner, _, key = event.key.partition("/")
+    return owner, replace(event, key=key)
 
 
 def _has_ended(bits: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.errors import ConfigError
-from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, InitiatorVanished
+from relay.events import ConnectRequested, DialFailed, DialFailure, DialSucceeded, InitiatorSent, InitiatorVanished
 from relay.frontends import Dial, PendingConnection
 from relay.legs import BROKEN, Leg
 
@@ -26,7 +26,7 @@ _DELAY = "dial"  # no behaviour's timer has a name without a slash
 class Dialling:
     """Waits for the dial, and for what the behaviours make of it; see `relay.driver.flow.Phase`."""
 
-    __slots__ = ("_connecting", "_delay_s", "_early", "_flow", "_pending")
+    __slots__ = ("_connecting", "_delay_s", "_early", "_flow", "_has_dialled", "_has_sent", "_pending")
 
     def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         self._flow = flow
@@ -34,6 +34,8 @@ class Dialling:
         self._connecting: Dial | None = None
         self._delay_s = 0.0
         self._early = bytearray(pending.early_data)
+        self._has_dialled = False
+        self._has_sent = bool(self._early) or pending.codec is not None
 
     def begin(self) -> None:
         """Ask the behaviours."""
@@ -43,13 +45,18 @@ class Dialling:
         flow.take(ConnectRequested(flow.now_s(), pending.destination, pending.initiator))
         if flow.phase is not self:
             return
-        if not (self._connecting or flow.has_timers or flow.machine.answered):
+        if not (self._connecting or flow.has_timers or flow.machine.answered or flow.machine.waits):
             raise ConfigError("nothing in the profile opens connections; is precomplete-handshake disabled?")
         self.on_leg_ready()
 
     def on_leg_ready(self) -> None:
         flow = self._flow
-        if flow.machine.is_over(self._pending.initiator) or self._keep_early_data():
+        if flow.machine.is_over(self._pending.initiator):
+            return
+        if self._keep_early_data():
+            if self._has_sent and not (self._has_dialled or flow.machine.waits):
+                self._has_dialled = True
+                flow.take(InitiatorSent(flow.now_s()))
             return
         if self._pending.leg.broken == errno.ENOBUFS:
             flow.give_up(Cause.NO_ROOM)
@@ -70,6 +77,7 @@ class Dialling:
 
     def dial(self) -> None:
         """Open the connection to the destination."""
+        self._has_dialled = True
         if self._delay_s:
             self._flow.start_nat_timer(_DELAY, self._delay_s, self._connect)
         else:
@@ -99,10 +107,12 @@ class Dialling:
             buffer = leg.loop.buffer[: EARLY_BYTES - len(early)]
             count = leg.receive_into(buffer)
             if count > 0:
+                self._has_sent = True
                 early += buffer[:count]
             elif count == BROKEN:
                 return False
             elif count == 0:
+                self._has_sent = True
                 # A FIN ends only the initiator's input; the pump's first read finds it again. A RST behind it ends the
                 # initiator, and a read does not report it.
                 return not leg.find_broken()

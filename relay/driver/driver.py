@@ -10,6 +10,7 @@ import anyio.to_thread
 from relay.address import Endpoint
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
+from relay.driver.slots import Slots
 from relay.driver.surplus import Surplus
 from relay.events import Side
 from relay.frontends import Conversation, Dialler, PendingConnection
@@ -66,6 +67,8 @@ class Driver:
         self.flows: dict[int, Flow] = {}
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
+        self.slots = Slots(engine, part=(first_flow - 1) % flow_step, of=flow_step)
+        """What flows share, of which there are only so many."""
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
         self._lingering: list[Leg] = []
         self._lookups = 0

@@ -35,7 +35,7 @@ from relay.driver.performing import perform
 from relay.driver.resolving import Resolving
 from relay.driver.timers import Timed
 from relay.errors import BehaviourError, ProtocolError
-from relay.events import Event, LinkWentDown, ProbeArrived, Side, TimerFired
+from relay.events import Event, LinkWentDown, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.machine import FlowMachine, Step
@@ -192,6 +192,14 @@ class Flow(Timed):
             self.idleness.saw_probe(event.side)
         self.take(event)
 
+    def get_slot(self, name: str) -> None:
+        """A slot has become free that this flow has waited for."""
+        self.guard(self._get_slot, name)
+
+    def _get_slot(self, name: str) -> None:
+        self.take(SlotTaken(self.now_s(), name))
+        self.phase.on_leg_ready()
+
     def report_broken(self, leg: Leg) -> None:
         """A leg's connection has broken."""
         self.take(self.legs.what_broke(leg, self.now_s()))
@@ -292,6 +300,7 @@ class Flow(Timed):
         self.driver.forget(self)
         self.stop_timers()
         self.idleness = None  # it holds this flow
+        self.driver.slots.release(self)
         self.legs.unwatch(Side.INTERNAL)
         phase.leave()
         self.legs.wind_down(self.machine.endings)

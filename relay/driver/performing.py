@@ -14,6 +14,7 @@ from relay.actions import (
     DelayDial,
     Dial,
     Forget,
+    GiveSlot,
     Grant,
     Ignore,
     LimitWindow,
@@ -24,6 +25,7 @@ from relay.actions import (
     SendRst,
     SetKeepalive,
     StartTimer,
+    TakeSlot,
     WatchIdle,
 )
 from relay.driver.dialling import Dialling
@@ -54,7 +56,7 @@ def _delay_dial(flow: Flow, action: DelayDial, because: str) -> None:
 
 
 def _ignore(flow: Flow, action: Ignore, because: str) -> None:
-    flow.pending.ignore()
+    flow.pending.ignore(once=action.once)
     flow.legs.ignore(flow.initiator_leg, action.at_most_s, because)
 
 
@@ -126,6 +128,14 @@ def _watch_idle(flow: Flow, action: WatchIdle, because: str) -> None:
     flow.watch_idle(f"{because}/{action.key}", action)
 
 
+def _take_slot(flow: Flow, action: TakeSlot, because: str) -> None:
+    flow.driver.slots.take(flow, because, action)
+
+
+def _give_slot(flow: Flow, action: GiveSlot, because: str) -> None:
+    flow.driver.slots.give(flow, because, action)
+
+
 def _note(flow: Flow, action: Note, because: str) -> None:
     flow.log.write("note", text=action.text, because=because)
 
@@ -148,6 +158,8 @@ _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
         ReportLoss: _report_loss,
         StartTimer: _start_timer,
         WatchIdle: _watch_idle,
+        TakeSlot: _take_slot,
+        GiveSlot: _give_slot,
         Note: _note,
     }
 )

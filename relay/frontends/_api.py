@@ -102,8 +102,8 @@ class PendingConnection(Protocol):
     def refuse(self, failure: DialFailure) -> None:
         """Answer why it is not connected, and end: in its protocol, or by a RST."""
 
-    def ignore(self) -> None:
-        """Leave it without an answer."""
+    def ignore(self, *, once: bool) -> None:
+        """Leave it without an answer. Where it can be repeated, as a SYN can, only `once`, or each time."""
 
     def next_request(self) -> PendingConnection:
         """What the initiator asks for next, on the same leg: the codec has another destination for it."""

@@ -40,7 +40,7 @@ class ConversedConnection:
             self.leg.write(words)
             self.leg.finish()
 
-    def ignore(self) -> None:
+    def ignore(self, *, once: bool) -> None:
         """Say nothing; the leg stays as it is."""
 
     def next_request(self) -> ConversedConnection:

@@ -19,7 +19,7 @@ _WHO = {"internal": "the app", "external": "the server"}
 _LOUD = frozenset(
     {
         *("rst-sent", "bytes-lost", "blackholed", "forgotten", "fault", "accept-paused", "flow-refused", "link-down"),
-        *("worker-died", "records-dropped"),
+        *("worker-died", "records-dropped", "slot-denied"),
     }
 )
 _QUIET = frozenset(
@@ -70,6 +70,11 @@ def _syn_unknown(fields: Mapping[str, Any]) -> str:
 
 
 _NEXT = {"silence": "what it sends gets no answer", "reset": "its next segment gets RST"}
+
+
+def _all_taken(fields: Mapping[str, Any]) -> str:
+    where = " to this destination" if fields["per"] == "destination" else ""
+    return f"all {fields['limit']} {fields['pool']}{where} are taken, by {fields['because']}"
 
 
 def _unacked(fields: Mapping[str, Any]) -> str:
@@ -133,6 +138,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
     "clock-advanced": lambda f: f"the NAT's clock moves on by {f['seconds']:g} s",
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
+    "slot-awaited": lambda f: f"waits for its turn: {_all_taken(f)}",
+    "slot-denied": lambda f: f"no room: {_all_taken(f)}",
     "fin-sent": lambda f: f"FIN to {_WHO[f['side']]}, by {f['because']}",
     "rst-sent": lambda f: f"RST to {_WHO[f['side']]}, by {f['because']}",
     "blackholed": lambda f: f"what {_WHO[f['side']]} sends gets no answer any more, by {f['because']}",

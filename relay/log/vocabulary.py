@@ -82,6 +82,8 @@ class EventType(StrEnum, metaclass=_Members):
     SETTINGS_CHANGED = "settings-changed"
     CLOCK_ADVANCED = "clock-advanced"
     CHANCE_DRAWN = "chance-drawn"
+    SLOT_AWAITED = "slot-awaited"
+    SLOT_DENIED = "slot-denied"
     FIN_SENT = "fin-sent"
     RST_SENT = "rst-sent"
     BLACKHOLED = "blackholed"
@@ -169,6 +171,18 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "settings-changed": {"settings": "the settings of flows from now on, as BEHAVIOUR.SETTING=VALUE"},
     "clock-advanced": {"seconds": "how far the NAT's clock moved; what is due by then follows"},
     "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
+    "slot-awaited": {
+        "pool": "the behaviour's name for what there is only so much of; this connection waits for its turn",
+        "limit": "how many there are; with `--workers` this worker's part",
+        "per": "relay, or destination: what so many are for",
+        "because": "the behaviour",
+    },
+    "slot-denied": {
+        "pool": "the behaviour's name for what there is only so much of, and no more",
+        "limit": "likewise",
+        "per": "likewise",
+        "because": "the behaviour",
+    },
     "fin-sent": {"side": "the side that it was sent to", "because": "the behaviour"},
     "rst-sent": {"side": "the side that it was sent to", "because": "the behaviour"},
     "blackholed": {"side": "the side whose segments get no answer", "because": "the behaviour"},

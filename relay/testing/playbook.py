@@ -16,8 +16,9 @@ side that is over, or not connected yet, is dropped. That is why a flow begins w
 `ConnectRequested` and `DialSucceeded` in the presence of a behaviour that yields `Dial` and `Grant`.
 
 A playbook rejects what cannot happen in the relay: time that goes back, a timer or an idle watch that was not started,
-a timer that fires early, and one that was due before the next event and did not fire. (When a watch ends is up to the
-test: a playbook knows no traffic.)
+a timer that fires early, one that was due before the next event and did not fire, and a slot that was not asked for, or
+not answered at once. (When a watch ends, and whether a slot is free, is up to the test: a playbook knows no traffic and
+no other flow.)
 """
 
 from __future__ import annotations
@@ -28,12 +29,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Self, TypeAlias
 
-from relay.actions import Action, Dial, Grant, StartTimer, WatchIdle
+from relay.actions import Action, Dial, Grant, StartTimer, TakeSlot, WatchIdle
 from relay.address import Endpoint
 from relay.behaviours import Behaviour, Lineup
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.errors import BehaviourError
-from relay.events import ConnectRequested, DialSucceeded, Ending, Event, Side, TimerFired, WentIdle
+from relay.events import (
+    ConnectRequested,
+    DialSucceeded,
+    Ending,
+    Event,
+    Side,
+    SlotDenied,
+    SlotTaken,
+    TimerFired,
+    WentIdle,
+)
 from relay.machine import FlowMachine, Step
 from relay.profiles import Profile
 
@@ -65,6 +76,7 @@ class Playbook:
         self._now_s = float("-inf")
         self._due_s: dict[str, float] = {}
         self._watches: dict[str, float] = {}  # each begun at that time
+        self._slots: dict[str, bool] = {}  # those that were asked for, and whether they may be waited for
         self._draws: deque[float] = deque()
 
     @property
@@ -152,6 +164,14 @@ class Playbook:
             if event.since_s < self._watches.pop(name) - _ROUNDING_S:
                 raise ValueError("the watch began after since_s")
             event = WentIdle(event.at_s, name, event.since_s)
+        elif isinstance(event, SlotTaken | SlotDenied):
+            name = _one_of(event.pool, self._slots, "slot", "was asked for")
+            if self._slots.pop(name) and isinstance(event, SlotDenied):
+                raise ValueError(f"a flow that waits for its turn is not denied its slot of {name!r}")
+            event = type(event)(event.at_s, name)
+        for name, waits in self._slots.items():
+            if not waits and not isinstance(event, SlotTaken | SlotDenied):
+                raise ValueError(f"the slot of {name!r} is taken or denied before: give that a line of its own")
         for name, due_s in self._due_s.items():
             if due_s < event.at_s - _ROUNDING_S:
                 raise ValueError(f"the timer {name!r} fires before, at {due_s:g} s: give it a line of its own")
@@ -163,8 +183,11 @@ class Playbook:
                 self._due_s[f"{because}/{action.key}"] = now_s + action.after_s
             elif isinstance(action, WatchIdle):
                 self._watches[f"{because}/{action.key}"] = now_s
+            elif isinstance(action, TakeSlot):
+                self._slots[f"{because}/{action.pool}"] = action.wait
         if self.over:
             self._due_s.clear()
+            self._slots.clear()
 
     def _made(self, initiator: Side) -> FlowMachine:
         return FlowMachine(self._lineup, initiator, self._give_chance if self._lineup.draws else None)
@@ -197,7 +220,7 @@ def connected(*behaviours: Behaviour, steps: Sequence[ExpectedStep] = (), chance
     )
 
 
-def _one_of(key: str, running: Iterable[str], kind: str) -> str:
+def _one_of(key: str, running: Iterable[str], kind: str, so: str = "is running") -> str:
     """The name of the one that is running with this key, which may say whose it is: `BEHAVIOUR/KEY`."""
     if key in (names := list(running)):
         return key
@@ -206,7 +229,7 @@ def _one_of(key: str, running: Iterable[str], kind: str) -> str:
         return found[0]
     if found:
         raise ValueError(f"several behaviours have such a {kind}; name one: {', '.join(map(repr, found))}")
-    raise ValueError(f"no such {kind} is running; there are: {', '.join(map(repr, names)) or 'none'}")
+    raise ValueError(f"no such {kind} {so}; there are: {', '.join(map(repr, names)) or 'none'}")
 
 
 def _agree(expected: Sequence[ExpectedStep], steps: Sequence[Step]) -> bool:

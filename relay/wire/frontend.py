@@ -63,8 +63,8 @@ class WireConnection:
     def refuse(self, failure: DialFailure) -> None:
         self.leg.refuse()
 
-    def ignore(self) -> None:
-        self.leg.ignore()
+    def ignore(self, *, once: bool) -> None:
+        self.leg.ignore(once=once)
 
     def next_request(self) -> NoReturn:
         raise AssertionError("a SYN asks for one destination")

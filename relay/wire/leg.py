@@ -207,11 +207,14 @@ class WireLeg:
         self.broken = errno.ENOBUFS
         self._act(self.tcp.give_up(self.loop.now_s()))
 
-    def ignore(self) -> None:
-        """Never answer it, nor any further SYN of the guest's for a while."""
-        self._ignored = True
+    def ignore(self, *, once: bool) -> None:
+        """Never answer it; unless it is for once, nor any further SYN of the guest's for a while."""
         self._let_go()
-        self.loop.call_later(_IGNORED_S, self._forget)
+        if once:
+            self._forget()
+        else:
+            self._ignored = True
+            self.loop.call_later(_IGNORED_S, self._forget)
 
     # Reading
 

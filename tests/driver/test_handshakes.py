@@ -207,7 +207,7 @@ def test_what_asked_by_other_means_is_granted_or_refused_like_any_other() -> Non
         def refuse(self, failure: object) -> None:
             self.answers.append(failure)
 
-        def ignore(self) -> None:
+        def ignore(self, *, once: bool) -> None:
             self.answers.append(None)
 
         def next_request(self) -> PendingConnection:

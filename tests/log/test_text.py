@@ -109,6 +109,18 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
     "clock-advanced": [({"seconds": 300.0}, "the NAT's clock moves on by 300 s")],
     "chance-drawn": [({"value": 0.25, "because": "reminder"}, "reminder drew 0.250000")],
+    "slot-awaited": [
+        (
+            {"pool": "dials", "limit": 10, "per": "relay", "because": "pending-limit"},
+            "waits for its turn: all 10 dials are taken, by pending-limit",
+        ),
+    ],
+    "slot-denied": [
+        (
+            {"pool": "flows", "limit": 128, "per": "destination", "because": "flow-limit"},
+            "no room: all 128 flows to this destination are taken, by flow-limit",
+        ),
+    ],
     "fin-sent": [({"side": "external", "because": "tos-reset"}, "FIN to the server, by tos-reset")],
     "rst-sent": [({"side": "internal", "because": "tos-reset"}, "RST to the app, by tos-reset")],
     "blackholed": [

@@ -43,6 +43,7 @@ class Request(Behaviour):
         return self.answers[len(self.seen) - 1] if len(self.seen) <= len(self.answers) else ()
 
     on_connect_requested = on_dial_succeeded = on_dial_failed = on_initiator_vanished = _answer
+    on_slot_taken = on_slot_denied = on_initiator_sent = _answer
     on_tos_changed = on_fin_received = on_rst_received = on_leg_timed_out = on_timer_fired = on_link_went_down = _answer
 
 

@@ -17,6 +17,7 @@ from relay.actions import (
     Action,
     Blackhole,
     Dial,
+    GiveSlot,
     Grant,
     LimitWindow,
     Note,
@@ -25,6 +26,7 @@ from relay.actions import (
     SendRst,
     SetKeepalive,
     StartTimer,
+    TakeSlot,
 )
 from relay.address import Endpoint
 from relay.behaviours import Actions, Behaviour
@@ -37,12 +39,15 @@ from relay.events import (
     Event,
     FailureKind,
     FinReceived,
+    InitiatorSent,
     InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
     ProbeArrived,
     RstReceived,
     Side,
+    SlotDenied,
+    SlotTaken,
     TimerFired,
     TosChanged,
 )
@@ -54,6 +59,7 @@ FAILURE = DialFailure(FailureKind.OTHER)
 requests: st.SearchStrategy[list[Action]] = st.lists(
     st.one_of(
         st.sampled_from([Dial(), AbandonDial(), Grant(), Refuse(FAILURE), Note("x"), StartTimer("t", 1.0)]),
+        st.sampled_from([TakeSlot("s", 1), TakeSlot("s", 1, wait=True), GiveSlot("s", 1.0)]),
         st.sampled_from(Side).flatmap(
             lambda side: st.sampled_from(
                 [
@@ -128,16 +134,19 @@ class FlowUnderChaos(RuleBasedStateMachine):
         if side in self.model.up:
             self.feed(FinReceived(self.now_s, side), one, two)
 
-    @rule(side=st.sampled_from(Side), one=requests, two=requests, what=st.integers(0, 3))
+    @rule(side=st.sampled_from(Side), one=requests, two=requests, what=st.integers(0, 6))
     def went_on(self, side: Side, one: list[Action], two: list[Action], what: int) -> None:
         self.now_s += 1
         event = [
             TosChanged(self.now_s, side, 0, 0, 0x48),
             ProbeArrived(self.now_s, side),
             LinkWentDown(self.now_s),
+            InitiatorSent(self.now_s),
             TimerFired(self.now_s, "one/t"),
+            SlotTaken(self.now_s, "one/s"),
+            SlotDenied(self.now_s, "one/s"),
         ][what]
-        self.feed(event, one, [] if isinstance(event, TimerFired) else two)
+        self.feed(event, one, [] if isinstance(event, TimerFired | SlotTaken | SlotDenied) else two)
 
     @rule()
     def given_up(self) -> None:

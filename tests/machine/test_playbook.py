@@ -7,12 +7,21 @@ from dataclasses import dataclass
 import pytest
 
 from machine.requesting import ASKED, CONNECTED, EXTERNAL, INTERNAL, MARKED, Request, RequestMore
-from relay.actions import Dial, Grant, Note, SendFin, SendRst, StartTimer
+from relay.actions import Dial, Grant, Note, SendFin, SendRst, StartTimer, TakeSlot
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.close_mapping import CloseMapping
 from relay.behaviours.tos_reset import TosReset
 from relay.errors import BehaviourError
-from relay.events import ConnectRequested, DialSucceeded, FinReceived, LinkWentDown, RstReceived, TimerFired
+from relay.events import (
+    ConnectRequested,
+    DialSucceeded,
+    FinReceived,
+    LinkWentDown,
+    RstReceived,
+    SlotDenied,
+    SlotTaken,
+    TimerFired,
+)
 from relay.profiles import load_profile
 from relay.testing.playbook import ExpectedStep, Line, Playbook, connected, play
 
@@ -166,6 +175,41 @@ class TestTimers:
             (LinkWentDown(2.0), []),
         )
         assert "no such timer is running; there are: none" in message_of(flow, (TimerFired(3.0, "t"), []))
+
+
+class TestSlots:
+    @pytest.mark.parametrize(
+        ("wait", "line", "told"),
+        [
+            (
+                False,
+                (SlotTaken(0.0, "t"), []),
+                "SlotTaken(at_s=0.0, pool='t'): no such slot was asked for; there are: 'request/s'",
+            ),
+            (
+                False,
+                (LinkWentDown(1.0), []),
+                "the slot of 'request/s' is taken or denied before: give that a line of its own",
+            ),
+            (
+                True,
+                (SlotDenied(1.0, "s"), []),
+                "a flow that waits for its turn is not denied its slot of 'request/s'",
+            ),
+        ],
+    )
+    def test_what_cannot_happen_is_rejected(self, wait: bool, line: Line, told: str) -> None:
+        slot = TakeSlot("s", 1, wait=wait)
+        assert told in message_of(play(Request([[slot]]), (LinkWentDown(0.0), [slot])), line)
+
+    def test_one_that_is_waited_for_comes_at_any_time(self) -> None:
+        slot = TakeSlot("s", 1, wait=True)
+        play(
+            Request([[slot], [], [Note("now")]]),
+            (LinkWentDown(0.0), [slot]),
+            (LinkWentDown(1.0), []),
+            (SlotTaken(9.0, "s"), [Note("now")]),
+        )
 
 
 class TestChance:

@@ -30,6 +30,7 @@ from relay.actions import (
     SendFin,
     SendRst,
     SetKeepalive,
+    TakeSlot,
 )
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
@@ -47,10 +48,70 @@ from relay.events import (
     ProbeArrived,
     RstReceived,
     Side,
+    SlotDenied,
+    SlotTaken,
     TimerFired,
 )
 from relay.machine import FlowMachine, Step
 from relay.testing.playbook import play
+
+
+class TestSlots:
+    """What is asked for together with a slot waits for it, whichever behaviour asks for which."""
+
+    SLOT = TakeSlot("s", 1)
+
+    def test_the_rest_of_the_answer_waits_until_the_slot_is_taken(self) -> None:
+        play(
+            [Request([[Note("a"), Dial()]]), RequestMore([[self.SLOT, Note("b")], [Note("c")]])],
+            (ASKED, [(self.SLOT, "request-more")]),
+            (
+                SlotTaken(0.0, "s"),
+                [(Note("a"), "request"), (Dial(), "request"), (Note("b"), "request-more"), (Note("c"), "request-more")],
+            ),
+        )
+
+    def test_it_is_dropped_where_the_slot_is_denied(self) -> None:
+        flow = play(
+            [Request([[Grant(), Dial()]]), RequestMore([[self.SLOT], [Note("none left")]])],
+            (ASKED, [self.SLOT]),
+            (SlotDenied(0.0, "s"), [(Note("none left"), "request-more")]),
+        )
+        assert not flow.answered
+        machine = FlowMachine([Request([[self.SLOT, Dial()]])])
+        machine.handle(ASKED)
+        machine.handle(SlotDenied(0.0, "request/s"))
+        assert not machine.waits
+
+    @pytest.mark.parametrize("denied", [False, True])
+    def test_of_two_slots_both_are_waited_for(self, denied: bool) -> None:
+        behaviours = [Request([[self.SLOT, Dial()]]), RequestMore([[self.SLOT]])]
+        flow = play(behaviours, (ASKED, [self.SLOT, self.SLOT]), (SlotTaken(0.0, "request-more/s"), []))
+        if denied:
+            play(flow, (SlotDenied(0.0, "s"), []))
+        else:
+            play(flow, (SlotTaken(0.0, "s"), [Dial()]))
+
+    def test_what_comes_meanwhile_does_not_wait(self) -> None:
+        slot = TakeSlot("s", 1, wait=True)
+        play(
+            Request([[slot, Dial()], [Note("meanwhile")], []]),
+            (ASKED, [slot]),
+            (LinkWentDown(1.0), [Note("meanwhile")]),
+            (SlotTaken(2.0, "s"), [Dial()]),
+        )
+
+    def test_an_initiator_that_goes_away_meanwhile_is_not_dialled_for(self) -> None:
+        machine = FlowMachine([Request([[self.SLOT, Dial()]])])
+        machine.handle(ASKED)
+        assert machine.waits
+        machine.handle(InitiatorVanished(1.0))
+        assert machine.over
+        assert machine.handle(SlotTaken(2.0, "request/s")) == []
+
+    def test_only_the_behaviour_that_asked_hears_of_its_slot(self) -> None:
+        both = [Request([[self.SLOT], [Note("mine")]]), RequestMore([[], [Note("not mine")]])]
+        play(both, (ASKED, [self.SLOT]), (SlotTaken(0.0, "s"), [(Note("mine"), "request")]))
 
 
 class TestWhoseRequest:

@@ -28,8 +28,8 @@ from relay.testing import MemoryLeg, MemoryLoop, memory_pair
 SERVER = Endpoint("192.0.2.80", 80)
 
 
-def forward(initiator: Side = Side.INTERNAL) -> Conversation:
-    return ForwardConversation(SERVER, initiator)
+def forward(initiator: Side = Side.INTERNAL, destination: Endpoint = SERVER) -> Conversation:
+    return ForwardConversation(destination, initiator)
 
 
 def proxy(credentials: Credentials | None = None) -> Conversation:
@@ -117,7 +117,14 @@ class MemoryConnector:
 class MemoryDriver:
     """A driver, and both ends of all that it drives."""
 
-    def __init__(self, profile: str = "transparent", *settings: str, seed: int = 0, **limits: Any) -> None:
+    def __init__(
+        self,
+        profile: str = "transparent",
+        *settings: str,
+        seed: int = 0,
+        worker: tuple[int, int] = (1, 1),
+        **limits: Any,
+    ) -> None:
         self.loop = MemoryEngine()
         self.connector = MemoryConnector()
         self.records: list[Record] = []
@@ -130,6 +137,8 @@ class MemoryDriver:
             log,
             Limits(**limits),
             seed,
+            first_flow=worker[0],
+            flow_step=worker[1],
         )
         self.driver._lookups = 1 << 20  # whose flow it is takes a kernel to tell
 
