@@ -19,6 +19,7 @@ from relay.events import (
     DialSucceeded,
     Event,
     FailureKind,
+    InitiatorSent,
     InitiatorVanished,
     Side,
 )
@@ -50,6 +51,14 @@ VANISHED = InitiatorVanished(0.1)
 )
 def test_each_order_has_its_own_way(order: str, events: list[Event], steps: list[list[Action]]) -> None:
     play(PrecompleteHandshake(order=order), *zip(events, steps, strict=True))
+
+
+def test_a_dial_may_wait_for_the_first_byte() -> None:
+    waiting = PrecompleteHandshake(order="internal-first", dial_on="data")
+    play(waiting, (ASKED, [Grant()]), (InitiatorSent(0.1), [Dial()]), (CONNECTED, []))
+    flow = play(PrecompleteHandshake(order="internal-first", dial_on="data"), (ASKED, [Grant()]), (VANISHED, []))
+    assert flow.over
+    play(PrecompleteHandshake(order="internal-first"), (ASKED, [Grant(), Dial()]), (InitiatorSent(0.1), []))
 
 
 def test_vmware_granted_the_guest_only_after_the_server_had_answered() -> None:

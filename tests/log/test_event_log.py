@@ -229,6 +229,19 @@ def drive_to_oblivion(backend: str) -> list[Record]:
         return list(nat.events)
 
 
+def drive_beyond_limits(backend: str) -> list[Record]:
+    """A dial that is under way, one that waits for its turn, and one connection too many."""
+    settings = ("flow-limit.max_flows=2", "pending-limit.max_pending=1", "pending-limit.surplus=wait")
+    with (
+        black_hole() as port,
+        serve_in_thread(load_profile("transparent", settings), backend=backend) as nat,
+        crowd(nat.forward("127.0.0.1", port).port, 3),
+    ):
+        nat.wait_for("slot-awaited", because="pending-limit")
+        nat.wait_for("slot-denied", because="flow-limit")
+    return nat.events
+
+
 def drive_without_pings(backend: str) -> list[Record]:
     """The events of a relay that has a guest, on a host that lets it ask for no echo."""
     records: list[Record] = []
@@ -285,7 +298,7 @@ def drive_a_reader_too_hard() -> list[dict[str, Any]]:
 def is_worded(ended: dict[str, Any]) -> bool:
     """Whether a flow's end is told in the documented words alone."""
     causes = {*Cause, *(quirk.name for quirk in load_profile("vmware-fusion").quirks), "fault:gambler"}
-    causes.add("idle-timeout")
+    causes |= {"idle-timeout", "flow-limit"}
     sides = [side.value for side in Side if ended[side.value] is not None]
     return (
         sides != []
@@ -300,6 +313,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
     drives = (
         *(drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end),
         drive_to_oblivion,
+        drive_beyond_limits,
         drive_without_pings,
     )
     records = [record for drive in drives for record in drive(backend)]

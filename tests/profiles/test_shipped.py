@@ -134,7 +134,11 @@ def test_each_has_its_quirks_in_order(name: str, quirks: list[str], absent: list
 @pytest.mark.parametrize("name", ["vmware-fusion-11", "vmware-workstation-14", "vmware-workstation-16"])
 def test_vmwares_settings(name: str) -> None:
     profile = load_profile(name)
-    assert quirk_of(profile, "precomplete-handshake").settings == {"order": "external-first", "failed": "rst"}
+    assert quirk_of(profile, "precomplete-handshake").settings == {
+        "order": "external-first",
+        "failed": "rst",
+        "dial_on": "request",
+    }
     assert quirk_of(profile, "close-mapping").settings == {
         "internal_rst": "fin",
         "external_rst": "rst",
@@ -149,7 +153,11 @@ def test_vmwares_settings(name: str) -> None:
 
 def test_the_control_groups_settings() -> None:
     profile = load_profile("transparent")
-    assert quirk_of(profile, "precomplete-handshake").settings == {"order": "lockstep", "failed": "rst"}
+    assert quirk_of(profile, "precomplete-handshake").settings == {
+        "order": "lockstep",
+        "failed": "rst",
+        "dial_on": "request",
+    }
     closing = quirk_of(profile, "close-mapping").settings
     assert [closing[key] for key in ("internal_rst", "external_rst", "half_close", "timed_out")] == [
         "rst",

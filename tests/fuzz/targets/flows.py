@@ -41,6 +41,7 @@ from relay.events import (
     Event,
     FailureKind,
     FinReceived,
+    InitiatorSent,
     InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
@@ -64,6 +65,7 @@ EVENTS: dict[str, Callable[[float, Side], Event]] = {
     "S": lambda at_s, initiator: DialSucceeded(at_s),
     "D": lambda at_s, initiator: DialFailed(at_s, _FAILURE),
     "V": lambda at_s, initiator: InitiatorVanished(at_s),
+    "i": lambda at_s, initiator: InitiatorSent(at_s),
     "f": lambda at_s, initiator: FinReceived(at_s, _IN),
     "F": lambda at_s, initiator: FinReceived(at_s, _OUT),
     "r": lambda at_s, initiator: RstReceived(at_s, _IN, 7),
@@ -189,6 +191,7 @@ class _Driven:
         self.initiator = initiator
         self.at_s = 0.0
         self.asked = False
+        self.dialled = False
         self.carrying = False
         self.finished = False
         self.watching = initiator is _IN
@@ -213,6 +216,8 @@ class _Driven:
                 return not self.asked
             case "S" | "D":
                 return model.dialling
+            case "i":
+                return self.asked and not self.dialled and not machine.is_over(self.initiator)
             case "V":
                 return self.asked and not self.carrying and not machine.is_over(self.initiator)
             case "f" | "F":
@@ -239,6 +244,7 @@ class _Driven:
     def perform(self, event: Event | None, steps: list[Step], requesters: set[str]) -> None:
         self.model.perform(steps, requesters)
         self.model.check(self.requesters)
+        self.dialled = self.dialled or self.model.dialling
         for action, because in steps:
             self.check_values(action, event)
             match action:
@@ -276,9 +282,9 @@ class _Driven:
                 pass
 
     def has_a_future(self) -> bool:
-        """Whether the flow is dialling, has both its sides, or is about to have the last one ended."""
+        """Whether the flow is dialling or about to, has both its sides, or is about to have the last one ended."""
         machine = self.machine
-        if self.model.dialling:
+        if self.model.dialling or not self.dialled:  # the initiator says something, or goes away
             return True
         left = [side for side in Side if not machine.is_over(side)]
         return len(left) == 2 or bool(self.timers) or not machine.can_send(left[0])
@@ -292,7 +298,7 @@ class _Driven:
 
     def let_go(self) -> None:
         """Everybody does what they must: the request comes, the destination answers, timers run out, peers finish."""
-        for letter in "QS":
+        for letter in "QiS":
             self.take(letter)
         while self.timers and not self.finished:
             self.fire(first=True)
