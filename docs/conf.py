@@ -19,17 +19,20 @@ myst_heading_anchors = 3
 nitpicky = True
 
 _REPOSITORY = "https://github.com/vmnat-relay/vmnat-relay/blob/main/"
-_OUTWARD = re.compile(r"\]\(\.\./([^)\s]+)\)")
+_OUTWARD = re.compile(r"\]\((?:\.\./)+((?!profiles\.md)[^)\s]+)\)")
+_PROFILE = re.compile(r"\]\((profiles/[\w-]+)\.md\)")
 _PAGE = re.compile(r"\]\(([\w-]+)\.md\)")
 
 
 def _adapt(_app: Sphinx, page: str, source: list[str]) -> None:
     """Make of a page, which reads well in a checkout, what the site needs.
 
-    Links out of docs/ lead to the repository. The pages that the index links to are the site's table of contents.
+    Links out of docs/ lead to the repository. The pages that the index links to are the site's table of contents; those
+    of the profiles are below the one that lists them.
     """
-    if page == "index":
-        source[0] += "\n".join(["", "```{toctree}", ":hidden:", "", *_PAGE.findall(source[0]), "```", ""])
+    below = {"index": _PAGE.findall(source[0]), "profiles": _PROFILE.findall(source[0])}
+    if page in below:
+        source[0] += "\n".join(["", "```{toctree}", ":hidden:", "", *below[page], "```", ""])
     source[0] = _OUTWARD.sub(rf"]({_REPOSITORY}\1)", source[0])
 
 

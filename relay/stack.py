@@ -85,7 +85,7 @@ class Stack:
         60.0,
         low=0,
         high=86_400,
-        doc="how long a connection that the relay is done with waits for the guest to end it, too; 0 is for ever",
+        doc="how long a connection that the relay is done with waits for the guest to end it, too; 0: without a limit",
     )
     rst: str = setting(
         "strict",

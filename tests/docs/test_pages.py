@@ -22,6 +22,9 @@ from support.programs import Sshd, sshd
 
 DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
+LISTS = [PROJECT / "examples" / "README.md", PROJECT / "examples" / "idle_connections" / "README.md"]
+READ = [*PAGES, *LISTS, *sorted((DOCS / "profiles").glob("*.md"))]
+"""All that people read; the blocks of the pages alone are followed here."""
 IN_A_CHECKOUT = {"README.md", "index.md"}
 """Pages whose reader stands in a checkout; all others' reader has a folder of his own."""
 OWN_NETWORK = {"README.md", "command-line.md", "deployment.md", "getting-started.md", "performance.md", "wire.md"}
@@ -116,7 +119,7 @@ def test_what_is_not_run_is_listed_here(page: Path) -> None:
     assert [block.not_run for block in blocks if block.not_run] == NOT_RUN.get(page.name, [])
 
 
-@pytest.mark.parametrize("page", [*PAGES, PROJECT / "examples" / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_lead_to_files_and_headings_that_there_are(page: Path) -> None:
     for file, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
         target = page.parent / file if file else page
@@ -149,7 +152,7 @@ def test_the_figures_of_the_performance_page_are_those_of_the_benchmark() -> Non
     assert set(rows) - set(measured) == set()
 
 
-@pytest.mark.parametrize("page", [*PAGES, PROJECT / "examples" / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_the_words_are_plain(page: Path) -> None:
     riddles = r"\b(nobody|whoever|(is|are|was|were|be) told|for ever|as ever|not one|no more than the)\b"
     prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -1,27 +1,81 @@
-"""docs/profiles.md says what the profiles say: its table and its sections are made from them."""
+"""docs/profiles.md and docs/profiles/ say what the profiles say, and the test on each profile's page passes."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Iterator
+
 import pytest
 
-from relay.profiles import available
+from relay.profiles import Profile, available
+from relay.testing import RunningRelay, serve_in_thread
 from support import profile_reference
+from support.page import blocks_of
+
+PAGES = profile_reference.pages()
+_REMADE_BY = "cd tests && python -m support.profile_reference"
+each_profile = pytest.mark.parametrize("profile", available(), ids=lambda profile: profile.name)
 
 
-@pytest.mark.parametrize("part", ["table", "sections"])
-def test_the_page_is_what_the_profiles_make_it(part: str) -> None:
-    made = profile_reference.references()[part]
-    assert profile_reference.PAGE.written(part) == made, "cd tests && python -m support.profile_reference"
+def test_the_table_is_what_the_profiles_make_it() -> None:
+    assert profile_reference.PAGE.written("table") == profile_reference.table(), _REMADE_BY
 
 
-def test_each_profile_has_a_section_with_all_its_evidence() -> None:
-    made = profile_reference.references()["sections"]
-    sections = dict(section.split("\n", maxsplit=1) for section in made.split("### ")[1:])
-    for profile in available():
-        section = sections[profile.name]
-        assert f'`@pytest.mark.nat_relay("{profile.name}")`' in section
-        for text in (profile.symptom, profile.reproduce, profile.remedy):
-            assert text in section
-        for quirk in (*profile.quirks, *profile.absent):
-            for evidence in quirk.evidence:
-                assert evidence.says.replace("|", "\\|").replace("*", "\\*") in section
+def test_there_is_a_page_for_each_profile_and_no_other() -> None:
+    assert {file.name for file in profile_reference.FOLDER.iterdir()} == PAGES.keys(), _REMADE_BY
+
+
+@each_profile
+def test_a_page_is_what_the_profile_makes_it(profile: Profile) -> None:
+    file = f"{profile.name}.md"
+    assert (profile_reference.FOLDER / file).read_text(encoding="utf-8") == PAGES[file], _REMADE_BY
+
+
+@each_profile
+def test_a_page_has_all_that_the_profile_says(profile: Profile) -> None:
+    page, control = PAGES[f"{profile.name}.md"], PAGES["transparent.md"]
+    for text in (profile.title, profile.symptom, profile.reproduce, profile.remedy, *profile.aliases):
+        assert text in page
+    for quirk in (*profile.quirks, *profile.absent):
+        assert quirk.name in page
+        for evidence in quirk.evidence:
+            said = evidence.says.replace("*", "\\*")
+            assert said in page or (said in control and "As in [`transparent`](transparent.md)" in page)
+
+
+@each_profile
+def test_the_test_on_a_page_passes_behind_its_nat(profile: Profile) -> None:
+    name, test = _test_of(profile)
+    with serve_in_thread(profile.name) as nat:
+        test(nat)
+    assert [mark.args for mark in test.pytestmark] == [(profile.name,)]  # type: ignore[attr-defined]
+    assert name.startswith("test_")
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Sockets of the test give up after a moment, where the page's would wait."""
+    socket.setdefaulttimeout(0.2)
+    yield
+    socket.setdefaulttimeout(None)
+
+
+@each_profile
+@pytest.mark.usefixtures("impatient")
+def test_it_fails_without_the_nat_unless_that_is_the_control(profile: Profile) -> None:
+    _, test = _test_of(profile)
+    with serve_in_thread("transparent") as nat:
+        if profile.name == "transparent":
+            test(nat)
+            return
+        with pytest.raises((AssertionError, pytest.fail.Exception, OSError)):
+            test(nat)
+
+
+def _test_of(profile: Profile) -> tuple[str, Callable[[RunningRelay], None]]:
+    """The name and the function of the test on its page."""
+    [code] = [block.text for block in blocks_of(PAGES[f"{profile.name}.md"])]
+    module: dict[str, Callable[[RunningRelay], None]] = {}
+    exec(compile(code, f"{profile.name}.md", "exec"), module)  # noqa: S102 - what a reader would paste
+    [found] = [(name, each) for name, each in module.items() if name.startswith("test_")]
+    return found
