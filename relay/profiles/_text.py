@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from relay.errors import ConfigError
-from relay.printable import is_printable
+from relay.printable import escape_unprintable
 
-_SPACE = "\t\n\r"
+_SPACES = str.maketrans("\t\n\r", "   ")
 
 
 def read_string(value: object, *, where: str, lines: bool = False) -> str:
@@ -16,6 +16,7 @@ def read_string(value: object, *, where: str, lines: bool = False) -> str:
     """
     if not isinstance(value, str):
         raise ConfigError(f"{where}: {value!r} is not a string", hint="put it in quotes")
-    if not all(is_printable(character) or (lines and character in _SPACE) for character in value):
+    shown = value.translate(_SPACES) if lines else value
+    if escape_unprintable(shown) != shown:
         raise ConfigError(f"{where}: {value!r} has control or invisible characters", hint="leave them out")
     return value

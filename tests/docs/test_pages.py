@@ -156,4 +156,4 @@ def test_the_figures_of_the_performance_page_are_those_of_the_benchmark() -> Non
 def test_the_words_are_plain(page: Path) -> None:
     riddles = r"\b(nobody|whoever|(is|are|was|were|be) told|for ever|as ever|not one|no more than the)\b"
     prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert re.findall(rf".*{riddles}.*", prose) == []
+    assert [line for line in prose.splitlines() if re.search(riddles, line)] == []
