@@ -31,12 +31,21 @@ def _watch_for_programs(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_watch_for_programs)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the folders that are `system` as a whole unread where none of their tests is wanted."""
+    return True if config.option.markexpr == "not system" and _is_system(collection_path) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the folders that are `system` as a whole."""
+    """Mark the tests in those folders."""
     for item in items:
-        if not SYSTEM_FOLDERS.isdisjoint(item.path.relative_to(_TESTS).parts):
+        if _is_system(item.path):
             item.add_marker(pytest.mark.system)
+
+
+def _is_system(path: Path) -> bool:
+    return not SYSTEM_FOLDERS.isdisjoint(path.relative_to(_TESTS).parts)
 
 
 def pytest_collection_finish() -> None:

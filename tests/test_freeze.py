@@ -13,7 +13,7 @@ from support.clients import connect, read_socks5_reply, socks5_request
 from support.origins import Origin, black_hole, echo, read_exactly, read_until_over
 
 GREETING = b"\x05\x01\x00"
-SILENT_S = 0.3
+SILENT_S = 0.15
 TIMED_OUT = 0x06  # RFC 1928 section 6: TTL expired
 
 

@@ -22,7 +22,7 @@ def say_no_more(connection: socket.socket) -> None:
 def test_a_flow_that_nothing_ends_lingers_and_is_reset(
     backend: str, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.driver.flow.LINGER_S", 0.3)
+    monkeypatch.setattr("relay.driver.flow.LINGER_S", 0.05)
     with (
         Origin(echo if ends == "rst" else say_no_more) as origin,
         serve_in_thread("transparent", backend=backend, close_mapping={"enabled": False}) as nat,

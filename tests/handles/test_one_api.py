@@ -88,7 +88,8 @@ def test_the_factory_shows_the_same_options(nat_relay_factory: RelayFactory) -> 
 
 
 @pytest.mark.anyio
-async def test_every_verb_works_in_the_programs_own_loop() -> None:
+async def test_every_verb_works_in_the_programs_own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.handles.in_loop.ASKED_S", 0.05)
     with Origin(echo) as origin:
         async with open_relay("vmware-fusion", auth="ann:secret", seed=7) as nat:
             with pytest.raises(AssertionError, match="nothing was asked of the relay"):

@@ -68,7 +68,7 @@ class Outcomes:
 
 def stand_still() -> None:
     """Do nothing, on the engine's own thread, until every timer is long due."""
-    time.sleep(3 * _LIMIT_S)
+    time.sleep(2 * _LIMIT_S)
 
 
 async def test_all_who_spoke_in_time_are_heard(

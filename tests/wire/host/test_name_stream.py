@@ -108,7 +108,8 @@ async def test_dig_is_answered_over_tcp_also_at_length() -> None:
             assert names.names[:2] == [("192.0.2.7", "www.test"), ("192.168.27.1", "api.test")]
 
 
-async def test_questions_may_come_all_at_once_or_byte_by_byte(readiness: str) -> None:
+async def test_questions_may_come_all_at_once_or_byte_by_byte(readiness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_stream, "MAX_PENDING", 10)
     idents = range(name_stream.MAX_PENDING + 20)
     data = b"".join(framed(query("www.test", ident)) for ident in idents)
     with DnsServer(WWW) as server:
