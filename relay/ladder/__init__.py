@@ -2,12 +2,12 @@
 
     records --Run--> the flows of each run of a relay: Ladder, a head and steps --> text, or a page's SVG
 
-`steps` makes steps of records, `ladder` has the ladder itself, `runs` puts records in order that were read, `text` and
-`width` draw for a terminal. All of it is pure.
+`step` has what a step is, `steps` and `moments` make steps of records, `ladder` has the ladder itself, `runs` sorts
+records by run and flow, `text` and `width` draw for a terminal. All of it is pure.
 """
 
 from relay.ladder.ladder import Ladder
 from relay.ladder.runs import Run, runs_of
-from relay.ladder.steps import Kind, Line, Step
+from relay.ladder.step import Kind, Line, Step
 
 __all__ = ["Kind", "Ladder", "Line", "Run", "Step", "runs_of"]

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from relay.causes import Cause
-from relay.ladder.steps import Kind, Step, steps_of
+from relay.ladder.step import Kind, Step
+from relay.ladder.steps import steps_of
 from relay.log import Record
 from relay.log.memory import FlowStory
 from relay.log.text import describe

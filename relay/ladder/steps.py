@@ -4,89 +4,24 @@
     flow-connected             NAT ----> server         fin-sent, rst-sent               NAT ----> where it was sent
                                NAT <---- server         what was carried since the record before  app --------> server
 
-Bytes are counted at each record, so it is known between which two records they passed and not when. A time in which
-nothing is recorded is a step of its own from `FOLD_S` on. What comes over and over again is folded likewise.
+`moments` has what lies between two records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from typing import Any
 
+from relay.ladder.moments import Moment, steps_between
+from relay.ladder.step import Kind, Line, Step
 from relay.log import Record
 from relay.log.text import describe
 
-FOLD_S = 0.1
-"""A time without a record is told of from here on."""
-
-_REPEATS = 4  # of the same, above which only the first two and the last are shown
 _ROUNDING_S = 1e-5  # times are recorded to the microsecond, and one of them is a sum of three
 _ANSWERED_S = 1e-3  # within which a behaviour's note is about the probe before it
 _BY_KERNEL = frozenset({"forward", "inbound"})
 """Ways in whose initiator was connected to the relay's kernel before the relay knew of it."""
-
-
-class Line(IntEnum):
-    """The lines of a ladder, from left to right."""
-
-    APP = 0
-    NAT = 1
-    SERVER = 2
-
-
-class Kind(StrEnum):
-    """What a step is about; it chooses the colour."""
-
-    OPEN = "open"
-    DATA = "data"
-    TOS = "tos"
-    PROBE = "probe"
-    FIN = "fin"
-    RST = "rst"
-    SILENCE = "silence"
-    LOSS = "loss"
-    NOTE = "note"
-    FAULT = "fault"
-    GAP = "gap"
-    END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One row: an arrow from one line to another, or, without them, a remark."""
-
-    kind: Kind
-    at_s: float | None
-    """On the NAT's clock, since the flow's first record; None where that is not known."""
-    label: str
-    start: Line | None = None
-    end: Line | None = None
-    because: str = ""
-    """The behaviour, or the cause, that had this done; empty for what was seen."""
-    lost: bool = False
-    """Whether it never arrives, or gets no answer."""
-
-    @property
-    def text(self) -> str:
-        """The label, with who had it done."""
-        return f"{self.label}, by {self.because}" if self.because else self.label
-
-
-@dataclass(slots=True)
-class _Moment:
-    """What happened at one time, and what had been carried by then, if that is known."""
-
-    at_s: float
-    steps: list[Step]
-    carried: tuple[int, int] | None = None
-    is_fold: bool = False
-    """Whether it stands for many that were alike."""
-
-    @property
-    def signature(self) -> tuple[object, ...]:
-        return tuple((each.kind, each.start, each.end, each.label, each.because) for each in self.steps)
 
 
 @dataclass(slots=True)
@@ -99,7 +34,7 @@ class _Flow:
     opened_s: float = 0.0
     connected_s: float | None = None
     dialled_s: float | None = None
-    moments: list[_Moment] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
 
     @property
     def other(self) -> Line:
@@ -117,10 +52,9 @@ def steps_of(records: Sequence[Record]) -> list[Step]:
             flow.moments[-1].steps += _answer(flow, before, record)
         else:
             steps = list(_STEPS.get(record.event, _remark)(flow, record))
-            flow.moments.append(_Moment(record.at_s - flow.began_s, steps, _carried(record)))
+            flow.moments.append(Moment(record.at_s - flow.began_s, steps, _carried(record)))
         before = record
-    moments = sorted(flow.moments, key=lambda moment: moment.at_s)  # it is stable
-    return list(_with_gaps(_without_repeats(moments), flow.initiator))
+    return steps_between(flow.moments, flow.initiator)
 
 
 def _carried(record: Record) -> tuple[int, int] | None:
@@ -129,56 +63,6 @@ def _carried(record: Record) -> tuple[int, int] | None:
     if record.event == "flow-ended":
         return record.fields["bytes_out"], record.fields["bytes_in"]
     return record.carried
-
-
-# Between the records
-
-
-def _with_gaps(moments: Iterable[_Moment], initiator: Line) -> Iterator[Step]:
-    at_s, carried = 0.0, (0, 0)
-    for moment in moments:
-        data: list[Step] = []
-        if moment.carried is not None:
-            data = list(_data(carried, moment.carried, initiator))
-            carried = max(carried[0], moment.carried[0]), max(carried[1], moment.carried[1])
-        if (gap_s := moment.at_s - at_s) >= FOLD_S and not moment.is_fold:
-            yield Step(Kind.GAP, None, f"{_seconds(gap_s)}, in which" if data else f"nothing for {_seconds(gap_s)}")
-        yield from data
-        yield from moment.steps
-        at_s = max(at_s, moment.at_s)
-
-
-def _data(before: tuple[int, int], now: tuple[int, int], initiator: Line) -> Iterator[Step]:
-    ways = [(Line.APP, Line.SERVER), (Line.SERVER, Line.APP)]
-    for start, end in ways if initiator is Line.APP else ways[::-1]:
-        count, so_far = now[start is Line.SERVER] - before[start is Line.SERVER], now[start is Line.SERVER]
-        if count > 0:
-            total = f" ({so_far:,} B so far)" if so_far > count else ""
-            yield Step(Kind.DATA, None, f"{count:,} B{total}", start, end)
-
-
-def _without_repeats(moments: Sequence[_Moment]) -> Iterator[_Moment]:
-    first = 0
-    while first < len(moments):
-        last = first
-        while last + 1 < len(moments) and _repeats(moments[last], moments[last + 1]):
-            last += 1
-        if last - first < _REPEATS:
-            yield from moments[first : last + 1]
-        else:
-            yield from moments[first : first + 2]
-            told = f"the same {last - first - 2} times more, until {moments[last - 1].at_s:.3f} s"
-            yield _Moment(moments[last - 1].at_s, [Step(Kind.GAP, None, told)], is_fold=True)
-            yield moments[last]
-        first = last + 1
-
-
-def _repeats(one: _Moment, other: _Moment) -> bool:
-    return one.carried == other.carried and bool(one.steps) and one.signature == other.signature
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f} s" if seconds < 10 else f"{seconds:,.1f} s"
 
 
 # Of one record each
@@ -209,7 +93,7 @@ def _connected(flow: _Flow, record: Record) -> Iterator[Step]:
     at_s = flow.connected_s = record.at_s - flow.began_s
     flow.dialled_s = max(flow.opened_s, at_s - dial_s)
     syn = Step(Kind.OPEN, flow.dialled_s, "SYN", Line.NAT, flow.other)
-    flow.moments.append(_Moment(flow.dialled_s, [syn]))
+    flow.moments.append(Moment(flow.dialled_s, [syn]))
     yield Step(Kind.OPEN, at_s, f"SYN-ACK after {dial_s * 1000:.1f} ms", flow.other, Line.NAT)
 
 
@@ -333,7 +217,7 @@ def _add_grant(flow: _Flow, ended_s: float, fields: Mapping[str, Any]) -> None:
     if flow.connected_s is not None and abs(at_s - flow.connected_s) < _ROUNDING_S:
         at_s = flow.connected_s
     step = Step(Kind.OPEN, at_s, "SYN-ACK" if flow.via == "wire" else "connected", Line.NAT, flow.initiator)
-    moment = _Moment(at_s, [step])
+    moment = Moment(at_s, [step])
     if flow.dialled_s is not None and abs(at_s - flow.dialled_s) < _ROUNDING_S and at_s != flow.connected_s:
         moment.at_s = flow.dialled_s
         flow.moments.insert(1, moment)  # before the dial, which is at the same time

@@ -15,11 +15,11 @@ it, or turn it round; where the terminal has ASCII alone, all that is not ASCII 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay.ladder.ladder import Ladder
-from relay.ladder.steps import Kind, Line, Step
+from relay.ladder.step import Kind, Line, Step, shortened
 from relay.ladder.width import cells, padded, wrapped
 from relay.printable import escape_unprintable
 
@@ -76,11 +76,12 @@ class LadderText:
 
     def whole(self, ladder: Ladder) -> list[str]:
         """A ladder with its head."""
+        steps = ladder.steps if self._most_steps is None else shortened(ladder.steps, self._most_steps)
         return [
             *self.paragraph(ladder.title),
             "",
             f"{'time s':>{_TIME}} app{'NAT':^{2 * _LANE - 6}}server",
-            *(line for step in self._shown(ladder.steps) for line in self._rows(step)),
+            *(line for step in steps for line in self._rows(step)),
         ]
 
     def folded(self, ladder: Ladder) -> list[str]:
@@ -91,15 +92,6 @@ class LadderText:
         """Text of its own, further lines indented."""
         first, *rest = wrapped(self._safe(text), WIDTH - 4)
         return [first, *(f"    {line}" for line in rest)]
-
-    def _shown(self, steps: Iterable[Step]) -> list[Step]:
-        steps = list(steps)
-        most = self._most_steps
-        if most is None or len(steps) <= most:
-            return steps
-        left_out = len(steps) - most
-        note = Step(Kind.GAP, None, f"{left_out} steps are left out here")
-        return [*steps[: most // 2], note, *steps[most // 2 + left_out :]]
 
     def _rows(self, step: Step) -> Iterator[str]:
         if step.kind is Kind.GAP:

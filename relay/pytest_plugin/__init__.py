@@ -8,7 +8,7 @@
 The marker chooses the NAT (`marker` documents it), else `--nat-profile`, else `nat_profile` in the ini file. The relay
 runs in a thread and an event loop of its own, so tests may be synchronous or run on any async library. A quirk of the
 profile that this host cannot show fails the test, unless the ini file says `nat_unsupported = skip`. A failing test's
-report has the relay's event log, and the command that repeats what was left to chance: all that follows from
+report has ladders of the relay's flows, and the command that repeats what was left to chance: all that follows from
 `--nat-seed` and the test's own id, on however many workers the tests run. A fault inside the relay or a behaviour fails
 the test, unless the ini file says `nat_faults = warn`. What
 this host shows otherwise than the NAT does is listed at the top of the run, and in the report of a test that fails.

@@ -1,18 +1,24 @@
-"""What the report of a failing test says about its relays."""
+"""What the report of a failing test says about its relays: ladders of the flows that are worth a look."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Generator
 
 import pytest
 
+from relay.ladder import runs_of
+from relay.ladder.text import LadderText, takes_unicode
+from relay.log.memory import as_text
 from relay.pytest_plugin.serving import SERVED, Served, note_shared
 
 SECTION = "nat_relay event log"
-"""What the event log is called in a failing test's report."""
+"""What this is called in a failing test's report."""
 
-_MAX_LINES = 200  # of one relay's log in a report
+_MOST_LADDERS = 10  # of one relay in a report
+_MOST_STEPS = 60  # of a ladder
+_MOST_ITEMS = 50  # of a list
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -33,13 +39,27 @@ def pytest_runtest_makereport(
 
 
 def _told(served: Served) -> str:
-    """One relay's log for a report, with its end if it is long."""
+    """One relay's part of a report: what it recorded without a flow, ladders, and the other flows in a line each."""
     relay = served.relay
-    lines = relay.log_text(since=served.first).splitlines()
-    left_out = len(lines) - _MAX_LINES
-    if left_out > 0:
-        lines[:left_out] = [f"  ... {left_out} earlier records; nat_relay.events has them"]
-    return "\n".join([f"{served.profile}, seed {relay.seed} of this relay alone (--nat-seed is the run's):", *lines])
+    relay.await_records()
+    text = LadderText(unicode=takes_unicode(getattr(sys.__stdout__, "encoding", None)), most_steps=_MOST_STEPS)
+    head = [f"{served.profile}, seed {relay.seed} of this relay alone (--nat-seed is the run's):"]
+    blocks = [head]
+    for run in runs_of(relay.events[served.first :]):
+        if run.elsewhere:
+            head += _last(as_text(run.elsewhere).splitlines(), "earlier records; nat_relay.events has them")
+        drawn = [ladder for ladder in run.ladders if ladder.is_remarkable][-_MOST_LADDERS:]
+        blocks += map(text.whole, drawn)
+        numbers = {ladder.number for ladder in drawn}
+        if folded := [text.folded(ladder) for ladder in run.ladders if ladder.number not in numbers]:
+            blocks.append(["other flows:", *_last(["\n".join(lines) for lines in folded], "earlier ones")])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _last(items: list[str], what: str) -> list[str]:
+    """The last of them, below how many were left out."""
+    left_out = len(items) - _MOST_ITEMS
+    return [f"  ... {left_out} {what}", *items[left_out:]] if left_out > 0 else items
 
 
 def _repeat_line(item: pytest.Item) -> str:

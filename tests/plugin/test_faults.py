@@ -58,7 +58,7 @@ def test_a_fault_of_a_behaviour_fails_the_test_whose_relay_it_was(broken: Suite)
         ["_* test_own _*", _FAULT.format(1), "Traceback *", _LINE, _FAULT.format(2), "Traceback *", _LINE]
     )
     result.stdout.no_fnmatch_line("*BehaviourError*")
-    result.stdout.fnmatch_lines(["-* nat_relay event log -*", "*#1  fault: behaviour 'broken' failed on *"])
+    result.stdout.fnmatch_lines(["-* nat_relay event log -*", "#1 *", "*fault: behaviour 'broken' failed on *"])
 
 
 def test_a_fault_of_the_relays_own_does_so_too(broken: Suite) -> None:

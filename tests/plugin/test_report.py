@@ -1,4 +1,4 @@
-"""A failing test's report: the relay's event log, what was left to chance, and the command that repeats it."""
+"""A failing test's report: ladders of the relay's flows, what was left to chance, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -87,30 +87,84 @@ def gamble(suite: Suite, pytester: pytest.Pytester) -> Suite:
     return lambda *arguments: suite(GAMBLE, *arguments)
 
 
-def test_a_failing_test_shows_the_log_and_a_passing_one_does_not(suite: Suite) -> None:
-    result = suite(
-        """
-        import socket
+RESETTING = """
+    import socket
 
-        def test_passes(nat_relay):
-            pass
+    def ask(nat, *, marked):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(10)
+            address = nat.forward(*listener.getsockname())
+            with socket.create_connection(address) as client, listener.accept()[0] as server:
+                if marked:
+                    client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)
+                client.sendall(b"ping")
+                server.recv(100)
+                if marked:
+                    nat.wait_for("fin-sent", because="tos-reset")
 
-        def test_fails(nat_relay):
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                listener.settimeout(10)
-                host, port = nat_relay.forward(*listener.getsockname())
-                with socket.create_connection((host, port)), listener.accept()[0]:
-                    assert host != "127.0.0.1"
-    """,
-        "-rP",
-    )
+    def test_passes(nat_relay):
+        ask(nat_relay, marked=True)
+
+    def test_fails(nat_relay):
+        ask(nat_relay, marked=True)
+        ask(nat_relay, marked=False)
+        nat_relay.wait_for("flow-ended", flow=2)
+        assert 0
+"""
+
+
+def test_a_failing_test_shows_the_ladders_of_flows_that_a_behaviour_ended_and_a_line_for_others(suite: Suite) -> None:
+    result = suite(RESETTING, "-rP")
     assert outcomes(result) == {"test_passes": "passed", "test_fails": "failed"}
-    head, *records, blank, repeat = section(result)
+    head, *lines, blank, repeat = section(result)
     assert re.fullmatch(r"vmware-fusion-11, seed \d+ of this relay alone \(--nat-seed is the run's\):", head)
-    assert re.fullmatch(r"  +\d+\.\d{3} s  relay started with profile vmware-fusion-11", records[0])
-    assert re.fullmatch(r"  +\d+\.\d{3} s  #1  127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward", records[1])
+    assert re.fullmatch(r"  +\d+\.\d{3} s  relay started with profile vmware-fusion-11", lines[0])
+    assert re.fullmatch(r"#1 \S+ 127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward", lines[2])
+    assert any("◀──────────── RST, by tos-reset ─┤" in line for line in lines)
+    assert re.fullmatch(r"#2 \S+ ended by external-peer: .*", lines[lines.index("other flows:") + 1])
+    assert len([line for line in lines if line.startswith("#")]) == 2
     assert blank == ""
     assert re.fullmatch(r'repeat with: pytest "test_it.py::test_fails" --nat-seed \d+', repeat)
+
+
+def test_a_flow_that_is_open_when_the_test_fails_is_drawn(suite: Suite) -> None:
+    result = suite("""
+        import socket
+
+        @pytest.fixture
+        def client(nat_relay):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                with socket.create_connection(nat_relay.forward(*listener.getsockname())) as client:
+                    yield client
+
+        def test_fails(nat_relay, client):
+            nat_relay.wait_for("flow-connected")
+            assert 0
+    """)
+    lines = section(result)
+    assert any("SYN-ACK after" in line for line in lines)
+    assert any("open when the log ends, 0 B out, 0 B in" in line for line in lines)
+
+
+def test_of_very_many_flows_the_last_ladders_and_lines_are_shown(suite: Suite) -> None:
+    result = suite("""
+        import socket
+
+        def test_many(nat_relay):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                address = nat_relay.forward(*listener.getsockname())
+                for number in range(1, 81):
+                    with socket.create_connection(address) as client, listener.accept()[0]:
+                        if number % 4 == 0:
+                            nat_relay.wait_for("flow-connected", flow=number)
+                            nat_relay.link_down()
+                    nat_relay.wait_for("flow-ended", flow=number)
+            assert 0
+    """)
+    lines = section(result)
+    drawn = [line for line in lines if " asks for " in line]
+    assert [line.split()[0] for line in drawn] == [f"#{number}" for number in range(44, 84, 4)]
+    assert "  ... 20 earlier ones" in lines
 
 
 @pytest.mark.parametrize(
@@ -185,8 +239,8 @@ def test_of_a_long_log_the_end_is_shown(suite: Suite) -> None:
             assert 0
     """)
     _, left_out, *records, _, _ = section(result)
-    assert left_out == "  ... 102 earlier records; nat_relay.events has them"
-    assert len(records) == 200
+    assert left_out == "  ... 252 earlier records; nat_relay.events has them"
+    assert len(records) == 50
     assert records[-1].endswith("the app is frozen")
 
 
@@ -211,7 +265,7 @@ def test_without_a_seed_every_run_draws_anew_and_the_failing_test_tells_how_to_r
     values = re.findall(r"0\.\d+", drawn(result)[name])
     assert values
     for value in values:
-        assert any(line.endswith(f"gambler drew {float(value):.6f}") for line in log)
+        assert any(f"gambler drew {float(value):.6f}" in line for line in log)
     command, *arguments = shlex.split(repeat.removeprefix("repeat with: "))
     assert command == "pytest"
     assert drawn(gamble(*arguments)) == {name: drawn(result)[name]}

@@ -153,12 +153,13 @@ def test_the_failing_test_shows_the_log_and_the_line_that_repeats_it(run: RunSui
     told = [
         r"vmware-fusion-11, seed \d+ of this relay alone \(--nat-seed is the run's\):",
         r" +\d+\.\d{3} s  relay started with profile vmware-fusion-11",
-        r" +\d+\.\d{3} s  #1  127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward",
-        r" +\d+\.\d{3} s  #1  connected to 127.0.0.1:\d+ in \d+\.\d ms",
-        r" +\d+\.\d{3} s  #1  TOS .*",
-        r" +\d+\.\d{3} s  #1  RST to the app, by tos-reset",
+        "",
+        r"#1 \S+ 127.0.0.1:\d+ asks for 127.0.0.1:\d+ via forward",
+        "",
     ]
     assert re.match("\n".join(told), log[1]), log[1]
+    drawn = re.findall(r"(SYN, |SYN-ACK|TOS|RST, by tos-reset)", log[1])
+    assert drawn == ["SYN, ", "SYN-ACK", "TOS", "RST, by tos-reset"]
     repeat = f'repeat with: pytest "tests/test_blocking.py::test_what_a_user_of_the_nat_would_see" --nat-seed {_SEED}'
     assert log[1].endswith(repeat), log[1]
 
