@@ -33,13 +33,15 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    unit: str = "",
 ) -> Any:
     """A field that profiles and `--set` may change.
 
-    `doc` says what it means, units included; `low` and `high` are the least and greatest values taken, `choices` the
-    only ones. Its type is its default's.
+    `doc` says what it means; `low` and `high` are the least and greatest values taken, `choices` the only ones. `unit`
+    is what its value counts, where the suffix of its name does not say so. Its type is its default's.
     """
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "unit": unit}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def settings_of(kind: type[Declaring]) -> dict[str, dataclasses.Field[Any]]:

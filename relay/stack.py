@@ -23,10 +23,15 @@ class Stack:
         1460,
         low=48,
         high=65_495,
-        doc="the largest payload we take, in bytes, as our SYNs say it (RFC 9293 MUST-14); 1460 suits an MTU of 1500",
+        unit="bytes",
+        doc="the largest payload we take, as our SYNs say it (RFC 9293 MUST-14); 1460 suits an MTU of 1500",
     )
     window: int = setting(
-        64_240, low=1, high=65_535, doc="the receive window, in bytes; it is never scaled. 64240 is 44 segments of 1460"
+        64_240,
+        low=1,
+        high=65_535,
+        unit="bytes",
+        doc="the receive window; it is never scaled. 64240 is 44 segments of 1460",
     )
     syn_ack_options: str = setting(
         "mss", choices=("mss", "none"), doc="the options in our SYN and SYN,ACK, whatever the guest's SYN has"
@@ -39,7 +44,7 @@ class Stack:
         choices=("clock", "random"),
         doc="initial sequence numbers: a clock and a secret (RFC 9293 MUST-8 and SHLD-1), or random",
     )
-    isn_bits: int = setting(32, low=16, high=32, doc="how many bits random initial sequence numbers have")
+    isn_bits: int = setting(32, low=16, high=32, unit="bits", doc="how long random initial sequence numbers are")
 
     ttl: int = setting(64, low=1, high=255, doc="the TTL of our packets (RFC 1700: 64)")
     dont_fragment: bool = setting(True, doc="whether our TCP segments have DF set, as path MTU discovery wants it")
@@ -98,7 +103,9 @@ class Stack:
         doc="after a RST for a wrong precedence, once the guest has acknowledged everything: the connection is over, "
         "or it stays until the guest resets it",
     )
-    stray_window: int = setting(0, low=0, high=65_535, doc="the window in a RST where there is no connection, in bytes")
+    stray_window: int = setting(
+        0, low=0, high=65_535, unit="bytes", doc="the window in a RST where there is no connection"
+    )
     count_stray_fin: bool = setting(
         True, doc="whether the RST for a FIN without a connection acknowledges that FIN (RFC 9293: yes; 4.4BSD: no)"
     )

@@ -16,17 +16,19 @@ def complete_profile(incomplete: str) -> list[str]:
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Behaviours first, then the settings of the one that is named, then the values of the one that has choices."""
+    """Behaviours and the stack, then the settings of the one that is named, then the values of one that has choices."""
     from relay.behaviours import installed_behaviours
     from relay.profiles import describe_settings
+    from relay.stack import Stack
 
     behaviour, dot, rest = incomplete.partition(".")
-    installed = installed_behaviours()
-    if not dot or behaviour not in installed:
-        return [f"{name}." for name in installed if name.startswith(behaviour)]
+    known = {**installed_behaviours(), Stack.name: Stack}
+    if not dot or behaviour not in known:
+        return [f"{name}." for name in known if name.startswith(behaviour)]
     setting, equals, _ = rest.partition("=")
-    settings = {each.name: each.choices for each in describe_settings(installed[behaviour])}
-    settings["enabled"] = ("true", "false")
+    settings = {each.name: each.choices for each in describe_settings(known[behaviour])}
+    if behaviour != Stack.name:
+        settings["enabled"] = ("true", "false")
     if not equals:
         offered = [f"{behaviour}.{name}=" for name in settings]
     else:

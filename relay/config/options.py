@@ -23,11 +23,12 @@ from relay.config.relay_config import RelayConfig
 from relay.deprecation import warn_of_former_name
 from relay.errors import ConfigError
 from relay.profiles import Profile
+from relay.stack import Stack
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 
 Settings: TypeAlias = Mapping[str, Mapping[str, object]]
-"""Behaviours' settings by behaviour and name: `{"tos_reset": {"mask": 0xFC}}`."""
+"""Settings by behaviour, or `stack`, and name: `{"tos_reset": {"mask": 0xFC}}`."""
 
 
 class RelayOptions(TypedDict, total=False):
@@ -99,7 +100,7 @@ def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str
 
 def _check_option(name: str, value: object) -> None:
     if name not in _DEFAULTS:
-        if name.replace("_", "-") in installed_behaviours():
+        if name.replace("_", "-") in (*installed_behaviours(), Stack.name):
             raise _not_a_mapping(name, value)
         close = difflib.get_close_matches(name, _DEFAULTS, n=1)
         guess = f"did you mean {close[0]}? " if close else ""

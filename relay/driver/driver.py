@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 
-from relay.address import Endpoint
+from relay.address import Endpoint, ResolveOverride
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
 from relay.driver.slots import Slots
 from relay.driver.surplus import Surplus
 from relay.events import Side
-from relay.frontends import Conversation, Dialler, PendingConnection
+from relay.frontends import Conversation, Dialler, Names, PendingConnection
 from relay.legs import Leg, Process
 from relay.log import EventLog
 from relay.loop.engine import Engine
@@ -54,6 +54,7 @@ class Driver:
         self.connector = connector
         self.connect_timeout_s = connector.timeout_s
         self._diallers: list[Dialler] = [connector]  # the first that reaches a destination opens the connection
+        self._names: list[Names] = [connector]
         self.profile = profile
         """What flows are made with from now on; those that are open keep theirs."""
         self.log = log
@@ -92,6 +93,15 @@ class Driver:
     def dial_through(self, dialler: Dialler) -> None:
         """Have this open the connections to what it reaches, from now on."""
         self._diallers.insert(0, dialler)
+
+    def share_names(self, names: Names) -> None:
+        """Have this know, too, which names are answered by the relay itself from now on."""
+        self._names.append(names)
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name by this address from now on."""
+        for names in self._names:
+            names.resolve_as(override)
 
     def dialler_of(self, destination: Endpoint, side: Side) -> Dialler:
         """What opens connections to a destination on this side."""

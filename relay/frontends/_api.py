@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from relay.abilities import Want
-from relay.address import Endpoint
+from relay.address import Endpoint, ResolveOverride
 from relay.events import DialFailure, Side
 from relay.legs import Leg
 from relay.log import EventLog
@@ -137,6 +137,13 @@ class Dialler(Protocol):
         """
 
 
+class Names(Protocol):
+    """Answers names."""
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name by this address from now on."""
+
+
 class Host(Protocol):
     """Takes the connections of a front end."""
 
@@ -155,6 +162,9 @@ class Host(Protocol):
 
     def dial_through(self, dialler: Dialler) -> None:
         """Have this open the connections to what it reaches, from now on."""
+
+    def share_names(self, names: Names) -> None:
+        """Have this know, too, which names are answered by the relay itself from now on."""
 
 
 class FrontEnd(Protocol):

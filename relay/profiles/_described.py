@@ -19,7 +19,7 @@ class Setting:
     name: str
     meaning: str
     unit: str
-    """`s`, `ms` or `bytes`; empty for what has none."""
+    """`s`, `ms`, `bytes`, ...; empty for what has none."""
     default: object
     accepted: str
     """What values it takes, in words."""
@@ -35,7 +35,7 @@ def describe_settings(kind: type[Behaviour] | type[Stack]) -> list[Setting]:
         Setting(
             name=name,
             meaning=field.metadata["doc"],
-            unit=next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), ""),
+            unit=field.metadata["unit"] or next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), ""),
             default=field.default,
             accepted=accepted(field),
             low=field.metadata["low"],

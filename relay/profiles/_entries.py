@@ -13,8 +13,11 @@ from relay.behaviours import Behaviour, installed_behaviours
 from relay.errors import ConfigError
 from relay.profiles._profile import STATUSES, Evidence, StackSettings
 from relay.profiles._text import read_string
-from relay.settings import check_value, nearest, read_value, settings_of
+from relay.settings import Declaring, check_value, nearest, read_value, settings_of
+from relay.stack import Stack
 
+STACK = Stack.name
+"""The table that is no behaviour's: the settings of the NAT's own TCP/IP."""
 _OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
 
 
@@ -50,6 +53,19 @@ def read_entry(name: str, table: object, *, where: str) -> Entry:
     return Entry(kind, settings, enabled, status, evidence or (note,), note)
 
 
+@dataclass(frozen=True)
+class StackEntry:
+    """What a command line says about the stack."""
+
+    settings: Mapping[str, object]
+    note: Evidence
+
+    def over(self, base: StackSettings) -> StackSettings:
+        """The base's settings with these laid over them."""
+        laid = StackSettings({**base.settings, **self.settings}, "assumed", (self.note, *base.evidence))
+        return laid if laid.build() != base.build() else base
+
+
 def read_stack(table: object, base: StackSettings, *, where: str) -> StackSettings:
     """Read a [stack] table, laid over the base's."""
     if not isinstance(table, dict):
@@ -65,19 +81,23 @@ def read_stack(table: object, base: StackSettings, *, where: str) -> StackSettin
     return laid
 
 
-def read_override(text: str) -> Entry:
-    """Read `BEHAVIOUR.SETTING=VALUE`, as `--set` takes it."""
+def read_override(text: str) -> Entry | StackEntry:
+    """Read `BEHAVIOUR.SETTING=VALUE`, or `stack.SETTING=VALUE`, as `--set` takes it."""
     where = f"--set {text}"
     target, equals, value = text.partition("=")
     name, dot, key = target.strip().partition(".")
     kinds = installed_behaviours()
+    known: Mapping[str, type[Declaring]] = {**kinds, STACK: Stack}
     if not (equals and dot):
-        missing = "no value" if not equals else "no setting" if target.strip() in kinds else "no behaviour"
-        raise ConfigError(f"{where}: {missing}", hint=f"{_meant(target, value, kinds)}the form is {_OVERRIDE_FORM}")
-    if name not in kinds:
-        raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, kinds, what="there are"))
-    kind, value = kinds[name], value.strip()
+        missing = "no value" if not equals else "no setting" if target.strip() in known else "no behaviour"
+        raise ConfigError(f"{where}: {missing}", hint=f"{_meant(target, value, known)}the form is {_OVERRIDE_FORM}")
+    if name not in known:
+        raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, known, what="there are"))
+    value = value.strip()
     note = Evidence(where, "set on the command line")
+    if name == STACK:
+        return StackEntry({key: read_value(Stack, key, value, where=where)}, note)
+    kind = kinds[name]
     if key != "enabled":
         return Entry(kind, {key: read_value(kind, key, value, where=where)}, True, None, (note,), note)
     if value not in {"true", "false"}:
@@ -118,7 +138,7 @@ def _read_piece(entry: Mapping[str, object], at: str) -> Evidence:
     return Evidence(**text)
 
 
-def _meant(setting: str, value: str, kinds: Mapping[str, type[Behaviour]]) -> str:
-    """The behaviour that has a setting of this name, if there is one."""
+def _meant(setting: str, value: str, kinds: Mapping[str, type[Declaring]]) -> str:
+    """The behaviour, or the stack, that has a setting of this name, if there is one."""
     having = [name for name, kind in kinds.items() if setting.strip() in settings_of(kind)]
     return f"did you mean {having[0]}.{setting.strip()}={value.strip()}? " if having and value.strip() else ""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from relay.behaviours import installed_behaviours
 from relay.errors import ConfigError
+from relay.profiles._entries import STACK
 from relay.profiles._text import read_string
 from relay.settings import did_you_mean, nearest
 
@@ -26,8 +27,6 @@ _MAX_DEPTH = 50
 _MAX_INTEGER_BITS = 63  # and the sign
 
 _HEAD = ("title", "era", "aliases", "extends", "symptom", "reproduce", "remedy")
-STACK = "stack"
-"""The table that is no behaviour's: the settings of the NAT's own TCP/IP."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from relay.behaviours import Behaviour
 from relay.errors import ConfigError
-from relay.profiles._entries import Entry, read_entry, read_override, read_stack
-from relay.profiles._files import STACK, Document, find, shipped
+from relay.profiles._entries import STACK, Entry, StackEntry, read_entry, read_override, read_stack
+from relay.profiles._files import Document, find, shipped
 from relay.profiles._profile import Evidence, Profile, Quirk, StackSettings
 from relay.settings import defaults_of
 
@@ -18,8 +18,9 @@ from relay.settings import defaults_of
 def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
     """The shipped profile of this name or alias, or the one in this file, with `settings` laid over it.
 
-    A setting reads `BEHAVIOUR.SETTING=VALUE`, as on the command line. A behaviour that the profile has not is added
-    with its defaults; `BEHAVIOUR.enabled=false` removes one. Of two settings for the same thing the later counts.
+    A setting reads `BEHAVIOUR.SETTING=VALUE`, as on the command line, or `stack.SETTING=VALUE`. A behaviour that the
+    profile has not is added with its defaults; `BEHAVIOUR.enabled=false` removes one. Of two settings for the same
+    thing the later counts.
 
     Raises:
         ConfigError: naming the file, or `--set`, and the key that is wrong, and what is accepted.
@@ -97,7 +98,11 @@ class _Layers:
     def over(self, profile: Profile, settings: Sequence[str], *, where: str) -> Profile:
         """The profile with these layers, and the settings on top, for its quirks."""
         for text in settings:
-            self.lay(read_override(text))
+            override = read_override(text)
+            if isinstance(override, StackEntry):
+                self.stack = override.over(self.stack)
+            else:
+                self.lay(override)
         for quirk in self.present.values():
             try:
                 quirk.build()

@@ -28,7 +28,7 @@ from relay.control import (
 )
 from relay.deprecation import warn_of_former_name
 from relay.driver import Driver
-from relay.errors import RelayBug
+from relay.errors import ConfigError, RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
 from relay.frontends import FrontEnd
@@ -40,6 +40,7 @@ from relay.server.started import emit_started
 from relay.totals import Totals
 
 ResultT = TypeVar("ResultT")
+_STACK_HINT = "start another one with them, e.g. relay run --set stack.mss=1400"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class Relay:
             case OpenForward(spec, initiator):
                 return self._open_forward(spec, initiator)
             case ResolveAs(override):
-                driver.connector.resolve_as(override)
+                driver.resolve_as(override)
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 driver.engine.nat.scale = scale
@@ -261,7 +262,10 @@ class Relay:
         return self._driver.end_all(Cause.SHUTDOWN)
 
     def _adjust(self, settings: tuple[str, ...]) -> None:
-        self._driver.profile = adjust_profile(self._driver.profile, settings)
+        adjusted = adjust_profile(self._driver.profile, settings)
+        if adjusted.stack != self.profile.stack:
+            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
+        self._driver.profile = adjusted
         for front_end in self._listening_front_ends:
             front_end.cover(self.profile.tos_mask)
         self.log.emit("settings-changed", settings=list(settings))

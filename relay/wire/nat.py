@@ -20,7 +20,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from relay.address import MAX_PORT, Endpoint
+from relay.address import MAX_PORT, Endpoint, ResolveOverride
 from relay.events import DialFailure
 from relay.loop.engine import Engine
 from relay.net.descriptors import descriptor_limit
@@ -99,6 +99,10 @@ class Nat:
         self._open = False
         self._datagrams.close()
         self._names.close()
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name ourselves from now on."""
+        self._names.resolve_as(override)
 
     @property
     def dropped(self) -> Counter[str]:

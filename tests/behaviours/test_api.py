@@ -97,7 +97,7 @@ def test_a_former_way_to_say_it_is_an_error_that_names_the_new_one(former: str) 
 def test_a_setting_knows_its_meaning_and_its_limits() -> None:
     (field,) = dataclasses.fields(ReminderTwice)
     assert field.default == 3.0
-    assert field.metadata == {"doc": "how long to wait, in seconds", "low": 0, "high": None, "choices": ()}
+    assert field.metadata == {"doc": "how long to wait, in seconds", "low": 0, "high": None, "choices": (), "unit": ""}
 
 
 @pytest.mark.parametrize("kind", installed_behaviours().values(), ids=lambda kind: kind.name)

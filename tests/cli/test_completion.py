@@ -49,6 +49,8 @@ def offered(line: str, cwd: Path) -> list[str]:
         ("relay explain tr", ["transparent"]),
         ("relay serve --set tos", ["tos-reset.", "tos-watch."]),
         ("relay serve --set tos-reset.m", ["tos-reset.mask="]),
+        ("relay run --set st", ["stack.", "stray-reset."]),
+        ("relay run --set stack.ack", ["stack.ack="]),
         ("relay serve --observer so", [name for name in observer_names() if name.startswith("so")]),
         ("relay serve --backend t", ["trio"]),
         ("relay serve --profile mi", ["mine.toml"]),

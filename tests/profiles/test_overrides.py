@@ -82,6 +82,31 @@ def test_settings_add_up() -> None:
     assert set_on("transparent", *settings)["tos-reset"].settings == {"mask": 0xFF, "external_close_delay_ms": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("stack.mss=1400", 1400),
+        ("stack.mss=0x578", 1400),
+        ("stack.first_retransmit_s=2", 2.0),
+        ("stack.ack = second ", "second"),
+        ("stack.nagle=true", True),
+    ],
+)
+def test_the_stack_is_set_like_a_behaviour(text: str, value: object) -> None:
+    base, profile = load_profile("vmware-fusion"), load_profile("vmware-fusion", [text])
+    key = text.partition("=")[0].strip().partition(".")[2]
+    read = getattr(profile.stack.build(), key)
+    assert (read, type(read)) == (value, type(value))
+    assert profile.stack.status == "assumed"
+    assert profile.stack.evidence == (Evidence(f"--set {text}", "set on the command line"), *base.stack.evidence)
+    assert profile.quirks == base.quirks
+
+
+def test_of_the_stack_too_the_value_it_had_keeps_the_evidence() -> None:
+    same = ["stack.ttl=128", "stack.time_wait_s=30", "stack.nagle=false"]
+    assert load_profile("vmware-fusion", same) == load_profile("vmware-fusion")
+
+
 def test_the_profile_itself_is_as_it_was() -> None:
     before = load_profile("vmware-fusion")
     load_profile("vmware-fusion", ["tos-reset.mask=1", "local-ack.enabled=false"])
@@ -101,6 +126,14 @@ FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
         ("tos-reset=1", "no setting", FORM),
         ("tos-rest.mask=1", "unknown behaviour 'tos-rest'", "did you mean tos-reset? there are: "),
         ("title.x=1", "unknown behaviour 'title'", "there are: close-mapping, "),
+        ("stak.mss=1400", "unknown behaviour 'stak'", "did you mean stack? there are: "),
+        ("mss=1400", "no behaviour", f"did you mean stack.mss=1400? {FORM}"),
+        ("stack", "no value", FORM),
+        ("stack=1", "no setting", FORM),
+        ("stack.ms=1400", "stack has no setting 'ms'", "did you mean mss? its settings: mss, window, "),
+        ("stack.enabled=false", "stack has no setting 'enabled'", "did you mean nagle? its settings: mss, "),
+        ("stack.mss=47", "47 is not an integer from 48 to 65495", "mss: the largest payload"),
+        ("stack.ack=third", "'third' is not 'each' or 'second'", "ack: acknowledge each segment"),
         ("tos-reset.maks=1", "tos-reset has no setting 'maks'", "did you mean mask? its settings: mask, "),
         ("tos-reset.status=observed", "tos-reset has no setting 'status'", "its settings: mask, "),
         ("tos-reset.mask.x=1", "tos-reset has no setting 'mask.x'", "did you mean mask? "),

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from relay.address import Endpoint
+from relay.address import Endpoint, ResolveOverride
 from relay.legs import Leg
 from relay.loop.engine import Engine
 from relay.loop.timers import Timer
@@ -64,6 +64,10 @@ class NameServer:
     def serve(self, leg: Leg) -> None:
         """The guest asks over TCP: take over its connection to port 53, which is complete."""
         self._streams.add(NameStream(self._engine, leg, self._settings, self._named, self._streams.discard))
+
+    def resolve_as(self, override: ResolveOverride) -> None:
+        """Answer a name ourselves from now on."""
+        self._settings.resolve_as(override)
 
     def close(self) -> None:
         """Answer nothing more; harmless when repeated."""
