@@ -20,7 +20,9 @@ class Ability(enum.Enum):
     KEEPALIVE = "keepalive probe"
     """Keepalive probes from the app are seen."""
     KEEPALIVE_ANSWER = "answer to a keepalive probe"
-    """Keepalive probes from the app are answered, and the event log has them."""
+    """Keepalive probes from the app are answered, and the event log has them: at once, or when the server answers."""
+    PROBE = "probe of the server"
+    """The server can be asked by a keepalive probe whether it is there, and its answer is seen."""
     HANDSHAKE = "handshake order"
     """The initiator learns of its connection when a behaviour says so, not before."""
     CLOSE = "FIN and RST"
@@ -71,6 +73,8 @@ KINDS = (
     Want(Ability.TOS),
     Want(Ability.KEEPALIVE),
     Want(Ability.KEEPALIVE_ANSWER, by="nat"),
+    Want(Ability.KEEPALIVE_ANSWER, by="server"),
+    Want(Ability.PROBE),
     Want(Ability.HANDSHAKE),
     Want(Ability.CLOSE),
     Want(Ability.ACK, by="nat"),

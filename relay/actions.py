@@ -100,6 +100,25 @@ class SetKeepalive(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Probe(Action):
+    """Ask `side` by one keepalive probe whether it is there: `ProbeAnswered` says that it is.
+
+    A kernel sends the probe once the side has been silent for a second. Where the host does not see an answer (see
+    `Ability.PROBE`) it is taken for granted, and the side is probed on until `count` in a row are unanswered.
+    """
+
+    side: Side
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerProbe(Action):
+    """Answer the keepalive probe of `side` that was not answered as it came (`ProbeArrived.answered`)."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
 class Blackhole(Action):
     """Leave everything that `side` sends from now on without an answer, for `at_most_s` seconds, then reset it.
 

@@ -163,7 +163,18 @@ class TosChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProbeArrived(Event):
-    """A keepalive probe came from `side` (RFC 9293 section 3.8.4)."""
+    """A keepalive probe came from `side` (RFC 9293 section 3.8.4).
+
+    `answered` says whether our end has answered it, as kernels do at once; else `AnswerProbe` does.
+    """
+
+    side: Side
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered(Event):
+    """`side` has answered a `Probe`: something came from it."""
 
     side: Side
 

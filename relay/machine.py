@@ -24,6 +24,7 @@ from typing import NamedTuple
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Close,
     DelayDial,
@@ -32,6 +33,7 @@ from relay.actions import (
     Grant,
     Ignore,
     LimitWindow,
+    Probe,
     Refuse,
     SendFin,
     SendRst,
@@ -318,7 +320,7 @@ class FlowMachine:
                 self._dialling = False
             case TakeSlot():
                 return not self.over
-            case SetKeepalive(side=side) | LimitWindow(side=side):
+            case SetKeepalive(side=side) | Probe(side=side) | AnswerProbe(side=side) | LimitWindow(side=side):
                 return not self.is_over(side)
             case _:
                 pass

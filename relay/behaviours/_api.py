@@ -53,6 +53,7 @@ HANDLERS: Mapping[str, type[Event]] = MappingProxyType(
 _WANT_BEHIND: Mapping[type[Event], Want] = {
     events.TosChanged: Want(Ability.TOS),
     events.ProbeArrived: Want(Ability.KEEPALIVE),
+    events.ProbeAnswered: Want(Ability.PROBE, external=True),
     events.ConnectRequested: Want(Ability.HANDSHAKE),
     events.InitiatorVanished: Want(Ability.HANDSHAKE),
     events.FinReceived: Want(Ability.CLOSE),

@@ -35,7 +35,7 @@ from relay.driver.performing import perform
 from relay.driver.resolving import Resolving
 from relay.driver.timers import Timed
 from relay.errors import BehaviourError, ProtocolError
-from relay.events import Event, LinkWentDown, ProbeArrived, Side, SlotTaken, TimerFired
+from relay.events import Event, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.machine import FlowMachine, Step
@@ -199,6 +199,11 @@ class Flow(Timed):
     def _get_slot(self, name: str) -> None:
         self.take(SlotTaken(self.now_s(), name))
         self.phase.on_leg_ready()
+
+    def on_probe_answered(self, side: Side) -> None:
+        """A side has answered a keepalive probe of ours."""
+        if self.phase is not OVER:
+            self.guard(self.take, ProbeAnswered(self.now_s(), side))
 
     def report_broken(self, leg: Leg) -> None:
         """A leg's connection has broken."""

@@ -17,6 +17,7 @@ from relay.events import (
     InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
+    ProbeAnswered,
     ProbeArrived,
     RstReceived,
     Side,
@@ -94,6 +95,8 @@ class FlowLog:
                 self.write("syn-unknown", side=side.value, reference=reference)
             case ProbeArrived(side=side):
                 self.write("keepalive-probe", side=side.value)
+            case ProbeAnswered(side=side):
+                self.write("probe-answered", side=side.value)
             case InitiatorVanished():
                 self.write("initiator-vanished")
             case LinkWentDown() | _:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from relay.actions import SetKeepalive, Then
+from relay.actions import Probe, SetKeepalive, Then
 from relay.causes import Cause, How
 from relay.driver.flow_log import FlowLog
 from relay.events import Ending, LegTimedOut, RstReceived, Side
@@ -12,6 +12,8 @@ from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
 from relay.legs.forgotten import fall_silent, is_forgotten, reset_on_next
 from relay.loop.engine import Engine
+
+_PROBE_S = 1  # between probes whose answers are not seen: the least a kernel takes
 
 
 class FlowLegs:
@@ -63,6 +65,16 @@ class FlowLegs:
         self._keepalives = {**(self._keepalives or {}), keepalive.side: keepalive}
         idle_s, interval_s = self._probe_times(keepalive)
         self[keepalive.side].set_keepalive(idle_s, interval_s, keepalive.count)
+
+    def probe(self, action: Probe, answered: Callable[[], None]) -> None:
+        """Have one keepalive probe sent to a side. One that is frozen is not asked: it would answer."""
+        leg = self[action.side]
+        if leg.frozen or leg.probe(answered):
+            return
+        keepalive = SetKeepalive(action.side, _PROBE_S, _PROBE_S, action.count)
+        if (self._keepalives or {}).get(action.side) != keepalive:
+            self.set_keepalive(keepalive)
+        self._engine.call_soon(answered)
 
     def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         """Send RST: at once, or when the peer has all that was written."""

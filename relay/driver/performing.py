@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Close,
     DelayDial,
@@ -19,6 +21,7 @@ from relay.actions import (
     Ignore,
     LimitWindow,
     Note,
+    Probe,
     Refuse,
     ReportLoss,
     SendFin,
@@ -111,6 +114,15 @@ def _set_keepalive(flow: Flow, action: SetKeepalive, because: str) -> None:
     flow.await_death(action.side)
 
 
+def _probe(flow: Flow, action: Probe, because: str) -> None:
+    flow.log.write("probe-sent", side=action.side.value, because=because)
+    flow.legs.probe(action, partial(flow.on_probe_answered, action.side))
+
+
+def _answer_probe(flow: Flow, action: AnswerProbe, because: str) -> None:
+    flow.legs[action.side].answer_probe()
+
+
 def _limit_window(flow: Flow, action: LimitWindow, because: str) -> None:
     flow.legs[action.side].limit_window(action.size_bytes)
 
@@ -154,6 +166,8 @@ _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
         Forget: _forget,
         Close: _close,
         SetKeepalive: _set_keepalive,
+        Probe: _probe,
+        AnswerProbe: _answer_probe,
         LimitWindow: _limit_window,
         ReportLoss: _report_loss,
         StartTimer: _start_timer,

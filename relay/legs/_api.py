@@ -200,5 +200,16 @@ class Leg(Protocol):
         `timed_out`.
         """
 
+    def probe(self, answered: Callable[[], None]) -> bool:
+        """Ask the peer by a keepalive probe whether it is there; `answered` is called later, once, if it says so.
+
+        What comes from it counts, whatever it is. A peer that was heard within the last second may be asked when that
+        is over. When it is asked again meanwhile, one call is the answer to both. Returns whether answers are seen
+        here; if not, nothing has happened.
+        """
+
+    def answer_probe(self) -> None:
+        """Answer the peer's keepalive probe, if it was not answered as it came (`ProbeArrived.answered`)."""
+
     def limit_window(self, size_bytes: int) -> None:
         """Acknowledge at most about `size_bytes` from the peer that were not read."""

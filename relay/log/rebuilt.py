@@ -128,6 +128,10 @@ class _Flow:
                 self._from_peer(record, PSH, comment, tos=fields["new"] or 0)
             case "keepalive-probe":
                 self._from_peer(record, 0, "keepalive probe", back_bytes=1)
+            case "probe-sent":
+                self._to_peer(record, 0, back_bytes=1)
+            case "probe-answered":
+                self._from_peer(record, 0, "the answer to the probe")
             case "fin-received":
                 self._from_peer(record, FIN)
             case "rst-received":
@@ -182,9 +186,9 @@ class _Flow:
         side = self._sides[record.fields["side"]]
         side.add(record, not side.to_peer, flags, comment, back_bytes=back_bytes, tos=tos)
 
-    def _to_peer(self, record: Record, flags: int) -> None:
+    def _to_peer(self, record: Record, flags: int, *, back_bytes: int = 0) -> None:
         side = self._sides[record.fields["side"]]
-        side.add(record, side.to_peer, flags, record.fields["because"])
+        side.add(record, side.to_peer, flags, record.fields["because"], back_bytes=back_bytes)
 
 
 def _endpoint(text: str | None) -> Endpoint:

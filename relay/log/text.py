@@ -129,6 +129,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "syn-unknown": _syn_unknown,
     "tos-changed": _tos_changed,
     "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",
+    "probe-sent": lambda f: f"keepalive probe to {_WHO[f['side']]}, by {f['because']}",
+    "probe-answered": lambda f: f"{_WHO[f['side']]} has answered the keepalive probe",
     "fin-received": lambda f: f"FIN from {_WHO[f['side']]}",
     "rst-received": lambda f: f"RST from {_WHO[f['side']]}{_unacked(f)}",
     "timed-out": lambda f: f"{_WHO[f['side']]} stopped answering{_unacked(f)}",

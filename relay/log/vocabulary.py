@@ -73,6 +73,8 @@ class EventType(StrEnum, metaclass=_Members):
     SYN_UNKNOWN = "syn-unknown"
     TOS_CHANGED = "tos-changed"
     KEEPALIVE_PROBE = "keepalive-probe"
+    PROBE_SENT = "probe-sent"
+    PROBE_ANSWERED = "probe-answered"
     FIN_RECEIVED = "fin-received"
     RST_RECEIVED = "rst-received"
     TIMED_OUT = "timed-out"
@@ -159,6 +161,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "new_precedence": "the precedence now, or null",
     },
     "keepalive-probe": {"side": "the side that sent it"},
+    "probe-sent": {
+        "side": "the side that is asked by a keepalive probe whether it is there",
+        "because": "the behaviour",
+    },
+    "probe-answered": {"side": "the side that has answered it"},
     "fin-received": {"side": "the side that sent it"},
     "rst-received": {"side": "the side that sent it", "unacked_bytes": "bytes sent to it that it never acknowledged"},
     "timed-out": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from relay.abilities import Want
@@ -35,6 +35,9 @@ class Abilities(Protocol):
     def vanish(self, sock: socket.socket) -> bool:
         """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
 
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
+        """As `Leg.probe`."""
+
     def glimpse_process(self, sock: socket.socket) -> Process | None:
         """As `Leg.glimpse_process`."""
 
@@ -52,6 +55,9 @@ class _NoAbilities:
         return False
 
     def vanish(self, sock: socket.socket) -> bool:
+        return False
+
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
         return False
 
     def glimpse_process(self, sock: socket.socket) -> Process | None:

@@ -333,6 +333,13 @@ class KernelLeg:
             if hasattr(socket, name):
                 self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
+    def probe(self, answered: Callable[[], None]) -> bool:
+        """Have the kernel ask the peer whether it is there; False where its answer is not seen."""
+        return self._abilities.probe(self.sock, answered)
+
+    def answer_probe(self) -> None:
+        pass  # the kernel did
+
     def limit_window(self, size_bytes: int) -> None:
         """Keep the receive buffer, and with it the window, at about this size."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)

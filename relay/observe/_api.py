@@ -184,5 +184,13 @@ class Provider:
         """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
         return False
 
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
+        """Have the socket's peer asked whether it is there; False where its answer is not seen.
+
+        `answered` is called later and once, unless the socket is closed by then. A peer that is asked again meanwhile
+        answers for both.
+        """
+        return False
+
     def close(self) -> None:
         """Close every watch and whatever the provider itself holds open."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 
 from relay.abilities import Ability, Want, tos_mask
@@ -66,6 +66,11 @@ class Observers:
         """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
         provider = self.of(Want(Ability.STRAY_RESET))
         return provider is not None and provider.vanish(sock)
+
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
+        """Have the socket's peer asked whether it is there; False where its answer is not seen."""
+        provider = self.of(Want(Ability.PROBE))
+        return provider is not None and provider.probe(sock, answered)
 
     def glimpse_process(self, sock: socket.socket) -> tuple[int, str] | None:
         """The same, if it is found at once."""

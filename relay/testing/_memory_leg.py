@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from relay.abilities import Ability, Want, tos_mask
@@ -61,6 +61,8 @@ class MemoryLeg:
         self._keepalive: tuple[int, int, int] | None = None
         self._heard_at_s = 0.0
         self._unanswered = 0
+        self._answered: Callable[[], None] | None = None  # called when the peer answers a probe
+        self._probe_waits = False  # for `answer_probe`
         self._probe: Timer | None = None
         self._wants: Collection[Want] = ()
         self._witness: Witness | None = None
@@ -180,14 +182,21 @@ class MemoryLeg:
             self._call()
 
     def take_probe(self) -> bool:
-        """A keepalive probe of the peer's has arrived; whether it is answered with an ACK."""
+        """A keepalive probe of the peer's has arrived; whether it is answered with an ACK, at once."""
         if self.forgotten:
             self.other.take_rst()
         if self.hears_nothing:
             return False
         self.probes_seen += 1
-        self.loop.call_soon(self._tell_of_probe)
-        return True
+        self._probe_waits = Want(Ability.KEEPALIVE_ANSWER, by="server") in self._wants
+        answered = not self._probe_waits
+        self.loop.call_soon(lambda: self._tell_of_probe(answered))
+        return answered
+
+    def take_answer(self) -> None:
+        """The answer to a keepalive probe has arrived."""
+        if not self.hears_nothing:
+            self._heard()
 
     def _call(self) -> None:
         self.readable = True
@@ -232,9 +241,9 @@ class MemoryLeg:
         self._withholds = False
         self.other.call_flush()
 
-    def _tell_of_probe(self) -> None:
+    def _tell_of_probe(self, answered: bool) -> None:
         if any(want.ability in _PROBES for want in self._wants):
-            self._tell(ProbeArrived(self.loop.now_s(), self.side))
+            self._tell(ProbeArrived(self.loop.now_s(), self.side, answered))
 
     def _tell(self, event: Event) -> None:
         if self._wants and self._witness is not None:
@@ -316,9 +325,27 @@ class MemoryLeg:
         self._keepalive = (idle_s, interval_s, count)
         self._wait_to_probe(idle_s)
 
+    def probe(self, answered: Callable[[], None]) -> bool:
+        self._answered = answered
+        if self.other.take_probe():
+            self.take_answer()
+        return True
+
+    def answer_probe(self) -> None:
+        if self._probe_waits and not self.closed:
+            self._probe_waits = False
+            self.other.take_answer()
+
     def _heard(self) -> None:
         self._unanswered = 0
         self._heard_at_s = self.loop.now_s()
+        if self._answered is not None:
+            self.loop.call_soon(self._tell_of_answer)
+
+    def _tell_of_answer(self) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None and not self.closed:
+            answered()
 
     def _wait_to_probe(self, after_s: float) -> None:
         if self._probe is not None:

@@ -126,6 +126,7 @@ def _arrive_outside(tcb: Tcb, segment: Segment, seq: int, length: int, now_s: fl
         if receiver.right > receiver.next:
             tcb.seen |= Seen.PROBE
             if not tcb.answers_probes and not length:  # an octet may be one of the stream's, whose ACK was lost
+                tcb.seen |= Seen.PROBE_WAITS
                 return
         tcb.emit_ack()
     elif length:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from relay.abilities import Want
+from relay.abilities import Ability, Want
 from relay.address import Endpoint
 from relay.events import DialFailure, Side
 from relay.log import EventLog
@@ -27,6 +27,11 @@ from relay.wire.nat import Nat
 from relay.wire.owners import NO_OWNERS, Owners
 
 _EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
+_SHORT = {
+    Want(Ability.ACK, by="server"): Support(
+        Fidelity.APPROXIMATE, "wire", "our own TCP acknowledges first; what the server never took is reported as lost"
+    )
+}
 
 
 class Host(Protocol):
@@ -38,6 +43,9 @@ class Host(Protocol):
 
     def dial_through(self, dialler: Any) -> None:
         """Have this open the connections to what it reaches, from now on."""
+
+    def share_names(self, names: Any) -> None:
+        """Have this know, too, which names are answered by the relay itself from now on."""
 
     def take(self, pending: Any) -> None:
         """Take over a connection that was asked for."""
@@ -101,6 +109,7 @@ class WireFrontEnd:
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
         self._connect_timeout_s = host.connect_timeout_s
         host.dial_through(self)
+        host.share_names(self._nat)
 
     def reaches(self, destination: Endpoint, side: Side) -> bool:
         """The guest, and no other; see `relay.frontends.Dialler`."""
@@ -132,4 +141,4 @@ class WireFrontEnd:
 
     @staticmethod
     def support(want: Want) -> Support | None:
-        return None if want.external else _EXACT
+        return None if want.external else _SHORT.get(want.kind, _EXACT)

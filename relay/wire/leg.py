@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from relay.abilities import Ability, Want, tos_mask
@@ -61,6 +61,7 @@ class WireLeg:
     """The guest's side of one flow."""
 
     __slots__ = (
+        "_answered",
         "_armed_s",
         "_error",
         "_fin_read",
@@ -110,6 +111,7 @@ class WireLeg:
         self._witness: Witness | None = None
         self._tos_wanted = False
         self._probes_wanted = False
+        self._answered: Callable[[], None] | None = None  # called when the guest answers our probe
         self._seen_tos = tcp.syn_tos
         self._timer: Timer | None = None
         self._armed_s = math.inf
@@ -153,14 +155,23 @@ class WireLeg:
             self._wire.on_established(self)
         if seen & (Seen.RST | Seen.TIMED_OUT):
             self._error = errno.ETIMEDOUT if seen & Seen.TIMED_OUT else errno.ECONNRESET
-        if seen & Seen.PROBE and self._probes_wanted and self._witness is not None:
-            self._witness.on_leg_saw(ProbeArrived(self.loop.nat.now_s(), self.side), False)
+        if seen & (Seen.PROBE | Seen.ANSWERED):
+            self._on_probe(seen)
         if seen & (_NEWS | Seen.ROOM) and not self.closed:
             if seen & _NEWS:
                 self.readable = True
             self._wire.tell_owner(self)
         if seen & Seen.CLOSED:
             self._forget()
+
+    def _on_probe(self, seen: int) -> None:
+        """A probe has come, or the answer to ours."""
+        if seen & Seen.ANSWERED and self._answered is not None:
+            answered, self._answered = self._answered, None
+            answered()
+        if seen & Seen.PROBE and self._probes_wanted and self._witness is not None:
+            event = ProbeArrived(self.loop.nat.now_s(), self.side, answered=not seen & Seen.PROBE_WAITS)
+            self._witness.on_leg_saw(event, False)
 
     def _emit(self) -> None:
         if segments := self.tcp.take_output():
@@ -303,6 +314,7 @@ class WireLeg:
 
     def unwatch(self) -> None:
         self._witness = None
+        self.tcp.answers_probes = True
         self._tos_wanted = self._probes_wanted = False
 
     def glimpse_process(self) -> Process | None:
@@ -337,6 +349,17 @@ class WireLeg:
         self.tcp.set_keepalive(idle_s, interval_s, count, self.loop.now_s())
         self._arm()
 
+    def probe(self, answered: Callable[[], None]) -> bool:
+        self._answered = answered
+        self.tcp.probe()
+        self._emit()
+        return True
+
+    def answer_probe(self) -> None:
+        if not self.closed:
+            self.tcp.answer_probe()
+            self._emit()
+
     def limit_window(self, size_bytes: int) -> None:
         self.tcp.limit_window(size_bytes)
         self._emit()  # the window may have opened
@@ -364,6 +387,7 @@ class WireLeg:
         self.closed = True
         self.readable = False
         self.owner = _NO_OWNER
+        self._answered = None
         self._undelivered_bytes += len(self._unsent)
         self._unsent.clear()
         self.unwatch()

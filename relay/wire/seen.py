@@ -21,13 +21,17 @@ class Seen:
     """The guest does not answer any more."""
     ESTABLISHED: Final = 32
     PROBE: Final = 64
-    """A keepalive probe came; it was answered if `answers_probes`."""
+    """A keepalive probe came."""
     TOS: Final = 128
     """A marked segment is withheld, and waits for `let_through` or `reset`."""
     CLOSED: Final = 256
     """The connection is over, and may be forgotten."""
     REUSED: Final = 512
     """The segment opens the next connection between the same ports, and was not processed; CLOSED is set, too."""
+    PROBE_WAITS: Final = 1024
+    """The keepalive probe was not answered, and waits for `answer_probe`; PROBE is set, too."""
+    ANSWERED: Final = 2048
+    """Something came behind a keepalive probe of ours."""
 
 
 class State(Enum):

@@ -164,7 +164,10 @@ class Tcp(Tcb):
         self.seen = 0
         if not self.blackholed:
             keepalive = self.keepalive
-            keepalive.heard_s, keepalive.unanswered = now_s, 0
+            keepalive.heard_s = now_s
+            if keepalive.unanswered:
+                keepalive.unanswered = 0
+                self.seen = Seen.ANSWERED
             arrive(self, segment, now_s)
         return self.seen
 
@@ -201,6 +204,12 @@ class Tcp(Tcb):
         """Answer a keepalive probe that was not answered as it came."""
         if self.state is not State.CLOSED and self.state not in _UNANSWERED:
             self.emit_ack()
+
+    def probe(self) -> None:
+        """Ask the guest by a keepalive probe whether it is there; `Seen.ANSWERED` says that it is."""
+        if self.state in _SYNCHRONISED:
+            self.keepalive.unanswered += 1
+            self.emit_probe()
 
     def set_keepalive(self, idle_s: float, interval_s: float, count: int, now_s: float) -> None:
         """Probe the guest once it has been silent for `idle_s`, then every `interval_s`.

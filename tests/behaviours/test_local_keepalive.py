@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from relay.abilities import Ability, Want
-from relay.actions import Action, Note, SetKeepalive
+from relay.actions import Action, AnswerProbe, Note, Probe, SetKeepalive
 from relay.behaviours.local_keepalive import LocalKeepalive
-from relay.events import ProbeArrived, Side
+from relay.events import ProbeAnswered, ProbeArrived, Side
 from relay.testing.playbook import connected, play
 
 CAPTURE = tomllib.loads(
@@ -35,6 +35,19 @@ def test_no_probe_reaches_the_server_of_the_capture() -> None:
     """Neither because the client probes, nor of the NAT's own accord: each probe is noted, and nothing else is done."""
     assert CAPTURE["probes"]["arrived_at_server"] == 0
     play(connected(LocalKeepalive()), *((probe, [NOTED]) for probe in probes_of_the_client()))
+
+
+def test_a_probe_that_was_not_answered_yet_goes_on_to_the_server_and_its_answer_comes_back() -> None:
+    """Each of them: the app counts those that stay without an answer, the relay does not."""
+    first, second, third = probes_of_the_client()
+    play(
+        connected(LocalKeepalive(answered_by="server", server_probes=3)),
+        (ProbeArrived(first.at_s, Side.INTERNAL, answered=False), [Probe(Side.EXTERNAL, 3)]),
+        (ProbeAnswered(first.at_s + 0.2, Side.EXTERNAL), [AnswerProbe(Side.INTERNAL)]),
+        (ProbeArrived(second.at_s, Side.INTERNAL, answered=False), [Probe(Side.EXTERNAL, 3)]),
+        (ProbeArrived(third.at_s, Side.INTERNAL, answered=False), [Probe(Side.EXTERNAL, 3)]),
+        (ProbeAnswered(third.at_s, Side.INTERNAL), []),
+    )
 
 
 def test_a_probe_makes_us_probe_the_server_once_when_the_server_is_to_answer() -> None:
@@ -77,7 +90,15 @@ def test_the_nats_own_probes_to_the_server_are_a_setting(interval_s: int, action
     ("answered_by", "needs"),
     [
         ("nat", {Want(Ability.KEEPALIVE_ANSWER, by="nat")}),
-        ("server", {Want(Ability.KEEPALIVE), Want(Ability.BLACKHOLE)}),
+        (
+            "server",
+            {
+                Want(Ability.KEEPALIVE),
+                Want(Ability.KEEPALIVE_ANSWER, by="server"),
+                Want(Ability.PROBE, external=True),
+                Want(Ability.BLACKHOLE),
+            },
+        ),
     ],
 )
 def test_leaving_probes_unanswered_needs_a_host_that_can_be_deaf(answered_by: str, needs: set[Want]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -110,6 +110,12 @@ class Trusting(MemoryLeg):
         return True
 
 
+class Credulous(MemoryLeg):
+    def probe(self, answered: Callable[[], None]) -> bool:
+        self.loop.call_soon(answered)
+        return True
+
+
 @pytest.mark.parametrize(
     ("broken", "guarantee"),
     [
@@ -122,6 +128,7 @@ class Trusting(MemoryLeg):
         (Impatient, "a rst is found after the bytes"),
         (Restless, "a closed leg calls nothing and allows what is legal"),
         (Trusting, "keepalive finds a silent peer dead and leaves a living one"),
+        (Credulous, "a peer that is there answers a probe and no other does"),
     ],
 )
 async def test_a_leg_that_breaks_a_guarantee_is_found_by_its_name(broken: type[MemoryLeg], guarantee: str) -> None:

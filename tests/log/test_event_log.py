@@ -37,6 +37,7 @@ from relay.wire.host.ping_sockets import PingAccess
 from support import log_reference
 from support.capabilities import missing
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
+from support.memory_driver import MemoryDriver, forward
 from support.memory_link import MemoryLink
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
 from support.programs import serve, with_few_descriptors
@@ -260,6 +261,16 @@ def drive_without_pings(backend: str) -> list[Record]:
     return records
 
 
+def drive_a_guest_that_asks(backend: str) -> list[Record]:
+    """The events of a flow whose app asks by a keepalive probe whether the server is there."""
+    nat = MemoryDriver()
+    app = nat.call(forward())
+    nat.answer()
+    app.leg.set_keepalive(1, 1, 3)
+    nat.advance(1.5)
+    return nat.records
+
+
 def drive_into_want(backend: str, directory: Path) -> list[dict[str, Any]]:
     """The events of a relay that has as many flows as it may, then no descriptors left, as its own file has them."""
     with serve(directory, "--backend", backend, "--max-flows", "20", prefix=with_few_descriptors(64)) as served:
@@ -315,6 +326,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
         drive_to_oblivion,
         drive_beyond_limits,
         drive_without_pings,
+        drive_a_guest_that_asks,
     )
     records = [record for drive in drives for record in drive(backend)]
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]

@@ -119,6 +119,19 @@ def test_a_probe_begins_before_what_was_acknowledged(play: Play) -> None:
     assert (play.packets[-1].seq, play.packets[-1].comment) == (10, "git[4711], keepalive probe")
 
 
+def test_a_probe_of_the_relays_and_its_answer_are_shown(play: Play) -> None:
+    play.open()
+    play.connect()
+    play.tell("probe-sent", side="external", because="local-keepalive")
+    play.tell("probe-answered", side="external")
+    assert play.lines[6:] == ["host > A", "host < A"]
+    assert [packet.comment for packet in play.packets[6:]] == [
+        "git[4711], local-keepalive",
+        "git[4711], the answer to the probe",
+    ]
+    assert play.packets[-2].seq == play.packets[-1].ack - 1
+
+
 def test_after_a_reset_nothing_more_is_shown_of_that_side(play: Play) -> None:
     play.open()
     play.connect()

@@ -94,6 +94,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "keepalive-probe": [({"side": "internal"}, "keepalive probe from the app")],
+    "probe-sent": [
+        ({"side": "external", "because": "local-keepalive"}, "keepalive probe to the server, by local-keepalive")
+    ],
+    "probe-answered": [({"side": "external"}, "the server has answered the keepalive probe")],
     "fin-received": [({"side": "external"}, "FIN from the server")],
     "rst-received": [
         ({"side": "external", "unacked_bytes": 0}, "RST from the server"),

@@ -15,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Dial,
     GiveSlot,
     Grant,
     LimitWindow,
     Note,
+    Probe,
     Refuse,
     SendFin,
     SendRst,
@@ -43,6 +45,7 @@ from relay.events import (
     InitiatorVanished,
     LegTimedOut,
     LinkWentDown,
+    ProbeAnswered,
     ProbeArrived,
     RstReceived,
     Side,
@@ -68,6 +71,8 @@ requests: st.SearchStrategy[list[Action]] = st.lists(
                     SendRst(side, after_data=True),
                     Blackhole(side, 1.0),
                     SetKeepalive(side, 1, 1, 1),
+                    Probe(side, 1),
+                    AnswerProbe(side),
                     LimitWindow(side, 1),
                 ]
             )
@@ -134,12 +139,13 @@ class FlowUnderChaos(RuleBasedStateMachine):
         if side in self.model.up:
             self.feed(FinReceived(self.now_s, side), one, two)
 
-    @rule(side=st.sampled_from(Side), one=requests, two=requests, what=st.integers(0, 6))
+    @rule(side=st.sampled_from(Side), one=requests, two=requests, what=st.integers(0, 7))
     def went_on(self, side: Side, one: list[Action], two: list[Action], what: int) -> None:
         self.now_s += 1
         event = [
             TosChanged(self.now_s, side, 0, 0, 0x48),
             ProbeArrived(self.now_s, side),
+            ProbeAnswered(self.now_s, side),
             LinkWentDown(self.now_s),
             InitiatorSent(self.now_s),
             TimerFired(self.now_s, "one/t"),

@@ -21,11 +21,13 @@ from machine.requesting import (
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Dial,
     Grant,
     LimitWindow,
     Note,
+    Probe,
     Refuse,
     SendFin,
     SendRst,
@@ -194,6 +196,8 @@ class TestRequestsThatComeTooLate:
             ([SendRst(INTERNAL)], SendRst(INTERNAL, after_data=True)),
             ([SendRst(INTERNAL)], Blackhole(INTERNAL, 1.0)),
             ([SendRst(INTERNAL)], SetKeepalive(INTERNAL, 1, 1, 1)),
+            ([SendRst(INTERNAL)], Probe(INTERNAL, 1)),
+            ([SendRst(INTERNAL)], AnswerProbe(INTERNAL)),
             ([SendRst(INTERNAL)], LimitWindow(INTERNAL, 1)),
             ([Blackhole(INTERNAL, 1.0)], SendFin(INTERNAL)),
             ([Blackhole(INTERNAL, 1.0)], SendRst(INTERNAL)),
@@ -216,6 +220,8 @@ class TestRequestsThatComeTooLate:
             SendRst(EXTERNAL),
             Blackhole(EXTERNAL, 1.0),
             SetKeepalive(EXTERNAL, 1, 1, 1),
+            Probe(EXTERNAL, 1),
+            AnswerProbe(EXTERNAL),
             LimitWindow(EXTERNAL, 1),
         ],
     )
@@ -245,7 +251,8 @@ class TestRequestsThatComeTooLate:
         )
 
     def test_probes_and_limits_reach_a_side_that_is_up(self) -> None:
-        requests: list[Action] = [SetKeepalive(EXTERNAL, 75, 75, 9), LimitWindow(INTERNAL, 64_240)]
+        requests: list[Action] = [SetKeepalive(EXTERNAL, 75, 75, 9), Probe(EXTERNAL, 2), AnswerProbe(INTERNAL)]
+        requests.append(LimitWindow(INTERNAL, 64_240))
         assert connected(requests).handle(LinkWentDown(1.0)) == [Step(requested, "request") for requested in requests]
 
 

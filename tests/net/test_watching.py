@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import pytest
 
@@ -37,6 +37,10 @@ class Providers:
     def vanish(self, sock: socket.socket) -> bool:
         self.calls.append("vanish")
         return False
+
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
+        self.calls.append("probe")
+        return True
 
     def glimpse_process(self, sock: socket.socket) -> Process | None:
         return (1, "glimpsed")
@@ -114,11 +118,12 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
         leg = leg_of(engine, ends, providers)
         assert leg.blackhole(True)
         assert not leg.forget()
+        assert leg.probe(lambda: None)
         assert not leg.closed
         assert leg.glimpse_process() == (1, "glimpsed")
         assert leg.find_process() == (2, "found")
         leg.close()
-    assert providers.calls == ["blackhole True", "vanish"]
+    assert providers.calls == ["blackhole True", "vanish", "probe"]
 
 
 async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: socket.socket) -> None:
@@ -128,6 +133,7 @@ async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: so
         leg.watch((), _Nobody())
         assert not leg.blackhole(True)
         assert not leg.forget()
+        assert not leg.probe(lambda: None)
         assert leg.glimpse_process() is None
         assert leg.find_process() is None
         leg.close()

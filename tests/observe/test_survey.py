@@ -24,11 +24,11 @@ def _privileged(require: Callable[..., None]) -> None:
 
 
 @pytest.mark.usefixtures("_privileged")
-def test_with_every_privilege_all_but_the_end_to_end_ack_is_exact() -> None:
+def test_with_every_privilege_all_is_exact_but_what_the_server_alone_is_to_acknowledge() -> None:
     found = survey()
     assert set(found.support) == set(KINDS)
     short = [fact for fact, support in found.support.items() if support.fidelity is not Fidelity.EXACT]
-    assert short == [Want(Ability.ACK, by="server")]
+    assert short == [Want(Ability.KEEPALIVE_ANSWER, by="server"), Want(Ability.ACK, by="server")]
     assert found.support[Want(Ability.TOS)].provider == "ebpf"
     assert found.support[Want(Ability.KEEPALIVE)].provider == "tcp-info"
 
@@ -213,6 +213,8 @@ def test_on_a_system_without_any_of_it_everything_is_labelled() -> None:
         "TOS byte impossible",
         "keepalive probe impossible",
         "answer to a keepalive probe by the NAT approximate",
+        "answer to a keepalive probe by the server approximate",
+        "probe of the server approximate",
         "handshake order exact",
         "FIN and RST approximate",
         "acknowledgement by the NAT exact",

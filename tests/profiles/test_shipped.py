@@ -24,7 +24,9 @@ from relay.events import (
 from relay.profiles import STATUSES, Profile, Quirk, available, load_profile, profile_names
 from relay.testing.playbook import play
 
-TOS, KEEPALIVE, KEEPALIVE_ANSWER, HANDSHAKE, CLOSE, LOCAL_ACK, END_TO_END_ACK, BLACKHOLE = KINDS[:8]
+TOS, KEEPALIVE, KEEPALIVE_ANSWER, END_TO_END_ANSWER, PROBE, HANDSHAKE, CLOSE, LOCAL_ACK, END_TO_END_ACK, BLACKHOLE = (
+    KINDS[:10]
+)
 
 TESTED = (
     "https://github.com/microsoft/WSL/issues/10855",
@@ -172,7 +174,7 @@ def test_the_control_groups_settings() -> None:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("transparent", [HANDSHAKE, CLOSE, KEEPALIVE, BLACKHOLE, END_TO_END_ACK]),
+        ("transparent", [HANDSHAKE, CLOSE, KEEPALIVE, END_TO_END_ANSWER, PROBE, BLACKHOLE, END_TO_END_ACK]),
         ("vmware-fusion", [HANDSHAKE, CLOSE, KEEPALIVE_ANSWER, LOCAL_ACK, TOS]),
         ("vmware-workstation-16", [HANDSHAKE, CLOSE, KEEPALIVE_ANSWER, LOCAL_ACK]),
     ],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Close,
     Dial,
@@ -21,6 +22,7 @@ from relay.actions import (
     Grant,
     Ignore,
     LimitWindow,
+    Probe,
     Refuse,
     SendFin,
     SendRst,
@@ -130,7 +132,7 @@ class FlowModel:
             case SendFin(side=side) | SendRst(side=side) | Blackhole(side=side) | Forget(side=side) | Close(side=side):
                 assert self._alive(side), f"{action} to a side that is not there"
                 assert not (isinstance(action, SendFin) and self.fin_to(side)), "a second FIN"
-            case SetKeepalive(side=side) | LimitWindow(side=side):
+            case SetKeepalive(side=side) | LimitWindow(side=side) | Probe(side=side) | AnswerProbe(side=side):
                 assert self._alive(side), f"{action} to a side that is not there"
             case Dial():
                 assert not self.dialling, "a second dial"

@@ -132,15 +132,36 @@ class Witness:
         self.saw.append(event)
 
 
-@pytest.mark.parametrize("answered_by", ["nat", "server"])
-async def test_a_guest_that_probes_a_connection_keeps_it(answered_by: str) -> None:
-    """With `server` the relay probes the server in turn, and ends the flow if it is dead; until then it answers."""
+async def test_a_guest_that_probes_a_connection_keeps_it() -> None:
     async with in_virtual_time(Stack()) as pair:
         witness = Witness()
-        pair.leg.watch(list(LocalKeepalive(answered_by=answered_by).wants()), witness)
+        pair.leg.watch(list(LocalKeepalive(answered_by="nat").wants()), witness)
         pair.peer.set_keepalive(1, 1, 3)
         await pair.wait(60)
-        assert ProbeArrived in {type(event) for event in witness.saw}
+        assert {(type(event), getattr(event, "answered", None)) for event in witness.saw} == {(ProbeArrived, True)}
+        assert not pair.peer.find_broken()
+
+
+async def test_a_probe_that_is_the_servers_to_answer_is_answered_when_the_leg_is_told_to() -> None:
+    async with in_virtual_time(Stack()) as pair:
+        witness = Witness()
+        pair.leg.watch(list(LocalKeepalive(answered_by="server").wants()), witness)
+        pair.peer.set_keepalive(1, 1, 3)
+        for _ in range(60):
+            await pair.wait(1)
+            pair.leg.answer_probe()
+        assert {(type(event), getattr(event, "answered", None)) for event in witness.saw} == {(ProbeArrived, False)}
+        assert not pair.peer.find_broken()
+        await pair.wait(5)
+        assert pair.peer.find_broken(), "it was not told to any more"
+
+
+async def test_once_nobody_watches_the_leg_answers_by_itself() -> None:
+    async with in_virtual_time(Stack()) as pair:
+        pair.leg.watch(list(LocalKeepalive(answered_by="server").wants()), Witness())
+        pair.leg.unwatch()
+        pair.peer.set_keepalive(1, 1, 3)
+        await pair.wait(60)
         assert not pair.peer.find_broken()
 
 

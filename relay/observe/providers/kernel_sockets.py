@@ -39,6 +39,15 @@ class KernelSocketsProvider(Provider):
                 Fidelity.APPROXIMATE,
                 "the relay's kernel answers each probe, but none is seen: the event log has no record of them",
             ),
+            Want(Ability.KEEPALIVE_ANSWER, by="server"): Offer(
+                Fidelity.APPROXIMATE,
+                "the relay's kernel answers each probe, until the server, which the relay probes in turn, is dead",
+                remedy="have the relay's own TCP answer the app: relay run, or relay serve --wire",
+            ),
+            Want(Ability.PROBE): Offer(
+                Fidelity.APPROXIMATE,
+                "the server's answers to probes are not seen, and are taken for granted until it is found dead: {why}",
+            ),
             Want(Ability.HANDSHAKE): Offer(
                 Fidelity.EXACT,
                 "the reply of SOCKS or HTTP CONNECT is sent when a behaviour grants the connection",

@@ -1,4 +1,4 @@
-"""Provider `tcp-info`: keepalive probes, by what they do to a connection's segment counters.
+"""Provider `tcp-info`: keepalive probes and their answers, by what they do to a connection's segment counters.
 
 A probe (RFC 9293 section 3.8.4) is an empty segment that TCP has seen before; the kernel answers it with an ACK, does
 not report it, and counts both. Hence so many probes came since the last look as
@@ -14,6 +14,8 @@ as old stacks' do; and probes on a socket that sends keepalive probes itself, wh
 Sockets are looked at every 0.5 s, those on which nothing at all came or went for 5 s every 2 s: a look at a socket
 that the CPU's caches have long forgotten takes some 4 us. So the first probe after a long silence is reported up to 2 s
 late, the others up to 0.5 s.
+
+How a peer is probed, and its answer seen, is in `relay.observe.kernel.probing`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from relay.abilities import Ability, Want
 from relay.errors import Unsupported
 from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel.host import Host, Timer
+from relay.observe.kernel.probing import Probing
 from relay.observe.kernel.tcp_info import READ_BYTES, tcp_info
 from relay.observe.self_test import Loop, connection, is_readable
 
@@ -170,6 +173,9 @@ class TcpInfoProvider(Provider):
             Want(Ability.KEEPALIVE_ANSWER, by="nat"): Offer(
                 Fidelity.EXACT, f"the relay's kernel answers each probe; {_HOW}"
             ),
+            Want(Ability.PROBE): Offer(
+                Fidelity.EXACT, "the relay's kernel sends the probe, and the answer raises the socket's segment counter"
+            ),
             Want(Ability.IDLENESS, by="segments"): Offer(Fidelity.EXACT, f"bytes are carried, and {_HOW}"),
         }
     )
@@ -208,6 +214,7 @@ class TcpInfoProvider(Provider):
         self._next_slot = 0
         self._turn = 0
         self._timer: Timer | None = None
+        self._probing = Probing(host)
 
     def attach(self, target: Target) -> TcpInfoWatch | None:
         if target.sock.fileno() < 0:
@@ -218,7 +225,12 @@ class TcpInfoProvider(Provider):
             self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)
         return watch
 
+    def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
+        self._probing.ask(sock, answered)
+        return True
+
     def close(self) -> None:
+        self._probing.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -66,10 +66,26 @@ async def keepalive_finds_a_silent_peer_dead_and_leaves_a_living_one(ends: Ends)
         assert ends.leg.timed_out
 
 
+async def a_peer_that_is_there_answers_a_probe_and_no_other_does(ends: Ends) -> None:
+    answers: list[str] = []
+    await ends.wait(1.2)  # a kernel asks no peer that it has just heard
+    if not ends.leg.probe(lambda: answers.append("once")):
+        return  # this host does not see answers, and the leg says so
+    assert not answers, "the call is made later"
+    await ends.until(lambda: bool(answers), "the peer has answered")
+    if ends.peer.blackhole(True):
+        await ends.wait(1.2)
+        ends.leg.probe(lambda: answers.append("from the dead"))
+        await ends.wait(1.5)
+    assert answers == ["once"]
+    assert not ends.leg.find_broken(), "one probe is no verdict"
+
+
 CONTROL_CHECKS: tuple[Check, ...] = (
     a_frozen_leg_neither_writes_nor_loses_what_arrives,
     a_blackholed_peer_is_not_heard_until_it_is_heard_again,
     a_forgotten_peer_is_reset_for_the_next_thing_it_sends,
     a_limited_window_acknowledges_about_as_much,
     keepalive_finds_a_silent_peer_dead_and_leaves_a_living_one,
+    a_peer_that_is_there_answers_a_probe_and_no_other_does,
 )

@@ -18,11 +18,13 @@ from fuzz.targets._api import target
 from relay.actions import (
     AbandonDial,
     Action,
+    AnswerProbe,
     Blackhole,
     Dial,
     Grant,
     LimitWindow,
     Note,
+    Probe,
     Refuse,
     ReportLoss,
     SendFin,
@@ -267,6 +269,8 @@ class _Driven:
                 assert min(idle_s, interval_s, count) >= 1
                 assert max(idle_s, interval_s) <= 32_767, "more is no TCP_KEEPIDLE"
                 assert count <= 127
+            case Probe(count=count):
+                assert 1 <= count <= 127
             case LimitWindow(size_bytes=size_bytes):
                 assert size_bytes > 0
             case Blackhole(at_most_s=at_most_s):
@@ -321,6 +325,8 @@ REQUESTS: tuple[Action, ...] = (
     *(SendRst(side, after_data=True) for side in Side),
     *(Blackhole(side, 1.0) for side in Side),
     *(SetKeepalive(side, 1, 1, 1) for side in Side),
+    *(Probe(side, 1) for side in Side),
+    *(AnswerProbe(side) for side in Side),
     *(LimitWindow(side, 1) for side in Side),
 )
 """One of everything that a behaviour can ask for."""
