@@ -152,6 +152,14 @@ def _answer(flow: _Flow, probe: Record, note: Record) -> Iterator[Step]:
     yield Step(Kind.PROBE, note.at_s - flow.began_s, f"ACK: {fields['text']}", Line.NAT, side, fields["because"])
 
 
+def _probe_sent(flow: _Flow, record: Record) -> Iterator[Step]:
+    yield _done(flow, record, Kind.PROBE, "keepalive probe")
+
+
+def _probe_answered(flow: _Flow, record: Record) -> Iterator[Step]:
+    yield _seen(flow, record, Kind.PROBE, "ACK: the answer to the probe")
+
+
 def _fin_received(flow: _Flow, record: Record) -> Iterator[Step]:
     yield _seen(flow, record, Kind.FIN, "FIN")
 
@@ -252,6 +260,8 @@ _STEPS: Mapping[str, Callable[[_Flow, Record], Iterator[Step]]] = {
     "name-resolved": _resolved,
     "tos-changed": _tos_changed,
     "keepalive-probe": _probe,
+    "probe-sent": _probe_sent,
+    "probe-answered": _probe_answered,
     "fin-received": _fin_received,
     "rst-received": _rst_received,
     "timed-out": _timed_out,

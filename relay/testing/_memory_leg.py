@@ -46,6 +46,8 @@ class MemoryLeg:
         """The TOS byte of this end's segments; the SYN's was 0."""
         self.other: MemoryLeg = self
         """The other end."""
+        self.answers_probes = False
+        """Whether keepalive probes are answered at once whatever is wanted, as a kernel does."""
         self.probes_seen = 0
         """How many keepalive probes of the peer's have arrived here."""
         self._window_bytes = WINDOW_BYTES
@@ -188,7 +190,7 @@ class MemoryLeg:
         if self.hears_nothing:
             return False
         self.probes_seen += 1
-        self._probe_waits = Want(Ability.KEEPALIVE_ANSWER, by="server") in self._wants
+        self._probe_waits = not self.answers_probes and Want(Ability.KEEPALIVE_ANSWER, by="server") in self._wants
         answered = not self._probe_waits
         self.loop.call_soon(lambda: self._tell_of_probe(answered))
         return answered

@@ -98,6 +98,7 @@ def test_an_inbound_flow_watches_the_side_that_was_dialled() -> None:
 def test_a_server_that_is_dead_is_found_so_by_probes_of_the_nats_own_and_the_app_hears_silence() -> None:
     nat = MemoryDriver("transparent")
     app, server = connect(nat)
+    app.leg.other.answers_probes = True
     server.leg.blackhole(True)
     app.leg.set_keepalive(10, 10, 9)
     nat.advance(10.5)

@@ -109,6 +109,18 @@ def test_a_probe_is_answered_by_the_behaviour_that_says_so(told: Told) -> None:
     ]
 
 
+def test_a_probe_that_is_passed_on_is_answered_by_the_server(told: Told) -> None:
+    told.open(0.0)
+    told(0.01, "keepalive-probe", side="internal")
+    told(0.01, "probe-sent", side="external", because="local-keepalive")
+    told(0.02, "probe-answered", side="external")
+    assert drawn(told)[1:] == [
+        "app > NAT: keepalive probe",
+        "      NAT > server: keepalive probe, by local-keepalive",
+        "      NAT < server: ACK: the answer to the probe",
+    ]
+
+
 def test_what_comes_over_and_over_is_folded(told: Told) -> None:
     told.open(0.0)
     for number in range(50):
