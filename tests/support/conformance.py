@@ -126,7 +126,7 @@ def _vmnat(each: Row) -> str:
     differing = ", ".join(_setting(name, VMNAT.settings) for name in each.differing)
     if not each.vmnat:
         return differing or "-"
-    return f"{differing or 'the same'}. {each.vmnat} ({evidence_of(each)})"
+    return f"{differing}{'. ' if differing else ''}{each.vmnat} ({evidence_of(each)})"
 
 
 def evidence_of(each: Row) -> str:
