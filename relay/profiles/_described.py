@@ -28,6 +28,23 @@ class Setting:
     choices: tuple[str, ...]
     """The only values; empty where any of its type, from `low` to `high`, will do."""
 
+    def in_words(self) -> str:
+        """What it means, what it takes, in which unit, and its default."""
+        unit = f", in {self.unit}" if self.unit and f"in {self.unit}" not in self.meaning else ""
+        return f"{self.meaning} ({self.accepted}{unit}; default: {self.shown(self.default)})"
+
+    def shown(self, value: object) -> str:
+        """A value of it, as a profile's file or `--set` has it."""
+        match value:
+            case bool():
+                return str(value).lower()
+            case int() if self.name == "mask":
+                return f"{value:#04x}"
+            case float():
+                return f"{value:.15g}"
+            case _:
+                return str(value)
+
 
 def describe_settings(kind: type[Behaviour] | type[Stack]) -> list[Setting]:
     """Every setting of a behaviour, or of the stack, in the order in which it declares them."""

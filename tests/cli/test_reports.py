@@ -12,6 +12,7 @@ from relay.behaviours import installed_behaviours
 from relay.fidelity import assess
 from relay.observe import Fidelity, Support, survey
 from relay.profiles import COLUMNS, Profile, available, columns_of, describe_settings, load_profile, profile_names
+from relay.settings import read_value
 from relay.stack import Stack
 from support.forks import relay_in_fork
 
@@ -114,13 +115,9 @@ def check_explained(profile: Profile, explained: str) -> None:
         block = block_of(quirk.name, explained)
         assert block.startswith(f"{quirk.name} ({quirk.status})\n")
         assert unwrapped((quirk.kind.__doc__ or "").split("\n", maxsplit=1)[0]) in unwrapped(block)
-        for key, value in quirk.settings.items():
-            shown = f"0x{value:02x}" if key == "mask" else str(value)
-            assert f"  {key} = {shown}\n" in block
         for setting in describe_settings(quirk.kind):
-            default = f"0x{setting.default:02x}" if setting.name == "mask" else str(setting.default)
-            unit = f", in {setting.unit}" if setting.unit else ""
-            assert f"{setting.meaning} ({setting.accepted}{unit}; default: {default})" in unwrapped(block)
+            assert f"  {setting.name} = {setting.shown(quirk.settings[setting.name])}\n" in block
+            assert setting.in_words() in unwrapped(block)
     for quirk in profile.absent:
         assert block_of(quirk.name, explained).startswith(f"{quirk.name}: not in this profile ({quirk.status})\n")
     for quirk in (*profile.quirks, *profile.absent):
@@ -144,7 +141,7 @@ def test_an_explanation_has_the_stack_with_its_settings_and_evidence(name: str) 
     block, stack = block_of("stack", report("explain", name)), said.build()
     assert block.startswith(f"stack ({said.status})\n")
     for setting in describe_settings(Stack):
-        assert f"  {setting.name} = {getattr(stack, setting.name)}\n" in block
+        assert f"  {setting.name} = {setting.shown(getattr(stack, setting.name))}\n" in block
         assert setting.meaning in unwrapped(block)
     assert block.count("evidence: ") == len(said.evidence)
     told = json.loads(report("explain", name, "--json"))["stack"]
@@ -220,6 +217,22 @@ def test_a_setting_is_explained_with_its_unit_and_range() -> None:
     assert "(an integer from 0 to 60000, in ms; default: 105)" in explained
 
 
+def test_a_setting_is_shown_as_a_profile_has_it_and_its_unit_is_said_once() -> None:
+    explained = unwrapped(report("explain", "aws-nat-gateway", "--set", "tos-reset.mask=252"))
+    assert "after_s = 350 how long without traffic, in s (a number from 0.001 to 31536000; default: 350)" in explained
+    assert "silence_s = 900 how long the silence lasts before the app is reset" in explained
+    assert "mask = 0xfc" in explained
+    assert "syn_fin_dials = true whether SYN with FIN" in explained
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_is_shown_of_a_setting_may_be_set(name: str) -> None:
+    for quirk in load_profile(name).quirks:
+        for setting in describe_settings(quirk.kind):
+            value = quirk.settings[setting.name]
+            assert read_value(quirk.kind, setting.name, setting.shown(value), where="") == value
+
+
 def test_profiles_as_json_are_those_that_the_text_lists() -> None:
     listed = json.loads(report("profiles", "--json"))
     assert [tuple(each.values()) for each in listed] == [
@@ -239,7 +252,7 @@ def test_the_doctors_json_has_the_support_of_every_fact(observer: str | None) ->
 def test_an_explanations_json_has_what_the_text_has(name: str) -> None:
     told = json.loads(report("explain", name, "--json", "--set", "tos-reset.mask=0xfc"))
     profile = load_profile(name, ["tos-reset.mask=0xfc"])
-    assert (told["name"], told["title"]) == (profile.name, profile.title)
+    assert (told["name"], told["title"], told["columns"]) == (profile.name, profile.title, columns_of(profile))
     for data, each in zip(told["quirks"], assess(profile, survey()), strict=True):
         assert (data["name"], data["status"], data["here"]) == (
             each.quirk.name,

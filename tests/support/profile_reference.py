@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relay.behaviours import Behaviour
-from relay.profiles import COLUMNS, Evidence, Profile, Setting, available, columns_of, describe_settings
+from relay.profiles import COLUMNS, Evidence, Profile, available, columns_of, describe_settings
 from relay.stack import Stack
 from support.page_parts import Page, row
 from support.profile_snippets import snippet
@@ -80,21 +80,10 @@ def _part(
     evidence: Iterable[Evidence],
 ) -> Iterator[str]:
     yield from (f"### {name}", "", heading[0].upper() + heading[1:], "")
-    rows = [[f"`{each.name} = {_value(each, values[each.name])}`", _meaning(each)] for each in describe_settings(kind)]
+    rows = [[f"`{each.name} = {each.shown(values[each.name])}`", each.in_words()] for each in describe_settings(kind)]
     if rows:
         yield from (*_table(["setting", "meaning"], rows), "")
     yield from (*_evidence(evidence), "")
-
-
-def _meaning(setting: Setting) -> str:
-    unit = f", in {setting.unit}" if setting.unit else ""
-    return f"{setting.meaning} ({setting.accepted}{unit}; default: {_value(setting, setting.default)})"
-
-
-def _value(setting: Setting, value: object) -> str:
-    if setting.name == "mask" and isinstance(value, int):
-        return f"{value:#04x}"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from relay.cli.reports.paragraphs import heading, indented, support_lines
 from relay.cli.reports.support import support_as_json
 from relay.fidelity import QuirkFidelity
 from relay.printable import escape_unprintable
-from relay.profiles import Evidence, Profile, Quirk, Setting, StackSettings, describe_settings
+from relay.profiles import Evidence, Profile, Quirk, Setting, StackSettings, columns_of, describe_settings
 from relay.stack import Stack
 
 _STACK_SUMMARY = "The relay's own TCP/IP toward a guest, in wire mode."
@@ -36,7 +36,10 @@ def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colo
 
 
 def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict[str, object]:
-    """The same as data. A setting has `low` and `high`, or `choices`; what does not apply is null."""
+    """The same as data. `columns` is its row of the table of `relay profiles`.
+
+    A setting has `low` and `high`, or `choices`; what does not apply is null.
+    """
     stack, settings = profile.stack.build(), describe_settings(Stack)
     return {
         "name": profile.name,
@@ -46,6 +49,7 @@ def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict
         "symptom": profile.symptom or None,
         "reproduce": profile.reproduce or None,
         "remedy": profile.remedy or None,
+        "columns": columns_of(profile),
         "quirks": [
             {
                 "name": each.quirk.name,
@@ -87,10 +91,8 @@ def _summary(quirk: Quirk) -> str:
 
 
 def _setting_lines(setting: Setting, value: object) -> Iterator[str]:
-    yield f"  {setting.name} = {_shown(setting, value)}"
-    unit = f", in {setting.unit}" if setting.unit else ""
-    default = _shown(setting, setting.default)
-    yield from indented(f"{setting.meaning} ({setting.accepted}{unit}; default: {default})", by="    ")
+    yield f"  {setting.name} = {setting.shown(value)}"
+    yield from indented(setting.in_words(), by="    ")
 
 
 def _setting_as_json(setting: Setting, value: object) -> dict[str, object]:
@@ -104,10 +106,6 @@ def _setting_as_json(setting: Setting, value: object) -> dict[str, object]:
         "high": setting.high,
         "choices": list(setting.choices) or None,
     }
-
-
-def _shown(setting: Setting, value: object) -> str:
-    return f"0x{value:02x}" if setting.name == "mask" and isinstance(value, int) else str(value)
 
 
 def _evidence(pieces: Iterable[Evidence]) -> Iterator[str]:
