@@ -38,7 +38,7 @@ class Talk:
         self._log = log
         self._lines = TextLines(log.started_at, colour=colour(sys.stderr))
         self._sink = Sink(sys.stderr.fileno(), self._describe_drop, encoding=sys.stderr.encoding)
-        self.rotated: list[Events] = []
+        self.rotated: list[Events | Packets] = []
         """What is reopened for the rotation of logs."""
         self.tap: WireCapture | None = None
         """What guests' packets are to be shown to, if they are to be captured."""
@@ -127,6 +127,7 @@ class Events:
 
 
 class _Capture(Protocol):
+    def begin_anew(self) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -145,6 +146,12 @@ class Packets:
             self.tap = self._capture
         else:
             self._capture = LogCapture(log, self._sink.offer, process)
+
+    def reopen(self) -> None:
+        """Write later packets to a file of the same name, which was moved away; those before to the one that was."""
+        if self._output.owned:
+            with suppress(OSError):  # `tell_failure` has said so
+                self._sink.reopen(self._output.reopen, self._capture.begin_anew())
 
     def close(self, deadline_s: float) -> None:
         """Wait for the reader, but not beyond this."""
@@ -175,11 +182,11 @@ def open_outputs(log: EventLog, events: str | None, pcap: str | None = None, *, 
     }
     writers: list[Events | Packets] = []
     if (output := opened.get("--events")) is not None:
-        writers.append(lines := Events(log, output))
-        talk.rotated = [lines]
+        writers.append(Events(log, output))
     if (output := opened.get("--pcap")) is not None:
         writers.append(packets := Packets(log, output, guests=guests))
         talk.tap = packets.tap
+    talk.rotated = writers
     try:
         yield talk
     finally:

@@ -183,7 +183,8 @@ def serve(
 ) -> None:
     """Run the relay until Ctrl-C or SIGTERM.
 
-    SIGUSR1 takes the link down for a moment; SIGUSR2 prints totals; SIGHUP reopens the event log.
+    SIGUSR1 takes the link down for a moment; SIGUSR2 prints totals; SIGHUP reopens the files of
+    --events and --pcap.
     """
     from relay.backend import choose_backend
     from relay.cli.serving import serve_until_stopped

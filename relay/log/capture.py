@@ -52,7 +52,8 @@ class Capture:
         self._process_count = 0
         self._names: set[tuple[str, str]] = set()
         interfaces = [pcapng.interface(each.name, each.description, each.link_type) for each in (guest, host)]
-        write(b"".join([pcapng.section("vmnat-relay"), *interfaces]))
+        self._head = b"".join([pcapng.section("vmnat-relay"), *interfaces])
+        write(self._head)
         self.guest = CapturedSide(self, 0, outward=INBOUND, inward=OUTBOUND)
         """Packets between the app and the relay."""
         self.host = CapturedSide(self, 1, outward=OUTBOUND, inward=INBOUND, acting=relay)
@@ -71,6 +72,18 @@ class Capture:
         for side in (self.guest, self.host):
             if side.lost_in_all:
                 self._write(pcapng.statistics(side.interface, self.ns(at_s), side.lost_in_all))
+            side.lost_in_all = 0
+
+    def begin_anew(self, at_s: float) -> bytes:
+        """End the section, and return what another begins with, in this file or in one of its own.
+
+        The caller writes that before anything else: no block stands for itself without it.
+        """
+        self.close(at_s)
+        self._processes.clear()
+        self._process_count = 0
+        self._names.clear()
+        return self._head
 
     def ns(self, at_s: float) -> int:
         """The same in nanoseconds since 1970."""

@@ -28,10 +28,17 @@ class LogCapture:
         self._capture = Capture(write, guest=GUEST, host=HOST, relay=relay, epoch_s=log.started_at)
         log.subscribe(Rebuilder(self._capture.guest, self._capture.host, self._capture.name))
 
+    def begin_anew(self) -> bytes:
+        """End the file, and return what the next one begins with; flows go on in it."""
+        return self._capture.begin_anew(self._now_s())
+
     def close(self) -> None:
         """Write how many packets are missing."""
+        self._capture.close(self._now_s())
+
+    def _now_s(self) -> float:
         at_s, ahead_s = self._clock.read()
-        self._capture.close(at_s - ahead_s)
+        return at_s - ahead_s
 
 
 class Rebuilder:

@@ -66,13 +66,16 @@ class ByteSink:
         with self._changed:
             return self._take(data)
 
-    def reopen(self, open_file: Callable[[], int]) -> None:
+    def reopen(self, open_file: Callable[[], int], first: bytes = b"") -> None:
         """Write what is offered from now on to the descriptor that `open_file` returns, all earlier pieces to the old.
 
-        It is called in the sink's thread. If it raises OSError, which it must have told of, the old one stays.
+        It is called in the sink's thread. If it raises OSError, which it must have told of, the old one stays. `first`
+        comes before everything else, be there room for it or not.
         """
         with self._changed:
             self._queue.append(open_file)
+            if first:
+                self._add(first)
             self._changed.notify()
 
     def close(self, deadline_s: float) -> int:

@@ -94,6 +94,10 @@ class WireCapture:
     def on_packet(self, packet: bytes, outward: bool) -> None:
         self._add(_Waiting(self._now_s(), next(self._count), (packet,), outward, None, None, 0))
 
+    def begin_anew(self) -> bytes:
+        """End the file, and return what the next one begins with; what waits comes into that one."""
+        return self._capture.begin_anew(self._now_s())
+
     def close(self) -> None:
         """Write what waits, and how many packets are missing."""
         self._write_until(float("inf"))

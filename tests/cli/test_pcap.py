@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,50 @@ def test_what_a_file_held_is_gone_and_a_quiet_relay_writes_too(tmp_path: Path) -
         sock.sendall(b"x")
         assert read_exactly(sock, 1) == b"x"
     assert len(read_fields(file, "frame.number")) > 6
+
+
+def test_a_capture_that_is_rotated_goes_on_in_a_file_of_its_own(backend: str, tmp_path: Path) -> None:
+    file, moved = tmp_path / "packets.pcapng", tmp_path / "packets.1"
+    with (
+        Origin(echo) as origin,
+        serve(tmp_path, "--backend", backend, "--forward", f"0:{origin.target}", "--pcap", str(file)) as served,
+    ):
+        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock:
+            served.wait_for("flow-connected")
+            file.rename(moved)
+            served.process.send_signal(signal.SIGHUP)
+            deadline_s = time.monotonic() + 10
+            while not file.exists():
+                assert time.monotonic() < deadline_s
+                time.sleep(0.02)  # a file cannot be waited on
+            sock.sendall(b"x")
+            assert read_exactly(sock, 1) == b"x"
+        process = served.wait_for("flow-ended")["process"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    before, after = (read_fields(each, "tcp.flags.str", "tcp.stream", "frame.comment") for each in (moved, file))
+    assert len(before) == 6
+    assert all("S" in flags or "A" in flags for flags, *_ in before)
+    assert len(after) >= 4
+    assert not any("S" in flags for flags, *_ in after)
+    owner = f"{process['name']}[{process['pid']}]" if process is not None else ""
+    assert all(comment.startswith(owner) for *_, comment in after)
+
+
+def test_a_capture_that_cannot_be_reopened_goes_on_in_the_old_file(tmp_path: Path) -> None:
+    file, moved = tmp_path / "packets.pcapng", tmp_path / "packets.1"
+    with (
+        Origin(echo) as origin,
+        serve(tmp_path, "--forward", f"0:{origin.target}", "--pcap", str(file), log=False) as served,
+    ):
+        file.rename(moved)
+        file.mkdir()
+        served.process.send_signal(signal.SIGHUP)
+        told = served.wait_for_stderr("goes on with the file that it has open")
+        assert f"relay: --pcap: cannot reopen {file}: Is a directory\n" in told
+        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock:
+            sock.sendall(b"x")
+            assert read_exactly(sock, 1) == b"x"
+    assert len(read_fields(moved, "frame.number")) > 6
 
 
 def test_it_goes_down_a_pipe(tmp_path: Path) -> None:

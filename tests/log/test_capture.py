@@ -187,6 +187,34 @@ def test_a_file_is_whole_blocks_from_the_first_on() -> None:
     assert kinds == [0x0A0D0D0A, 1, 1]
 
 
+def test_what_begins_anew_stands_for_itself_and_what_was_before_says_what_it_lacks() -> None:
+    kept = Kept()
+    kept.full = True
+    kept.capture.guest(kept.syn(), 0, True)
+    kept.full = False
+    for process in ((1, "first"), GIT):
+        kept.capture.guest(kept.syn(), 0, True, process=process)
+    kept.capture.name("192.0.2.7", "server.test")
+    head = kept.capture.begin_anew(1)
+    assert [kind for kind, _ in blocks(bytes(kept.data))][-2:] == [4, 5]
+    kept.data = bytearray(head)
+    kept.capture.name("192.0.2.7", "server.test")
+    kept.capture.guest(kept.syn(), 2, True, process=GIT)
+    kept.capture.close(3)
+    told = blocks(bytes(kept.data))
+    assert [kind for kind, _ in told] == [0x0A0D0D0A, 1, 1, 4, 0x80000001, 6]
+    assert _processes(kept) == [4711]
+
+
+@pytest.mark.system
+def test_wireshark_reads_two_sections_in_one_file(tmp_path: Path) -> None:
+    kept = Kept()
+    kept.capture.guest(kept.syn(), 0, True, process=(1, "first"))
+    kept.data += kept.capture.begin_anew(1)
+    kept.capture.guest(kept.syn(), 2, True, process=GIT)
+    assert read_fields(kept.in_file(tmp_path), "frame.comment") == [("first[1]",), ("git[4711]",)]
+
+
 def _processes(kept: Kept) -> list[int]:
     return [struct.unpack_from("<I", body)[0] for kind, body in blocks(bytes(kept.data)) if kind == 0x80000001]
 

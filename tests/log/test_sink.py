@@ -55,6 +55,30 @@ def test_every_line_is_written_in_order_by_the_end(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().splitlines() == lines
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_a_new_file_begins_with_has_room_also_where_the_queue_is_full(there: bool, tmp_path: Path) -> None:
+    def open_file() -> int:
+        if not there:
+            raise OSError
+        return os.open(tmp_path / "new", os.O_WRONLY | os.O_CREAT, 0o600)
+
+    with small_pipe() as (reader, writer):
+        sink = ByteSink(writer, limit_bytes=200)
+        while sink.offer(b"x" * 100):
+            pass
+        sink.reopen(open_file, b"head")
+        assert not sink.offer(b"lost")
+        os.set_blocking(reader.fileno(), False)
+        read = b""
+        deadline_s = time.monotonic() + 10
+        while sink.close(time.monotonic() + 0.01):
+            assert time.monotonic() < deadline_s
+            read += reader.buffer.read(_PIPE_BYTES) or b""
+        read += reader.buffer.read(_PIPE_BYTES) or b""
+    whole = (tmp_path / "new").read_bytes() if there else read.lstrip(b"x")
+    assert whole == b"head"
+
+
 def test_what_the_encoding_cannot_say_is_escaped(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as stream:
         sink = Sink(stream.fileno(), str, encoding="ascii")

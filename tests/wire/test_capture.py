@@ -92,6 +92,18 @@ def test_they_wait_no_longer_where_nothing_is_known(play: Play) -> None:
     assert [(str(packet), packet.comment) for packet in play.packets] == [("guest > S", "")]
 
 
+def test_what_waits_while_the_file_begins_anew_comes_into_the_new_one(play: Play) -> None:
+    play.open()
+    play.packet(True, SYN)
+    play.data = bytearray(play.capture.begin_anew())
+    play.packet(False, SYN)
+    play.clockwork.advance(2 * HOLD_S)
+    assert [(str(packet), packet.comment) for packet in play.packets] == [
+        ("guest > S", "git[4711]"),
+        ("guest < SA", "git[4711]"),
+    ]
+
+
 def test_both_sides_are_in_the_order_of_their_times(play: Play) -> None:
     hold = Hold()
     play.packet(True, SYN)
