@@ -8,7 +8,7 @@
  *   E        send everything back, this first byte too
  *   O        send this one byte back and close: it is the origin that closes first, so that TIME_WAIT stays on its own
  *            port and no ephemeral port of a client or a proxy is held by it
- *   I        send this one byte back; close at the next one (a flow that idles until it is told to end)
+ *   I        send this one byte back; close at the next one (a flow that idles until the driver ends it)
  *
  * It listens on a port of 127.0.0.1 that it picks and prints, and ends when its stdin does.
  */

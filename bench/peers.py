@@ -23,7 +23,7 @@ _NOT_IN_DEBIAN = "not in Debian 12: build it from https://github.com/3proxy/3pro
 
 @dataclass(frozen=True)
 class Peer:
-    """A proxy that listens on ports it is told."""
+    """A proxy that listens on the ports that it is given."""
 
     name: str
     vias: Sequence[Via]
@@ -81,7 +81,7 @@ listen bench
 
 
 def _microsocks(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
-    """Its 1.0.3 has no option to keep it from telling of each connection; let that cost no disk."""
+    """Its 1.0.3 logs each connection, and no option stops that; the log uses no disk."""
     return ["sh", "-c", 'exec "$0" "$@" 2>/dev/null', program, "-i", "127.0.0.1", "-p", str(ports["socks5"])]
 
 
@@ -178,7 +178,7 @@ def _pproxy(program: str, place: Path, ports: Mapping[Via, int], origin_port: in
 
 
 def _proxy_py(program: str, place: Path, ports: Mapping[Via, int], origin_port: int) -> list[str]:
-    """It lowers its own limit of descriptors to 1024 unless it is told not to."""
+    """It lowers its own limit of descriptors to 1024 unless an option forbids that."""
     most = str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     command = [program, "-P", "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(ports["connect"])]
     command += ["--num-acceptors", "1", "--num-workers", "1", "--log-level", "ERROR", "--timeout", "3600"]

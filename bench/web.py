@@ -22,7 +22,7 @@ from bench.through import find_program, free_ports, spawned, wait_until_up
 ANSWER_BYTES = 48  # with nginx's head about 280: what an API's status page sends
 LARGE_BYTES = 1 << 20
 _PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "ab": "apache2-utils"}
-_LOAD_S = 60  # at most; wrk takes as long as it is told, ab as long as the proxy does
+_LOAD_S = 60  # at most; wrk takes as long as its option says, ab as long as the proxy does
 
 
 def web_is_missing() -> str | None:

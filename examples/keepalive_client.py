@@ -10,7 +10,7 @@ Takes 10 s. Needs Linux. Freezing a server in earnest takes CAP_NET_ADMIN: run i
 
     unshare -Urn sh -c 'ip link set lo up; exec python keepalive_client.py'
 
-Without it only VMware's NAT, which needs no more than silence, is shown.
+Without it only VMware's NAT, for which silence is enough, is shown.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 OpenSSH marks its packets anew once it has authenticated: with the second of the two values of `IPQoS`, where there is
 no terminal. With `af21 cs1`, its default since 7.8, that is another precedence than the SYN's, and a reset. An sshd of
-the example's own stands behind a port forward of the relay's; it lets in whoever runs this, with a key made for it.
+the example's own stands behind a port forward of the relay's; it lets in this user, with a key made for it.
 
     python ssh_and_git.py
 

@@ -1,6 +1,6 @@
 """What a leg can see or do, and what a behaviour wants of it.
 
-A behaviour says what it wants (`Behaviour.wants`), once for a profile. Every leg is told, and this host's support for
+A behaviour says what it wants (`Behaviour.wants`), once for a profile. Every leg gets them, and this host's support for
 each want is what the banner, `doctor` and `explain` show. What a kernel does unasked (it acknowledges data and answers
 keepalive probes) is a want like any other: a leg that is no kernel's would never know of it otherwise.
 """
@@ -26,7 +26,7 @@ class Ability(enum.Enum):
     HANDSHAKE = "handshake order"
     """The initiator learns of its connection when a behaviour says so, not before."""
     CLOSE = "FIN and RST"
-    """FIN and RST are told apart, and each can be sent at will."""
+    """FIN and RST can be distinguished, and each can be sent at will."""
     ACK = "acknowledgement"
     """The app's data is acknowledged: at once, or when the server has acknowledged it."""
     BLACKHOLE = "unanswered probe"

@@ -1,4 +1,4 @@
-"""What a running relay can be told, as values: one vocabulary for programs, tests and workers.
+"""The commands of a running relay, as values: one vocabulary for programs, tests and workers.
 
     endpoint = relay.do(OpenForward(ForwardSpec(bind, target)))
     relay.do(Freeze(Side.EXTERNAL))

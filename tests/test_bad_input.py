@@ -20,7 +20,7 @@ FRONT_ENDS = ("socks4", "socks5", "http-connect")
 _REFUSED_CODES = {"socks4": 0x5B, "socks5": 0x01, "http-connect": 400}
 _DENIED_CODES = {"socks4": 0x5B, "socks5": 0x02, "http-connect": 403}
 _NOT_RESOLVED_CODES = {"socks5": 0x04, "http-connect": 502}
-_NO_SUCH_NAME = "x" * 64 + ".test"  # a label may have 63 characters: nobody need be asked to know
+_NO_SUCH_NAME = "x" * 64 + ".test"  # a label may have 63 characters: this needs no look-up
 
 # What a client sends, what it gets before the end (None: anything), and what the event log says.
 NONSENSE: dict[str, tuple[bytes, bytes | None, str]] = {

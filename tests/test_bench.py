@@ -166,7 +166,7 @@ def test_cpu_time_counts_children_that_are_gone_and_memory_those_that_live(tmp_p
         assert process.resident_kib(shell.pid) > 30_000
 
 
-def test_a_proxy_that_ends_at_its_start_is_told_with_what_it_said(tmp_path: Path) -> None:
+def test_a_proxy_that_ends_at_its_start_is_reported_with_its_output(tmp_path: Path) -> None:
     script = ["sh", "-c", "echo wrong option; exit 1"]
     with spawned(script, tmp_path) as shell, pytest.raises(NotUp, match="it ended at its start: wrong option"):
         wait_until_up(shell, free_ports(1), tmp_path)

@@ -62,7 +62,7 @@ def test_a_table_has_medians_spread_ratio_and_why_there_is_no_figure() -> None:
     )
 
 
-def test_growth_is_told_from_no_idle_flows_to_the_most() -> None:
+def test_growth_is_counted_from_no_idle_flows_to_the_most() -> None:
     measured = Results()
     measured.add(1, "socks5-64", "microsocks", {"per_s": 4000})
     measured.add(1, "ping-pong", "microsocks", {"p50_us": 40})
@@ -107,7 +107,7 @@ def test_a_bound_is_met_by_itself(value: float, at_most: bool, met: bool) -> Non
     assert Aim("q", "f", "title", 1.0, at_most=at_most).met_by(value) == met
 
 
-def test_the_gain_by_a_second_worker_is_told() -> None:
+def test_the_gain_by_a_second_worker_is_shown() -> None:
     measured = results("forward-64", "per_s", asyncio=[1000.0])
     measured.add(1, "forward-64", f"{ASYNCIO}, 2 workers", {"per_s": 1700.0})
     assert "| 1.70 |" in _row(measured, "forward connects/s, 64 at a time, 1 -> 2 workers", "(x 1 worker)")

@@ -1,4 +1,4 @@
-"""A running relay is told things by values, which can be carried from one process to another."""
+"""The commands of a running relay are values, which can be carried from one process to another."""
 
 from __future__ import annotations
 

@@ -67,4 +67,4 @@ def test_both_sockets_of_a_flow_are_closed_when_it_is_over(
         deadline_s = time.monotonic() + _GIVEN_BACK_S
         while (now := len(list(descriptors.iterdir()))) > before:  # fewer: what the start itself had open
             assert time.monotonic() < deadline_s, f"{now} descriptors, and {before} before {FLOWS} flows"
-            time.sleep(0.01)  # that another process closes a descriptor is told to nobody
+            time.sleep(0.01)  # no event reports that another process closes a descriptor

@@ -58,7 +58,7 @@ def debug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
-def test_a_bug_of_the_relays_is_told_once_with_its_flow(
+def test_a_bug_of_the_relays_is_reported_once_with_its_flow(
     backend: str, debug: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
@@ -75,7 +75,7 @@ def test_a_bug_of_the_relays_is_told_once_with_its_flow(
     assert capfd.readouterr().err.count("LookupError: a bug of ours") == debug
 
 
-def test_a_bug_of_a_behaviours_is_told_once_and_its_traceback_leads_to_it(
+def test_a_bug_of_a_behaviours_is_reported_once_and_its_traceback_leads_to_it(
     backend: str, debug: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve_in_thread(transparent_with(Broken), backend=backend) as nat:
@@ -88,7 +88,7 @@ def test_a_bug_of_a_behaviours_is_told_once_and_its_traceback_leads_to_it(
     assert ("Traceback" in shown) is debug
 
 
-def test_an_action_that_came_too_late_is_told_to_those_who_look_for_a_bug(backend: str, debug: bool) -> None:
+def test_an_action_that_came_too_late_is_reported_in_debug_mode_alone(backend: str, debug: bool) -> None:
     with serve_in_thread(transparent_with(Late), backend=backend) as nat:
         with one_flow(nat) as sock:
             exchange(sock)

@@ -83,7 +83,7 @@ class Program:
 
 @pytest.fixture(params=WAYS)
 def program(request: pytest.FixtureRequest, backend: str) -> Iterator[Program]:
-    """A relay in another process, which is told to fork."""
+    """A relay in another process, which forks on command."""
     if not hasattr(os, "fork"):
         missing("nothing is forked on this host")
     with Origin(echo) as origin:

@@ -290,7 +290,7 @@ def test_a_socket_that_the_kernel_will_not_watch_is_closed_and_the_next_one_serv
         wait_until(lambda: not nat.flow_count, lambda: f"{nat.flow_count} flows are left")
 
 
-def test_one_to_be_turned_away_that_the_kernel_will_not_watch_keeps_nobody_waiting(
+def test_one_to_be_turned_away_that_the_kernel_will_not_watch_delays_no_other(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Origin(echo) as origin, serve_in_thread(backend=backend, max_flows=1) as nat:

@@ -1,4 +1,4 @@
-"""What a relay in a thread offers a test: where it is, what it is told, what it tells."""
+"""What a relay in a thread offers a test: where it is, its commands, its records."""
 
 from __future__ import annotations
 
@@ -245,8 +245,8 @@ def test_waiting_finds_the_flow_that_is_meant(nat: RunningRelay, origin: Origin)
     assert [nat.wait_for("flow-opened", flow=flow).fields["client"] for flow in (1, 2)] == clients
     assert nat.wait_for("flow-opened", client=clients[1]).flow == 2
     began_s = time.monotonic()
-    with pytest.raises(AssertionError, match=r"no flow-opened \(client='nobody', flow=2\) within 0.1 s"):
-        nat.wait_for("flow-opened", flow=2, client="nobody", timeout_s=0.1)
+    with pytest.raises(AssertionError, match=r"no flow-opened \(client='absent', flow=2\) within 0.1 s"):
+        nat.wait_for("flow-opened", flow=2, client="absent", timeout_s=0.1)
     assert time.monotonic() - began_s < 5
 
 

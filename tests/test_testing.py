@@ -142,7 +142,7 @@ def test_what_the_block_raises_comes_out_as_it_is(kind: type[BaseException], bac
 
 
 def threads() -> set[str]:
-    """The names of this process's threads, without trio's spare ones: they end when nobody wants them for 10 s."""
+    """The names of this process's threads, without trio's spare ones: they end when they are not used for 10 s."""
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
 
 

@@ -1,6 +1,6 @@
 """Plays one flow after the other: connects, has both ends do their part, and asks for the verdict.
 
-A slot has its own destinations, so what arrives there, and what the relay tells of them, is the flow that it plays.
+A slot has its own destinations, so what arrives there, and what the relay records about them, is its flow.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Slot:
         self._refusing = refusing
         self._void = void
         self.tale = Tale()
-        """What the relay tells of the flow that is being played."""
+        """What the relay records about the flow that is being played."""
 
     async def play(self, plan: Plan) -> int:
         """Play the plan; returns how many bytes arrived.

@@ -1,7 +1,7 @@
 """Plain HTTP through the proxy: requests and responses whose bodies are the flow's two streams, cut into exchanges.
 
 The client waits for a response before its next request, and closes when it has had the last. In a flow that is to be
-cut there is one exchange only, and whoever resets does so in its own body.
+cut there is one exchange only, and the side that resets does so in its own body.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What each end does in a flow's story, from the connection to the end of its socket.
 
-Whoever outlives the other's act keeps its own FIN back until it has met the end: so what began the flow's end is known.
+The side that outlives the other's act keeps its own FIN back until it has met the end: so what began the flow's
+end is known.
 """
 
 from __future__ import annotations

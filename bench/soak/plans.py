@@ -8,7 +8,7 @@ So the same seed and number give the same plan, whatever else ran. What the ends
     INTERNAL_RESETS   the internal side resets after `cut_bytes` of its own, while the other may still be sending
     EXTERNAL_RESETS   likewise, the external side
     TOS               TOGETHER, but after `cut_bytes` the internal side sets another TOS byte
-    REFUSED           nobody listens there
+    REFUSED           no socket listens there
     VANISHES          the initiator leaves in its handshake
 
 `settled` resets and changes wait until all that was said before is acknowledged: then not a byte of it may be missing.

@@ -1,4 +1,4 @@
-"""The relay's process as the soak sees it: commands to it, and its records, sorted by whose flow they tell of.
+"""The relay's process as the soak sees it: commands to it, and its records, sorted by the flow that they are about.
 
 A destination that is awaited has one flow at a time, so a flow that opens toward it is that one. The flows of
 initiators that vanish all go to one port, where they are only counted.
@@ -20,7 +20,7 @@ _STOP_S = 20.0
 
 
 class Tale:
-    """What the relay has told of one flow so far."""
+    """What the relay has recorded about one flow so far."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
@@ -97,7 +97,7 @@ class Subject:
             if tale is not None:
                 self._told[flow] = tale
             elif fields["destination"] not in self.uncounted:
-                self.complaints.append(f"a flow nobody asked for: {json.dumps(fields)}")
+                self.complaints.append(f"a flow that the soak did not open: {json.dumps(fields)}")
         if (tale := self._told.get(flow)) is None:
             return
         tale.records.append((event, fields))
@@ -115,7 +115,7 @@ class Subject:
             status = await asyncio.wait_for(self._process.wait(), _STOP_S)
         except TimeoutError:
             self._process.kill()
-            self.complaints.append(f"it did not end within {_STOP_S:g} s of being told to")
+            self.complaints.append(f"it did not end within {_STOP_S:g} s of SIGTERM")
         else:
             if status:
                 self.complaints.append(f"it ended with status {status}")

@@ -5,7 +5,7 @@ for another time do not count, nor do the filter programs, of which it loads one
 The rest is judged where the relay has been idle for longer than it keeps anything that is over: at the first lull, when
 all caches are warm, and at the last.
 
-* `held` are the flows and legs that exist as objects, whoever holds them.
+* `held` are the flows and legs that exist as objects, with or without a holder.
 * `blocks` are what the interpreter has allocated of small memory: a count that knows no fragmentation, so that a string
   or an integer kept for each flow is seen.
 * Memory is RssAnon of proc(5), after a garbage collection and malloc_trim(3): file-backed pages, which come and go as

@@ -41,19 +41,19 @@ class Settings:
 
 
 class Weather:
-    """Blows until it is told to `calm`; flows ask it for shelter."""
+    """Blows until `calm` is called; flows ask it for shelter."""
 
     def __init__(self, subject: Subject, profile: str, seed: int) -> None:
         self._subject = subject
         self._chance = Random(f"{seed}/weather")  # noqa: S311 - meant to be repeatable
         self._over = asyncio.Event()
         self._opening = 0
-        self._nobody_opens = asyncio.Event()
-        self._nobody_opens.set()
+        self._none_opens = asyncio.Event()
+        self._none_opens.set()
         self._may_open = asyncio.Event()
         self._may_open.set()
         self.external_thawed = asyncio.Lock()
-        """Held while the external side is frozen, and by whoever needs it not to be."""
+        """Held while the external side is frozen, and by a flow that needs it thawed."""
         self.freezes = self.changes = 0
         self._own = _own_values(profile)
         self.settings = _settings(self._own)
@@ -63,13 +63,13 @@ class Weather:
         """Shelter for a flow that is being opened: the settings it is made with do not change meanwhile."""
         await self._may_open.wait()
         self._opening += 1
-        self._nobody_opens.clear()
+        self._none_opens.clear()
         try:
             yield self.settings
         finally:
             self._opening -= 1
             if not self._opening:
-                self._nobody_opens.set()
+                self._none_opens.set()
 
     async def blow(self) -> None:
         """Go on until it is to be calm, and leave everything thawed."""
@@ -88,7 +88,7 @@ class Weather:
 
     async def _change(self) -> None:
         self._may_open.clear()
-        await self._nobody_opens.wait()
+        await self._none_opens.wait()
         values = {
             name: own if self._chance.random() < 0.5 else self._chance.choice(_VALUES[name])
             for name, own in self._own.items()

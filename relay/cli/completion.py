@@ -1,6 +1,6 @@
 """What a shell completes after an option: names of profiles, behaviours and their settings, observers, backends.
 
-Called by the shell at each press of the Tab key, so each imports no more than it needs.
+Called by the shell at each press of the Tab key, so each imports only what it needs.
 """
 
 from __future__ import annotations

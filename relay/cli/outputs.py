@@ -90,7 +90,7 @@ class Output:
 
     def tell_failure(self, failure: OSError) -> None:
         """Say that nothing more can be written."""
-        # No event log on the terminal may be there, or not yet, to tell of it.
+        # An event log on the terminal, which would report it, may be absent or not open yet.
         hint = "the relay serves on without it"
         self.talk.say(complaint(f"{self.option}: cannot write {self.name} any more: {failure.strerror}", hint))
 

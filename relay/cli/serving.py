@@ -102,15 +102,15 @@ async def _serve(
             talk.say(in_words(relay))
             if not quiet:
                 talk.follow()
-            await _until_told_to_stop(relay, received, talk)
+            await _until_signal_to_stop(relay, received, talk)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_told_again, tasks.cancel_scope, relay, received, talk)
+                tasks.start_soon(_cancel_at_next_signal, tasks.cancel_scope, relay, received, talk)
                 await relay.drain(relay.config.drain_timeout_s)
                 tasks.cancel_scope.cancel()
     talk.say(describe_totals(relay.totals))
 
 
-async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Signals], talk: Talk) -> None:
+async def _until_signal_to_stop(relay: Started, received: AsyncIterator[signal.Signals], talk: Talk) -> None:
     had_terminal = sys.stderr.isatty()
     async for number in received:
         if number in _LINK_DOWN:
@@ -124,10 +124,10 @@ async def _until_told_to_stop(relay: Started, received: AsyncIterator[signal.Sig
             return
 
 
-async def _cancel_when_told_again(
+async def _cancel_at_next_signal(
     scope: anyio.CancelScope, relay: Started, received: AsyncIterator[signal.Signals], talk: Talk
 ) -> None:
-    await _until_told_to_stop(relay, received, talk)
+    await _until_signal_to_stop(relay, received, talk)
     scope.cancel()
 
 

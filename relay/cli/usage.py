@@ -1,4 +1,4 @@
-"""How a command line that cannot be parsed is told of: what is wrong with it, and what was probably meant."""
+"""How a command line that cannot be parsed is reported: what is wrong with it, and what was probably meant."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ settings of behaviours as text, `tos-reset.mask=252`; here each behaviour is an 
 
     tos_reset={"mask": 0xFC}
 
-and what is wrong with one is told in that spelling. A behaviour with no settings at all, `{}`, is there with its
+and an error about one uses that spelling. A behaviour with no settings at all, `{}`, is there with its
 defaults, also where the profile has it not.
 """
 
@@ -109,7 +109,7 @@ def _check_option(name: str, value: object) -> None:
 
 @contextmanager
 def worded_for_python(settings: Settings) -> Iterator[list[str]]:
-    """Give the settings in the command line's spelling; what is wrong with one is told in Python's.
+    """Give the settings in the command line's spelling; an error about one uses Python's.
 
     Raises:
         ConfigError: as whatever is done with them does.

@@ -1,4 +1,4 @@
-"""What can be asked of a relay that serves, told to it and read of it: one set of verbs for threads and event loops.
+"""Commands to a relay that serves, and what can be read of it: one set of verbs for threads and event loops.
 
 The verbs that wait are blocking calls of `RunningRelay` and awaitable ones of `AsyncRelay`; all others are plain calls
 of both. Names, arguments and types are the same.
@@ -150,7 +150,7 @@ class RelayHandle(ABC):
     def assert_used(self) -> Awaitable[None] | None:
         """Insist that some connection was asked for through the relay.
 
-        Go programs and browsers skip a proxy for loopback addresses without a word, however they are told of it: their
+        Go programs and browsers skip a proxy for loopback addresses without a word, whatever setting names it: their
         origin needs a name (`resolve`), or they are given a forward.
 
         Raises:

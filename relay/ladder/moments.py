@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from relay.ladder.step import Kind, Line, Step
 
 FOLD_S = 0.1
-"""A time without a record is told of from here on."""
+"""A time without a record is reported from here on."""
 
 _REPEATS = 4  # of the same, above which only the first two and the last are shown
 

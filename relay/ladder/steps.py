@@ -71,7 +71,7 @@ _SIDES: Mapping[str, Line] = {"internal": Line.APP, "external": Line.SERVER}
 
 
 def _remark(flow: _Flow, record: Record) -> Iterator[Step]:
-    """What is told in words."""
+    """What is put in words."""
     yield Step(Kind.NOTE, record.at_s - flow.began_s, describe(record))
 
 
@@ -275,4 +275,4 @@ _STEPS: Mapping[str, Callable[[_Flow, Record], Iterator[Step]]] = {
     "link-down": _silence,
     "flow-ended": _ended,
 }
-"""Every other event is told in the words of the readable log."""
+"""Every other event has the words of the readable log."""

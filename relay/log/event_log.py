@@ -113,7 +113,7 @@ class EventLog:
             self.hand_on(self.record(event, flow=flow, process=process, **fields))
 
     def hand_on(self, record: Record, hold: Hold | None = None) -> None:
-        """Tell every listener of a record, once those before it were told; with a `hold` not before its release."""
+        """Hand a record to every listener, after those before it; with a `hold` not before its release."""
         self._queue.append((record, hold))
         self._hand_on_queued()
 

@@ -1,4 +1,4 @@
-"""The event log as tests read it: a list that can be waited on, and what it tells of each flow."""
+"""The event log as tests read it: a list that can be waited on, and what it says about each flow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads a file of the event log's JSON lines back into records, and says what is wrong with which line.
 
-A line that is no record of a relay is left out, and told of as a `Problem`; the rest is read. A field's value is one of
+A line that is no record of a relay is left out, and reported as a `Problem`; others are read. A field's value is one of
 the kind that its name says, so what works with a record can rely on it. Records of an earlier release, which lack a
 field or two, have None there. Dates are those of the file: a record's `at(0.0)` is its time on the wall clock.
 """

@@ -69,7 +69,7 @@ class ByteSink:
     def reopen(self, open_file: Callable[[], int], first: bytes = b"") -> None:
         """Write what is offered from now on to the descriptor that `open_file` returns, all earlier pieces to the old.
 
-        It is called in the sink's thread. If it raises OSError, which it must have told of, the old one stays. `first`
+        It is called in the sink's thread. If it raises OSError, which it must have reported, the old one stays. `first`
         comes before everything else, be there room for it or not.
         """
         with self._changed:
@@ -121,7 +121,7 @@ class ByteSink:
             with self._changed:
                 self._failure = failure
                 self._queue.clear()
-                self._in_hand = self._dropped = 0  # `failed` tells of those
+                self._in_hand = self._dropped = 0  # `failed` reports those
             self._failed(failure)
         if self._owned:
             os.close(self._descriptor)

@@ -69,7 +69,7 @@ class Engine:
         self._looks = 0
         self._max_events = self._readiness.max_events
         self._pass_began_s = 0.0
-        self._told_in_pass = 0  # events since then, in deliveries that were full
+        self._delivered_in_pass = 0  # events since then, in deliveries that were full
         self.spin = Spin()
         """Whether it looks again at once; a pump with bulk asks for a nap."""
         self._deferred: deque[Callable[[], None]] = deque()
@@ -167,15 +167,15 @@ class Engine:
 
     def _step(self, wait_s: float = 0) -> bool:
         """Do the work that is there, or that comes within `wait_s` seconds; return whether there was any."""
-        began_s = self._pass_began_s if self._told_in_pass else real_s()
+        began_s = self._pass_began_s if self._delivered_in_pass else real_s()
         found = self._readiness.deliver(wait_s)
         for _ in range(len(self._deferred)):
             self._call(self._deferred.popleft())
-        if found >= self._max_events and self._told_in_pass + found < self._readiness.most_ready:
+        if found >= self._max_events and self._delivered_in_pass + found < self._readiness.most_ready:
             self._pass_began_s = began_s
-            self._told_in_pass += found
+            self._delivered_in_pass += found
             return True
-        self._told_in_pass = 0
+        self._delivered_in_pass = 0
         due_s = self._timers.next_due_s
         if due_s is not None and due_s <= began_s:
             self._run_timers(due_s, began_s)

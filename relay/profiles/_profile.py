@@ -82,7 +82,7 @@ class Profile:
     remedy: str = ""
     """How an app is safe behind this NAT."""
     absent: tuple[Quirk, ...] = ()
-    """What the NAT is known, or was told, not to do (`enabled = false`), with the evidence for its absence."""
+    """What the NAT is known, or set, not to do (`enabled = false`), with the evidence for its absence."""
     stack: StackSettings = field(default_factory=StackSettings)
     """The table `[stack]`."""
 

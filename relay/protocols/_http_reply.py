@@ -1,7 +1,7 @@
 """The responses that the relay itself gives to an HTTP client, when there is none of an origin's to pass on.
 
 Each says in plain text what went wrong, and again for programs in Proxy-Status (RFC 9209): an origin's own 502 has none
-of the relay's name in it, so the two can be told apart. Each ends the connection.
+of the relay's name in it, so the two can be distinguished. Each ends the connection.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     CONNECT host:port HTTP/1.1            a tunnel (authority form)
     GET http://host[:port]/path HTTP/1.1  a request to pass on (absolute form)
 
-The bytes are kept here until the head is whole and then parsed by h11; so the two limits can be told apart, hold too
+The bytes are kept here until the head is whole and then parsed by h11; so the two limits can be distinguished, hold too
 for a head that came in one piece, and a head that is too long is answered as soon as that is certain. What follows the
 head stays in `buffer`.
 """

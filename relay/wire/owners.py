@@ -1,4 +1,4 @@
-"""Who has the guest's end of a connection, where that can be told."""
+"""Who has the guest's end of a connection, where the host can find out."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Receiver:
         return self._arrived.gaps > 0
 
     def limit(self, size_bytes: int) -> None:
-        """Offer no more than what makes `size_bytes` unread; what was offered before is not taken back."""
+        """Limit the offer to what makes `size_bytes` unread; what was offered before is not taken back."""
         self._capacity = min(size_bytes, 2 * self._full_window)
         if not self._has_offered:
             self.right = self.next

@@ -232,7 +232,7 @@ class Tcb:
         self.output.append(Segment(seq, 0, RST, self.receiver.offer()))
 
     def challenge(self, now_s: float) -> None:
-        """Emit an acknowledgement that makes the guest say once more what it meant; no more than a few in a while."""
+        """Emit an acknowledgement that makes the guest send its segment anew; limited to a few in a while."""
         if now_s - self._challenged_s >= _CHALLENGED_S:
             self._challenged_s, self._challenges = now_s, 0
         self._challenges += 1

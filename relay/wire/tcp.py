@@ -224,7 +224,7 @@ class Tcp(Tcb):
         self.blackholed = on
 
     def limit_window(self, size_bytes: int) -> None:
-        """Offer no more than what makes about `size_bytes` unread; what was offered is not taken back."""
+        """Limit the offer to what makes about `size_bytes` unread; what was offered is not taken back."""
         self.receiver.limit(size_bytes)
         self._tell_of_room()
 

@@ -80,7 +80,7 @@ def test_a_change_that_the_host_saw_without_its_value_kills() -> None:
 
 
 @pytest.mark.parametrize("new", [0x48, None])
-def test_the_servers_marking_is_nobodys_business(new: int | None) -> None:
+def test_the_servers_marking_does_not_matter(new: int | None) -> None:
     play(connected(TosReset()), (changed(0x00, new, side=Side.EXTERNAL), []))
 
 

@@ -24,7 +24,7 @@ _NULL = os.makedev(1, 3) if hasattr(os, "makedev") else 0  # what /dev/null is o
 def serving(path: Path, backend: str) -> Iterator[int]:
     """A relay that has written its port to `path`; the port."""
     if sys.platform == "win32":
-        missing("a process on Windows cannot be told to stop by a signal")
+        missing("on Windows no signal stops a process")
     command = [*RELAY, "serve", "--listen", "127.0.0.1:0", "--backend", backend, "--port-file", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
         try:
@@ -60,7 +60,7 @@ def test_a_fifo_is_written_into(backend: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["fifo"]
 
 
-def test_a_fifo_that_nobody_reads_is_named(tmp_path: Path) -> None:
+def test_a_fifo_without_a_reader_is_named(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     assert complaint(str(path)) == (

@@ -11,7 +11,7 @@ from relay.observe.kernel.privileges import Capability, Standing, how_to_get, st
 from support.capabilities import need_program, need_root
 from support.programs import RELAY, as_ordinary_user, run, serve
 
-NOBODY = 65534
+ORDINARY_UID = 65534
 CAP_NEWEST = 40  # CAP_CHECKPOINT_RESTORE, Linux 5.9
 IN_A_CONTAINER = (
     "unshare",
@@ -36,7 +36,7 @@ def doctor(*prefix: str) -> str:
 
 def advised_command() -> list[str]:
     """What the advice to an ordinary user says after `sudo`, without the command that it is for."""
-    ordinary = Standing(NOBODY, NOBODY, 0, in_container=False, last_capability=CAP_NEWEST)
+    ordinary = Standing(ORDINARY_UID, ORDINARY_UID, 0, in_container=False, last_capability=CAP_NEWEST)
     return how_to_get([Capability.BPF], ordinary).partition("sudo setpriv ")[2].removesuffix(" COMMAND").split()
 
 
@@ -54,7 +54,7 @@ def test_by_the_advised_setpriv_another_user_shows_tos_reset_exactly(tmp_path: P
         ) as nat,
     ):
         started = nat.wait_for("relay-started")
-        assert Path(f"/proc/{nat.process.pid}").stat().st_uid == NOBODY
+        assert Path(f"/proc/{nat.process.pid}").stat().st_uid == ORDINARY_UID
         assert started["fidelity"]["tos-reset"] == "exact"
         with socket.create_connection(("127.0.0.1", nat.ports[1])) as app, listener.accept()[0] as server:
             app.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)

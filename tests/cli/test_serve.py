@@ -234,7 +234,7 @@ def test_a_full_disk_under_the_event_log_ends_no_flow(backend: str, tmp_path: Pa
     assert "bug" not in served.stderr()
 
 
-def test_whoever_stops_reading_the_events_ends_no_flow(backend: str, tmp_path: Path) -> None:
+def test_a_reader_that_stops_reading_the_events_ends_no_flow(backend: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with (

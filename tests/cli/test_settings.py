@@ -32,7 +32,7 @@ WRONG_OPTIONS = {
     "--listen 192.0.2.1:1080 --allow-open": ("--listen & 192.0.2.1:1080", "an address of this host"),
     "--listen 0.0.0.0:0": ("--listen & 0.0.0.0:0 & without authentication", "--auth USER:PASS & --allow-open"),
     "--listen [::]:0": ("--listen & [::]:0 & without authentication", "--auth USER:PASS & --allow-open"),
-    # A label may have 63 characters: nobody need be asked to know.
+    # A label may have 63 characters: this needs no look-up.
     f"--listen {'x' * 64}.test:0": ("--listen: cannot listen on & no such address", "an address of this host"),
     f"--forward {'x' * 64}.test:0:127.0.0.1:22": ("--forward: cannot & no such address", "an address of this host"),
     "--forward 8022:22": ("--forward & '8022:22'", "[BIND:]PORT:HOST:PORT"),

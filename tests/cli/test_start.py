@@ -15,7 +15,7 @@ _HEAVY = {"pydantic", "rich", "anyio", "asyncio", "trio", "uvloop", "multiproces
 
 
 def imported(stderr: str) -> set[str]:
-    """The modules that an interpreter tells of with `-X importtime`."""
+    """The modules that an interpreter lists with `-X importtime`."""
     lines = [line for line in stderr.splitlines() if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip() for line in lines}
 

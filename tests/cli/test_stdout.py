@@ -54,7 +54,7 @@ def test_the_demo_says_what_became_of_its_stories_even_if_its_object_finds_no_ro
 
 
 @pytest.mark.parametrize("command", COMMANDS[:4])
-def test_one_that_nobody_reads_is_nothing_to_talk_about(command: str) -> None:
+def test_one_without_a_reader_causes_no_message(command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -36,7 +36,7 @@ def shown_on_terminal(ours: int, theirs: int, *arguments: str, until: str = "", 
     ) as process:
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # Linux's EIO: nobody holds the other end any more
+        with contextlib.suppress(OSError):  # Linux's EIO: the other end is closed
             while data := os.read(ours, 65536):
                 shown += data
                 if until and until.encode() in shown:

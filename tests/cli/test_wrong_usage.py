@@ -1,4 +1,4 @@
-"""Mistakes that a newcomer makes: each is told of in one line, and the hint says what was probably meant."""
+"""Mistakes that a newcomer makes: each is reported in one line, and the hint says what was probably meant."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_of_with_what_was_meant(case: str) -> None:
+def test_a_mistake_is_reported_with_what_was_meant(case: str) -> None:
     done = complaint(*case.split())
     says, hint = MISTAKES[case]
     check(done, says, hint)

@@ -168,7 +168,7 @@ def test_it_fits_80_columns_and_needs_no_colour(demos: Demos, backend: str) -> N
         assert "\x1b" not in ran.text
 
 
-def test_it_is_told_as_it_happens(demos: Demos, backend: str) -> None:
+def test_it_is_shown_as_it_happens(demos: Demos, backend: str) -> None:
     ran = demos.get("text", backend)
     came_s = {name: next(at_s for at_s, line in ran.lines if name in line) for name in QUIRKS}
     assert came_s["dead-server"] - came_s["tos-change"] < 3
@@ -252,7 +252,7 @@ def test_it_is_coloured_on_a_terminal_unless_no_color_is_set(env: dict[str, str]
     ) as process:
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # Linux's EIO: nobody holds the other end any more
+        with contextlib.suppress(OSError):  # Linux's EIO: the other end is closed
             while data := os.read(ours, 65536):
                 shown += data
         os.close(ours)
@@ -266,7 +266,7 @@ def test_it_is_coloured_on_a_terminal_unless_no_color_is_set(env: dict[str, str]
 def demo_that_has_said(words: str, backend: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A demo of its own, once it has come to a line with these words."""
     if sys.platform == "win32":
-        missing("a process on Windows cannot be told to stop by a signal")
+        missing("on Windows no signal stops a process")
     with subprocess.Popen(
         [*RELAY, "demo", "--backend", backend],
         stdout=subprocess.PIPE,
@@ -295,7 +295,7 @@ def test_a_second_ctrl_c_disturbs_nothing(after: str, backend: str) -> None:
         assert process.stderr is not None
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
-            time.sleep(0.03)  # two that come at once may be told as one
+            time.sleep(0.03)  # two that come at once may count as one
         assert (process.wait(10), process.stderr.read()) == (130, "")
 
 

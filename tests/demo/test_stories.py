@@ -61,7 +61,7 @@ def test_a_relay_that_does_as_another_profile_says_is_found_out(name: str, backe
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_a_relay_that_lets_nobody_in_is_no_kept_promise(name: str, backend: str) -> None:
+def test_a_relay_that_lets_no_client_in_is_no_kept_promise(name: str, backend: str) -> None:
     with serve_in_thread("transparent", backend=backend, auth="ann:secret") as nat:
         closed = play(BY_NAME[name], (nat, VMWARE[0]))
     assert closed.verdict == "broken"

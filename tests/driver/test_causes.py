@@ -126,7 +126,7 @@ def test_the_limit_of_a_handshake_is_the_cause_and_so_is_that_of_a_later_head() 
     assert (client.hears(), client.end, origin.hears(), origin.end) == (b"", "fin", b"", "fin")
 
 
-def test_what_a_side_that_lingers_ends_by_is_told_beside_what_began_the_end() -> None:
+def test_what_a_side_that_lingers_ends_by_is_recorded_beside_what_began_the_end() -> None:
     nat = MemoryDriver("transparent", "close-mapping.enabled=false")
     app = nat.call(forward())
     server = nat.answer()

@@ -31,7 +31,7 @@ def test_silence_is_no_answer_until_the_app_has_waited_for_long(kind: FailureKin
     assert (app.hears(), app.end) == (b"", "rst")
 
 
-def test_a_timeout_may_be_told_as_a_refusal() -> None:
+def test_a_timeout_may_be_reported_as_a_refusal() -> None:
     def heard(kind: FailureKind, *settings: str) -> bytes:
         nat = MemoryDriver("transparent", *settings)
         app = nat.call(proxy())

@@ -57,7 +57,7 @@ def test_a_request_that_trickles_in_is_the_same_request() -> None:
 @pytest.mark.parametrize(
     ("kind", "code"), [(FailureKind.REFUSED, 5), (FailureKind.HOST_UNREACHABLE, 4), (FailureKind.TIMED_OUT, 6)]
 )
-def test_a_refusal_is_told_in_the_protocols_words_and_then_a_fin(kind: FailureKind, code: int) -> None:
+def test_a_refusal_comes_in_the_protocols_words_and_then_a_fin(kind: FailureKind, code: int) -> None:
     nat = MemoryDriver()
     app = ask_by_socks5(nat)
     nat.refuse(kind)

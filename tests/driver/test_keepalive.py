@@ -26,7 +26,7 @@ def test_each_probe_of_the_apps_is_one_to_the_server_and_its_answer_comes_back()
     assert told == ["keepalive-probe", "probe-sent", "probe-answered"] * server.leg.probes_seen
 
 
-def test_a_dead_server_is_found_by_the_app_and_by_nobody_else() -> None:
+def test_a_dead_server_is_found_by_the_app_alone() -> None:
     nat = MemoryDriver()
     app, server = connect(nat)
     server.leg.blackhole(True)

@@ -1,4 +1,4 @@
-"""docker-compose.yml: what can be told without a Docker daemon, and what the relay and curl make of their parts."""
+"""docker-compose.yml: what can be checked without a Docker daemon, and what the relay and curl make of their parts."""
 
 from __future__ import annotations
 

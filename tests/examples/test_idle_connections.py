@@ -38,7 +38,7 @@ Passed = set[tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def plays() -> Iterator[dict[str, Future[Passed]]]:
-    """All of them, as whoever runs this and as an ordinary user, at the same time."""
+    """All of them, as this process's user and as an ordinary user, at the same time."""
     if sys.platform != "linux":
         missing("needs Linux")
     for program in ("redis-server", "psql"):

@@ -1,4 +1,4 @@
-"""Every example is run, by whoever runs the tests and by an ordinary user, and tells what its docstring promises."""
+"""Every example is run, by the tests' own user and by an ordinary one, and prints what its docstring promises."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def failing(failure: str, relay_port: int) -> Iterator[tuple[str, int]]:
         case "host unreachable":
             yield UNREACHABLE, 80
         case "name not resolved":
-            yield "nobody.invalid", 80
+            yield "no-host.invalid", 80
         case "denied":
             yield "127.0.0.1", relay_port
 

@@ -220,7 +220,7 @@ def test_probes_of_the_port_leave_no_trace(tmp_path: Path, backend: str) -> None
         assert "Error" not in nat.stderr()  # a Traceback is looked for when it stops
 
 
-def test_a_client_that_talks_on_after_its_refusal_delays_nobody(nat: RunningRelay) -> None:
+def test_a_client_that_talks_on_after_its_refusal_delays_no_other(nat: RunningRelay) -> None:
     """What it says is read and dropped, but not for as long as it likes."""
     over = threading.Event()
 
@@ -243,7 +243,7 @@ def test_a_client_that_talks_on_after_its_refusal_delays_nobody(nat: RunningRela
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_slow_dials_delay_nobody_else(backend: str, front_end: str) -> None:
+def test_slow_dials_delay_no_other_client(backend: str, front_end: str) -> None:
     with (
         serve_in_thread(backend=backend, connect_timeout_s=30) as nat,
         Origin(echo) as origin,

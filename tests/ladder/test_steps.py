@@ -74,7 +74,7 @@ def test_bytes_are_those_since_the_record_before_and_the_total_so_far(told: Told
     ]
 
 
-def test_bytes_of_a_log_that_counts_them_at_the_end_alone_are_told_there(told: Told) -> None:
+def test_bytes_of_a_log_that_counts_them_at_the_end_alone_are_shown_there(told: Told) -> None:
     told.open(0.0)
     told.connect(0.0, dial_s=0.0)
     told.end(0.02, because="internal-peer")
@@ -234,7 +234,7 @@ def test_every_event_has_its_step(told: Told, event: str, fields: dict[str, Any]
     assert drawn(told)[1:] == [expected]
 
 
-def test_how_a_side_ends_that_no_record_tells_is_told_at_the_end(told: Told) -> None:
+def test_how_a_side_ends_without_a_record_is_shown_at_the_end(told: Told) -> None:
     told.open(0.0)
     told(0.01, "dial-failed", failure="refused", detail="")
     told.end(0.01, because="destination", internal="refused", external=None)

@@ -78,7 +78,7 @@ def alive() -> Counter[str]:
 
 
 def check_forgotten(before: Counter[str], ending: str) -> None:
-    """Wait until there is no more than there was before."""
+    """Wait until there is as little as before."""
 
     def left() -> dict[str, int]:
         return dict(alive() - before)
@@ -196,7 +196,7 @@ ENDINGS: dict[str, Callable[[Place], None]] = {
     "a look-up that is abandoned": lambda place: unreached(place, "silent.test", leaves=True),
     "a loop": lambda place: unreached(place, str(place.nat.address)),
     "silence": lambda place: over(place.call("proxy", place.server_port)),
-    "a protocol that nobody knows": lambda place: misspoken(place, b"\0"),
+    "an unknown protocol": lambda place: misspoken(place, b"\0"),
     "an unknown SOCKS command": lambda place: misspoken(place, b"\5\1\0" + socks5_request(HOST, 1, command=9)),
     "an unknown SOCKS4 command": lambda place: misspoken(place, b"\4\x09" + bytes(6) + b"\0"),
     "a bad head": lambda place: misspoken(place, b"GET http://a/ HTTP/1.1\r\nnot a field\r\n\r\n"),

@@ -15,14 +15,14 @@ _FLOWS = 100
 
 
 def small_disk(directory: Path) -> tuple[str, ...]:
-    """The command that runs another with a disk of 64 KiB at `directory`, for nobody else to see."""
+    """The command that runs another with a disk of 64 KiB at `directory`, that no other process sees."""
     need_root()
     mount = f'mount -t tmpfs -o size=64k tmpfs "{directory}" && exec "$@"'
     return (need_program("unshare"), "--mount", "sh", "-c", mount, "sh")
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_disk_that_fills_up_under_load_ends_no_flow_and_is_told_once(
+def test_a_disk_that_fills_up_under_load_ends_no_flow_and_is_reported_once(
     quiet: bool, backend: str, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
@@ -46,7 +46,7 @@ def test_a_disk_that_fills_up_under_load_ends_no_flow_and_is_told_once(
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_disk_that_is_full_from_the_start_is_told_too(quiet: bool, backend: str, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_reported_too(quiet: bool, backend: str, tmp_path: Path) -> None:
     if sys.platform != "linux":
         missing("needs /dev/full")
     options = ("--events", "/dev/full", *(("--quiet",) if quiet else ()))

@@ -15,7 +15,7 @@ from support.masses import descriptor_count, mass_clients, mass_origin, wait_unt
 from support.programs import serve
 from support.workers import pids_of
 
-_CALLERS = 600  # more than are told of in one go
+_CALLERS = 600  # more than one delivery holds
 _IN_BACKLOG = 200
 _REQUEST_LIMIT_S = 1.5
 _IDLE_LIMIT_S = 3.0  # to open so many connections takes a second where others use the processors, too

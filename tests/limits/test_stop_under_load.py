@@ -1,4 +1,4 @@
-"""SIGTERM while bytes pass: nobody new is let in, flows have their time, and the exit code is 0."""
+"""SIGTERM while bytes pass: no new client is let in, flows have their time, and the exit code is 0."""
 
 from __future__ import annotations
 

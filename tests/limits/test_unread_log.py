@@ -100,7 +100,7 @@ def test_a_log_that_is_not_read_holds_up_no_flow_and_no_end(
         assert served.process.wait(_ENDS_WITHIN_S) == 0
 
 
-def test_a_second_ctrl_c_ends_it_at_once_even_so_and_what_is_missing_is_told(backend: str, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_it_at_once_even_so_and_what_is_missing_is_counted(backend: str, tmp_path: Path) -> None:
     options = ("--backend", backend, "--drain-timeout", "60")
     with (
         small_pipe() as (_, stdout),

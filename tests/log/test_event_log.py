@@ -307,7 +307,7 @@ def drive_a_reader_too_hard() -> list[dict[str, Any]]:
 
 
 def is_worded(ended: dict[str, Any]) -> bool:
-    """Whether a flow's end is told in the documented words alone."""
+    """Whether the record of a flow's end has the documented words alone."""
     causes = {*Cause, *(quirk.name for quirk in load_profile("vmware-fusion").quirks), "fault:gambler"}
     causes |= {"idle-timeout", "flow-limit"}
     sides = [side.value for side in Side if ended[side.value] is not None]
@@ -402,7 +402,7 @@ def test_a_field_that_is_not_documented_does_not_get_out() -> None:
         log.emit("link-down", colour="red")
 
 
-def test_a_listener_that_raises_is_dropped_and_the_others_are_told() -> None:
+def test_a_listener_that_raises_is_dropped_and_the_others_hear() -> None:
     log = EventLog()
     told: list[tuple[str, object]] = []
 

@@ -15,7 +15,7 @@ from support.origins import Origin, echo, read_exactly
 
 
 class Lookup:
-    """Finds out whose the connections of `slow_port` are once `go_on` is set; the others are nobody's, at once."""
+    """Finds out whose the connections of `slow_port` are once `go_on` is set; the others have no owner, at once."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()

@@ -83,7 +83,7 @@ def test_what_was_written_is_read() -> None:
         ({**a_record(event="settings-changed"), "settings": [1]}, "'settings' is [1]"),
     ],
 )
-def test_a_line_that_is_no_record_is_told_of_with_the_reason(line: str | bytes | dict[str, Any], problem: str) -> None:
+def test_a_line_that_is_no_record_is_reported_with_the_reason(line: str | bytes | dict[str, Any], problem: str) -> None:
     (told,) = problems(line)
     assert told.startswith("line 1: ")
     assert problem in told

@@ -87,7 +87,7 @@ def test_what_the_encoding_cannot_say_is_escaped(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "\\xe9\\udc80\n"
 
 
-def test_lines_that_do_not_fit_are_counted_and_told_in_their_place() -> None:
+def test_lines_that_do_not_fit_are_counted_and_the_count_stands_in_their_place() -> None:
     with small_pipe() as (reader, writer):
         sink = open_sink(writer, limit_bytes=_PIPE_BYTES)
         for number in range(10_000):
@@ -113,7 +113,7 @@ def test_one_line_that_fits_nowhere_costs_no_other() -> None:
         assert closed_in_time(sink) == 0
 
 
-def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_told_to() -> None:
+def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_asked_to() -> None:
     with small_pipe() as (_, writer):
         sink = open_sink(writer, limit_bytes=100 * 100)
         for _ in range(1000):
@@ -121,7 +121,7 @@ def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_told_to() 
         assert 1000 - _PIPE_BYTES / 100 < closed_in_time(sink, within_s=0.1) <= 1000
 
 
-def test_a_line_that_cannot_be_written_is_told_of_once_and_the_next_is_refused() -> None:
+def test_a_line_that_cannot_be_written_is_reported_once_and_the_next_is_refused() -> None:
     with small_pipe() as (reader, writer):
         reader.close()
         failures: list[OSError] = []

@@ -217,7 +217,7 @@ def lines_of(*records: Record, colour: bool) -> list[str]:
     ("event", "fields", "sentence"),
     [(event, fields, sentence) for event, cases in SENTENCES.items() for fields, sentence in cases],
 )
-def test_each_event_is_told_in_one_sentence(event: str, fields: dict[str, Any], sentence: str) -> None:
+def test_each_event_is_one_sentence(event: str, fields: dict[str, Any], sentence: str) -> None:
     assert describe(Record(event, 0.0, None, None, fields)) == sentence
 
 

@@ -31,7 +31,7 @@ def spins() -> Spins:
 
 
 @pytest.mark.anyio
-async def test_it_looks_again_at_once_after_a_turn_that_told_of_something(readiness: str, spins: Spins) -> None:
+async def test_it_looks_again_at_once_after_a_turn_that_delivered_something(readiness: str, spins: Spins) -> None:
     """Where only the host's loop tells, looking again before it has gone round is in vain."""
     near, peer = socket.socketpair()
     with near, peer:

@@ -94,7 +94,7 @@ async def test_all_who_spoke_in_time_are_heard(
 async def test_a_flood_keeps_no_timer_from_its_turn(
     readiness: str, pairs: list[tuple[socket.socket, socket.socket]]
 ) -> None:
-    """As many sockets are ready each time as are told of in one go."""
+    """As many sockets are ready each time as one delivery holds."""
     async with open_engine() as (engine, faults):
         fired = anyio.Event()
 

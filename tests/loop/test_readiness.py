@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_kqueue")]
 
 @dataclass(eq=False)
 class Watched:
-    """A watcher that notes what it is told, and may do something about it."""
+    """A watcher that notes each call, and may act on it."""
 
     sock: socket.socket
     told: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Host:
                 self.readiness.deliver()
 
     async def settle(self, watched: Watched) -> None:
-        """Have it told that it can be written, and forget that: what came before has been told by then, too."""
+        """Have it called because it can be written, and forget that: what came before was delivered by then, too."""
         self.readiness.rearm_write(watched)
         await self.until(lambda: "write" in watched.told)
         watched.told.clear()
@@ -100,7 +100,7 @@ async def test_a_fresh_connection_can_be_written_and_not_read(kind: str) -> None
 
 
 @kinds
-async def test_that_it_can_be_written_is_told_only_to_one_who_asks(kind: str) -> None:
+async def test_that_it_can_be_written_is_reported_only_on_request(kind: str) -> None:
     async with open_host(kind) as host:
         silent, _ = host.watch()
         watched, _ = host.watch()
@@ -109,7 +109,7 @@ async def test_that_it_can_be_written_is_told_only_to_one_who_asks(kind: str) ->
 
 
 @kinds
-async def test_arrivals_are_told_once_for_each_time_it_was_asked_for(kind: str) -> None:
+async def test_arrivals_are_reported_once_for_each_request(kind: str) -> None:
     async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)
@@ -125,7 +125,7 @@ async def test_arrivals_are_told_once_for_each_time_it_was_asked_for(kind: str) 
 
 
 @kinds
-async def test_asking_twice_is_told_once(kind: str) -> None:
+async def test_two_requests_bring_one_report(kind: str) -> None:
     async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)
@@ -140,7 +140,7 @@ async def test_asking_twice_is_told_once(kind: str) -> None:
 
 
 @kinds
-async def test_room_to_write_is_told_after_there_was_none(kind: str) -> None:
+async def test_room_to_write_is_reported_after_there_was_none(kind: str) -> None:
     async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)
@@ -170,7 +170,7 @@ async def read_on(peer: socket.socket) -> None:
 
 @kinds
 @pytest.mark.parametrize("end", [lambda peer: peer.shutdown(socket.SHUT_WR), reset], ids=["fin", "rst"])
-async def test_an_end_is_told_as_something_to_read(kind: str, end: Callable[[socket.socket], object]) -> None:
+async def test_an_end_is_reported_as_something_to_read(kind: str, end: Callable[[socket.socket], object]) -> None:
     async with open_host(kind) as host:
         watched, peer = host.watch()
         await host.settle(watched)

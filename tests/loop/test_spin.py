@@ -28,7 +28,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Steps:
-    """Finds something to do as often as it was told, then nothing."""
+    """Finds something to do as often as its list says, then nothing."""
 
     def __init__(self, busy: int = 0) -> None:
         self.busy = busy
@@ -85,7 +85,7 @@ def test_once_it_has_paid_it_is_done_every_time_again() -> None:
 
 
 class BulkySteps:
-    """Finds bulk as often as it was told, and remembers how long it might have waited for it."""
+    """Finds bulk as often as its argument says, and remembers how long it might have waited for it."""
 
     def __init__(self, spin: Spin, bulk: int) -> None:
         self.spin = spin

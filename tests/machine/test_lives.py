@@ -117,7 +117,7 @@ class TestLives:
         assert not flow.over
         assert play(flow, (FinReceived(0.4, EXTERNAL), [])).over
 
-    def test_the_app_vanishes_and_the_server_refuses_nobody(self) -> None:
+    def test_the_app_vanishes_before_the_server_refuses(self) -> None:
         flow = play(
             vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
@@ -156,7 +156,7 @@ class TestLives:
             EXTERNAL: Ending(EXTERNAL, How.FIN, "tos-reset"),
         }
 
-    def test_a_server_that_resets_takes_the_app_with_it_and_the_loss_is_told(self) -> None:
+    def test_a_server_that_resets_takes_the_app_with_it_and_the_loss_is_reported(self) -> None:
         flow = play(
             vmware(),
             (ASKED, [(Dial(), "precomplete-handshake")]),
@@ -199,7 +199,7 @@ class TestLives:
 
 
 class TestTheInitiatorGoesWhileTheDialIsUnderWay:
-    """Whoever ends it, the behaviours hear that it is gone, so that the dial is not left to nobody."""
+    """Whatever ends it, the behaviours get an event, so that no dial is left without an owner."""
 
     @pytest.mark.parametrize(
         ("order", "answer"),
@@ -247,7 +247,7 @@ class TestTheInitiatorGoesWhileTheDialIsUnderWay:
         flow = play([Request([[Refuse(REFUSED)]]), PrecompleteHandshake()], (ASKED, [(Refuse(REFUSED), "request")]))
         assert flow.over
 
-    def test_it_is_told_once(self) -> None:
+    def test_it_is_reported_once(self) -> None:
         requested = Request([[Dial()]])
         play(
             requested,

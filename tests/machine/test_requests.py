@@ -299,7 +299,7 @@ class TestABehaviourFails:
 
 
 class TestGivingUp:
-    def test_a_connection_that_nobody_dialled_brings_nothing_back_to_life(self) -> None:
+    def test_a_connection_without_a_dial_brings_nothing_back_to_life(self) -> None:
         machine = requesting()
         machine.end("shutdown")
         assert machine.handle(CONNECTED) == []

@@ -66,7 +66,7 @@ async def test_more_than_a_burst_of_callers_are_all_let_in_and_none_blocks() -> 
         assert faults == []
 
 
-async def test_a_fault_with_one_caller_is_told_ends_that_call_and_no_other() -> None:
+async def test_a_fault_with_one_caller_is_reported_ends_that_call_and_no_other() -> None:
     async with listening() as (engine, listener, callers, faults):
         with socket.create_connection(listener.address, DEADLINE_S) as unlucky:
 
@@ -82,7 +82,7 @@ async def test_a_fault_with_one_caller_is_told_ends_that_call_and_no_other() -> 
                 assert engine.unwatched == set()
 
 
-async def test_a_listener_that_is_closed_in_the_middle_of_a_burst_lets_nobody_else_in() -> None:
+async def test_a_listener_that_is_closed_in_the_middle_of_a_burst_lets_no_other_in() -> None:
     async with listening() as (_, listener, callers, faults):
         callers.first = lambda sock: listener.close()
         with contextlib.ExitStack() as stack:

@@ -37,7 +37,7 @@ class Outcome:
             connected=self._on_connected,
             failed=self._on_failed,
         )
-        self.was_told_within_the_call = bool(self.addresses or self.failures)
+        self.ended_within_the_call = bool(self.addresses or self.failures)
 
     def _on_connected(self, sock: socket.socket, address: Endpoint) -> None:
         sock.close()
@@ -51,7 +51,7 @@ class Outcome:
     async def wait(self) -> None:
         with anyio.fail_after(DEADLINE_S):
             await self._ended.wait()
-        assert not self.was_told_within_the_call
+        assert not self.ended_within_the_call
         assert len(self.addresses) + len(self.failures) == 1
 
 

@@ -185,7 +185,7 @@ async def a_reset_after_data_comes_through_though_both_windows_were_closed(bench
     assert (len(data), how) == (len(MUCH), "rst")
 
 
-async def a_closed_leg_calls_nobody(bench: Bench) -> None:
+async def a_closed_leg_makes_no_calls(bench: Bench) -> None:
     bench.peer.sendall(b"x")
     await bench.until(lambda: bench.owner.calls)
     assert await bench.receive() == b"x"
@@ -256,7 +256,7 @@ CHECKS: tuple[Check, ...] = (
     asks_for_the_tos_byte_before_each_read_and_after_each_write,
     does_not_read_a_socket_that_asking_has_closed,
     a_reset_after_data_comes_through_though_both_windows_were_closed,
-    a_closed_leg_calls_nobody,
+    a_closed_leg_makes_no_calls,
     probes_are_the_kernels,
     a_limited_buffer_acknowledges_about_as_much,
 )

@@ -1,4 +1,4 @@
-"""Addresses that listeners share: the kernel spreads connections over them, and nobody else gets in."""
+"""Addresses that listeners share: the kernel spreads connections over them, and no other process gets in."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Noting:
         self._calls.append("close")
 
 
-class _Nobody:
+class _NoOwner:
     def on_leg_ready(self, leg: object) -> None:
         pass
 
@@ -78,14 +78,14 @@ def ends() -> Iterator[socket.socket]:
 
 
 def leg_of(engine: Engine, near: socket.socket, providers: Providers) -> KernelLeg:
-    return KernelLeg(engine, near, Side.INTERNAL, _Nobody(), providers)
+    return KernelLeg(engine, near, Side.INTERNAL, _NoOwner(), providers)
 
 
 async def test_a_watch_ends_with_unwatch_and_once(ends: socket.socket) -> None:
     providers = Providers()
     async with open_engine() as (engine, _):
         leg = leg_of(engine, ends, providers)
-        leg.watch(WANTS, _Nobody())
+        leg.watch(WANTS, _NoOwner())
         leg.unwatch()
         leg.unwatch()
         leg.close()
@@ -96,7 +96,7 @@ async def test_a_watch_ends_with_its_leg(ends: socket.socket) -> None:
     providers = Providers()
     async with open_engine() as (engine, _):
         leg = leg_of(engine, ends, providers)
-        leg.watch(WANTS, _Nobody())
+        leg.watch(WANTS, _NoOwner())
         leg.close()
     assert providers.calls == ["watch", "close"]
 
@@ -105,9 +105,9 @@ async def test_what_a_watch_has_withheld_is_let_through_before_the_next_one_begi
     providers = Providers()
     async with open_engine() as (engine, _):
         leg = leg_of(engine, ends, providers)
-        leg.watch(WANTS, _Nobody())
-        leg.watch(WANTS, _Nobody())
-        leg.watch((), _Nobody())
+        leg.watch(WANTS, _NoOwner())
+        leg.watch(WANTS, _NoOwner())
+        leg.watch((), _NoOwner())
         leg.close()
     assert providers.calls == ["watch", "release", "close", "watch", "release", "close"]
 
@@ -128,9 +128,9 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
 
 async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: socket.socket) -> None:
     async with open_engine() as (engine, _):
-        leg = KernelLeg(engine, ends, Side.INTERNAL, _Nobody(), NO_ABILITIES)
-        leg.watch(WANTS, _Nobody())
-        leg.watch((), _Nobody())
+        leg = KernelLeg(engine, ends, Side.INTERNAL, _NoOwner(), NO_ABILITIES)
+        leg.watch(WANTS, _NoOwner())
+        leg.watch((), _NoOwner())
         assert not leg.blackhole(True)
         assert not leg.forget()
         assert not leg.probe(lambda: None)

@@ -90,7 +90,7 @@ def test_it_can_be_forced(toy: type[ToyProvider], capsys: pytest.CaptureFixture[
     assert "did you mean 'toy'?" in unknown.value.hint
 
 
-def test_its_failure_is_told_with_its_remedy(
+def test_its_failure_is_reported_with_its_remedy(
     toy: type[ToyProvider], monkeypatch: pytest.MonkeyPatch, require: Callable[..., None]
 ) -> None:
     require("linux")

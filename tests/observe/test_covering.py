@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def is_covered(listener: socket.socket) -> bool:
-    """Linux 6.18: a program that was loaded, not handed over, is refused to whoever asks for it."""
+    """Linux 6.18: a program that was loaded, not handed over, is refused to every process that asks for it."""
     try:
         listener.getsockopt(socket.SOL_SOCKET, SO_GET_FILTER)
     except PermissionError:

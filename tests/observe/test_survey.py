@@ -144,7 +144,7 @@ def test_the_self_test_tells_a_working_provider_from_a_blind_or_leaky_one(monkey
     assert tos_self_test(SockDiagProvider, withholds=True) == Failure("what should be withheld was readable")
 
 
-AS_NOBODY = """
+AS_ORDINARY_USER = """
 import os
 from relay.errors import Unsupported
 from relay.observe import survey
@@ -167,7 +167,7 @@ def test_an_observer_that_is_demanded_and_cannot_be_had_is_refused_with_the_reme
     require: Callable[..., None],
 ) -> None:
     require("linux", "root")
-    message, _, hint = run(AS_NOBODY).partition(" | ")
+    message, _, hint = run(AS_ORDINARY_USER).partition(" | ")
     assert message.startswith("3 --observer: socket-filter does not work here: ")
     assert "CAP_NET_ADMIN" in message
     assert "setcap" not in hint

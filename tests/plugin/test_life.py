@@ -42,7 +42,7 @@ def test_no_thread_socket_or_warning_is_left_behind(suite: Suite, backend: str) 
     source = f"""
         import os, socket, threading
 
-        def threads():  # without those that trio keeps for a while, for whoever needs one next
+        def threads():  # without those that trio keeps for a while, for the next use
             return {{thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}}
 
         def sockets():

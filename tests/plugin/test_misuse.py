@@ -1,4 +1,4 @@
-"""What a tester is told who asks for what there is not: a sentence that names it, a hint, and no lines of ours."""
+"""The error for a request that cannot be met: a sentence that names it, a hint, and no lines of ours."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_wrong_option_ends_the_run_before_it_begins(suite: Suite, argument: st
     result.stderr.fnmatch_lines([message])
 
 
-def test_a_wrong_profile_in_the_ini_file_is_told_by_the_tests_that_use_it(suite: Suite) -> None:
+def test_a_wrong_profile_in_the_ini_file_is_an_error_of_the_tests_that_use_it(suite: Suite) -> None:
     source = """
         def test_one(nat_relay):
             pass
@@ -251,7 +251,7 @@ def test_a_quirk_that_this_host_cannot_show_fails_the_test_with_the_remedy_or_sk
     result.stdout.fnmatch_lines(["SKIPPED * nat_relay: this host cannot show *"])
 
 
-def test_a_proxy_that_nothing_was_asked_of_is_told_with_the_usual_reasons(suite: Suite) -> None:
+def test_a_proxy_without_a_request_is_reported_with_the_usual_reasons(suite: Suite) -> None:
     result = suite("""
         def test_unused(nat_relay):
             nat_relay.assert_used()

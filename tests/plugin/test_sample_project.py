@@ -137,7 +137,7 @@ def test_workers_change_no_outcome(run: RunSuite, whole: Ran) -> None:
     assert ran.outcomes == whole.outcomes, ran.stdout
 
 
-def test_workers_agree_on_a_seed_that_nobody_gave(run: RunSuite) -> None:
+def test_workers_agree_on_a_seed_that_was_not_given(run: RunSuite) -> None:
     ran = run("-n", "2", "-v", "-k", "would_see or never_comes")
     assert {"[gw0] ", "[gw1] "} <= set(re.findall(r"^\[gw\d\] ", ran.stdout, re.MULTILINE))
     seeds = re.findall(r"--nat-seed (\d+)", ran.stdout)

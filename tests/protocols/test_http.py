@@ -196,7 +196,7 @@ def test_credentials_are_asked_for(header: bytes, right: bool, method: bytes, ou
         assert b'\r\nProxy-Authenticate: Basic realm="relay"\r\n' in outcome.reply
 
 
-def test_credentials_nobody_asked_for_are_no_obstacle(converse: OutcomeOf) -> None:
+def test_credentials_that_are_not_required_are_no_obstacle(converse: OutcomeOf) -> None:
     assert converse([b"CONNECT a:1 HTTP/1.0\r\nProxy-Authorization: Basic !\r\n\r\n"]).destination == "a:1"
 
 

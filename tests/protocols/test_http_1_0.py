@@ -86,14 +86,14 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     assert codec.wants_close
 
 
-def test_a_client_that_need_not_send_the_rest_of_its_body_is_told_so() -> None:
+def test_a_client_that_need_not_send_the_rest_of_its_body_learns_it() -> None:
     codec = exchange(KEEP.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nhel"))
     heard = codec.from_origin(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     assert heard == b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     assert codec.wants_close
 
 
-def test_a_client_of_http_1_1_is_told_nothing_for_it_keeps_by_itself() -> None:
+def test_a_client_of_http_1_1_gets_no_such_header_for_it_keeps_by_itself() -> None:
     codec = exchange(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n")
     assert codec.from_origin(OK.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")) == OK
 

@@ -346,7 +346,7 @@ def test_an_origins_connection_that_cannot_be_used_again_is_not(response: bytes)
     assert session.from_client(GET).origins == [("a.test:80", GET_SENT)] * 2
 
 
-def test_what_an_idle_origin_says_is_for_nobody() -> None:
+def test_what_an_idle_origin_says_is_dropped() -> None:
     session = Session(GET).from_origin(OK, b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x" * 1000)
     assert session.client == OK
     assert session.from_client(GET).origins == [("a.test:80", GET_SENT)] * 2
@@ -480,7 +480,7 @@ def test_a_broken_request_body_is_answered_unless_a_response_has_begun() -> None
         b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
         b"\x00",
         b"HTTP/1.1 099 x\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",  # nobody asked for it
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",  # no request asked for it
         b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000,

@@ -168,7 +168,7 @@ def test_without_the_quirk_the_client_finds_the_server_dead_within_twice_its_lim
 
 
 def test_the_server_is_not_probed_while_the_client_is(backend: str) -> None:
-    """The same against a server that is well: its kernel would answer, and nobody asks it."""
+    """The same against a server that is well: its kernel would answer, and no probe reaches it."""
     need_capture()
     over = threading.Event()
 

@@ -37,7 +37,7 @@ Way = Callable[[RunningRelay, Sshd], tuple[int, tuple[str, ...]]]
 
 @pytest.fixture(params=["forward", "socks5"])
 def way(request: pytest.FixtureRequest) -> Way:
-    """How ssh is told to go through the relay: the port to give it, and its options."""
+    """How ssh goes through the relay: the port to give it, and its options."""
 
     def forward(nat: RunningRelay, server: Sshd) -> tuple[int, tuple[str, ...]]:
         return nat.forward("127.0.0.1", server.port).port, ()

@@ -30,7 +30,7 @@ from support.programs import as_ordinary_user, serve
 FRONT_ENDS = ("forward", "socks5")
 WITHHOLDING = ("ebpf", "socket-filter")
 OBSERVERS = (*WITHHOLDING, "sock-diag")
-AT_ONCE_S = 0.3  # less than it takes to find a change that no packet told of: the guard looks once a second
+AT_ONCE_S = 0.3  # less than it takes to find a change without a packet: the guard looks once a second
 
 # Each row is what a client sets, one byte after the other; the first before it connects.
 LIVES = (

@@ -13,13 +13,13 @@ from pathlib import Path
 from support.programs import clean_environment, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-_LEAKS_ARE_TOLD = ("-W", "always::ResourceWarning")
+_SHOW_LEAKS = ("-W", "always::ResourceWarning")
 
 
 def play(*arguments: str, prefix: Sequence[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
     """Run an example, `NAME.py` and what it takes, by `prefix` if there is one, in a folder of no importance."""
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
-    program = (sys.executable, *_LEAKS_ARE_TOLD, str(EXAMPLES / arguments[0]), *arguments[1:])
+    program = (sys.executable, *_SHOW_LEAKS, str(EXAMPLES / arguments[0]), *arguments[1:])
     with tempfile.TemporaryDirectory() as folder:
         return run(*prefix, *program, timeout_s=100, env=clean_environment(**quiet, **env), cwd=Path(folder))
 

@@ -65,7 +65,7 @@ class FlowModel:
         self._closed: set[Side] = set()
         """The sides that a `Close` ended: a FIN, and no answer is waited for."""
         self._was_over = False
-        self._told: dict[Side, Ending] = {}
+        self._reported: dict[Side, Ending] = {}
         self._cause = ""
 
     def fin_from(self, side: Side) -> bool:
@@ -164,16 +164,16 @@ class FlowModel:
         told = self.machine.endings
         assert set(told) == {side for side in Side if self.chronicle[side]}, "a side that began to end has an ending"
         for side, ending in told.items():
-            assert ending in self.chronicle[side], "what is told has happened"
+            assert ending in self.chronicle[side], "what is reported has happened"
             assert ending.because in {Cause.PEER, *requesters}
             assert (ending.how != "fin" or side in self._closed) is self.killed(side), (
                 "what kills a side is how it ended"
             )
-            before = self._told.get(side, ending)
+            before = self._reported.get(side, ending)
             assert ending == before or (before.how == "fin" and self.killed(side)), (
                 "only a FIN gives way, to what kills"
             )
-        self._told = dict(told)
+        self._reported = dict(told)
 
     def _check_cause(self) -> None:
         cause = self.machine.cause

@@ -28,7 +28,7 @@ class Received:
         """Wait until it holds; the engine runs meanwhile."""
         with anyio.fail_after(DEADLINE_S):
             while not condition():
-                with anyio.move_on_after(0.02):  # what else a link does is told to no watcher
+                with anyio.move_on_after(0.02):  # what else a link does reaches no watcher
                     await self._more.wait()
                 self._more = anyio.Event()
 

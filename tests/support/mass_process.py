@@ -34,7 +34,7 @@ _BLOCK = bytes(range(256)) * 64
 _BOTH = select.EPOLLIN | select.EPOLLOUT
 _DEADLINE_S = 40.0
 _STALL_S = 0.5  # nothing more is taken
-_AT_ONCE = 256  # no more than a backlog holds
+_AT_ONCE = 256  # as many as a backlog holds
 _REPLIES_BYTES = 12  # to the greeting and, with an IPv4 address in it, to the request
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: the port is picked at connect, for that target alone
 
@@ -42,7 +42,7 @@ Told: TypeAlias = "collections.Counter[str]"
 
 
 class Origin:
-    """Echoes, on a port that is told on stdout, for as long as the process lives."""
+    """Echoes, on a port that it prints on stdout, for as long as the process lives."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)

@@ -89,7 +89,7 @@ def mass_origin() -> Iterator[tuple[MassProcess, int]]:
 
 @contextlib.contextmanager
 def mass_clients(relay_port: int, target_port: int) -> Iterator[MassProcess]:
-    """Clients of a relay, which ask for a port of loopback; see `mass_process.py` for what they can be told to do."""
+    """Clients of a relay, which ask for a port of loopback; see `mass_process.py` for their commands."""
     process = MassProcess(str(relay_port), str(target_port))
     try:
         yield process

@@ -176,7 +176,7 @@ def wait_until_acknowledged(connection: socket.socket, timeout_s: float = 10.0) 
 
 @contextlib.contextmanager
 def refusing_port(host: str = "127.0.0.1") -> Iterator[int]:
-    """A port that nobody listens on, and nobody will: it is bound."""
+    """A port without a listener, now and later: it is bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as holder:
         holder.bind((host, 0))

@@ -59,7 +59,7 @@ def relay(*arguments: str, timeout_s: float = 30.0, **env: str) -> subprocess.Co
 
 
 def as_ordinary_user() -> tuple[str, ...]:
-    """The command that runs another as an ordinary user, who may do no more than that but read root's files.
+    """The command that runs another as an ordinary user with one privilege: to read root's files.
 
     The interpreter may be among those.
     """
@@ -143,7 +143,7 @@ def serve(
     `prefix` is a command that runs it, such as `as_ordinary_user()`. Without `log` it keeps no event log at all.
     """
     if sys.platform == "win32":
-        missing("a process on Windows cannot be told to stop by a signal")
+        missing("on Windows no signal stops a process")
     port_file, events_file, stderr_file = (directory / name for name in ("ports", "events.jsonl", "stderr"))
     port_file.unlink(missing_ok=True)
     command = [

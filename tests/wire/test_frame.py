@@ -35,7 +35,7 @@ def test_no_bytes_make_the_parser_raise(data: bytes) -> None:
     parse_frame(memoryview(data))
 
 
-def test_a_group_is_told_from_a_station() -> None:
+def test_a_group_is_distinguished_from_a_station() -> None:
     assert is_group(BROADCAST)
     assert is_group(bytes.fromhex("333300000001"))
     assert not is_group(GUEST)

@@ -142,7 +142,7 @@ async def test_a_guest_that_probes_a_connection_keeps_it() -> None:
         assert not pair.peer.find_broken()
 
 
-async def test_a_probe_that_is_the_servers_to_answer_is_answered_when_the_leg_is_told_to() -> None:
+async def test_a_probe_that_is_the_servers_to_answer_is_answered_on_request() -> None:
     async with in_virtual_time(Stack()) as pair:
         witness = Witness()
         pair.leg.watch(list(LocalKeepalive(answered_by="server").wants()), witness)
@@ -156,7 +156,7 @@ async def test_a_probe_that_is_the_servers_to_answer_is_answered_when_the_leg_is
         assert pair.peer.find_broken(), "it was not told to any more"
 
 
-async def test_once_nobody_watches_the_leg_answers_by_itself() -> None:
+async def test_a_leg_without_a_watch_answers_by_itself() -> None:
     async with in_virtual_time(Stack()) as pair:
         pair.leg.watch(list(LocalKeepalive(answered_by="server").wants()), Witness())
         pair.leg.unwatch()
@@ -165,7 +165,7 @@ async def test_once_nobody_watches_the_leg_answers_by_itself() -> None:
         assert not pair.peer.find_broken()
 
 
-async def test_a_limit_that_is_lifted_is_told_to_the_guest_at_once() -> None:
+async def test_a_limit_that_is_lifted_opens_the_window_at_once() -> None:
     async with in_virtual_time(Stack(window=2920)) as pair:
         pair.peer.write(bytes(20_000))
         await pair.wait(0.01)

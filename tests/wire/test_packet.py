@@ -161,7 +161,7 @@ def test_the_checksum_is_that_of_the_words_one_by_one(parts: list[bytes], start:
     assert checksum(*parts, start=start) == word_by_word(b"".join(parts) + words)
 
 
-def test_a_sum_of_zero_is_told_from_one_of_ones() -> None:
+def test_a_sum_of_zero_is_distinguished_from_one_of_ones() -> None:
     assert checksum(b"\0\0") == 0xFFFF
     assert checksum(b"\xff\xff") == 0
     assert checksum() == 0xFFFF

@@ -66,7 +66,7 @@ def test_the_nat_s_reset_is_there_with_its_behaviour_and_what_made_it_act(tmp_pa
     assert [flags for flags, *_ in host[:3]] == ["S", "AS", "A"]
     assert ("AF", "0", "0x00", f"{owner}, tos-reset") in host
     told = read_fields(file, "frame.interface_name", "frame.interface_description")
-    descriptions = {name: description for name, description in told}  # noqa: C416 - which dict() cannot be told to take
+    descriptions = {name: description for name, description in told}  # noqa: C416 - which dict() cannot take
     assert "rebuilt" not in descriptions["guest"]
     assert "rebuilt" in descriptions["host"]
 
@@ -90,7 +90,7 @@ def test_packets_are_in_the_order_of_their_times_and_their_checksums_are_right(t
     assert all(comment.startswith("curl[") for comment in comments)
 
 
-def test_names_that_the_guest_was_told_are_there_and_the_process_is_in_apples_fields(tmp_path: Path) -> None:
+def test_names_that_the_guest_got_are_there_and_the_process_is_in_apples_fields(tmp_path: Path) -> None:
     with DnsServer(records("www.test A 127.0.0.9")) as server, Origin(web()) as origin:
         override = ("--resolve", f"api.test:{origin.port}:127.0.0.1")
         url = f"http://api.test:{origin.port}/"

@@ -1,6 +1,6 @@
 """What a guest must not do: reach the host's loopback by another address than the network's own, or lie about its own.
 
-The servers listen on 127.0.0.1 alone, and tell of everything that comes.
+The servers listen on 127.0.0.1 alone, and report everything that comes.
 """
 
 from __future__ import annotations

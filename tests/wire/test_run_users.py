@@ -30,7 +30,7 @@ def test_curl_carries_a_megabyte_there_and_back(backend: str, offload: str, devi
     assert done.stdout == "65534\n" + content
 
 
-def test_a_host_that_forbids_it_is_told_which_switch_does() -> None:
+def test_the_error_on_a_host_that_forbids_it_names_the_switch() -> None:
     """Here a limit of a user namespace of the test's own, and a relay that cannot do without."""
     limit = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     without = (need_program("setpriv"), "--inh-caps=-all", "--bounding-set=-all")

@@ -54,6 +54,6 @@ def test_a_wrong_table_is_named_and_explained(table: dict[str, object], message:
     assert wrong.value.hint.startswith(hint)
 
 
-def test_where_the_table_is_can_be_told() -> None:
+def test_an_error_names_where_the_table_is() -> None:
     with pytest.raises(ConfigError, match=r"^mine\.toml: stack\.mss: "):
         Stack.of({"mss": 0}, where="mine.toml: stack")

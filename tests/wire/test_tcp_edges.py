@@ -126,7 +126,7 @@ def test_a_link_that_was_asked_for_little_gets_the_mss() -> None:
     assert [len(segment.payload) for segment in tcp.take_output()] == [1460, 40]
 
 
-def test_room_is_told_when_it_is_back() -> None:
+def test_room_is_reported_when_it_is_back() -> None:
     tcp = opened()
     assert tcp.has_room
     tcp.send(bytes(200_000), 1.0)

@@ -1,4 +1,4 @@
-"""What is told of a guest's settings that are wrong, by the command line's own words."""
+"""The errors about a guest's wrong settings, by the command line's own words."""
 
 from __future__ import annotations
 

@@ -82,18 +82,18 @@ def test_behind_a_stopped_parent_flows_go_on_and_the_log_says_what_it_misses(bac
             finally:
                 os.kill(served.process.pid, signal.SIGCONT)
             deadline_s = time.monotonic() + 20
-            while (told := told_of(served.events())) < CALLERS:
+            while (told := callers_in(served.events())) < CALLERS:
                 assert time.monotonic() < deadline_s, f"{told} of {CALLERS}"
                 time.sleep(0.05)  # a file cannot be waited on
             for each in calls.values():
                 each.exchange()
         served.wait_for_count("flow-ended", served.count("flow-opened"))
-    assert told_of(served.events()) == CALLERS
+    assert callers_in(served.events()) == CALLERS
     assert (served.count("records-dropped") > 0) == (CALLERS > 12_000)
     assert served.events()[-1]["event"] == "relay-stopped"
 
 
-def told_of(events: list[dict[str, Any]]) -> int:
+def callers_in(events: list[dict[str, Any]]) -> int:
     """Of how many callers that said nothing a log knows."""
     return sum(
         event["records"] if event["event"] == "records-dropped" else event["event"] == "handshake-failed"
@@ -145,7 +145,7 @@ def test_workers_whose_parent_is_killed_while_they_start_say_nothing(backend: st
         deadline_s = time.monotonic() + 20
         while len(pids := children.read_text().split()) < 2:
             assert time.monotonic() < deadline_s
-            time.sleep(0.01)  # a process that is there says so to nobody
+            time.sleep(0.01)  # no event reports that a process is there
         with processes(*map(int, pids)) as workers:
             parent.kill()
             parent.wait()

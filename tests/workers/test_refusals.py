@@ -19,7 +19,7 @@ def complaint(*arguments: str) -> tuple[int, list[str]]:
     return done.returncode, done.stderr.splitlines()
 
 
-def test_nobody_shares_a_port_unseen(backend: str, tmp_path: Path) -> None:
+def test_no_process_shares_a_port_unseen(backend: str, tmp_path: Path) -> None:
     two = ("--backend", backend, "--workers", "2")
     with Origin(echo) as other, serve(tmp_path, *two) as served:
         for port, workers in ((served.port, two), (served.port, two[:2]), (other.port, two)):

@@ -28,7 +28,7 @@ def exchange(port: int) -> None:
         assert read_exactly(sock, 1) == b"x"
 
 
-async def test_workers_tell_nothing_of_flows_if_nobody_wants_to_know(backend: str) -> None:
+async def test_workers_send_no_records_of_flows_without_a_listener(backend: str) -> None:
     log, records = EventLog(), list[Record]()
     log.subscribe(records.append)
     with Origin(echo) as origin:

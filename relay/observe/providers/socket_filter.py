@@ -17,7 +17,7 @@ A segment that comes between the handshake and `attach` is in the stream already
 AF_PACKET socket has seen it, unless the flow was the first on its port; then, and without AF_PACKET, a peer on this
 host is asked. Either way the report comes right after `attach`.
 
-The packets are told apart by addresses and ports, which a client may use again as soon as it has reset a connection.
+The packets are distinguished by addresses and ports, which a client may use again as soon as it has reset a connection.
 Therefore `attach` first takes in what has come: that is for the connections before. Of what came before `attach` this
 connection's own are those whose sequence numbers lie between its SYN's and what its socket has received by now.
 

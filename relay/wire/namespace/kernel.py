@@ -100,7 +100,7 @@ def leave_work_undone(device: str, descriptor: int) -> None:
     """Have a device of this network namespace send no super-segments, and no partial checksums; by any socket.
 
     Raises:
-        OSError: the device cannot be told to.
+        OSError: the device does not support this.
     """
     for command in (_ETHTOOL_STSO, _ETHTOOL_SGSO, _ETHTOOL_STXCSUM):
         value = ctypes.create_string_buffer(struct.pack("=II", command, 0), 8)

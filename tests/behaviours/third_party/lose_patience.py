@@ -14,7 +14,7 @@ class LosePatience(Behaviour):
     """End the flow toward the app a while after it was connected."""
 
     after_s: float = setting(30.0, low=0, doc="how long a flow may last, in seconds")
-    goodbye: str = setting("fin", choices=("fin", "rst"), doc="how the app is told")
+    goodbye: str = setting("fin", choices=("fin", "rst"), doc="what the app gets")
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         yield StartTimer("patience", self.after_s)

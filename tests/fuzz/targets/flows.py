@@ -131,7 +131,7 @@ def fuzz_flow_wild(data: bytes) -> str:
                     behaviour.requests = [REQUESTS[next(rest, 0) % len(REQUESTS)] for _ in range(next(rest, 0) % 4)]
             model.see(event)
             steps = machine.handle(event)
-            assert letter != "?" or not steps, "a timer that nobody knows does nothing"
+            assert letter != "?" or not steps, "a timer without an owner does nothing"
             model.perform(steps, requesters)
         model.check(requesters)
     outcome = f"over by {machine.cause}" if machine.over else "not over"
@@ -160,7 +160,7 @@ def _decoded(letters: bytes) -> Iterator[str]:
 
 @cache
 def _profiles() -> list[Profile]:
-    """Those whose behaviours ask for no more than `FlowModel` knows; kept inputs name them by number."""
+    """Those of whose behaviours `FlowModel` knows every wish; kept inputs name them by number."""
     names = ("transparent", "vmware-fusion-11", "vmware-workstation-14", "vmware-workstation-16")
     return [load_profile(name) for name in names]
 
@@ -241,7 +241,7 @@ class _Driven:
         self.perform(event, self.machine.handle(event), self.requesters)
         assert self.model.answers == 1 or not awaited, "an initiator that waited for the dial is answered, once"
         self.carrying = self.carrying or isinstance(event, DialSucceeded)
-        assert self.finished or not self.asked or self.has_a_future(), "a flow that nobody can end"
+        assert self.finished or not self.asked or self.has_a_future(), "a flow that nothing can end"
 
     def perform(self, event: Event | None, steps: list[Step], requesters: set[str]) -> None:
         self.model.perform(steps, requesters)

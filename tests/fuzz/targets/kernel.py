@@ -114,7 +114,7 @@ def _tos_in(answer: bytes) -> list[int]:
     return found
 
 
-class _Nobody:
+class _NoOwner:
     """A host that is never called back: what comes in is read by hand."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:

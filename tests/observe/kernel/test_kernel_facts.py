@@ -170,10 +170,10 @@ def test_a_second_connect_tells_how_the_first_has_ended_on_loopback_and_a_poll_c
         sock.setblocking(False)
         assert sock.connect_ex(listener.getsockname()) == errno.EINPROGRESS
         assert sock.connect_ex(listener.getsockname()) == 0
-        nobody = listener.getsockname()
+        unused = listener.getsockname()
     with socket.socket() as sock:
         sock.setblocking(False)
-        assert [sock.connect_ex(nobody) for _ in range(2)] == [errno.EINPROGRESS, errno.ECONNREFUSED]
+        assert [sock.connect_ex(unused) for _ in range(2)] == [errno.EINPROGRESS, errno.ECONNREFUSED]
 
 
 def test_a_second_connect_tells_of_one_that_is_under_way_still() -> None:
@@ -200,5 +200,5 @@ def test_a_closed_socket_leaves_its_epoll_by_itself() -> None:
         with listener.accept()[0] as accepted:
             epoll.register(client.fileno(), select.EPOLLIN | select.EPOLLET)
             client.close()
-            accepted.send(b"for nobody")
+            accepted.send(b"for no reader")
             assert epoll.poll(0) == []

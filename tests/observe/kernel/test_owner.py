@@ -81,7 +81,7 @@ def test_a_glimpse_finds_whom_the_walk_has_found_and_a_process_not_its_thread(co
             begun.set()
 
 
-def test_a_glimpse_of_a_peer_that_is_closed_or_elsewhere_finds_nobody(connect: Connect) -> None:
+def test_a_glimpse_of_a_peer_that_is_closed_or_elsewhere_finds_no_process(connect: Connect) -> None:
     client, accepted = connect()
     client.close()
     with contextlib.closing(Glimpse()) as glimpse, socket.socket() as unconnected:
@@ -167,7 +167,7 @@ def test_a_peer_that_accepts_in_a_moment_is_waited_for() -> None:
             assert [process and process.pid for process in found] == [os.getpid()]
 
 
-def test_a_peer_that_nobody_accepts_is_given_up() -> None:
+def test_a_peer_that_is_not_accepted_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         assert owner_of(client) is None
 
@@ -189,5 +189,5 @@ def test_an_unconnected_socket_has_no_peer_to_own() -> None:
         assert owner_of(sock) is None
 
 
-def test_a_socket_that_nobody_holds_is_not_found() -> None:
+def test_a_socket_that_no_process_holds_is_not_found() -> None:
     assert process_with_socket(2**40) is None

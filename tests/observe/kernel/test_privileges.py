@@ -13,7 +13,7 @@ from observe.conftest import REPOSITORY
 from relay.observe.kernel.privileges import Capability, Standing, how_to_get, standing
 
 BPF, NET_ADMIN, NET_RAW = Capability.BPF, Capability.NET_ADMIN, Capability.NET_RAW
-NOBODY = 65534
+ORDINARY_UID = 65534
 LINUX_5_7 = 37  # its last capability
 
 
@@ -64,7 +64,7 @@ print([survey().of(Want(ability)).provider for ability in (Ability.TOS, Ability.
 @pytest.mark.system
 def test_the_command_that_is_named_gives_an_ordinary_user_what_it_takes(require: Callable[..., None]) -> None:
     require("linux", "root", "setpriv", "cap_bpf", "cap_net_admin")
-    _, _, command = how_to_get([BPF], process(NOBODY)).partition("sudo ")
+    _, _, command = how_to_get([BPF], process(ORDINARY_UID)).partition("sudo ")
     words = command.removesuffix(" COMMAND").split()
     done = subprocess.run(
         [*words, sys.executable, "-c", SEEN], cwd=REPOSITORY, capture_output=True, text=True, check=False

@@ -19,7 +19,7 @@ def _linux(require: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("tos", [0, 0x08, 0x10, 0x48, 0xB8])
-def test_the_syns_byte_is_told_whatever_came_after(connect: Connect, tos: int) -> None:
+def test_the_syns_byte_is_found_whatever_came_after(connect: Connect, tos: int) -> None:
     client, accepted = connect(tos)
     set_tos(client, 0x20)
     client.send(b"x")
@@ -39,7 +39,7 @@ def test_for_ipv6_it_is_the_traffic_class(require: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("bound_to", ["127.0.0.1", "::"])
-def test_a_syn_is_told_once_and_then_the_handshakes_last_segment_stands_for_it(connect: Connect, bound_to: str) -> None:
+def test_a_syn_is_found_once_then_the_handshakes_last_segment_stands_for_it(connect: Connect, bound_to: str) -> None:
     client, accepted = connect(0x48, bound_to=bound_to)
     set_tos(client, 0x20)
     client.send(b"x")

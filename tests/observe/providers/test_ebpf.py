@@ -47,7 +47,7 @@ def test_a_byte_that_is_set_and_set_back_is_seen_by_its_segment(
     assert watched.seen == [tos]
 
 
-def test_any_number_of_marked_flows_are_told_of_at_once(
+def test_any_number_of_marked_flows_are_reported_at_once(
     provider: EbpfProvider, host: EpollHost, connect: Connect
 ) -> None:
     pairs = [connect(0x48) for _ in range(100)]
@@ -142,7 +142,7 @@ def test_ipv6_passes_a_covered_listener_untold(provider: EbpfProvider, host: Epo
     assert early(provider) == []
 
 
-def test_what_is_told_of_nobodys_connections_is_bounded(provider: EbpfProvider) -> None:
+def test_what_is_kept_of_connections_that_are_not_watched_is_bounded(provider: EbpfProvider) -> None:
     keys = [number.to_bytes(16) for number in range(1, 2000)]
     for key in keys:
         provider._sort(key + bytes(8) + b"\x48")
@@ -188,7 +188,7 @@ def test_a_listener_that_is_covered_no_more_tells_nothing(
 
 
 def early(provider: EbpfProvider) -> list[int]:
-    """The bytes that were told of connections which nobody watches yet."""
+    """The bytes reported of connections that are not watched yet."""
     return [tos for _, tos, _ in provider._early.values()]
 
 

@@ -80,7 +80,7 @@ def test_sock_diag_does_not_watch_a_remote_peer(remote: Remote, host: EpollHost)
     provider.close()
 
 
-AS_NOBODY = """
+AS_ORDINARY_USER = """
 import errno, os, socket
 from relay.abilities import KINDS, Ability, Want
 from relay.observe import survey
@@ -120,7 +120,7 @@ def test_without_privilege_the_byte_and_the_probes_are_seen_but_nothing_is_withh
     require: Callable[..., None],
 ) -> None:
     require("linux", "root")
-    command = [sys.executable, "-c", AS_NOBODY]
+    command = [sys.executable, "-c", AS_ORDINARY_USER]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [

@@ -140,7 +140,7 @@ def test_more_marked_flows_than_the_program_holds_are_watched_all_the_same(
     assert not Watched(socket_filter, host, accepted, 0x48, PRECEDENCE).watch.asks
 
 
-def test_packets_of_other_ports_and_flows_wake_nobody_up(
+def test_packets_of_other_ports_and_flows_wake_no_thread(
     socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
 ) -> None:
     _, accepted = connect()
@@ -198,7 +198,7 @@ def test_a_remote_peer_that_was_early_is_remembered(
                 assert watched.seen == [0x48]
 
 
-def test_a_drop_that_no_packet_told_of_is_found_by_the_guard(
+def test_a_drop_without_a_packet_is_found_by_the_guard(
     socket_filter: SocketFilterProvider, host: EpollHost, connect: Connect
 ) -> None:
     client, accepted = connect()
@@ -229,7 +229,7 @@ def test_without_cap_net_raw_the_filter_works_by_polling_and_says_so(require: Ca
     assert "polling" in done.stdout
 
 
-def test_a_change_that_nobody_minds_does_not_let_the_next_one_through(
+def test_a_change_that_no_behaviour_minds_does_not_let_the_next_one_through(
     backend: str, require: Callable[..., None]
 ) -> None:
     require("linux", "cap_net_admin", "cap_net_raw")

@@ -238,7 +238,7 @@ def test_a_watch_closed_by_its_first_probe_reports_no_second(
     host.run_for(SWEEP_S + 0.1)  # the first look, which the others are compared with
     before = counters_of(tcp_info(accepted))
     probe_every_second(client)
-    with contextlib.closing(EpollHost()) as elsewhere:  # so that nobody looks meanwhile
+    with contextlib.closing(EpollHost()) as elsewhere:  # so that no loop looks meanwhile
         assert elsewhere.run_until(lambda: probes_between(before, tcp_info(accepted)) == 2)
     host.run_for(SWEEP_S + 0.1)
     assert count == 1

@@ -104,7 +104,7 @@ async def test_a_question_passes_as_it_came_and_so_does_the_answer(
             assert answer.id == dns.message.from_wire(query).id
 
 
-async def test_names_that_were_answered_are_told() -> None:
+async def test_names_that_were_answered_are_reported() -> None:
     with DnsServer(WWW) as server:
         async with asking(server.endpoint, overrides=[ResolveOverride("api.test", 443, "192.0.2.9")]) as guest:
             for name, kind in (("www.test", "A"), ("www.test", "AAAA"), ("mail.test", "TXT"), ("api.test", "A")):

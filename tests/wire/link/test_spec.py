@@ -1,4 +1,4 @@
-"""How people write where a guest is attached, and what they are told when they write it wrong."""
+"""How people write where a guest is attached, and the error when they write it wrong."""
 
 from __future__ import annotations
 

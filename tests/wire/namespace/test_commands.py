@@ -95,7 +95,7 @@ def test_its_exit_status_is_passed_on(user: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
-def test_a_signal_that_killed_it_is_told_as_a_shell_does(user: str, number: signal.Signals) -> None:
+def test_a_signal_that_killed_it_is_reported_as_a_shell_does(user: str, number: signal.Signals) -> None:
     command = guest_command("sh", "-c", f"kill -{int(number)} $$", user=user)
     assert run_guest(command).returncode == 128 + number
 

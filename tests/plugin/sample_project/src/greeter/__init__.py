@@ -1,4 +1,4 @@
-"""A service that greets whoever says a name, and clients of it: blocking, asyncio and anyio."""
+"""A service that greets a client by the name that it sends, and clients of it: blocking, asyncio and anyio."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def greet_on_asyncio(host: str, port: int, name: str, *, tos: int | None =
     """The same once, by asyncio's streams."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(b"nobody\n")
+        writer.write(b"anonymous\n")
         await reader.readline()
         if tos is not None:
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
@@ -83,7 +83,7 @@ async def greet_on_asyncio(host: str, port: int, name: str, *, tos: int | None =
 async def greet_on_anyio(host: str, port: int, name: str, *, tos: int | None = None) -> str:
     """The same once, by anyio's streams."""
     async with await anyio.connect_tcp(host, port) as stream:  # noqa: TID251 - as users do
-        await stream.send(b"nobody\n")
+        await stream.send(b"anonymous\n")
         await stream.receive()
         if tos is not None:
             raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - no database
