@@ -10,7 +10,8 @@ that has a name for it.) The engine's timers do not go by the async library's cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.machinery import BuiltinImporter
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
@@ -38,23 +39,23 @@ class NatClock:
     A pickled copy shows the same time as long as neither is changed, in each process of the host.
     """
 
-    __slots__ = ("_now_s", "_offset_s", "_scale", "_started_s", "started_at")
+    __slots__ = ("_now_s", "_offset_s", "_rate", "_scale", "_started_s", "started_at")
 
     def __init__(self, now_s: Callable[[], float] = real_s) -> None:
         self._now_s = now_s
         self._started_s = now_s()
-        self._scale = 1.0
+        self._scale = self._rate = 1.0  # the rate is 0 while the clock stands still
         self._offset_s = -self._started_s
         self.started_at = wall_s()
         """When it was made, on the wall clock."""
 
     def now_s(self) -> float:
-        return self._now_s() * self._scale + self._offset_s
+        return self._now_s() * self._rate + self._offset_s
 
     def read(self) -> tuple[float, float]:
         """The time now, and by how much that is ahead of the real seconds since this was made."""
         real_now_s = self._now_s()
-        now_s = real_now_s * self._scale + self._offset_s
+        now_s = real_now_s * self._rate + self._offset_s
         return now_s, now_s - (real_now_s - self._started_s)
 
     @property
@@ -63,16 +64,37 @@ class NatClock:
 
     @scale.setter
     def scale(self, scale: float) -> None:
-        self._offset_s += self._now_s() * (self._scale - scale)
         self._scale = scale
+        if self._rate:
+            self._run_at(scale)
 
     def move_to(self, at_s: float) -> None:
         """Let it be this late, if it is not later already."""
-        self._offset_s += max(0.0, at_s - self.now_s())
+        self._offset_s = max(self._offset_s, at_s - self._now_s() * self._rate)
 
-    def __getstate__(self) -> tuple[float, float, float, float]:
-        return self._started_s, self._scale, self._offset_s, self.started_at
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have it stand still within the block, but for `move_to`.
 
-    def __setstate__(self, state: tuple[float, float, float, float]) -> None:
+        After the block it shows what it would if it had gone on, and what it was moved by on top of that. So copies
+        that are moved alike still agree, however long each was held.
+        """
+        was_running, began_s = self._rate != 0, self._now_s()
+        self._run_at(0.0)
+        try:
+            yield
+        finally:
+            if was_running:
+                self._rate = self._scale
+                self._offset_s -= began_s * self._scale
+
+    def _run_at(self, rate: float) -> None:
+        self._offset_s += self._now_s() * (self._rate - rate)
+        self._rate = rate
+
+    def __getstate__(self) -> tuple[float, float, float, float, float]:
+        return self._started_s, self._scale, self._rate, self._offset_s, self.started_at
+
+    def __setstate__(self, state: tuple[float, float, float, float, float]) -> None:
         self._now_s = real_s
-        self._started_s, self._scale, self._offset_s, self.started_at = state
+        self._started_s, self._scale, self._rate, self._offset_s, self.started_at = state

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.events import Side, SideName
+from relay.log import Record
 from relay.totals import Totals
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -90,11 +91,11 @@ class SetTimeScale(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Advance(Command[None]):
-    """Have so many seconds pass on the NAT's clock at once.
+class Advance(Command[list[Record]]):
+    """Have so many seconds pass on the NAT's clock at once; the result are the records of what that caused.
 
-    What is due by then happens now, in order, each at its own moment, once the relay has done what it had to before.
-    The app and the server have another clock.
+    The relay comes to rest first: all that was sent before, within this host, counts as before. Then what is due
+    happens, in order, each thing at its own moment. The app and the server have another clock.
     """
 
     seconds: float

@@ -54,5 +54,9 @@ class BehaviourError(RelayError):
         self.behaviour = behaviour
 
 
+class Unsettled(RelayError):
+    """A clock cannot be moved on: something is under way and does not end. The message names the flow."""
+
+
 class RelayBug(RelayError):
     """The relay contradicted itself."""

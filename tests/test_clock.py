@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TypeVar
 
 import pytest
@@ -18,14 +15,11 @@ import trio.testing
 from freezegun import freeze_time
 
 import relay
-from relay.actions import Note, StartTimer
-from relay.behaviours import Actions, Behaviour
 from relay.errors import ConfigError
-from relay.events import DialSucceeded, TimerFired
 from relay.loop.alarm import Alarm, AlarmThread, open_alarm
 from relay.loop.engine import Engine
-from relay.profiles import Profile, Quirk, load_profile
 from relay.testing import serve_in_thread
+from support.alarms import with_alarms
 from support.capabilities import need_tos
 from support.clients import connect, connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly
@@ -45,11 +39,6 @@ def origin() -> Iterator[Origin]:
 def exchange(sock: socket.socket) -> None:
     sock.sendall(b"hello")
     assert read_exactly(sock, 5) == b"hello"
-
-
-def with_behaviour(kind: type[Behaviour]) -> Profile:
-    transparent = load_profile("transparent")
-    return replace(transparent, quirks=(*transparent.quirks, Quirk(kind, {}, "assumed", ())))
 
 
 # Clocks of the process
@@ -133,37 +122,6 @@ async def in_thread(function: Callable[..., ResultT], *arguments: object) -> Res
 # The NAT's clock
 
 
-@dataclass
-class Alarms(Behaviour):
-    """Notes when its timers fire; one of them starts another."""
-
-    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
-        yield StartTimer("last", 300)
-        yield StartTimer("first", 200)
-
-    def on_timer_fired(self, event: TimerFired) -> Actions:
-        yield Note(event.key)
-        if event.key == "first":
-            yield StartTimer("second", 50)
-
-
-def test_advancing_fires_what_is_due_at_once_in_order_and_each_at_its_own_moment(backend: str, origin: Origin) -> None:
-    with serve_in_thread(with_behaviour(Alarms), backend=backend) as nat:
-        with connect(nat, "forward", origin.host, origin.port) as sock:
-            exchange(sock)
-            opened_s = nat.wait_for("flow-connected").at_s
-            nat.advance(199)
-            assert [record.event for record in nat.events][-1] == "clock-advanced"
-            nat.advance(101)
-            notes = [record for record in nat.events if record.event == "note"]
-            assert [record.fields["text"] for record in notes] == ["first", "second", "last"]
-            for record, after_s in zip(notes, (200, 250, 300), strict=True):
-                assert record.at_s - opened_s == pytest.approx(after_s, abs=5)
-            exchange(sock)
-        line = json.loads(notes[-1].as_json(nat._relay.log.started_at))
-        assert abs(datetime.fromisoformat(line["at"]).timestamp() - time.time()) < 60, "the wall clock has not moved"
-
-
 def test_the_delayed_fin_of_tos_reset_comes_at_once(backend: str, origin: Origin) -> None:
     need_tos()
     late = {"external_close_delay_ms": 60_000}
@@ -195,7 +153,7 @@ def test_a_flow_is_idle_by_the_nat_s_clock_and_its_client_by_the_real_one(backen
 
 def test_a_change_of_scale_holds_for_timers_that_run_already(backend: str, origin: Origin) -> None:
     with (
-        serve_in_thread(with_behaviour(Alarms), backend=backend) as nat,
+        serve_in_thread(with_alarms(), backend=backend) as nat,
         connect(nat, "forward", origin.host, origin.port) as sock,
     ):
         exchange(sock)

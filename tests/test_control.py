@@ -74,7 +74,7 @@ def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
     with serve_in_thread("vmware-fusion", backend=backend) as nat:
         for command in COMMANDS[:-1]:
             nat.do(command)
-        changes = ["frozen", "thawed", "link-down", "settings-changed", "clock-advanced"]
+        changes = ["frozen", "thawed", "link-down", "settings-changed", "time-advanced"]
         assert [record.event for record in nat.events][1:] == changes
         assert (nat.time_scale, nat.seed, nat.profile.tos_mask) == (10.0, 7, 0xFC)
         (forward,), (inbound,) = nat.forward_addresses, nat.inbound_addresses

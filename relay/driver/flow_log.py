@@ -58,6 +58,11 @@ class FlowLog:
         """Whether the log has a listener; without one, costly fields need not be found out."""
         return self._log.wanted
 
+    @property
+    def process(self) -> Process | None:
+        """The process that has the flow's internal end, once it is known."""
+        return self._process
+
     def write(self, event: str, **fields: Any) -> None:
         """Record one thing; see `relay.log.FIELDS`."""
         if not self._log.wanted:

@@ -239,14 +239,19 @@ class RelayHandle(ABC):
         self.do(LinkDown())
 
     @abstractmethod
-    def advance(self, seconds: float) -> Awaitable[None] | None:
-        """Have so many seconds pass on the NAT's clock at once.
+    def advance(self, seconds: float) -> list[Record] | Awaitable[list[Record]]:
+        """Have so many seconds pass on the NAT's clock at once; returns the records of what that caused, in order.
 
-        Behaviours' timers and idle limits that are due by then have fired when this returns, each at its own moment and
-        in order. The app and the server have another clock; so have the limits on a handshake and on a connect.
+        The relay comes to rest first: what was sent before this call, within this host, is carried before. Then
+        behaviours' timers and idle limits that are due fire in order, each at its own moment, and what follows from one
+        is done before the next. The last record is `time-advanced`.
+
+        Nothing else moves: the app and the server have clocks of their own, so have kernels (keepalive probes,
+        retransmissions, TIME-WAIT), and so have the limits on a handshake and on a connect.
 
         Raises:
             ConfigError: it is no number of seconds.
+            Unsettled: the relay does not come to rest within 1 s of real time; the message names the flow that is busy.
         """
 
     def set(self, **behaviours: Mapping[str, object]) -> None:

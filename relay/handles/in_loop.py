@@ -68,9 +68,9 @@ class AsyncRelay(RelayHandle):
         self._records.demand_more()
         return self._relay.do(command)
 
-    async def advance(self, seconds: float) -> None:
-        self.do(Advance(seconds))
-        await self.await_records()
+    async def advance(self, seconds: float) -> list[Record]:
+        self._records.demand_more()
+        return await self._relay.carry_out(Advance(seconds))
 
     async def drain(self, at_most_s: float) -> None:
         self._records.demand_more()

@@ -84,11 +84,10 @@ class RunningRelay(RelayHandle):
             time.sleep(0.002)  # the end of a look-up cannot be waited on
 
     def do(self, command: Command[ResultT]) -> ResultT:
-        return self._portal.call(self._relay.do, command)
+        return self._portal.call(self._relay.carry_out, command)
 
-    def advance(self, seconds: float) -> None:
-        self.do(Advance(seconds))
-        self.await_records()
+    def advance(self, seconds: float) -> list[Record]:
+        return self.do(Advance(seconds))
 
     def drain(self, at_most_s: float) -> None:
         self._portal.call(self._relay.drain, at_most_s)

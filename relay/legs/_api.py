@@ -75,8 +75,8 @@ class Leg(Protocol):
     """One side's connection.
 
     Legal after `close`, `reset` or `forget`: these again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`,
-    `unread_bytes`, and reading the attributes; each of them does nothing or says what was last known. A closed leg
-    makes no calls.
+    `waiting_bytes`, `unread_bytes`, and reading the attributes; each of them does nothing or says what was last known.
+    A closed leg makes no calls.
     """
 
     side: Side
@@ -153,6 +153,12 @@ class Leg(Protocol):
 
     def unacked_bytes(self) -> int:
         """How many written bytes the peer's end has not acknowledged, as far as is known."""
+
+    def waiting_bytes(self) -> int:
+        """How many written bytes have not been sent to the peer yet, though it is near: its window is closed.
+
+        Those for a peer on another host count only as long as they are with the leg itself.
+        """
 
     def unread_bytes(self) -> int:
         """How many bytes have arrived, and were acknowledged, that were not read; 0 where that is not known."""

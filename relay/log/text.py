@@ -138,7 +138,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
-    "clock-advanced": lambda f: f"the NAT's clock moves on by {f['seconds']:g} s",
+    "time-advanced": lambda f: f"the NAT's clock was moved on by {f['by_s']:g} s",
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
     "slot-awaited": lambda f: f"waits for its turn: {_all_taken(f)}",
     "slot-denied": lambda f: f"no room: {_all_taken(f)}",

@@ -82,7 +82,7 @@ class EventType(StrEnum, metaclass=_Members):
     FROZEN = "frozen"
     THAWED = "thawed"
     SETTINGS_CHANGED = "settings-changed"
-    CLOCK_ADVANCED = "clock-advanced"
+    TIME_ADVANCED = "time-advanced"
     CHANCE_DRAWN = "chance-drawn"
     SLOT_AWAITED = "slot-awaited"
     SLOT_DENIED = "slot-denied"
@@ -176,7 +176,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "frozen": {"side": "the side of all flows that the relay stops reading and writing"},
     "thawed": {"side": "the side of all flows that the relay reads and writes again"},
     "settings-changed": {"settings": "the settings of flows from now on, as BEHAVIOUR.SETTING=VALUE"},
-    "clock-advanced": {"seconds": "how far the NAT's clock moved; what is due by then follows"},
+    "time-advanced": {"by_s": "how far the NAT's clock was moved, in seconds; what was due by then stands before this"},
     "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
     "slot-awaited": {
         "pool": "the behaviour's name for what there is only so much of; this connection waits for its turn",

@@ -34,7 +34,6 @@ BUFFER_BYTES = 256 * 1024  # larger ones move no more on loopback, and leave the
 
 _LATE_S = 0.02  # later than that a timer does not run, unless the host's loop has stood still
 _LOOKS = 4  # rounds of that loop, in as much time again, before timers so late do run
-_SETTLE_S = 0.1
 _TURN_S = 2e-3  # of work that was put off, a bulk flow's for the most part, before the host's other tasks go on
 
 
@@ -110,12 +109,15 @@ class Engine:
         self.watch(watcher)
         return lambda: self.unwatch(watcher)
 
-    def advance(self, seconds: float) -> None:
-        """Move the NAT's clock on, and run what is due on it meanwhile: each timer at its own moment, in order.
+    @property
+    def has_descriptor(self) -> bool:
+        """Whether the kernel itself keeps what is ready; else tasks report it, which need turns of the host's loop."""
+        return self._readiness.descriptor is not None
 
-        Before the first and after each, the engine does what is ready and what was deferred, as long as there is any,
-        up to `_SETTLE_S`: a flow that always has work never settles. Where readiness comes by tasks (Windows) they have
-        no turn meanwhile, and only deferred calls are run.
+    def work(self, until_s: float, wait_s: float = 0) -> bool:
+        """Do what is ready and what was put off until there is nothing more, or until this moment of the real clock.
+
+        Return whether there was anything. It may wait up to `wait_s` seconds for something.
 
         Raises:
             RuntimeError: it was called by a callback of this engine.
@@ -124,12 +126,15 @@ class Engine:
             raise RuntimeError("a callback of the relay's cannot advance its clock")
         self._in_turn = True
         try:
-            self.nat.advance(seconds, self._settle)
+            worked = found = self._step(wait_s)
+            while (found or self._deferred) and real_s() < until_s:
+                found, worked = self._step(), True
         finally:
             self._in_turn = False
         if self._deferred:
             self._waker.soon()
         self._await_timer()
+        return worked
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -159,11 +164,6 @@ class Engine:
         if self._deferred:
             self._waker.soon()
         self._await_timer()
-
-    def _settle(self) -> None:
-        until_s = real_s() + _SETTLE_S
-        while (self._step() or self._deferred) and real_s() < until_s:
-            pass
 
     def _step(self, wait_s: float = 0) -> bool:
         """Do the work that is there, or that comes within `wait_s` seconds; return whether there was any."""

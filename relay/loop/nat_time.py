@@ -7,7 +7,8 @@ none is due, and the NAT's clock can be moved without a look at the loop's other
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Protocol
 
 from relay.clock import NatClock
@@ -33,7 +34,7 @@ class NatTime:
         self._on_fault = on_fault
         self._timers = Timers()
         self._armed: _Cancellable | None = None
-        self._armed_for_s = math.inf  # on the NAT's clock; -infinity while it is advanced
+        self._armed_for_s = math.inf  # on the NAT's clock; -infinity while that is moved on
 
     @property
     def scale(self) -> float:
@@ -43,8 +44,9 @@ class NatTime:
     @scale.setter
     def scale(self, scale: float) -> None:
         self._clock.scale = scale
-        self._disarm(math.inf)
-        self._arm()
+        if not self._is_moved:
+            self._disarm(math.inf)
+            self._arm()
 
     def call_later(self, delay_s: float, callback: Callable[[], Any]) -> Timer:
         """Call `callback` once, in `delay_s` of the NAT's seconds, unless the timer is cancelled."""
@@ -52,22 +54,38 @@ class NatTime:
         self._arm()
         return timer
 
-    def advance(self, seconds: float, settle: Callable[[], None]) -> None:
-        """Let so many seconds pass at once: call `settle`, then each callback that is due by then, in order, at its
-        own moment, and `settle` after each."""
-        until_s = self.now_s() + seconds
+    def due_within(self, seconds: float) -> Generator[tuple[float, Callable[[], None]], None, None]:
+        """Let so many seconds pass at once: give each callback that is due by then, in order, with the clock at its
+        moment, and how far that is. Otherwise the clock stands still until the last was given, or this is closed.
+
+        Raises:
+            RuntimeError: this goes on already.
+        """
+        if self._is_moved:
+            raise RuntimeError("the NAT's clock is being moved on already")
         self._disarm(-math.inf)
         try:
-            settle()
-            while (due_s := self._timers.next_due_s) is not None and due_s <= until_s:
-                self._clock.move_to(due_s)
-                if (callback := self._timers.take_first()) is not None:
-                    self._call(callback)
-                    settle()
-            self._clock.move_to(until_s)
+            with self._clock.held():
+                began_s = self.now_s()
+                until_s = began_s + seconds
+                while (due_s := self._timers.next_due_s) is not None and due_s <= until_s:
+                    self._clock.move_to(due_s)
+                    if (callback := self._timers.take_first()) is not None:
+                        yield max(0.0, due_s - began_s), partial(self._call, callback)
+                self._clock.move_to(until_s)
         finally:
             self._armed_for_s = math.inf
             self._arm()
+
+    def skip(self, seconds: float) -> None:
+        """Move the clock on, and have what is due by then happen soon, all of it late."""
+        self._clock.move_to(self.now_s() + seconds)
+        self._disarm(math.inf)
+        self._arm()
+
+    @property
+    def _is_moved(self) -> bool:
+        return self._armed_for_s == -math.inf
 
     def _arm(self) -> None:
         due_s = self._timers.next_due_s

@@ -31,7 +31,7 @@ from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process, Witness
 from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
 from relay.net.pipe import Pipe
-from relay.net.queues import unread_bytes, unsent_bytes
+from relay.net.queues import unread_bytes, unsent_bytes, waiting_bytes
 
 _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
@@ -377,6 +377,13 @@ class KernelLeg:
     def unacked_bytes(self) -> int:
         """How many bytes written to this leg its peer has not acknowledged, as far as the host can tell."""
         return self._undelivered_bytes + len(self.unsent) + (unsent_bytes(self.sock, fin_sent=self._fin_sent) or 0)
+
+    def waiting_bytes(self) -> int:
+        """How many bytes written to this leg were not sent yet, as far as its peer is on this host."""
+        kernel_has = waiting_bytes(self.sock)
+        if kernel_has and ((peer := self.peer) is None or not peer.is_loopback):
+            kernel_has = 0
+        return len(self.unsent) + kernel_has
 
     def unread_bytes(self) -> int:
         """How many bytes the peer has sent, and been acknowledged, that were not read."""

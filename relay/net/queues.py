@@ -7,6 +7,7 @@ import struct
 import sys
 
 _SIOCOUTQ = 0x5411  # Linux tcp(7): bytes sent and not acknowledged; it goes on answering after the peer's RST
+_SIOCOUTQNSD = 0x894B  # Linux sockios.h: bytes not sent yet
 _SO_NWRITE = 0x1024  # macOS socket.h: bytes in the send buffer
 
 if sys.platform != "win32":
@@ -28,6 +29,20 @@ def unsent_bytes(sock: socket.socket, *, fin_sent: bool = False) -> int | None:
     except (OSError, ValueError):  # closed
         pass
     return None
+
+
+def waiting_bytes(sock: socket.socket) -> int:
+    """Bytes in the kernel's hands that were not sent yet: the peer's window is closed, or pacing holds them up.
+
+    What was sent within this host is in the peer's receive queue, though its kernel may acknowledge it only 40 ms
+    later; so `unsent_bytes` counts too much for this. Where the host does not tell the two apart, they are one.
+    """
+    if sys.platform != "linux":
+        return unsent_bytes(sock) or 0
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4)))[0])
+    except (OSError, ValueError):  # closed
+        return 0
 
 
 def unread_bytes(sock: socket.socket) -> int | None:

@@ -27,13 +27,14 @@ from relay.control import (
     Thaw,
 )
 from relay.deprecation import warn_of_former_name
-from relay.driver import Driver
+from relay.driver import Driver, advance
 from relay.errors import ConfigError, RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
 from relay.frontends import FrontEnd
 from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
-from relay.log import EventLog
+from relay.log import EventLog, Record
+from relay.loop.settling import Steps, finish, follow
 from relay.observe import Observers
 from relay.profiles import Profile, adjust_profile
 from relay.server.started import emit_started
@@ -77,6 +78,7 @@ class Relay:
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
         self._driver = driver
+        self._is_one_of_several = share is not None
         self._listening = ListeningContext(
             driver.engine,
             observers,
@@ -86,6 +88,7 @@ class Relay:
         )
         self._listening_front_ends: list[ListeningFrontEnd] = []
         self._others = list(front_ends)
+        self._advances = anyio.Lock()
         self.wire = [each.describe() for each in front_ends]
         """The guests' links, in wire mode."""
 
@@ -104,8 +107,25 @@ class Relay:
 
         Raises:
             ConfigError: it cannot be carried out as it is, and nothing was changed.
+            Unsettled: a flow does not come to rest, which `Advance` waits for.
+            RuntimeError: `Advance` was told from inside the relay's own work, by a listener of its log for instance.
         """
         return cast("ResultT", self._carry_out(command))
+
+    async def carry_out(self, command: Command[ResultT]) -> ResultT:
+        """`do`, where other tasks go on while a command waits for something.
+
+        Raises:
+            ConfigError, Unsettled: likewise.
+        """
+        if not isinstance(command, Advance):
+            return self.do(command)
+        async with self._advances:
+            return cast("ResultT", await follow(self._driver.engine, self._advance(command, waits=True)))
+
+    def _advance(self, command: Advance, *, waits: bool) -> Steps[list[Record]]:
+        check_advance(command.seconds)
+        return advance(self._driver, command.seconds, waits=waits, in_step=self._is_one_of_several)
 
     def _carry_out(self, command: Command[object]) -> object:
         driver = self._driver
@@ -125,10 +145,8 @@ class Relay:
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 driver.engine.nat.scale = scale
-            case Advance(seconds):
-                check_advance(seconds)
-                self.log.emit("clock-advanced", seconds=seconds)
-                driver.engine.advance(seconds)
+            case Advance():
+                return finish(driver.engine, self._advance(command, waits=False))
             case SetSeed(seed):
                 driver.reseed(seed)
             case CountUp():
@@ -179,14 +197,14 @@ class Relay:
     def time_scale(self, value: float) -> None:
         self.do(SetTimeScale(value))
 
-    def advance(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> list[Record]:
         """Have so many seconds pass on the NAT's clock at once; see `relay.control.Advance`.
 
         Raises:
             ConfigError: it is no number of seconds.
-            RuntimeError: it was called from inside the relay's own work, by a listener of its log for instance.
+            Unsettled: a flow does not come to rest.
         """
-        self.do(Advance(seconds))
+        return await self.carry_out(Advance(seconds))
 
     @property
     def seed(self) -> int:

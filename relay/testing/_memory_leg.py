@@ -292,6 +292,9 @@ class MemoryLeg:
     def unacked_bytes(self) -> int:
         return self._undelivered_bytes + len(self._unsent)
 
+    def waiting_bytes(self) -> int:
+        return len(self._unsent)
+
     def unread_bytes(self) -> int:
         return len(self._inbox)
 

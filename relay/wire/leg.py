@@ -369,6 +369,9 @@ class WireLeg:
     def unacked_bytes(self) -> int:
         return self._undelivered_bytes + len(self._unsent) + self.tcp.unacked_bytes
 
+    def waiting_bytes(self) -> int:
+        return 0 if self.closed else len(self._unsent) + self.tcp.waiting_bytes
+
     def unread_bytes(self) -> int:
         return self.tcp.unread_bytes
 

@@ -248,6 +248,11 @@ class Tcp(Tcb):
         return len(self.sender.queue)
 
     @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of `send` were not sent yet."""
+        return max(0, self.sender.queue.end - self.sender.nxt)
+
+    @property
     def unread_bytes(self) -> int:
         """How many bytes have arrived and were not read."""
         return self.receiver.unread

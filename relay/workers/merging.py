@@ -43,9 +43,11 @@ class MergedLog:
         heapq.heappush(self._held, (record.at_s, next(self._numbers), record, real_s()))
         self._filled.set()
 
-    def emit(self, event: str, **fields: Any) -> None:
-        """Make a record of the parent's own."""
-        self.put(self._log.record(event, **fields))
+    def emit(self, event: str, **fields: Any) -> Record:
+        """Make a record of the parent's own; gives it back."""
+        record = self._log.record(event, **fields)
+        self.put(record)
+        return record
 
     async def run(self) -> None:
         """Hand records on when they are old enough, until cancelled."""

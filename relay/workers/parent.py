@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import anyio
 
 from relay.clock import real_s
-from relay.control import Command, CountUp, Drain, LinkDown, OpenForward
+from relay.control import Advance, Command, CountUp, Drain, LinkDown, OpenForward
 from relay.errors import RelayError
 from relay.events import Side
 from relay.fidelity import QuirkFidelity
@@ -23,7 +23,7 @@ from relay.workers.standing import Standing
 
 MAX_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
-_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "clock-advanced"})
+_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "time-advanced"})
 """The records of what all workers do, which the parent makes."""
 ResultT = TypeVar("ResultT")
 
@@ -71,11 +71,12 @@ class Workers:
         taken = self._standing.take(command)
         if isinstance(taken, Drain):
             self._stopping = True
-        done = [given for answer in self._ask(taken) if (given := await answer.wait()) is not None]
-        for each in done:
-            if each.error is not None:
-                raise each.error
-        return cast("ResultT", self._result_of(taken, done))
+        if isinstance(taken, Advance):
+            await _all_of(self._ask(replace(taken, seconds=0.0)))  # all workers rest before the first clock is moved
+        answers = self._ask(taken)
+        if isinstance(taken, Advance):
+            self._standing.move_clock(taken.seconds)
+        return cast("ResultT", self._result_of(taken, await _all_of(answers)))
 
     def _result_of(self, command: Command[object], done: list[Done]) -> object:
         match command:
@@ -87,6 +88,11 @@ class Workers:
                 flows = sum(cast("int", each.result) for each in done)
                 self._merged.emit("relay-draining", flows=flows, at_most_s=at_most_s)
                 return flows
+            case Advance(seconds):
+                caused = [record for each in done for record in cast("list[Record]", each.result)]
+                caused = [record for record in caused if record.event not in _SAID_ONCE]
+                end = self._merged.emit("time-advanced", by_s=seconds)
+                return [*sorted(caused, key=lambda record: record.at_s), end]
             case CountUp():
                 totals = Totals()
                 for each in done:
@@ -217,3 +223,16 @@ class Workers:
                     if message.flow is not None:
                         worker.next_flow = max(worker.next_flow, message.flow + self.count)
                     self._merged.put(message)
+
+
+async def _all_of(answers: list[Answer]) -> list[Done]:
+    """What the workers say that have not died meanwhile.
+
+    Raises:
+        RelayError: one could not do what it was told.
+    """
+    done = [given for answer in answers if (given := await answer.wait()) is not None]
+    for each in done:
+        if each.error is not None:
+            raise each.error
+    return done

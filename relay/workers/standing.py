@@ -93,8 +93,6 @@ class Standing:
                 self._log.clock.scale = scale
             case Advance(seconds):
                 check_advance(seconds)
-                self._log.emit("clock-advanced", seconds=seconds)
-                self._log.clock.move_to(self._log.clock.now_s() + seconds)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
             case CountUp():
@@ -104,6 +102,10 @@ class Standing:
             case _:
                 raise RelayBug(f"no worker carries out {command!r}")
         return command
+
+    def move_clock(self, seconds: float) -> None:
+        """Move the log's clock on, as the workers move theirs."""
+        self._log.clock.move_to(self._log.clock.now_s() + seconds)
 
     def close(self) -> None:
         """Release the addresses."""

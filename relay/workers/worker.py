@@ -102,16 +102,16 @@ async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
                 message = await channel.receive()
                 if not isinstance(message, Do):
                     raise RelayBug(f"a worker got {message!r}")
-                outbox.put(_carry_out(relay, message.command))
+                outbox.put(await _carry_out(relay, message.command))
                 if isinstance(message.command, Drain):
                     tasks.start_soon(_end_when_idle, relay, message.command.at_most_s, tasks.cancel_scope)
         except EOFError:
             tasks.cancel_scope.cancel()
 
 
-def _carry_out(relay: Relay, command: Command[object]) -> Done:
+async def _carry_out(relay: Relay, command: Command[object]) -> Done:
     try:
-        return Done(relay.do(command))
+        return Done(await relay.carry_out(command))
     except RelayError as error:
         return Done(error=error)
 

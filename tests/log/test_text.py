@@ -111,7 +111,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "frozen": [({"side": "external"}, "the server is frozen")],
     "thawed": [({"side": "external"}, "the server is thawed")],
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
-    "clock-advanced": [({"seconds": 300.0}, "the NAT's clock moves on by 300 s")],
+    "time-advanced": [({"by_s": 300.0}, "the NAT's clock was moved on by 300 s")],
     "chance-drawn": [({"value": 0.25, "because": "reminder"}, "reminder drew 0.250000")],
     "slot-awaited": [
         (

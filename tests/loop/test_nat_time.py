@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-
-import anyio
 import pytest
 
 from relay.clock import NatClock
 from relay.loop.nat_time import NatTime
 from relay.testing import MemoryLoop
-from support.bench import DEADLINE_S, open_engine
 
 
 class Nat:
@@ -26,7 +22,10 @@ class Nat:
         self.time.call_later(after_s, lambda: self.fired.append((name, self.time.now_s())))
 
     def advance(self, seconds: float) -> None:
-        self.time.advance(seconds, self.loop.settle)
+        self.loop.settle()
+        for _, callback in self.time.due_within(seconds):
+            self.loop.call_soon(callback)
+            self.loop.settle()
 
 
 def test_timers_fire_in_order_as_real_time_passes() -> None:
@@ -66,17 +65,46 @@ def test_what_a_timer_puts_off_and_starts_comes_before_the_next_one() -> None:
     assert nat.fired == [("before", 0), ("first", 10), ("put off by it", 10), ("started by it", 15), ("next", 20)]
 
 
-def test_real_time_that_passes_while_it_settles_fires_no_timer_out_of_turn() -> None:
+def test_real_time_that_passes_meanwhile_fires_no_timer_out_of_turn_and_counts_when_it_is_over() -> None:
     nat = Nat()
     for name in ("a", "b"):
         nat.start(name, 10)
-
-    def settle() -> None:
+    nat.start("c", 25)
+    for moved_s, callback in nat.time.due_within(10):
+        callback()
         nat.loop.advance(10)
-        nat.fired.append(("settled", nat.time.now_s()))
+        nat.fired.append((f"moved by {moved_s:g}", nat.time.now_s()))
+    assert nat.fired == [("a", 10), ("moved by 10", 10), ("b", 10), ("moved by 10", 10)]
+    assert nat.time.now_s() == 30
+    nat.loop.advance(0)
+    assert nat.fired[4:] == [("c", 30)]
 
-    nat.time.advance(10, settle)
-    assert nat.fired == [("settled", 10), ("a", 10), ("settled", 20), ("b", 20), ("settled", 30)]
+
+def test_what_is_left_of_an_advance_that_is_broken_off_fires_as_time_passes() -> None:
+    nat = Nat()
+    for name, after_s in {"a": 10, "b": 20}.items():
+        nat.start(name, after_s)
+    due = nat.time.due_within(300)
+    next(due)[1]()
+    due.close()
+    assert nat.time.now_s() == 10
+    nat.loop.advance(9)
+    assert nat.fired == [("a", 10)]
+    nat.loop.advance(1)
+    assert nat.fired == [("a", 10), ("b", 20)]
+
+
+def test_one_clock_is_not_moved_on_twice_at_once() -> None:
+    nat = Nat()
+    nat.start("a", 10)
+    nat.start("b", 20)
+    for _, callback in nat.time.due_within(30):
+        callback()
+        nat.time.scale = 2  # which is no reason to run a timer, either
+        nat.loop.settle()
+        with pytest.raises(RuntimeError, match="moved on already"):
+            next(nat.time.due_within(1))
+    assert nat.fired == [("a", 10), ("b", 20)]
 
 
 def test_a_timer_that_another_cancels_does_not_fire() -> None:
@@ -129,53 +157,3 @@ def test_a_sooner_timer_that_is_started_later_is_not_kept_waiting() -> None:
     nat.start("soon", 1)
     nat.loop.advance(1)
     assert nat.fired == [("soon", 2)]
-
-
-@pytest.mark.anyio
-async def test_an_engine_has_heard_what_a_timer_sent_before_it_runs_the_next() -> None:
-    heard: list[str] = []
-    near, peer = socket.socketpair()
-    with near, peer:
-        near.setblocking(False)
-        async with open_engine() as (engine, faults):
-            engine.watch_readable(near, lambda: heard.append(near.recv(100).decode()))
-            started = anyio.Event()
-            engine.call_soon(started.set)
-            with anyio.fail_after(DEADLINE_S):
-                await started.wait()
-            for text in ("a", "b"):
-                engine.nat.call_later(10, lambda text=text: peer.sendall(text.encode()))  # type: ignore[misc]
-            peer.sendall(b"before")
-            engine.advance(10)
-            assert heard == ["before", "a", "b"]
-            assert not faults
-
-
-@pytest.mark.anyio
-async def test_advancing_ends_though_there_is_always_something_to_do() -> None:
-    async with open_engine() as (engine, _):
-        fired = list[str]()
-
-        def again() -> None:
-            if not fired:
-                engine.call_soon(again)
-
-        engine.call_soon(again)
-        engine.nat.call_later(10, lambda: fired.append("timer"))
-        engine.advance(10)
-        assert fired == ["timer"]
-
-
-@pytest.mark.anyio
-async def test_a_callback_cannot_advance_its_own_engine() -> None:
-    called = anyio.Event()
-    async with open_engine() as (engine, faults):
-
-        def advance() -> None:
-            called.set()
-            engine.advance(1)
-
-        engine.call_soon(advance)
-        with anyio.fail_after(DEADLINE_S):
-            await called.wait()
-        assert [str(fault) for fault in faults] == ["a callback of the relay's cannot advance its clock"]

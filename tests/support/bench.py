@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from relay.events import Side
 from relay.loop.engine import Engine
+from relay.loop.settling import advancing, finish, settling
 from relay.net.kernel_leg import KernelLeg
 
 DEADLINE_S = 10.0
@@ -84,6 +85,12 @@ async def open_engine() -> AsyncIterator[tuple[Engine, list[Exception]]]:
             yield engine, faults
         finally:
             tasks.cancel_scope.cancel()
+
+
+def advance(engine: Engine, seconds: float) -> None:
+    """Take in all that has come, then let so many of the NAT's seconds pass at once."""
+    finish(engine, settling(engine, lambda: True))
+    finish(engine, advancing(engine, seconds, lambda: True))
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -30,7 +31,7 @@ from relay.control import (
     SetTimeScale,
     Thaw,
 )
-from relay.errors import ConfigError, RelayBug
+from relay.errors import ConfigError, RelayBug, Unsettled
 from relay.events import Side
 from relay.log import EventLog
 from relay.log.memory import Records
@@ -158,7 +159,39 @@ def test_the_clock_of_every_worker_and_of_the_log_moves_on(shared: Commanded) ->
     shared.do(Advance(300.0))
     with Origin(echo) as origin, call_both_workers(shared, origin.port) as calls:
         assert {shared.seconds_of("flow-opened", each.flow) // 300 for each in calls.values()} == {1}
-    assert shared.events.count("clock-advanced") == 1
+    assert shared.events.count("time-advanced") == 1
+
+
+def test_an_advance_gives_what_it_caused_on_all_workers_in_order(shared: Commanded) -> None:
+    shared.do(Adjust(("idle-timeout.after_s=300",)))
+    with Origin(echo) as origin, call_both_workers(shared, origin.port) as calls:
+        caused = shared.do(Advance(400.0))
+        assert [record.at_s for record in caused] == sorted(record.at_s for record in caused)
+        ended = {record.flow for record in caused if record.event == "flow-ended"}
+        assert ended >= {each.flow for each in calls.values()}
+        assert [record.event for record in caused].count("time-advanced") == 1
+        assert (caused[-1].event, caused[-1].fields) == ("time-advanced", {"by_s": 400.0})
+
+
+def advance_until_full(served: Commanded) -> None:
+    while True:
+        served.do(Advance(0.0))
+
+
+def test_no_workers_clock_is_moved_on_unless_all_of_them_rest(shared: Commanded) -> None:
+    with Origin(lambda connection: connection.sendall(bytes(64 << 20))) as origin:
+        with connect_by_port(shared.port, "127.0.0.1", origin.port) as sock:
+            shared.wait_for("flow-connected", address=origin.target)
+            with pytest.raises(Unsettled, match=r"advance: flow #\d+ \(.* does not settle .* wait for the app to read"):
+                advance_until_full(shared)
+            told = shared.events.count("time-advanced")
+            with pytest.raises(Unsettled):
+                shared.do(Advance(1e6))
+            assert shared.events.count("time-advanced") == told
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        shared.do(Advance(1.0))
+    with Origin(echo) as origin, call_both_workers(shared, origin.port) as calls:
+        assert all(shared.seconds_of("flow-opened", each.flow) < 1e6 for each in calls.values())
 
 
 @pytest.mark.parametrize("initiator", Side)

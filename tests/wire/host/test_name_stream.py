@@ -22,7 +22,7 @@ from relay.wire.dns.stream import Messages, framed
 from relay.wire.host import name_stream
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
-from support.bench import DEADLINE_S, in_thread, open_engine
+from support.bench import DEADLINE_S, advance, in_thread, open_engine
 from support.capabilities import need_program
 from support.dns_server import DnsServer, Reply, free_port, records
 from support.programs import run
@@ -206,7 +206,7 @@ async def test_a_client_that_asks_too_much_at_once_is_not_read_on_until_it_was_a
                 server, _ = await in_thread(silent.accept)
                 with server:
                     await in_thread(server.recv, 1)
-                    names.engine.advance(0)
+                    advance(names.engine, 0)
                     (stream,) = names.server._streams
                     assert len(stream._pending) == name_stream.MAX_PENDING
 

@@ -14,7 +14,7 @@ import pytest
 from relay.wire.host.ping_sockets import PingAccess, PingSockets, find_ping_access
 from relay.wire.icmp import IDLE_S, IcmpNat
 from relay.wire.packet import Icmp, build_icmp, undotted
-from support.bench import DEADLINE_S, open_engine
+from support.bench import DEADLINE_S, advance, open_engine
 from support.namespaces import in_own_network
 from support.programs import as_ordinary_user, clean_environment, run
 from support.small_nat import Guest, Outside, message
@@ -158,7 +158,7 @@ def test_an_identifier_ends_with_its_mapping_and_may_begin_again(backend: str, a
         for count in range(1, 4):
             pinging.ask(HERE)
             await pinging.hear(count)
-            pinging.sockets._engine.advance(2 * IDLE_S)
+            advance(pinging.sockets._engine, 2 * IDLE_S)
             assert not pinging.sockets._asking
             assert not pinging.sockets._ends
 

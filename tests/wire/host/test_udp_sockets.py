@@ -16,7 +16,7 @@ from relay.loop.engine import Engine
 from relay.wire.host.udp_sockets import UdpSockets
 from relay.wire.packet import Icmp, Udp, undotted
 from relay.wire.udp import UdpNat
-from support.bench import DEADLINE_S, in_thread, open_engine
+from support.bench import DEADLINE_S, advance, in_thread, open_engine
 from support.capabilities import missing
 from support.small_nat import ADDRESSES, Guest, Outside, datagram
 
@@ -48,7 +48,7 @@ class Carried:
 
     def settle(self) -> None:
         """Take in all that has come: on loopback that is all that was sent."""
-        self.engine.advance(0)
+        advance(self.engine, 0)
 
     def on_changed(self) -> None:
         self.came.set()
@@ -122,10 +122,10 @@ async def test_after_its_idle_time_a_mapping_is_gone_and_the_next_datagram_makes
     async with carried() as guest:
         guest.send(5000, port_of(one), b"?")
         _, first = await in_thread(one.recvfrom, 100)
-        guest.engine.advance(IDLE_S - 1)
+        advance(guest.engine, IDLE_S - 1)
         one.sendto(b"in time", first)
         await guest.receive()
-        guest.engine.advance(2 * IDLE_S)
+        advance(guest.engine, 2 * IDLE_S)
         one.sendto(b"late", first)
         guest.settle()
         assert len(guest.guest.received) == 1
