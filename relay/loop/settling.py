@@ -1,6 +1,6 @@
 """Moving a NAT's clock on: the engine comes to rest first, then what is due happens, one thing after the other.
 
-    settling     work until nothing is ready, nothing is put off, and whoever asks finds no reason to wait
+    settling     work until nothing is ready, nothing is put off, and the caller finds no reason to wait
     advancing    each callback that is due, with the clock at its moment; settling after each
 
 Both are generators of the seconds that they want to wait before they look again; most often they want none. So there is

@@ -108,7 +108,7 @@ class Relay:
         Raises:
             ConfigError: it cannot be carried out as it is, and nothing was changed.
             Unsettled: a flow does not come to rest, which `Advance` waits for.
-            RuntimeError: `Advance` was told from inside the relay's own work, by a listener of its log for instance.
+            RuntimeError: `Advance` comes from inside the relay's own work, by a listener of its log for instance.
         """
         return cast("ResultT", self._carry_out(command))
 

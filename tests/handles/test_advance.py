@@ -173,8 +173,8 @@ def test_an_app_that_does_not_read_is_named_and_nothing_has_changed(
         who = f"{process[1]}[{process[0]}]" if process is not None else f"127.0.0.1:{sock.getsockname()[1]}"
         with pytest.raises(Unsettled) as caught:
             advance_until_full(nat)
-        told_of, _, why = str(caught.value).partition(" does not settle within 1 s: ")
-        assert told_of == f"advance: flow #1 ({who} to {origin.target})"
+        named, _, why = str(caught.value).partition(" does not settle within 1 s: ")
+        assert named == f"advance: flow #1 ({who} to {origin.target})"
         assert why.endswith(" B wait for the app to read")
         assert "frozen" in caught.value.hint
         count = len(nat.events)
