@@ -229,7 +229,7 @@ async def _all_of(answers: list[Answer]) -> list[Done]:
     """What the workers say that have not died meanwhile.
 
     Raises:
-        RelayError: one could not do what it was told.
+        RelayError: one could not carry out the command.
     """
     done = [given for answer in answers if (given := await answer.wait()) is not None]
     for each in done:
