@@ -16,12 +16,12 @@ from pathlib import Path
 _OUR_PACKAGES = ("anyio", "trio", "uvloop")
 
 
-def describe_host(packages: Iterable[str]) -> dict[str, str]:
-    """By name, for the head of a report; `packages` are the peers', Debian's or PyPI's."""
+def describe_host(packages: Iterable[str], module: str = "bench") -> dict[str, str]:
+    """By name, for the head of a report; `packages` are the peers', Debian's or PyPI's, `module` is what is run."""
     found = {package: _version(package) for package in (*_OUR_PACKAGES, *packages)}
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": "python -m bench " + shlex.join(sys.argv[1:]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "CPU": f"{os.cpu_count()} x {_cpu()}",
         "kernel": platform.release(),
         "python": platform.python_version(),

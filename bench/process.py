@@ -27,6 +27,11 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def own_cpu_s(pid: int) -> float:
+    """Seconds of CPU that the process itself has used so far."""
+    return _ticks(pid, children=False) / _TICKS_PER_S
+
+
 def cpu_s(pid: int) -> float:
     """Seconds of CPU that the family has used so far, its dead and reaped members' included."""
     for _ in range(_TRIES):
@@ -37,20 +42,21 @@ def cpu_s(pid: int) -> float:
     return ticks / _TICKS_PER_S
 
 
-def _ticks(member: int) -> int:
+def _ticks(member: int, *, children: bool = True) -> int:
     # proc_pid_stat(5): fields 14 to 17 are utime, stime, cutime, cstime; the name before them may hold anything.
     fields = _read(Path(f"/proc/{member}/stat")).rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15])
+    return sum(int(field) for field in fields[11 : 15 if children else 13])
 
 
 def resident_kib(pid: int) -> float:
     """Proportional set size of the family, in KiB."""
-    total = 0
-    for member in family(pid):
-        for line in _read(Path(f"/proc/{member}/smaps_rollup")).splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total
+    return sum(map(own_resident_kib, family(pid)))
+
+
+def own_resident_kib(pid: int) -> float:
+    """The same of the process itself."""
+    lines = _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def _read(path: Path) -> str:

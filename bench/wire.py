@@ -6,8 +6,9 @@
     relay          `relay run`, with offload and without
 
 All have an MTU of 1500: VMware's window of 64,240 bytes would starve larger segments. The server is on this host's
-loopback. Bulk is one iperf3 stream, connects are 64 at a time with a byte each way (load.c). Rounds are interleaved,
-and a ratio is the median of the rounds' own. It takes root, and makes a network of its own, which nothing leaves.
+loopback. Bulk is one iperf3 stream, connects are 64 at a time with a byte each way, and idle flows are open and carry
+nothing (load.c). Rounds are interleaved, and a ratio is the median of the rounds' own. It takes root, and makes a
+network of its own, which nothing leaves.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+from bench import process
+from bench.aims import Aim
 from bench.ends import Ends, open_ends
+from bench.host import describe_host
 from bench.results import Results
-from bench.table import rows
+from bench.table import number, rows
+from bench.wire_step import step_us
+from bench.wire_ways import WAYS, Way, running
 
 _INSIDE = "BENCH_WIRE_INSIDE"
 _OUTSIDE = """
@@ -43,22 +47,24 @@ ip route add default via 198.51.100.1
 exec "$@"
 """
 """Makes the network that stands for this host."""
-_BESIDE = "slirp4netns"
+_BESIDE = ("slirp4netns", "veth")
 _FIGURES = {"up": "bulk to the host, MB/s", "down": "bulk from the host, MB/s", "connects": "connections/s"}
-_AIMS = {"up": 2.5, "down": 1.2, "connects": 0.4}
-"""What `relay run` is to reach, as a part of slirp4netns' figure."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way from a network of its own to this host."""
-
-    name: str
-    programs: Sequence[str]
-    host: str
-    """The address that leads to the server."""
-    wrap: Callable[[ExitStack], list[str]]
-    """Makes the network, for as long as the stack lasts, and returns what a command is run by in it."""
+_IDLE_FIGURES = {"idle_mib": "memory, MiB", "idle_percent": "CPU, % of a core"}
+_PROFILES = ("vmware-fusion", "transparent")
+_AIMS = {
+    "offload auto": (
+        Aim("wire", "up", "bulk to the host", 2.5, "slirp4netns"),
+        Aim("wire", "down", "bulk from the host", 1.2, "slirp4netns"),
+        Aim("wire", "connects", "connections/s", 0.4, "slirp4netns"),
+        Aim("wire", "idle_mib", "memory of 1000 idle flows", 9.5, at_most=True, unit="MiB"),
+        Aim("wire", "idle_percent", "CPU of 1000 idle flows", 5, at_most=True, unit="% of a core"),
+    ),
+    "offload off": (
+        Aim("wire", "up", "bulk to the host", 30, unit="MB/s"),
+        Aim("wire", "down", "bulk from the host", 30, unit="MB/s"),
+    ),
+}
+"""What `relay run` is to reach, by what its ways' names have."""
 
 
 def main() -> None:
@@ -67,25 +73,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connects", type=int, default=3000, help="how many a round")
     parser.add_argument("--seconds", type=int, default=2, help="how long each stream of bulk lasts")
+    parser.add_argument("--idle", type=int, default=1000, help="how many idle flows, in three rounds at most")
+    parser.add_argument("--watch", type=float, default=4, help="for how many seconds those are watched")
     parser.add_argument("--only", nargs="*", default=[], help="ways of these names, or whose names contain one")
     options = parser.parse_args()
     if os.environ.get(_INSIDE) is None:  # a network of our own, with a route that leads nowhere, for pasta
         command = ["unshare", "--net", "sh", "-c", _OUTSIDE, "sh", sys.executable, "-m", "bench.wire", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, _INSIDE: "1"})  # noqa: S606
-    ways = [way for way in _WAYS if not options.only or any(word in way.name for word in options.only)]
+    ways = [way for way in WAYS if not options.only or any(word in way.name for word in options.only)]
     present = [way for way in ways if all(map(shutil.which, way.programs))]
+    for name, text in describe_host(["iperf3", "slirp4netns", "passt"], "bench.wire").items():
+        print(f"* {name}: {text}")
     for way in ways:
         if way not in present:
             print(f"* missing: {way.name}: it takes {', '.join(way.programs)}")
     os.environ["ORIGIN_HOST"] = "0.0.0.0"
     with tempfile.TemporaryDirectory() as place, open_ends(Path(place)) as ends, _iperf_server() as port:
         results = _measure(present, ends, port, options)
-    print("\n".join(_tables([way.name for way in present], results)))
+    print("\n".join(_report([way.name for way in present], results)))
 
 
 def _measure(ways: Sequence[Way], ends: Ends, port: int, options: argparse.Namespace) -> Results:
     results, seconds = Results(), str(options.seconds)
-    for number in range(options.rounds + 1):  # the first is a warm-up
+    for turn in range(options.rounds + 1):  # the first is a warm-up
         for way in ways:
             with ExitStack() as stack:
                 prefix = way.wrap(stack)
@@ -94,8 +104,13 @@ def _measure(ways: Sequence[Way], ends: Ends, port: int, options: argparse.Names
                     "down": _bulk(prefix, way.host, port, "-t", seconds, "-R"),
                     "connects": _connects(prefix, way.host, ends, options.connects),
                 }
-            if number:
-                results.add(number, "wire", way.name, figures)
+                if way.is_ours and turn in {1, 2, 3}:
+                    figures |= _idle(prefix, way.host, ends, options)
+            if turn:
+                results.add(turn, "wire", way.name, figures)
+        if turn:
+            for profile in _PROFILES:
+                results.add(turn, "step", profile, {"us": step_us(profile)})
     return results
 
 
@@ -105,8 +120,35 @@ def _bulk(prefix: Sequence[str], host: str, port: int, *options: str) -> float:
 
 
 def _connects(prefix: Sequence[str], host: str, ends: Ends, count: int) -> float:
-    words = [str(ends.load), "forward", str(ends.origin_port), str(ends.origin_port), "connects", "64", str(count)]
-    return float(json.loads(_output([*prefix, "env", f"LOAD_HOST={host}", *words]))["per_s"])
+    return float(json.loads(_output(_load(prefix, host, ends, "connects", count)))["per_s"])
+
+
+def _load(prefix: Sequence[str], host: str, ends: Ends, *quantity: object) -> list[str]:
+    name, *numbers = map(str, quantity)
+    port = str(ends.origin_port)
+    return [*prefix, "env", f"LOAD_HOST={host}", str(ends.load), "forward", port, port, name, "64", *numbers]
+
+
+def _idle(prefix: Sequence[str], host: str, ends: Ends, options: argparse.Namespace) -> dict[str, float]:
+    """What idle flows cost the relay, beyond what it takes before the first."""
+    command = _load([*prefix, "sh", "-c", 'echo ready; read go; exec "$@"', "sh"], host, ends, "idle", options.idle)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as relay:
+        assert relay.stdin is not None
+        assert relay.stdout is not None
+        assert relay.stdout.readline() == "ready\n"
+        empty_kib = process.own_resident_kib(relay.pid)
+        relay.stdin.write("go\n")
+        relay.stdin.flush()
+        assert json.loads(relay.stdout.readline())["open"] == options.idle
+        grown_kib = process.own_resident_kib(relay.pid) - empty_kib
+        time.sleep(options.watch * 1.5)  # what was busy is looked at more often
+        before_s, began_s = process.own_cpu_s(relay.pid), time.monotonic()
+        time.sleep(options.watch)
+        share = (process.own_cpu_s(relay.pid) - before_s) / (time.monotonic() - began_s)
+        said, _ = relay.communicate(timeout=60)
+        assert json.loads(said)["closed"] == options.idle
+    return {"idle_mib": grown_kib / 1024, "idle_percent": 100 * share}
 
 
 def _output(words: Sequence[str]) -> str:
@@ -119,93 +161,46 @@ def _output(words: Sequence[str]) -> str:
 @contextlib.contextmanager
 def _iperf_server() -> Iterator[int]:
     port = 5201
-    with _running("iperf3", "-s", "-p", str(port)):
+    with running("iperf3", "-s", "-p", str(port)):
         time.sleep(0.3)
         yield port
 
 
-@contextlib.contextmanager
-def _running(*words: str, **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+def _report(names: Sequence[str], results: Results) -> Iterator[str]:
+    yield from ("", "### Aims", "", *rows(_aims(names, results)))
+    yield from ("", "### Bulk and connects", "", *rows(_table(names, _FIGURES, _BESIDE, results)))
+    ours = [name for name in names if results.of("wire", "idle_mib", name)]
+    yield from ("", "### Idle flows", "", *rows(_table(ours, _IDLE_FIGURES, (), results)))
+    yield from ("", "### A segment of 1460 bytes in, its ACK out", "")
+    yield from rows([("profile", "us"), *((name, _spread("step", "us", name, results)) for name in _PROFILES)])
 
 
-@contextlib.contextmanager
-def _own_network() -> Iterator[int]:
-    """A network that is empty; the number of a process in it."""
-    with _running("unshare", "--net", "sleep", "300") as process:
-        time.sleep(0.2)
-        yield process.pid
+def _aims(names: Sequence[str], results: Results) -> Iterator[Sequence[str]]:
+    yield ("through", "quantity", "aim", "reached", "met")
+    for words, aims in _AIMS.items():
+        for name in names:
+            for aim in aims if words in name else ():
+                reached = aim.reached(results, name)
+                verdict = "-" if reached is None else "yes" if aim.met_by(reached) else "no"
+                yield (name, aim.title, aim.text, number(reached), verdict)
 
 
-def _inside(pid: int) -> list[str]:
-    return ["nsenter", "--target", str(pid), "--net"]
-
-
-def _by_veth(stack: ExitStack) -> list[str]:
-    pid = stack.enter_context(_own_network())
-    subprocess.run(["ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(pid)], check=True)
-    stack.callback(subprocess.run, ["ip", "link", "del", "near"], check=False)
-    subprocess.run(["ip", "address", "add", "10.9.0.1/24", "dev", "near"], check=True)
-    subprocess.run(["ip", "link", "set", "near", "up"], check=True)
-    inside = _inside(pid)
-    subprocess.run([*inside, "ip", "address", "add", "10.9.0.2/24", "dev", "far"], check=True)
-    subprocess.run([*inside, "ip", "link", "set", "far", "up"], check=True)
-    return inside
-
-
-def _by_slirp(stack: ExitStack) -> list[str]:
-    pid = stack.enter_context(_own_network())
-    stack.enter_context(_running("slirp4netns", "--configure", "--mtu=1500", str(pid), "tap0"))
-    time.sleep(0.5)
-    return _inside(pid)
-
-
-def _by_pasta(stack: ExitStack) -> list[str]:
-    shut = [word for ports in ("-t", "-u", "-T", "-U") for word in (ports, "none")]
-    return ["pasta", "--config-net", "--runas", "0", "--mtu", "1500", *shut, "--"]
-
-
-def _by_relay(*options: str) -> Callable[[ExitStack], list[str]]:
-    return lambda stack: [sys.executable, "-P", "-m", "relay", "run", *options, "--"]
-
-
-_WAYS = (
-    Way("veth", ("iperf3",), "10.9.0.1", _by_veth),
-    Way("slirp4netns", ("slirp4netns", "iperf3"), "10.0.2.2", _by_slirp),
-    Way("pasta", ("pasta", "iperf3"), "198.51.100.1", _by_pasta),
-    *(
-        Way(f"relay, {profile}, {backend}, offload {offload}", ("iperf3",), "192.168.127.1", _by_relay(*words))
-        for profile, backend, offload in (
-            ("vmware-fusion", "asyncio", "auto"),
-            ("vmware-fusion", "trio", "auto"),
-            ("transparent", "asyncio", "auto"),
-            ("vmware-fusion", "asyncio", "off"),
-        )
-        if (words := ("--profile", profile, "--backend", backend, "--offload", offload))
-    ),
-)
-
-
-def _tables(names: Sequence[str], results: Results) -> Iterator[str]:
-    head = ["through"]
-    for figure, title in _FIGURES.items():
-        head += [title, f"x {_BESIDE} (aim {_AIMS[figure]})"]
-    body = []
+def _table(
+    names: Sequence[str], figures: dict[str, str], beside: Sequence[str], results: Results
+) -> Iterator[Sequence[str]]:
+    yield ("through", *(cell for title in figures.values() for cell in (title, *(f"x {name}" for name in beside))))
     for name in names:
         row = [name]
-        for figure in _FIGURES:
-            values = results.of("wire", figure, name)
-            median = results.median("wire", figure, name)
-            ratio = results.ratio("wire", figure, name, _BESIDE)
-            row.append(f"{median:.0f} ({min(values):.0f} to {max(values):.0f})")
-            row.append("-" if ratio is None else f"{ratio:.2f}")
-        body.append(row)
-    yield from rows([head, *body])
+        for figure in figures:
+            row.append(_spread("wire", figure, name, results))
+            ratios = (results.ratio("wire", figure, name, other) for other in beside)
+            row += ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+        yield row
+
+
+def _spread(quantity: str, figure: str, name: str, results: Results) -> str:
+    values = results.of(quantity, figure, name)
+    return f"{number(results.median(quantity, figure, name))} ({number(min(values))} to {number(max(values))})"
 
 
 if __name__ == "__main__":
