@@ -20,13 +20,16 @@ from relay.protocols import HttpExchange
 class Carrier:
     """Carries bytes as they are between the initiator's leg (near) and the other (far)."""
 
-    __slots__ = ("from_far", "from_near", "pumps")
+    __slots__ = ("from_far", "from_near")
 
     def __init__(self, near: Leg, far: Leg) -> None:
         self.from_near = Pump(near, far)
         self.from_far = Pump(far, near)
-        self.pumps = (self.from_near, self.from_far)
-        """Both, in the order in which they run."""
+
+    @property
+    def pumps(self) -> tuple[Pump, Pump]:
+        """Both, in the order in which they run; made anew, as an idle flow would hold the tuple."""
+        return self.from_near, self.from_far
 
     def run(self, pump: Pump) -> Outcome:
         """Move what one of the pumps can move now; return why it stopped.
@@ -77,7 +80,6 @@ class ExchangeCarrier(Carrier):
         super().__init__(near, far)
         self.from_near = TranslatingPump(near, far, codec.from_client, lambda: codec.behind_client)
         self.from_far = TranslatingPump(far, near, codec.from_origin, lambda: codec.behind_origin)
-        self.pumps = (self.from_near, self.from_far)
         self._codec = codec
         self._client_ended = False
         self.origin_ended = False
