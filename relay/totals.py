@@ -22,14 +22,15 @@ class Totals:
     acted: Counter[str] = field(default_factory=Counter)
     """By what ended a side of it, a cause or a behaviour: how many flows."""
 
-    def take_ending(self, cause: str | None, sides: Iterable[str], bytes_out: int, bytes_in: int) -> None:
-        """Count a flow's end; `sides` are what ended each side."""
+    def take_ending(self, cause: str, acted: Iterable[str], bytes_out: int, bytes_in: int) -> None:
+        """Count a flow's end: what began it (empty: nothing did), what ended a side or began the end, each once."""
         self.bytes_out += bytes_out
         self.bytes_in += bytes_in
-        if cause is not None:
+        if cause:
             self.ended_by[cause] += 1
-        for name in {cause, *sides} - {None}:
-            self.acted[str(name)] += 1
+        for name in acted:
+            if name:
+                self.acted[name] += 1
 
     def add(self, other: Totals) -> None:
         """Take in another relay's."""

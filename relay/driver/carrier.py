@@ -26,11 +26,6 @@ class Carrier:
         self.from_near = Pump(near, far)
         self.from_far = Pump(far, near)
 
-    @property
-    def pumps(self) -> tuple[Pump, Pump]:
-        """Both, in the order in which they run; made anew, as an idle flow would hold the tuple."""
-        return self.from_near, self.from_far
-
     def run(self, pump: Pump) -> Outcome:
         """Move what one of the pumps can move now; return why it stopped.
 
@@ -46,23 +41,27 @@ class Carrier:
 
     def empty(self, side: Side) -> None:
         """Hand on everything that this side has sent so far, at once."""
-        for pump in self.pumps:
-            if pump.source.side is side and not pump.ended:
-                pump.run_dry()
+        pump = self._pump_from(side)
+        if not pump.ended:
+            pump.run_dry()
 
     def stop_sending_to(self, side: Side) -> None:
         """Read on, but drop what is for this side."""
-        for pump in self.pumps:
-            if pump.source.side is not side:
-                pump.sink = None
+        self._pump_from(side.other).sink = None
 
     def moved_bytes(self, side: Side) -> int:
         """How many bytes have come from this side."""
-        return sum(pump.moved_bytes for pump in self.pumps if pump.source.side is side)
+        return self._pump_from(side).moved_bytes
 
-    def carried_bytes(self, side: Side) -> int:
-        """How many of them were passed on to the other: not those of a request that another origin gets."""
-        return self.moved_bytes(side)
+    def carried_bytes(self) -> tuple[int, int]:
+        """How many bytes were passed on, out and in: without those of a request that another origin gets."""
+        return self._out_and_in(self.from_near.moved_bytes, self.from_far.moved_bytes)
+
+    def _pump_from(self, side: Side) -> Pump:
+        return self.from_near if self.from_near.source.side is side else self.from_far
+
+    def _out_and_in(self, from_near: int, from_far: int) -> tuple[int, int]:
+        return (from_near, from_far) if self.from_near.source.side is Side.INTERNAL else (from_far, from_near)
 
     def _run(self, pump: Pump) -> Outcome:
         return pump.run()
@@ -89,8 +88,8 @@ class ExchangeCarrier(Carrier):
         self.from_near.moved_bytes = len(request)
         self.from_near.put(request)
 
-    def carried_bytes(self, side: Side) -> int:
-        return sum(pump.written_bytes for pump in (self.from_near, self.from_far) if pump.source.side is side)
+    def carried_bytes(self) -> tuple[int, int]:
+        return self._out_and_in(self.from_near.written_bytes, self.from_far.written_bytes)
 
     @property
     def within_head(self) -> bool:

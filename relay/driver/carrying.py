@@ -45,7 +45,7 @@ class Carrying:
         flow, carrier = self._flow, self._carrier
         idleness = flow.idleness
         try:
-            for pump in carrier.pumps:
+            for pump in (carrier.from_near, carrier.from_far):
                 moved_bytes = pump.moved_bytes
                 outcome = carrier.run(pump)
                 if idleness is not None and pump.moved_bytes != moved_bytes:
@@ -67,9 +67,9 @@ class Carrying:
         """How many bytes have come from this side."""
         return self._carrier.moved_bytes(side)
 
-    def carried_bytes(self, side: Side) -> int:
-        """How many bytes were passed on from this side to the other."""
-        return self._carrier.carried_bytes(side)
+    def carried_bytes(self) -> tuple[int, int]:
+        """How many bytes were passed on, out (from the internal side to the external) and in."""
+        return self._carrier.carried_bytes()
 
     def empty(self, side: Side) -> None:
         """Hand on, now, all that this side has sent so far."""

@@ -105,7 +105,10 @@ class Driver:
 
     def dialler_of(self, destination: Endpoint, side: Side) -> Dialler:
         """What opens connections to a destination on this side."""
-        return next(each for each in self._diallers if each.reaches(destination, side))
+        for each in self._diallers:
+            if each.reaches(destination, side):
+                return each
+        raise AssertionError("the last dialler reaches everything")
 
     def forget(self, flow: Flow) -> None:
         """The flow is over."""
@@ -115,10 +118,12 @@ class Driver:
         if not self.flows:
             self._idle.set()
 
-    def take_ending(self, machine: FlowMachine, moved: dict[Side, int]) -> None:
+    def take_ending(self, machine: FlowMachine, bytes_out: int, bytes_in: int) -> None:
         """Count what a flow has carried and what ended it."""
-        sides = [ending.because for ending in machine.endings.values()]
-        self._ended.take_ending(machine.cause, sides, moved.get(Side.INTERNAL, 0), moved.get(Side.EXTERNAL, 0))
+        acted = {machine.cause}
+        for ending in machine.endings.values():
+            acted.add(ending.because)
+        self._ended.take_ending(machine.cause, acted, bytes_out, bytes_in)
 
     @property
     def totals(self) -> Totals:

@@ -309,11 +309,11 @@ class Flow(Timed):
         self.legs.unwatch(Side.INTERNAL)
         phase.leave()
         self.legs.wind_down(self.machine.endings)
-        moved = {side: phase.carried_bytes(side) for side in Side} if isinstance(phase, Carrying) else {}
-        self.driver.take_ending(self.machine, moved)
+        carried = phase.carried_bytes() if isinstance(phase, Carrying) else (0, 0)
+        self.driver.take_ending(self.machine, *carried)
         if (self.destination is not None or self.machine.endings) and self.log.wanted:
             destination = str(self.destination) if self.destination is not None else None
-            self.log.write_ending(self.machine, destination, moved, self.now_s())
+            self.log.write_ending(self.machine, destination, carried, self.now_s())
         self.log.carrying = None  # they hold each other
 
     # What the flow is for

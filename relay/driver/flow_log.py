@@ -32,8 +32,8 @@ from relay.machine import FlowMachine, Step
 class Carries(Protocol):
     """Counts what is carried."""
 
-    def carried_bytes(self, side: Side) -> int:
-        """How many bytes were passed on from this side to the other."""
+    def carried_bytes(self) -> tuple[int, int]:
+        """How many bytes were passed on, out (from the internal side to the external) and in."""
 
 
 class FlowLog:
@@ -69,7 +69,7 @@ class FlowLog:
             return
         carried = (0, 0)
         if (carrying := self.carrying) is not None:
-            carried = (carrying.carried_bytes(Side.INTERNAL), carrying.carried_bytes(Side.EXTERNAL))
+            carried = carrying.carried_bytes()
         record = self._log.record(event, flow=self._flow, process=self._process, carried=carried, **fields)
         self._log.hand_on(record, self._hold)
 
@@ -129,8 +129,10 @@ class FlowLog:
             origin = fault.__cause__ if isinstance(fault, BehaviourError) else None
             self.write("fault", error=error, traceback=traceback_of(origin or fault))
 
-    def write_ending(self, machine: FlowMachine, destination: str | None, moved: dict[Side, int], now_s: float) -> None:
-        """Record how it all ended."""
+    def write_ending(
+        self, machine: FlowMachine, destination: str | None, carried_bytes: tuple[int, int], now_s: float
+    ) -> None:
+        """Record how it all ended; `carried_bytes` are those out and those in."""
         fields: dict[str, Any] = {}
         for side in Side:
             ending = machine.endings.get(side)
@@ -140,8 +142,8 @@ class FlowLog:
             "flow-ended",
             destination=destination,
             because=machine.cause,
-            bytes_out=moved.get(Side.INTERNAL, 0),
-            bytes_in=moved.get(Side.EXTERNAL, 0),
+            bytes_out=carried_bytes[0],
+            bytes_in=carried_bytes[1],
             bytes_lost=self.lost_bytes,
             duration_s=round(now_s - self.started_s, 6),
             granted_after_s=None if self.granted_s is None else round(self.granted_s - self.started_s, 6),

@@ -264,11 +264,13 @@ class KernelLeg:
 
     def _send(self, data: bytes | bytearray | memoryview | Pipe) -> int:
         # A pipe may be emptied by halves though the kernel would take more.
-        wanted = 1 if isinstance(data, Pipe) else len(data)
         try:
-            sent = data.empty_into(self.sock) if isinstance(data, Pipe) else self.sock.send(data)
+            if isinstance(data, Pipe):
+                wanted, sent = 1, data.empty_into(self.sock)
+            else:
+                wanted, sent = len(data), self.sock.send(data)
         except BlockingIOError:
-            sent = 0
+            wanted, sent = 1, 0
         except OSError as error:
             self.broken = error.errno or errno.ECONNRESET
             self.readable = True  # what it sent before it broke is still to be read
@@ -412,6 +414,7 @@ class KernelLeg:
             self.readable = self.writable = False
             # The owner holds the leg too: as a cycle the two would stay in memory until the garbage collector runs.
             self.owner, self.ask_tos = _NO_OWNER, None
-            self._drop_unsent()
+            if self.unsent:
+                self._drop_unsent()
             self.unwatch()
             self.loop.unwatch_and_close(self)
