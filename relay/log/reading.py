@@ -30,7 +30,7 @@ _COUNT: _Kind = (int,)
 _NUMBER: _Kind = (int, float)
 _TEXT: _Kind = (str,)
 _KINDS: Mapping[str, _Kind] = {
-    **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes"), _COUNT),
+    **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes", "limit"), _COUNT),
     **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes"), _COUNT),
     **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), _COUNT),
     **dict.fromkeys(("at_most_s", "dial_s", "duration_s", "granted_after_s", "seconds", "value"), _NUMBER),
