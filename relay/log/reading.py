@@ -33,12 +33,11 @@ _KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes", "limit"), _COUNT),
     **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes"), _COUNT),
     **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), _COUNT),
-    **dict.fromkeys(("at_most_s", "dial_s", "duration_s", "granted_after_s", "seconds", "value"), _NUMBER),
-    **dict.fromkeys(("time_scale",), _NUMBER),
+    **dict.fromkeys(("seconds", "time_scale", "value"), _NUMBER),
     **dict.fromkeys(("forwards", "inbound", "settings", "wire"), (list,)),
     "fidelity": (dict,),
 }
-"""By the field's name; all others are text."""
+"""By the field's name; of others, those that end in `_s` are numbers of seconds, and the rest is text."""
 
 _MAYBE_NULL = frozenset(
     {
@@ -145,7 +144,7 @@ def _field(event: str, name: str, found: Mapping[str, Any]) -> Any:
     value = found.get(name)
     if value is None and (name in _MAYBE_NULL or name not in found):
         return value
-    _checked(name, value, _KINDS.get(name, _TEXT))
+    _checked(name, value, _KINDS.get(name) or (_NUMBER if name.endswith("_s") else _TEXT))
     if name == "side" and value not in ("internal", "external"):
         raise _Foreign(f"'side' is {_shown(value)}, which is neither internal nor external")
     return value
