@@ -14,6 +14,7 @@ from relay.actions import (
     DelayDial,
     Dial,
     Forget,
+    GiveSlot,
     Grant,
     Ignore,
     Note,
@@ -22,6 +23,7 @@ from relay.actions import (
     SendRst,
     SetKeepalive,
     StartTimer,
+    TakeSlot,
     WatchIdle,
 )
 from relay.address import Endpoint
@@ -37,18 +39,32 @@ from relay.events import (
     ProbeArrived,
     RstReceived,
     Side,
+    SlotDenied,
+    SlotTaken,
     TimerFired,
     WentIdle,
 )
 from relay.profiles import available, load_profile
-from relay.testing.playbook import play
+from relay.testing.playbook import Playbook, play
 
 ASKED = ConnectRequested(0.0, Endpoint("192.0.2.1", 22), Side.INTERNAL)
 REFUSED = DialFailure(FailureKind.REFUSED)
 
 
-PROXIES = ("aws-elb", "cloudflare-gateway", "docker-published-port", "envoy", "haproxy", "nginx-stream")
+PROXIES = (
+    *("aws-elb", "cloudflare-gateway", "docker-published-port", "envoy", "haproxy", "nginx-stream"),
+    *("kubectl-port-forward", "wsl-localhost"),
+)
 """They accept first."""
+SLOTS: Mapping[str, TakeSlot] = {
+    "aws-nat-gateway": TakeSlot("flows", 55_000, "destination"),
+    "azure-app-service": TakeSlot("flows", 128, "destination"),
+    "azure-nat-gateway": TakeSlot("flows", 50_000, "destination"),
+    "docker-desktop": TakeSlot("flows", 2000, "relay"),
+    "gcp-cloud-nat": TakeSlot("flows", 64, "destination"),
+    "podman-machine": TakeSlot("dials", 10, "relay"),
+}
+"""What a connection takes of which there is only so much."""
 
 
 def connected(name: str) -> tuple[tuple[Event, list[Action]], ...]:
@@ -57,6 +73,9 @@ def connected(name: str) -> tuple[tuple[Event, list[Action]], ...]:
     watch = [] if idle is None else [watching(name)]
     if name in PROXIES:
         return (ASKED, [Grant(), Dial()]), (DialSucceeded(0.2), list(watch))
+    if name in SLOTS:
+        slot = SLOTS[name]
+        return (ASKED, [slot]), (SlotTaken(0.0, slot.pool), [Dial()]), (DialSucceeded(0.2), [Grant(), *watch])
     return (ASKED, [Dial()]), (DialSucceeded(0.2), [Grant(), *watch])
 
 
@@ -88,6 +107,7 @@ LIMITS: Mapping[str, tuple[float, Counts, list[Action]]] = {
     "aws-nat-gateway": (350.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "silence")]),
     "aws-network-firewall": (350.0, "segments", silence(*BOTH)),
     "aws-nlb": (350.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "reset")]),
+    "azure-app-service": (240.0, "segments", silence(*BOTH)),
     "azure-load-balancer": (240.0, "segments", silence(*BOTH)),
     "azure-nat-gateway": (240.0, "segments", [forget(Side.INTERNAL, "reset"), forget(Side.EXTERNAL, "reset")]),
     "cisco-asa": (3600.0, "segments", silence(*BOTH)),
@@ -95,11 +115,13 @@ LIMITS: Mapping[str, tuple[float, Counts, list[Action]]] = {
     "docker-desktop": (300.0, "segments", fins(*BOTH)),
     "docker-swarm": (900.0, "segments", silence(*BOTH)),
     "envoy": (3600.0, "data", fins(*BOTH)),
+    "fortigate": (3600.0, "segments", silence(*BOTH)),
     "gcp-cloud-nat": (1200.0, "segments", silence(*BOTH)),
     "gcp-vpc": (600.0, "segments", silence(*BOTH)),
     "haproxy": (50.0, "data", fins(*BOTH)),
     "kubernetes": (86400.0, "segments", [forget(Side.INTERNAL, "silence"), forget(Side.EXTERNAL, "reset")]),
     "nginx-stream": (600.0, "data", fins(*BOTH)),
+    "palo-alto": (3600.0, "segments", silence(*BOTH)),
     "passt": (7200.0, "segments", [SendRst(Side.INTERNAL), SendRst(Side.EXTERNAL)]),
     "wsl2": (1800.0, "segments", silence(*BOTH)),
 }
@@ -113,7 +135,9 @@ def test_a_connection_without_traffic_ends_as_its_nat_ends_it(name: str) -> None
     play(load_profile(name), *connected(name), (WentIdle(after_s + 0.2, "idle", 0.2), ends), chance=chance)
 
 
-@pytest.mark.parametrize(("name", "half_closed_s"), [("docker-swarm", 60.0), ("cisco-asa", 600.0), ("passt", 60.0)])
+@pytest.mark.parametrize(
+    ("name", "half_closed_s"), [("docker-swarm", 60.0), ("cisco-asa", 600.0), ("passt", 60.0), ("palo-alto", 120.0)]
+)
 def test_a_half_closed_connection_has_a_limit_of_its_own(name: str, half_closed_s: float) -> None:
     counts = LIMITS[name][1]
     play(
@@ -126,6 +150,51 @@ def test_a_half_closed_connection_has_a_limit_of_its_own(name: str, half_closed_
 def test_the_limits_of_all_profiles_are_played() -> None:
     limited = [each.name for each in available() if any(quirk.name == "idle-timeout" for quirk in each.quirks)]
     assert sorted(LIMITS) == sorted(limited)
+
+
+def test_the_shared_limits_of_all_profiles_are_played() -> None:
+    limits = {"flow-limit", "pending-limit"}
+    limited = [each.name for each in available() if any(quirk.name in limits for quirk in each.quirks)]
+    assert sorted(SLOTS) == sorted(limited)
+
+
+REFUSING = ("aws-nat-gateway", "docker-desktop")
+
+
+@pytest.mark.parametrize("name", SLOTS)
+def test_one_connection_too_many_hears_nothing_or_is_refused(name: str) -> None:
+    slot = SLOTS[name]
+    flow = Playbook(load_profile(name)).play((ASKED, [slot]))
+    if name in REFUSING:
+        text = "2000 connections are" if name == "docker-desktop" else "55000 connections to this destination are"
+        answer: Action = Refuse(DialFailure(FailureKind.REFUSED, f"{text} open, or count still"))
+    else:
+        answer = Ignore(130.0, once=True)
+    assert flow.play((SlotDenied(0.0, slot.pool), [answer])).over
+
+
+@pytest.mark.parametrize(("name", "fin_s", "rst_s"), [("azure-nat-gateway", 65.0, 16.0), ("gcp-cloud-nat", 30.0, 0.0)])
+def test_a_port_rests_after_its_connection(name: str, fin_s: float, rst_s: float) -> None:
+    watch = watching(name)
+    play(
+        load_profile(name),
+        *connected(name),
+        (FinReceived(1.0, Side.INTERNAL), [SendFin(Side.EXTERNAL), watch]),
+        (FinReceived(2.0, Side.EXTERNAL), [SendFin(Side.INTERNAL), watch, GiveSlot("flows", fin_s)]),
+    )
+    rest = [GiveSlot("flows", rst_s)] if rst_s else []
+    reset = SendRst(Side.INTERNAL, after_data=True)
+    play(load_profile(name), *connected(name), (RstReceived(1.0, Side.EXTERNAL), [reset, *rest]))
+
+
+def test_podman_machine_gives_a_dial_s_place_back_when_it_is_through() -> None:
+    keepalive = SetKeepalive(Side.EXTERNAL, 60, 60, count=9)
+    play(
+        load_profile("podman-machine"),
+        *connected("podman-machine")[:2],
+        (DialSucceeded(0.2), [Grant(), keepalive, GiveSlot("dials")]),
+        (RstReceived(1.0, Side.EXTERNAL), [SendFin(Side.INTERNAL)]),
+    )
 
 
 @pytest.mark.parametrize("name", ["slirp", "passt", "parallels"])

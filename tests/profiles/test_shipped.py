@@ -35,6 +35,7 @@ TESTED = (
     "the sockets of docker-proxy, ",
     "https://github.com/moby/moby/issues/37822",
     "https://github.com/cloudfoundry/diego-ssh/issues/24",
+    "https://github.com/kubernetes/kubernetes/issues/111825",
 )
 """Reports with a bisection or a capture in them."""
 MEASURED = "tests/quirks/test_real_nats.py"
@@ -60,10 +61,11 @@ def quirk_of(profile: Profile, name: str) -> Quirk:
 def test_these_are_shipped() -> None:
     assert [(profile.name, profile.aliases) for profile in available()] == [
         ("aws-ec2-nitro6", ()),
-        ("aws-elb", ("aws-alb", "aws-clb")),
+        ("aws-elb", ("aws-alb", "aws-clb", "alb", "elb")),
         ("aws-nat-gateway", ("aws", "aws-nat")),
         ("aws-network-firewall", ()),
         ("aws-nlb", ()),
+        ("azure-app-service", ("app-service", "azure-functions")),
         ("azure-load-balancer", ("azure", "azure-lb")),
         ("azure-nat-gateway", ()),
         ("cisco-asa", ("enterprise-firewall", "asa")),
@@ -72,19 +74,24 @@ def test_these_are_shipped() -> None:
         ("docker-published-port", ("docker-proxy",)),
         ("docker-swarm", ("swarm", "ipvs")),
         ("envoy", ("istio",)),
-        ("gcp-cloud-nat", ()),
+        ("fortigate", ()),
+        ("gcp-cloud-nat", ("cloud-nat",)),
         ("gcp-vpc", ("gcp",)),
         ("haproxy", ()),
+        ("kubectl-port-forward", ()),
         ("kubernetes", ("k8s", "kube-proxy")),
         ("nginx-stream", ("nginx",)),
+        ("palo-alto", ("pan-os",)),
         ("parallels", ("parallels-desktop", "prl-naptd")),
         ("passt", ("pasta",)),
-        ("slirp", ("libslirp", "qemu-user", "slirp4netns")),
+        ("podman-machine", ("gvproxy", "gvisor-tap-vsock", "crc", "lima", "rancher-desktop")),
+        ("slirp", ("libslirp", "qemu", "qemu-user", "slirp4netns")),
         ("transparent", ()),
         ("vmware-fusion-11", ("vmware-fusion",)),
         ("vmware-workstation-14", ("vmware-workstation",)),
         ("vmware-workstation-16", ()),
-        ("wsl2", ("winnat", "hyper-v-default-switch")),
+        ("wsl-localhost", ()),
+        ("wsl2", ("wsl", "winnat", "hyper-v-default-switch")),
         ("wsl2-mirrored", ()),
     ]
     assert all(profile.title for profile in available())
