@@ -106,3 +106,7 @@ class Behaviour:
         The columns are `relay.profiles.COLUMNS`. Of two behaviours that decide one, the later in the profile counts.
         """
         return {}
+
+    def idle_limit_s(self) -> float | None:
+        """The longest time without traffic, in seconds, after which it has acted; None: it never acts on that."""
+        return None

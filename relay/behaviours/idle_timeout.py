@@ -56,6 +56,9 @@ class IdleTimeout(Behaviour):
             "probes": "useless" if self.counts == "data" else "count",
         }
 
+    def idle_limit_s(self) -> float:
+        return max(self.after_s, self.half_closed_s) + self.late_s
+
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         yield self._watch(self.after_s)
 

@@ -40,6 +40,7 @@ from relay.server import Relay
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 ResultT = TypeVar("ResultT")
 HELD_BACK_S = 0.25  # finding out whose flow it is takes milliseconds
+_JUST_S = 0.001  # past a limit
 ASKED_S = 1.0  # how long a client may already be done before its flow is on record
 
 
@@ -253,6 +254,25 @@ class RelayHandle(ABC):
             ConfigError: it is no number of seconds.
             Unsettled: the relay does not come to rest within 1 s of real time; the message names the flow that is busy.
         """
+
+    @abstractmethod
+    def expire(self) -> list[Record] | Awaitable[list[Record]]:
+        """`advance` just past the longest idle limit of the profile: what has no traffic meanwhile expires.
+
+        Raises:
+            ConfigError: the profile has no idle limit.
+            Unsettled: as `advance`.
+        """
+
+    def _past_idle_limit_s(self) -> float:
+        """How far `expire` moves the clock; of settings that `set` has changed the longer one counts."""
+        limits = [each for profile in (self.config.profile, self.profile) if (each := profile.idle_limit_s) is not None]
+        if not limits:
+            raise ConfigError(
+                f"expire: {self.profile.name} has no idle limit",
+                hint="give it one, idle_timeout={'after_s': 350}, or advance() by seconds of your own",
+            )
+        return max(limits) + _JUST_S
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.

@@ -72,6 +72,9 @@ class AsyncRelay(RelayHandle):
         self._records.demand_more()
         return await self._relay.carry_out(Advance(seconds))
 
+    async def expire(self) -> list[Record]:
+        return await self.advance(self._past_idle_limit_s())
+
     async def drain(self, at_most_s: float) -> None:
         self._records.demand_more()
         await self._relay.drain(at_most_s)

@@ -89,6 +89,9 @@ class RunningRelay(RelayHandle):
     def advance(self, seconds: float) -> list[Record]:
         return self.do(Advance(seconds))
 
+    def expire(self) -> list[Record]:
+        return self.advance(self._past_idle_limit_s())
+
     def drain(self, at_most_s: float) -> None:
         self._portal.call(self._relay.drain, at_most_s)
 

@@ -101,6 +101,13 @@ class Profile:
         return tuple(dict.fromkeys(want for behaviour in self.behaviours() for want in behaviour.wants()))
 
     @cached_property
+    def idle_limit_s(self) -> float | None:
+        """The longest time without traffic, in seconds, that a connection outlives; None: it outlives any."""
+        return max(
+            (each for behaviour in self.behaviours() if (each := behaviour.idle_limit_s()) is not None), default=None
+        )
+
+    @cached_property
     def tos_mask(self) -> int:
         """The bits of the TOS byte in which no segment may differ from its SYN before a behaviour has decided."""
         return tos_mask(self.wants)

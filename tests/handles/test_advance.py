@@ -156,6 +156,42 @@ async def test_async_tests_get_the_same_from_either_handle(anyio_backend: str, h
             await use(threaded)
 
 
+# Past the idle limit
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit_s"),
+    [
+        ({"after_s": 350}, 350),
+        ({"after_s": 300, "late_s": 30}, 330),
+        ({"after_s": 60, "half_closed_s": 900, "late_s": 1}, 901),
+    ],
+)
+def test_expire_goes_just_past_the_longest_idle_limit(
+    backend: str, origin: Origin, settings: dict[str, float], limit_s: float
+) -> None:
+    with serve_in_thread("transparent", backend=backend, idle_timeout=settings) as nat, called(nat, origin):
+        *_, ended, advanced = nat.expire()
+        assert (ended.event, ended.fields["because"]) == ("flow-ended", "idle-timeout")
+        assert limit_s < advanced.fields["by_s"] < limit_s + 0.01
+
+
+def test_what_set_has_changed_since_may_be_longer_or_shorter(backend: str, origin: Origin) -> None:
+    with serve_in_thread("aws-nat-gateway", backend=backend) as nat, called(nat, origin):
+        nat.set(idle_timeout={"after_s": 10})
+        assert nat.expire()[-1].fields["by_s"] == pytest.approx(350, abs=0.01), "flows that are open keep theirs"
+        nat.set(idle_timeout={"after_s": 1000})
+        assert nat.expire()[-1].fields["by_s"] == pytest.approx(1000, abs=0.01)
+
+
+@pytest.mark.anyio
+async def test_a_profile_without_an_idle_limit_has_no_moment_to_expire_at(anyio_backend: str) -> None:
+    async with open_relay("vmware-fusion") as nat:
+        with pytest.raises(ConfigError, match="expire: vmware-fusion-11 has no idle limit") as caught:
+            await nat.expire()
+        assert "idle_timeout={'after_s': 350}" in caught.value.hint
+
+
 # Who does not rest
 
 

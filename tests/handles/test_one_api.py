@@ -22,7 +22,7 @@ from relay.testing import RelayFactory
 from support.capabilities import need_tos
 from support.origins import Origin, echo, read_exactly
 
-AWAITED = {"wait_for", "assert_used", "log_text", "await_records", "advance", "drain"}
+AWAITED = {"wait_for", "assert_used", "log_text", "await_records", "advance", "expire", "drain"}
 
 
 def verbs(kind: type) -> dict[str, Any]:
