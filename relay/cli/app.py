@@ -12,6 +12,7 @@ from relay.cli.explain import explain
 from relay.cli.ladder import ladder
 from relay.cli.parsing import CONTEXT, Command, Group
 from relay.cli.profiles import profiles
+from relay.cli.report import report
 from relay.cli.run import run
 from relay.cli.serve import serve
 from relay.cli.terminal import tell
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (serve, ladder, profiles, explain, doctor, demo):
+for command in (serve, ladder, report, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
 app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
 

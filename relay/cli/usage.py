@@ -12,6 +12,7 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], _Worded]], ...] = (
     (r"Option '?(-.*?)'? requires an argument", lambda m: (f"{m[1]} needs a value", "")),
     (r"Option '?(-.*?)'? does not take a value", lambda m: (f"{m[1]} takes no value", "")),
     (r"Missing argument '(.*?)'", lambda m: (f"missing argument {m[1]}", "")),
+    (r"Missing option '(-.*?)'(?: / '(-.*?)')?", lambda m: (f"missing option {m[2] or m[1]}", "")),
 )
 """The parser's own messages, in whichever version, and ours."""
 

@@ -21,6 +21,8 @@ _OF_ALL_FLOWS = frozenset({"link-down", "frozen", "thawed", "clock-advanced", "r
 class Run:
     """One run of a relay."""
 
+    started_at: float = 0.0
+    """What its records' times are counted from, in seconds since 1970; 0 for records that were read from a file."""
     started: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `relay-started`; empty if that is not known."""
     began_s: float | None = None
@@ -43,7 +45,7 @@ class Run:
     def take(self, record: Record) -> Ladder | None:
         """Take in the next record; returns the flow that it ends, if it ends one."""
         if self.began_s is None:
-            self.began_s = record.at(0.0)
+            self.began_s = record.at(self.started_at)
         if record.event == "relay-started":
             self.started = record.fields
         if record.flow is None:
@@ -66,11 +68,14 @@ class Run:
         del self._flows[number]
 
 
-def runs_of(records: Iterable[Record]) -> list[Run]:
-    """The runs that these records are of; what comes before the first beginning is a run without one."""
+def runs_of(records: Iterable[Record], started_at: float = 0.0) -> list[Run]:
+    """The runs that these records are of; what comes before the first beginning is a run without one.
+
+    `started_at` is that of the log that has the records, and not given for those that were read from a file.
+    """
     runs: list[Run] = []
     for record in records:
         if record.event == "relay-started" or not runs:
-            runs.append(Run())
+            runs.append(Run(started_at))
         runs[-1].take(record)
     return runs

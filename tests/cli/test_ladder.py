@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.flow_records import Told, plain_flow, reset_flow
+from support.flow_records import Told, two_flows
 from support.forks import relay_in_fork
 from support.programs import RELAY, run
 from support.programs import relay as run_relay
@@ -14,10 +14,7 @@ from support.programs import relay as run_relay
 
 @pytest.fixture
 def events(tmp_path: Path) -> Path:
-    told = Told()
-    told.start()
-    plain_flow(told, 1)
-    reset_flow(told, 2)
+    told = two_flows()
     told.open(3.0, 3)
     path = tmp_path / "events.jsonl"
     path.write_text(told.lines())

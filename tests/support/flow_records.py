@@ -120,3 +120,12 @@ def plain_flow(told: Told, flow: int = 1, *, at_s: float = 1.0) -> None:
     told(at_s + 0.02, "fin-received", flow, side="external")
     told(at_s + 0.02, "fin-sent", flow, side="internal", because="close-mapping")
     told.end(at_s + 0.02, flow, duration_s=0.02, granted_after_s=0.002)
+
+
+def two_flows() -> Told:
+    """A relay that started, a flow that ended as any may, and one that a behaviour ended."""
+    told = Told()
+    told.start()
+    plain_flow(told, 1)
+    reset_flow(told, 2)
+    return told

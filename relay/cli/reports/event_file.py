@@ -40,7 +40,7 @@ def complain_of(name: str, reader: RecordReader) -> None:
     Raises:
         ConfigError: there is nothing else.
     """
-    shown = "stdin" if name == "-" else name
+    shown = shown_name(name)
     if not reader.record_count:
         first = f"{reader.problems[0]}" if reader.problems else "it is empty"
         raise ConfigError(f"{shown} has no record of a relay: {first}", hint=_HINT)
@@ -48,3 +48,8 @@ def complain_of(name: str, reader: RecordReader) -> None:
         complain(f"{shown}: {problem}", "")
     if more := reader.problem_count - len(reader.problems):
         complain(f"{shown}: {more} more lines are no records", _HINT)
+
+
+def shown_name(name: str) -> str:
+    """What messages call this file."""
+    return "stdin" if name == "-" else name
