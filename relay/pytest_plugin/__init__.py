@@ -16,4 +16,5 @@ this host shows otherwise than the NAT does is listed at the top of the run, and
     entry/pytest_vmnat_relay.py    options, fixtures and hooks, which every run of pytest imports; top-level when built
     serving.py                     what the fixtures do, imported by the first one that is set up
     reporting.py, fidelity.py, faults.py    what a test's report says about its relays; registered then
+    run_report.py                  --nat-report: all tests' flows in one file
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -117,7 +119,7 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def whole(run: RunSuite) -> Ran:
     """The whole suite, in one process."""
-    return run("--nat-seed", str(_SEED))
+    return run("--nat-seed", str(_SEED), "--html=pytest.html", "--self-contained-html")
 
 
 def _moods(ran: Ran) -> dict[str, str]:
@@ -132,9 +134,27 @@ def test_every_test_comes_out_as_it_is_meant_to(whole: Ran) -> None:
 
 
 def test_workers_change_no_outcome(run: RunSuite, whole: Ran) -> None:
-    ran = run("-n", "2", "--nat-seed", str(_SEED))
+    ran = run("-n", "2", "--nat-seed", str(_SEED), "--nat-report", "flows.html")
     assert "2 workers" in ran.stdout
     assert ran.outcomes == whole.outcomes, ran.stdout
+
+
+def test_the_runs_report_has_the_flows_of_all_workers(run: RunSuite, checkout: Path) -> None:
+    if not (checkout / "flows.html").exists():  # this test runs alone
+        run("-n", "2", "--nat-seed", str(_SEED), "--nat-report", "flows.html")
+    text = (checkout / "flows.html").read_text(encoding="utf-8")
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    of_test = {section["title"].partition("::")[2]: section for section in data["sections"]}
+    assert {"test_a_greeting_passes", "test_with_anyio[trio]", "test_what_a_user_of_the_nat_would_see"} <= set(of_test)
+    failed = of_test["test_what_a_user_of_the_nat_would_see"]
+    assert (failed["outcome"], failed["flows"][0]["behaviour"]) == ("failed", True)
+    assert data["profiles"][failed["said"]]["name"] == "vmware-fusion-11"
+
+
+def test_pytest_htmls_report_has_the_ladders(whole: Ran, checkout: Path) -> None:
+    text = html.unescape((checkout / "pytest.html").read_text(encoding="utf-8"))
+    assert "nat_relay event log" in text
+    assert "RST, by tos-reset" in text
 
 
 def test_workers_agree_on_a_seed_that_was_not_given(run: RunSuite) -> None:

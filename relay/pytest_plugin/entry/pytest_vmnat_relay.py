@@ -26,6 +26,7 @@ _FOLDER = _HERE.parents[1] if _HERE.name == "entry" else _HERE / "relay"
 _MARKER = "nat_relay"
 _CHOICES = {"nat_unsupported": ("fail", "skip"), "nat_faults": ("fail", "warn")}
 _HOOKS = ("reporting", "fidelity", "faults")  # the later is called the earlier
+_RUN_REPORT = "run_report"  # before `reporting`, which lets go of a test's relays
 _SEED_FOR_WORKERS = "nat_seed"
 _CURRENT = pytest.StashKey[pytest.Item]()
 _USES_MARKER = pytest.StashKey[bool]()
@@ -35,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nat", "a relay that behaves like a hypervisor's NAT")
     group.addoption("--nat-profile", metavar="NAME", help="the NAT of tests that name none: a profile, or a TOML file")
     group.addoption("--nat-seed", metavar="N", type=int, help="repeat what was left to chance; a failing test tells N")
+    group.addoption("--nat-report", metavar="FILE", type=Path, help="write every test's flows to one HTML file")
     parser.addini("nat_profile", "the NAT of tests that name none (default: vmware-fusion)")
     parser.addini(
         "nat_unsupported", "what happens to a test whose NAT this host cannot show: fail or skip", None, "fail"
@@ -57,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{name}: {config.getini(name)!r} is neither {' nor '.join(choices)}")
     if config.option.nat_profile is not None and not _is_shadowed():
         _plugin(config).check_profile(config)
+    if config.option.nat_report is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_RunReport(config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -128,11 +132,40 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         item.warn(pytest.PytestWarning(text))
 
 
+class _RunReport:
+    """Keeps what tests' reports carry for `--nat-report`, and has it written in the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._path = config.invocation_params.dir / config.option.nat_report
+        self._found: list[str] = []
+        self._outcomes: dict[str, str] = {}
+        if not self._path.parent.is_dir():
+            raise pytest.UsageError(f"--nat-report: there is no folder {self._path.parent}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if (found := getattr(report, "nat_report", None)) is not None:
+            self._found.append(found)
+        if report.when == "call" or not report.passed:
+            failed = "failed" if report.when == "call" else "error"
+            self._outcomes[report.nodeid] = failed if report.failed else report.outcome
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        _plugin(session.config)
+        writer = importlib.import_module(f"relay.pytest_plugin.{_RUN_REPORT}")
+        try:
+            writer.write(self._path, f"pytest in {session.config.rootpath.name}", self._found, self._outcomes)
+        except OSError as error:
+            raise pytest.UsageError(f"--nat-report: cannot write {self._path}: {error.strerror}") from None
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.write_line(f"nat_relay: flows of {len(self._found)} tests are in {self._path}")
+
+
 def _plugin(config: pytest.Config) -> Any:
     """The module that does what the fixtures are for."""
     _take_name()
     serving = importlib.import_module("relay.pytest_plugin.serving")
-    for name in _HOOKS:
+    for name in (*((_RUN_REPORT,) if config.option.nat_report is not None else ()), *_HOOKS):
         hooks = importlib.import_module(f"relay.pytest_plugin.{name}")
         if not config.pluginmanager.is_registered(hooks):
             config.pluginmanager.register(hooks)
