@@ -1,7 +1,8 @@
 """The messages between a worker and the process that started it: objects, over a pair of connected sockets.
 
     parent --> worker    Start, then Do for each command
-    worker --> parent    Ready or an error, then the event log's records, and Done for each Do, in their order
+    worker --> parent    Ready or an error, then the event log's records, Done for each Do, in their order, and Totals,
+                         each in place of those before
 
 Each object is pickled, with its length before it. When the parent's half is closed the worker ends now, whether the
 parent closed it or was killed: the kernel closes it all the same. The parent sends little, so it never blocks for long;

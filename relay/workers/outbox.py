@@ -32,6 +32,11 @@ class Outbox:
         self._dropped = 0
         self._filled = anyio.Event()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits."""
+        return bool(self._queue)
+
     def put(self, message: object) -> None:
         """Send something that the parent must get."""
         self._send(frame(message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -48,8 +49,7 @@ class Workers:
         """What is cancelled then."""
         self.flows_ended = 0
         """How many flows the stop has ended."""
-        self.totals = Totals()
-        """What the flows come to of the workers that have ended in order; one that died is not in it."""
+        self._replaced = Totals()  # what the flows come to of workers that were
         self._merged = merged
         self._standing = standing
         self._backend = backend
@@ -94,15 +94,18 @@ class Workers:
                 end = self._merged.emit("time-advanced", by_s=seconds)
                 return [*sorted(caused, key=lambda record: record.at_s), end]
             case CountUp():
-                totals = Totals()
-                for each in done:
-                    totals.add(cast("Totals", each.result))
-                return totals
+                return _sum_of([self._replaced, *(cast("Totals", each.result) for each in done)])
             case _:
                 return None
 
+    @property
+    def totals(self) -> Totals:
+        """What all flows so far come to, by what each worker has said last: at its end, and half a second before it at
+        the latest where it died."""
+        return _sum_of([self._replaced, *(worker.totals for worker in self._workers)])
+
     async def count_up(self) -> Totals:
-        """What all flows so far come to, of workers that have not died."""
+        """What all flows so far come to, now; of those of a worker that died as in `totals`."""
         return await self.do(CountUp())
 
     def link_down(self) -> None:
@@ -196,6 +199,7 @@ class Workers:
         self._deaths.append(now_s)
         # Among the workers from now on: what is commanded while it starts waits in its channel.
         worker = self._workers[place] = self._spawn(dead.number, dead.next_flow)
+        self._replaced.add(dead.totals)
         try:
             await worker.ready()
         except BaseException:
@@ -214,7 +218,7 @@ class Workers:
                 case Done():
                     worker.take(message)
                 case Totals():
-                    self.totals.add(message)
+                    worker.totals = message
                 case Record(event="relay-stopped"):
                     self.flows_ended += message.fields["flows_ended"]
                 case Record(event=event) if event in _SAID_ONCE:
@@ -236,3 +240,10 @@ async def _all_of(answers: list[Answer]) -> list[Done]:
         if each.error is not None:
             raise each.error
     return done
+
+
+def _sum_of(parts: Iterable[Totals]) -> Totals:
+    whole = Totals()
+    for each in parts:
+        whole.add(each)
+    return whole

@@ -22,8 +22,10 @@ from relay.control import Command
 from relay.errors import RelayBug, RelayError
 from relay.fidelity import QuirkFidelity
 from relay.loop.forks import close_in_children, held
+from relay.totals import Totals
 from relay.workers.channel import Channel, Do, Done, Ready, Start
 
+DIED = "worker-died"
 _ENDS_S = 5.0  # an interpreter that has closed its channel has little left to do
 
 
@@ -56,6 +58,8 @@ class WorkerProcess:
         self.number = number
         self.next_flow = start.share.first_flow
         """A lower bound of the next flow's number among its records."""
+        self.totals = Totals()
+        """What its flows come to, as it has said last."""
         self.gone = anyio.Event()
         self._asked: deque[Answer] = deque()
         with held:
@@ -120,6 +124,7 @@ class WorkerProcess:
         Returns the signal that killed it, or its exit code in words; empty if all was well.
         """
         self.gone.set()
+        self._end_flows()
         while self._asked:
             self._asked.popleft().give(None)
         try:
@@ -135,8 +140,15 @@ class WorkerProcess:
         """End it now, if it has not ended, and leave nothing of it behind; returns its status."""
         if self.is_running:
             self._process.kill()
+        self._end_flows()
         self.channel.close()
         return self._process.wait()
+
+    def _end_flows(self) -> None:
+        """Count what was open when it died: nothing ends a flow of a process that is gone but that."""
+        if self.totals.open:
+            self.totals.ended_by[DIED] += self.totals.open
+            self.totals.open = 0
 
     def _tell(self, message: object) -> None:
         with suppress(OSError):  # it has ended

@@ -29,6 +29,7 @@ from relay.workers.channel import Channel, Do, Done, Ready, Start
 from relay.workers.outbox import Outbox
 
 _GRACE_S = 0.5  # for a worker to reset its flows when its parent has gone
+_COUNTED_EVERY_S = 0.5  # what a worker has counted later than that is lost when it is killed
 _LAST_RECORDS_S = 3.0  # to send the parent how flows ended; it kills a worker after 5 s
 
 
@@ -97,6 +98,7 @@ async def _work(channel: Channel, sock: socket.socket) -> None:
 async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(outbox.run)
+        tasks.start_soon(_keep_parent_counting, relay, outbox)
         try:
             while True:
                 message = await channel.receive()
@@ -107,6 +109,15 @@ async def _obey(relay: Relay, channel: Channel, outbox: Outbox) -> None:
                     tasks.start_soon(_end_when_idle, relay, message.command.at_most_s, tasks.cancel_scope)
         except EOFError:
             tasks.cancel_scope.cancel()
+
+
+async def _keep_parent_counting(relay: Relay, outbox: Outbox) -> None:
+    told = relay.totals
+    while True:
+        await anyio.sleep(_COUNTED_EVERY_S)
+        if (totals := relay.totals) != told and not outbox.is_behind:
+            outbox.put(totals)
+            told = totals
 
 
 async def _carry_out(relay: Relay, command: Command[object]) -> Done:

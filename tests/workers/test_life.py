@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,29 @@ def test_the_link_goes_down_for_every_worker_s_flows_and_a_second_signal_ends_th
                     each.sock.recv(1)
             assert served.process.wait(5) == 0
         assert served.wait_for("relay-stopped")["flows_ended"] == flows
+
+
+def test_the_totals_have_the_flows_of_a_worker_that_died(backend: str, tmp_path: Path) -> None:
+    with Origin(echo) as origin, serve(tmp_path, "--backend", backend, "--workers", "2") as served:
+        with call_both_workers(served, origin.port) as calls:
+            flows = [calls[1].flow, calls[2].flow]
+        for flow in flows:
+            served.wait_for("flow-ended", flow=flow)
+        with call_both_workers(served, origin.port):
+            time.sleep(1.2)  # what a worker tells its parent of its totals, each half second, shows nowhere
+            kill(served, pids_of(served)[1])
+            wait_for_replacement(served, deaths=1)
+            records = served.events()
+            opened = {record["flow"] for record in records if record["event"] == "flow-opened"}
+            ended = {record["flow"] for record in records if record["event"] == "flow-ended"}
+            died_with_it = {flow for flow in opened - ended if (flow - 1) % 2 == 0}
+            served.process.send_signal(signal.SIGUSR2)
+            told = served.wait_for_stderr(f"worker-died {len(died_with_it)}")
+            assert f"total: {len(opened)} flows ({len(opened - ended - died_with_it)} open)" in told
+    bytes_ended = 11 * (len(opened) - len(died_with_it))
+    closing = served.stderr().splitlines()[-1]
+    assert closing.startswith(f"total: {len(opened)} flows, {bytes_ended} B out, {bytes_ended} B in; ended by ")
+    assert f"worker-died {len(died_with_it)}" in closing
 
 
 def test_workers_end_when_their_parent_is_killed(backend: str, tmp_path: Path) -> None:
