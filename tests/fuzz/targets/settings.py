@@ -183,11 +183,15 @@ def _check_profile(profile: Profile) -> None:
         assert quirk.status in STATUSES
         assert quirk.evidence
         assert quirk.settings.keys() == settings_of(quirk.kind).keys()
-        spelt += [f"{quirk.name}.{key}={value}" for key, value in quirk.settings.items()]
+        spelt += [f"{quirk.name}.{key}={_spelt(value)}" for key, value in quirk.settings.items()]
     again = adjust_profile(profile, spelt)
     assert [(q.name, q.settings, q.status) for q in again.quirks] == [
         (q.name, q.settings, q.status) for q in profile.quirks
     ], "said again, nothing changes"
+
+
+def _spelt(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Item:
