@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from relay import events
 from relay.abilities import Ability, Want
@@ -61,6 +61,15 @@ _WANT_BEHIND: Mapping[type[Event], Want] = {
 }
 _FORMER = {"needs": "wants", "withheld_tos_bits": "wants"}
 _FORMER_HANDLERS = {"on_opener_vanished": "on_initiator_vanished"}  # for one release they are called all the same
+
+
+class Conflict(NamedTuple):
+    """Settings that cannot all have their way."""
+
+    says: str
+    """Which they are, and why; in an error it follows the behaviour's name."""
+    hint: str
+    """What to do about it."""
 
 
 class Behaviour:
@@ -99,6 +108,13 @@ class Behaviour:
         Asked once for a profile. By default they follow from the handlers.
         """
         return dict.fromkeys(want for event, want in _WANT_BEHIND.items() if event in self.handled)
+
+    def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
+        """What in its settings contradicts the others, or the behaviours of its profile, by name; None if nothing does.
+
+        Asked once for a profile: with a conflict it is not loaded.
+        """
+        return None
 
     def in_short(self) -> Mapping[str, str]:
         """What it does as it is set, in a word or two for each column of `relay profiles` that it decides.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
 from relay.actions import Counts, WatchIdle
-from relay.behaviours._api import Actions, Behaviour
+from relay.behaviours._api import Actions, Behaviour, Conflict
 from relay.behaviours._ends import end, end_in_short, end_setting, wants_of_ends
 from relay.events import DialSucceeded, FinReceived, Side, WentIdle
 from relay.settings import setting
@@ -47,6 +47,15 @@ class IdleTimeout(Behaviour):
         yield from super().wants()
         yield Want(Ability.IDLENESS, by=self.counts)
         yield from wants_of_ends(self.internal, self.external)
+
+    def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
+        if self.half_closed_s <= self.after_s:
+            return None
+        return Conflict(
+            f"half_closed_s of {self.half_closed_s:g} s is longer than after_s of {self.after_s:g} s: "
+            "half a connection would outlive a whole one",
+            "lower half_closed_s as well; 0 makes it the same as after_s",
+        )
 
     def in_short(self) -> Mapping[str, str]:
         late = f"-{self.after_s + self.late_s:g}" if self.late_s else ""

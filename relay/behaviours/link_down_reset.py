@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.abilities import Ability, Want
 from relay.actions import StartTimer
-from relay.behaviours._api import Actions, Behaviour
+from relay.behaviours._api import Actions, Behaviour, Conflict
 from relay.behaviours._ends import end, end_setting, wants_of_ends
 from relay.events import DialSucceeded, LinkWentDown, Side, TimerFired
 from relay.settings import setting
@@ -36,6 +36,11 @@ class LinkDownReset(Behaviour):
     def wants(self) -> Iterable[Want]:
         ends = wants_of_ends(self.internal, self.external)
         yield from (want for want in ends if want.ability is not Ability.CLOSE)
+
+    def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
+        if self.every_s or not self.jitter_s:
+            return None
+        return Conflict(f"jitter_s of {self.jitter_s:g} s has no effect while every_s is 0", "set every_s, too")
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
         if self.every_s:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.actions import AbandonDial, Close, Dial, Grant, Refuse, SendFin, SendRst
-from relay.behaviours._api import Actions, Behaviour
+from relay.behaviours._api import Actions, Behaviour, Conflict
 from relay.events import ConnectRequested, DialFailed, DialSucceeded, InitiatorSent, InitiatorVanished, Side
 from relay.settings import setting
 
@@ -44,6 +44,14 @@ class PrecompleteHandshake(Behaviour):
     def __post_init__(self) -> None:
         self._initiator = Side.INTERNAL
         self._vanished = False
+
+    def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
+        if self.order == "internal-first" or self.dial_on == "request":
+            return None
+        return Conflict(
+            f"dial_on of data does not go with the order {self.order}, in which the dial comes before the grant",
+            "set order to internal-first, or dial_on to request",
+        )
 
     def in_short(self) -> Mapping[str, str]:
         return {"refused": f"open, {self.failed.upper()}" if self.order == "internal-first" else "refused"}

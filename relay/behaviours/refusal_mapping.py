@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.actions import Ignore, Refuse
-from relay.behaviours._api import Actions, Behaviour
+from relay.behaviours._api import Actions, Behaviour, Conflict
+from relay.behaviours.precomplete_handshake import PrecompleteHandshake
 from relay.events import DialFailed, DialFailure, FailureKind
 from relay.settings import setting
 
@@ -35,6 +36,17 @@ class RefusalMapping(Behaviour):
     timed_out: str = setting("as-is", choices=_WORDS, doc="for a host that does not answer")
     not_resolved: str = setting("as-is", choices=_WORDS, doc="for a name that is not known")
     silence_s: float = setting(130.0, low=1, high=86_400, doc="how long the silence lasts, in s, before a reset")
+
+    def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
+        mapped = [name for name in dict.fromkeys(_SETTINGS.values()) if getattr(self, name) != "as-is"]
+        handshake = beside.get(PrecompleteHandshake.name)
+        if not (mapped and isinstance(handshake, PrecompleteHandshake) and handshake.order == "internal-first"):
+            return None
+        return Conflict(
+            f"{mapped[0]} has no effect while precomplete-handshake.order is internal-first: "
+            "the connection is granted before the dial",
+            "set precomplete-handshake.failed instead, or another order",
+        )
 
     def in_short(self) -> Mapping[str, str]:
         return {} if self.refused == "as-is" else {"refused": self.refused}

@@ -119,7 +119,7 @@ def _idle_settings(idle_timeout_s: float | None) -> tuple[str, ...]:
     """What `--idle-timeout` is short for: a proxy's limit, which resets both sides."""
     if idle_timeout_s is None:
         return ()
-    settings = {"after_s": idle_timeout_s, "counts": "data", "internal": "rst", "external": "rst"}
+    settings = {"after_s": idle_timeout_s, "half_closed_s": 0, "counts": "data", "internal": "rst", "external": "rst"}
     return tuple(f"idle-timeout.{name}={value}" for name, value in settings.items())
 
 

@@ -103,16 +103,24 @@ class _Layers:
                 self.stack = override.over(self.stack)
             else:
                 self.lay(override)
-        for quirk in self.present.values():
-            try:
-                quirk.build()
-            except Exception as fault:
-                raise ConfigError(
-                    f"{where}: {quirk.name} refuses its settings: {type(fault).__name__}: {fault}",
-                    hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
-                ) from fault
+        self._demand_sense(where)
         present, absent = tuple(self.present.values()), tuple(self.absent.values())
         return replace(profile, quirks=present, absent=absent, stack=self.stack)
+
+    def _demand_sense(self, where: str) -> None:
+        """Insist that each behaviour can be made of its settings, and that they contradict none."""
+        made: dict[str, Behaviour] = {}
+        for name, quirk in self.present.items():
+            try:
+                made[name] = quirk.build()
+            except Exception as fault:
+                raise ConfigError(
+                    f"{where}: {name} refuses its settings: {type(fault).__name__}: {fault}",
+                    hint=", ".join(f"{key} = {value!r}" for key, value in quirk.settings.items()),
+                ) from fault
+        for name, behaviour in made.items():
+            if (conflict := behaviour.conflict(made)) is not None:
+                raise ConfigError(f"{where}: {name}: {conflict.says}", hint=conflict.hint)
 
     def lay_document(self, document: Document, above: tuple[Document, ...] = ()) -> None:
         """Lay what the document extends, then the document. `above` are those that extend it."""

@@ -164,7 +164,7 @@ async def test_async_tests_get_the_same_from_either_handle(anyio_backend: str, h
     [
         ({"after_s": 350}, 350),
         ({"after_s": 300, "late_s": 30}, 330),
-        ({"after_s": 60, "half_closed_s": 900, "late_s": 1}, 901),
+        ({"after_s": 900, "half_closed_s": 60, "late_s": 1}, 901),
     ],
 )
 def test_expire_goes_just_past_the_longest_idle_limit(
