@@ -25,8 +25,8 @@ from support.clients import connect, connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly
 
 ResultT = TypeVar("ResultT")
-HANDSHAKE_S = 0.1
-QUIET_S = 0.25
+HANDSHAKE_S = 0.05
+QUIET_S = 0.1
 AF21 = 0x48
 
 

@@ -191,15 +191,15 @@ def test_settings_change_for_flows_to_come(nat: RunningRelay, origin: Origin) ->
 def test_time_scale_hastens_what_behaviours_wait_for(nat: RunningRelay, origin: Origin) -> None:
     need_tos()
     nat.set(tos_reset={"external_close_delay_ms": 30_000})
-    nat.time_scale = 100
+    nat.time_scale = 500
     with connect(nat, "forward", origin.host, origin.port) as sock:
         exchange(sock)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, AF21)
         assert is_reset_by(sock, b"x")
         began = nat.wait_for(EventType.RST_SENT, side="internal")
         ended = nat.wait_for(EventType.FIN_SENT, side="external")
-    assert 30 <= ended.at_s - began.at_s + 0.001 < 300, "by the NAT's clock"
-    assert 0.25 < ended.at(0) - began.at(0) < 3, "by the real one"
+    assert 30 <= ended.at_s - began.at_s + 0.001 < 1500, "by the NAT's clock"
+    assert 0.05 < ended.at(0) - began.at(0) < 3, "by the real one"
     with pytest.raises(ConfigError, match="0 is out of range"):
         nat.time_scale = 0
 

@@ -69,7 +69,10 @@ def test_a_flow_whose_process_takes_long_to_find_is_not_overtaken(
         assert {record.process for record in nat.flows[0].records} == {(7, "slow")}
 
 
-def test_a_process_that_is_not_found_holds_up_the_log_for_a_moment_only(backend: str, lookup: Lookup) -> None:
+def test_a_process_that_is_not_found_holds_up_the_log_for_a_moment_only(
+    backend: str, lookup: Lookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.driver.driver._OWNER_WITHIN_S", 0.1)
     with Origin(echo) as origin, serve_in_thread(backend=backend, forwards=[f"0:{origin.target}"]) as nat:
         exchange_twice(nat, lookup)
         assert nat.wait_for("flow-ended", flow=2, timeout_s=10).process is None

@@ -158,9 +158,9 @@ async def full_backlog() -> AsyncIterator[int]:
 
 
 async def test_silence_is_a_failure_once_the_time_is_over() -> None:
-    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.15) as outcome:
+    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.05) as outcome:
         await outcome.wait()
-    assert outcome.failures == [DialFailure(FailureKind.TIMED_OUT, f"127.0.0.1:{port} did not answer within 0.15 s")]
+    assert outcome.failures == [DialFailure(FailureKind.TIMED_OUT, f"127.0.0.1:{port} did not answer within 0.05 s")]
 
 
 async def abandon_at_once(outcome: Outcome) -> None:
@@ -168,7 +168,7 @@ async def abandon_at_once(outcome: Outcome) -> None:
 
 
 async def abandon_later(outcome: Outcome) -> None:
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.02)
     outcome.dial.abandon()
 
 
@@ -176,25 +176,25 @@ async def abandon_later(outcome: Outcome) -> None:
 async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
     abandon: Callable[[Outcome], Awaitable[None]],
 ) -> None:
-    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.1) as outcome:
+    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.05) as outcome:
         await abandon(outcome)
-        await anyio.sleep(0.2)
+        await anyio.sleep(0.1)
         assert not hasattr(outcome.dial, "sock")
     assert not outcome.addresses
     assert not outcome.failures
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.05])
+@pytest.mark.parametrize("wait_s", [0.0, 0.02])
 async def test_a_connection_that_is_abandoned_gives_up_its_dial(wait_s: float) -> None:
     called: list[object] = []
     async with full_backlog() as port, open_engine() as (engine, faults):
-        connector = Connector(engine, overrides=(), source=None, timeout_s=0.1)
+        connector = Connector(engine, overrides=(), source=None, timeout_s=0.05)
         connecting = connector.connect(
             Endpoint("127.0.0.1", port), Side.EXTERNAL, lambda *each: called.append(each), called.append, lambda: None
         )
         await anyio.sleep(wait_s)
         connecting.abandon()
         assert not engine.unwatched
-        await anyio.sleep(0.15)
+        await anyio.sleep(0.1)
         assert not faults
     assert called == []
