@@ -23,7 +23,7 @@ def word_usage(fault: Exception, command: str) -> tuple[str, str]:
     told = str(fault.format_message()).replace("\n", " ")  # type: ignore[attr-defined]
     if (option := getattr(fault, "option_name", None)) and told.startswith("No such option"):
         near = list(getattr(fault, "possibilities", None) or ())
-        return f"unknown option {option}", f"{_meant(*near)}{see}"
+        return f"unknown option {option}", f"{_behind_a_command(fault, option) or _meant(*near)}{see}"
     for form, worded in _FORMS:
         if (found := re.match(form, told)) is not None:
             message, meant = worded(found)
@@ -36,11 +36,21 @@ def _meant(*words: str | None) -> str:
     return f"did you mean {' or '.join(known)}? " if known else ""
 
 
+def _behind_a_command(fault: Exception, option: str) -> str:
+    """An option of commands, in front of them; a short one may mean anything."""
+    commands = getattr(getattr(getattr(fault, "ctx", None), "command", None), "commands", {})
+    commands = commands if option.startswith("--") else {}
+    having = [name for name, each in commands.items() if any(option in known.opts for known in each.params)]
+    return f"it stands behind its command, as in relay {having[0]} {option}; " if having else ""
+
+
 def _profile_meant(message: str, command: str) -> str:
     """A profile is an option of `serve` and `run`, and an argument of `explain`."""
     word = re.match(r"unexpected argument '([^ ']+)'$", message)
-    if word is None or not command.endswith((" serve", " run")):
+    if word is None or not command.endswith((" serve", " run", " profiles")):
         return ""
     from relay.profiles import profile_names
 
-    return f"did you mean --profile {word[1]}? " if word[1] in profile_names() else ""
+    if word[1] not in profile_names():
+        return ""
+    return f"did you mean {'relay explain' if command.endswith(' profiles') else '--profile'} {word[1]}? "

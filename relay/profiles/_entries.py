@@ -89,8 +89,11 @@ def read_override(text: str) -> Entry | StackEntry:
     kinds = installed_behaviours()
     known: Mapping[str, type[Declaring]] = {**kinds, STACK: Stack}
     if not (equals and dot):
-        missing = "no value" if not equals else "no setting" if target.strip() in known else "no behaviour"
-        raise ConfigError(f"{where}: {missing}", hint=f"{_meant(target, value, known)}the form is {_OVERRIDE_FORM}")
+        named = known.get(target.strip())
+        missing = "no value" if not equals else "no behaviour" if named is None else "no setting"
+        settings = f"; its settings: {', '.join(settings_of(named))}" if named is not None else ""
+        hint = f"{_meant(target, value, known)}the form is {_OVERRIDE_FORM}{settings}"
+        raise ConfigError(f"{where}: {missing}", hint=hint)
     if name not in known:
         raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, known, what="there are"))
     value = value.strip()

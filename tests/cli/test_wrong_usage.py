@@ -34,6 +34,10 @@ MISTAKES = {
     "serve --listen 0.0.0.0:0": ("--listen: listening on 0.0.0.0:0 without authentication", "add --auth USER:PASS"),
     "serve --auth me": ("--auth: not of the form USER:PASS", "give both, as in alice:pass-phrase"),
     "serve --set tos-reset.mask": ("--set tos-reset.mask: no value", "the form is BEHAVIOUR.SETTING=VALUE"),
+    "serve --set idle-timeout=30": (
+        "--set idle-timeout=30: no setting",
+        "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false; its settings: a",
+    ),
     "serve --set mask=1": ("--set mask=1: no behaviour", "did you mean tos-reset.mask=1? the form is BEHAVIOUR"),
     "serve --set tosreset.mask=1": (
         "--set tosreset.mask=1: unknown behaviour 'tosreset'",
@@ -47,6 +51,10 @@ MISTAKES = {
     "serve --source eth0": ("--source: 'eth0' is not an IP address", "give one of this host's addresses"),
     "explain nosuch": ("unknown profile 'nosuch'", "there are: "),
     "explain vmware-fusion transparent": ("unexpected argument 'transparent'", "see `relay explain --help`"),
+    "profiles aws": ("unexpected argument 'aws'", "did you mean relay explain aws? see `relay profiles --help`"),
+    "--json doctor": ("unknown option --json", "it stands behind its command, as in relay profiles --json; see `relay"),
+    "--profile aws serve": ("unknown option --profile", "it stands behind its command, as in relay serve --profile; "),
+    "serve --dns x --wire tun:x": ("--dns: cannot read 'x'", "the form is ADDRESS or ADDRESS:PORT, e.g. 192.0.2.53"),
     "doctor --jsn": ("unknown option --jsn", "did you mean --json? see `relay doctor --help`"),
 }
 

@@ -20,7 +20,10 @@ def parse_server(text: str, *, where: str) -> Endpoint:
     """
     if _is_address(text.strip("[]")):
         return Endpoint(text.strip("[]"), PORT)
-    server = parse_endpoint(text, where=where)
+    try:
+        server = parse_endpoint(text, where=where)
+    except ConfigError as error:
+        raise ConfigError(str(error), hint=f"the form is {_FORM}") from None
     if not _is_address(server.host) or not 0 < server.port <= MAX_PORT:
         raise ConfigError(f"{where}: {text!r} is not the address of a name server", hint=f"the form is {_FORM}")
     return server

@@ -70,10 +70,12 @@ def _start(command: list[str], blocked: list[int]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.execvp(command[0], command)  # noqa: S606 - the user's own command, as it is
     except OSError as error:
+        absent = isinstance(error, FileNotFoundError)
+        hint = "is it installed, and on PATH?" if absent else "name a program, which its user may execute"
         with suppress(OSError):
-            sys.stderr.write(f"relay: cannot run {command[0]}: {(error.strerror or '').lower()}\n")
+            sys.stderr.write(f"relay: cannot run {command[0]}: {(error.strerror or '').lower()}\nhint: {hint}\n")
             sys.stderr.flush()
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)  # as a shell does
+        os._exit(127 if absent else 126)  # as a shell does
     finally:
         os._exit(1)
 

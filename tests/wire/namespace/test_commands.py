@@ -105,10 +105,13 @@ def test_what_it_cannot_run_is_named(user: str) -> None:
     missing = run_guest(guest_command("no-such-program", user=user), env=path)
     assert (missing.returncode, missing.stderr) == (
         127,
-        "relay: cannot run no-such-program: no such file or directory\n",
+        "relay: cannot run no-such-program: no such file or directory\nhint: is it installed, and on PATH?\n",
     )
     directory = run_guest(guest_command("/usr", user=user))
-    assert (directory.returncode, directory.stderr) == (126, "relay: cannot run /usr: permission denied\n")
+    assert (directory.returncode, directory.stderr) == (
+        126,
+        "relay: cannot run /usr: permission denied\nhint: name a program, which its user may execute\n",
+    )
 
 
 def test_python_s_own_signal_settings_are_not_passed_on() -> None:
