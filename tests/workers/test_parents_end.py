@@ -98,7 +98,7 @@ def test_behind_a_stopped_parent_flows_go_on_and_the_log_says_what_it_misses(bac
 def records_of_callers(events: list[dict[str, Any]]) -> int:
     """How many records of callers that said nothing a log has, or knows that it misses."""
     calls = {event["flow"] for event in events if event["event"] == "flow-opened"}
-    missing = sum(event["records"] for event in events if event["event"] == "records-dropped")
+    missing: int = sum(event["records"] for event in events if event["event"] == "records-dropped")
     return missing + sum(event["flow"] is not None and event["flow"] not in calls for event in events)
 
 
