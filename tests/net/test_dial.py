@@ -176,9 +176,9 @@ async def abandon_later(outcome: Outcome) -> None:
 async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
     abandon: Callable[[Outcome], Awaitable[None]],
 ) -> None:
-    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.05) as outcome:
+    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.1) as outcome:
         await abandon(outcome)
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.15)
         assert not hasattr(outcome.dial, "sock")
     assert not outcome.addresses
     assert not outcome.failures
@@ -188,13 +188,13 @@ async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
 async def test_a_connection_that_is_abandoned_gives_up_its_dial(wait_s: float) -> None:
     called: list[object] = []
     async with full_backlog() as port, open_engine() as (engine, faults):
-        connector = Connector(engine, overrides=(), source=None, timeout_s=0.05)
+        connector = Connector(engine, overrides=(), source=None, timeout_s=0.1)
         connecting = connector.connect(
             Endpoint("127.0.0.1", port), Side.EXTERNAL, lambda *each: called.append(each), called.append, lambda: None
         )
         await anyio.sleep(wait_s)
         connecting.abandon()
         assert not engine.unwatched
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.15)
         assert not faults
     assert called == []
