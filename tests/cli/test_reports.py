@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import anyio
 import pytest
 
 from relay.abilities import KINDS
@@ -14,6 +15,7 @@ from relay.observe import Fidelity, Support, survey
 from relay.profiles import COLUMNS, Profile, available, columns_of, describe_settings, load_profile, profile_names
 from relay.settings import read_value
 from relay.stack import Stack
+from relay.wire.namespace.trial import find_support
 from support.forks import relay_in_fork
 
 _WIDTH = 80
@@ -203,6 +205,16 @@ def test_the_doctor_says_of_every_fact_what_this_host_gives(observer: str | None
         check_support(given.of(fact), "\n".join(lines[start + 1 : end]))
 
 
+def test_the_doctor_says_what_a_command_can_have_to_itself() -> None:
+    found = anyio.run(find_support)
+    told = report("doctor")
+    for title, support in found.items():
+        check_support(support, told.partition(f"\n{title}\n")[2])
+    assert json.loads(report("doctor", "--json"))["commands"] == {
+        title: as_data(support) for title, support in found.items()
+    }
+
+
 def test_what_the_doctor_finds_impossible_comes_with_a_remedy() -> None:
     given = survey("none")
     impossible = [support for support in given.support.values() if support.fidelity is Fidelity.IMPOSSIBLE]
@@ -244,7 +256,7 @@ def test_profiles_as_json_are_those_that_the_text_lists() -> None:
 @pytest.mark.parametrize("observer", [None, "none"])
 def test_the_doctors_json_has_the_support_of_every_fact(observer: str | None) -> None:
     told = json.loads(report("doctor", "--json", *(("--observer", observer) if observer is not None else ())))
-    assert told.keys() == {"system", "python", "abilities"}
+    assert told.keys() == {"system", "python", "abilities", "commands"}
     assert told["abilities"] == {want.title: as_data(survey(observer).of(want)) for want in KINDS}
 
 

@@ -47,3 +47,12 @@ def _children(pid: int) -> Iterator[int]:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as children:
                 yield from map(int, children.read().split())
+
+
+def own_pid(pid: int) -> int:
+    """The id that a process has for itself: another one, if it is in a PID namespace."""
+    with suppress(OSError), open(f"/proc/{pid}/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"NSpid:"):
+                return int(line.split()[-1])
+    return pid

@@ -10,12 +10,14 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from relay.wire.namespace import kernel
 from relay.wire.namespace.devices import open_device, set_up
 from relay.wire.namespace.mounts import Covers
 from relay.wire.namespace.netlink import Netlink
+from relay.wire.namespace.processes import find_obstacle, run_apart
 from relay.wire.namespace.supervise import supervise
 
 GO = b"\0"
@@ -53,6 +55,8 @@ class Answer:
     """
 
     kind: str = ""
+    without_processes: int = 0
+    """The errno for which the command has no PID namespace; 0 if it has one."""
     step: str = ""
     number: int = 0
     file: str = ""
@@ -84,13 +88,19 @@ def main(arguments: list[str]) -> int:
         _let_ping(plan.map_root)
         steps.append("files")
         covers = Covers(plan.files)
+        obstacle = find_obstacle()
     except OSError as error:
         channel.send(Answer(step=steps[-1], number=error.errno or 0, file=str(error.filename or "")).to_json())
         return 1
-    _hand_over(channel, kind, device)
-    if channel.recv(1) != GO:
+    try:
+        _hand_over(channel, Answer(kind=kind, without_processes=obstacle), device)
+        told = channel.recv(1)
+    except OSError:  # the relay is gone
         return 1
-    return supervise(command, plan.blocked, channel, covers)
+    if told != GO:
+        return 1
+    run = partial(supervise, command, plan.blocked, channel, covers)
+    return run_apart(run) if not obstacle else run()
 
 
 def _enter(map_root: bool, steps: list[str]) -> None:
@@ -116,10 +126,10 @@ def _let_ping(map_root: bool) -> None:
         Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{gid} {gid}")
 
 
-def _hand_over(channel: socket.socket, kind: str, device: int) -> None:
+def _hand_over(channel: socket.socket, answer: Answer, device: int) -> None:
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
     family = getattr(socket, "AF_NETLINK")  # noqa: B009 - only on Linux
     with socket.socket(family, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diagnosis:
-        socket.send_fds(channel, [Answer(kind=kind).to_json()], [device, namespace, diagnosis.fileno()])
+        socket.send_fds(channel, [answer.to_json()], [device, namespace, diagnosis.fileno()])
     os.close(device)
     os.close(namespace)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 
 if sys.platform != "win32":
     import fcntl
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000  # linux/sched.h
-MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19  # linux/mount.h
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000  # linux/sched.h
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 8, 4096, 16384, 1 << 19  # linux/mount.h
 MNT_DETACH = 2
+OF_TERMINALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTTOU)
+"""What a terminal sends to its whole foreground: the command alone is to make something of it."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _IN_NONBLOCK, _IN_CLOEXEC = 0o4000, 0o2000000  # linux/inotify.h
 _IN_CHANGES = 0x40 | 0x80 | 0x100 | 0x200  # moved from and to, created, deleted

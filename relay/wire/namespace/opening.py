@@ -51,11 +51,14 @@ class Namespace:
         link: Link,
         network: Descriptor,
         diagnosis: socket.socket,
+        without_processes: int = 0,
     ) -> None:
         self.link = link
         """Where the command's packets come from."""
         self.owners = NamespaceOwners(diagnosis, process.pid)
         """Which of the command's processes has an end of a connection."""
+        self.without_processes = without_processes
+        """The errno for which the command has no PID namespace of its own; 0 if it has one."""
         self._network = network
         self._process = process
         self._channel = channel
@@ -159,7 +162,7 @@ async def open_namespace(
     ours = Descriptor(network), socket.socket(fileno=diagnosis)
     for each in ours:
         close_in_children(each)
-    return Namespace(process, channel, link, *ours)
+    return Namespace(process, channel, link, *ours, answer.without_processes)
 
 
 def _spawn(plan: Plan, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:

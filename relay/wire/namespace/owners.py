@@ -3,7 +3,8 @@
 The namespace's own kernel tables tell the inode of the socket, by a netlink socket that was opened there. The process
 is one of the command's: it descends from the helper, so the walk is over few, the newest first. A program that has sent
 a SYN waits for its answer, however short its life, so at that moment it is there. A connection that waits in a
-listener's queue has no process yet: the one that accepts it soon is found.
+listener's queue has no process yet: the one that accepts it soon is found. A process has the id here that it has for
+itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 
 from relay.clock import real_s
 from relay.legs import Process
-from relay.observe.kernel.processes import all_processes, descendants, descriptors, name_of
+from relay.observe.kernel.processes import all_processes, descendants, descriptors, name_of, own_pid
 from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
 from relay.wire.ends import Ends
 
@@ -59,7 +60,7 @@ class NamespaceOwners:
             for link in descriptors(pid):
                 if link == wanted:
                     self._last = pid
-                    return pid, name_of(pid)
+                    return own_pid(pid), name_of(pid)
                 looked_at += 1
                 if looked_at == at_most:
                     return None

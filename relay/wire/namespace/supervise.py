@@ -1,8 +1,9 @@
 """Runs the command to its end, and sees to it that nothing of it outlives the relay, or itself.
 
-The command is the helper's child. Its descendants become the helper's children as their parents end, so none escapes:
-when the command ends, or the relay (its end of the channel is closed then, however it ended), all that are left are
-killed. Should the helper itself be killed, the command gets the same signal.
+The command is this process's child. Its descendants become its children as their parents end, so none escapes: when the
+command ends, or the relay (its end of the channel is closed then, however it ended), all that are left are killed.
+Should this process itself be killed, the command gets the same signal; if it is init of a PID namespace
+(`relay.wire.namespace.processes`), so does all that is left.
 """
 
 from __future__ import annotations
@@ -16,27 +17,31 @@ from contextlib import suppress
 
 from relay.wire.namespace import kernel
 from relay.wire.namespace.mounts import Covers
+from relay.wire.namespace.terminal import Job
 
-_FOR_ALL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)  # of the terminal; the command gets them, too
+_INIT = 1
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def supervise(command: list[str], blocked: list[int], channel: socket.socket, covers: Covers) -> int:
+def supervise(
+    command: list[str], blocked: list[int], channel: socket.socket, covers: Covers, job: Job | None = None
+) -> int:
     """Run the command, and return its exit status: 128 and the signal's number if one killed it.
 
-    A byte on the channel is a signal for the command; its end is the end of all.
+    A byte on the channel is a signal for the command; its end is the end of all. With a `job` the command has the
+    terminal to itself.
     """
     kernel.adopt_orphans()
     awake, waker = socket.socketpair()
     for each in (awake, waker):
         each.setblocking(False)
-    process = _start(command, blocked)
-    for number in _FOR_ALL:
+    process = _start(command, blocked, job)
+    for number in kernel.OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    status = _reap(process)
+    status = _reap(process, job)
     while status is None:
         ready, _, _ = select.select((awake.fileno(), channel.fileno(), covers.changes), (), ())
         if covers.changes in ready:
@@ -49,12 +54,13 @@ def supervise(command: list[str], blocked: list[int], channel: socket.socket, co
             os.kill(process, told[0])
         if awake.fileno() in ready:
             awake.recv(4096)
-            status = _reap(process)
-    _kill_children()
+            status = _reap(process, job)
+    if os.getpid() != _INIT:
+        _kill_children()
     return status
 
 
-def _start(command: list[str], blocked: list[int]) -> int:
+def _start(command: list[str], blocked: list[int], job: Job | None) -> int:
     """Fork; the child becomes the command. Every signal is blocked here until it has."""
     helper = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -65,6 +71,8 @@ def _start(command: list[str], blocked: list[int]) -> int:
         kernel.die_with_parent(signal.SIGKILL)
         if os.getppid() != helper:
             os._exit(128 + signal.SIGKILL)
+        if job is not None:
+            job.begin()
         for number in _IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -80,15 +88,17 @@ def _start(command: list[str], blocked: list[int]) -> int:
         os._exit(1)
 
 
-def _reap(process: int) -> int | None:
-    """Take in every child that has ended; return the exit status if the command is among them."""
+def _reap(process: int, job: Job | None) -> int | None:
+    """Take in every child that has ended, or stopped; return the exit status if the command has ended."""
     status = None
     with suppress(ChildProcessError):
         while True:
-            pid, how = os.waitpid(-1, os.WNOHANG)
+            pid, how = os.waitpid(-1, os.WNOHANG | (os.WUNTRACED if job is not None else 0))
             if pid == 0:
                 break
-            if pid == process:
+            if pid == process and job is not None and os.WIFSTOPPED(how):
+                job.on_stopped()
+            elif pid == process:
                 code = os.waitstatus_to_exitcode(how)
                 status = code if code >= 0 else 128 - code
     return status

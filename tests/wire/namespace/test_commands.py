@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
+import shlex
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -137,6 +142,109 @@ def test_an_interrupt_from_the_terminal_reaches_it_and_the_relay_waits(user: str
         assert b"interrupted" in os.read(ours, 1024)
     os.close(ours)
     os.close(its)
+
+
+def test_it_sees_the_processes_that_it_has_started_and_no_others(user: str) -> None:
+    """Itself, and the first of its namespace, which is no shell's."""
+    told = said("ps -eo pid=,comm=; readlink /proc/self", user)
+    assert [line.split()[1] for line in told[:-1]] == [told[0].split()[1], "sh", "ps"]
+    assert told[0].split()[0] == "1"
+    assert told[0].split()[1].startswith("python")
+    assert int(told[-1]) < 10
+
+
+class Shell:
+    """An interactive bash on a terminal of its own."""
+
+    def __init__(self) -> None:
+        process, self._terminal = pty.fork()
+        if process == 0:
+            os.environ.update(environment() | {"PS1": "OUT> ", "TERM": "dumb"})
+            os.execvp("bash", ["bash", "--norc", "-i"])  # noqa: S606 - a shell is what this is about
+        self.process = process
+        self.told = ""
+
+    def types(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def until(self, words: str, *, timeout_s: float = 15.0) -> str:
+        """All that is on the terminal since the last call, once these words are."""
+        deadline_s = time.monotonic() + timeout_s
+        while words not in self.told:
+            ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline_s - time.monotonic()))
+            assert ready, f"no {words!r} in {self.told!r}"
+            self.told += os.read(self._terminal, 4096).decode()
+        before, found, self.told = self.told.partition(words)
+        return before + found
+
+    def close(self) -> None:
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    it = Shell()
+    yield it
+    it.close()
+
+
+def stop_and_continue(shell: Shell, words: str) -> None:
+    """Stop the shell's job, of these words, and have it go on in the foreground."""
+    shell.types("\x1a")
+    shell.until("Stopped")
+    shell.until("> ")
+    shell.types("fg\n")
+    shell.until(words)
+
+
+def echoed(shell: Shell, text: str) -> None:
+    """Type something for `cat` to repeat."""
+    shell.types(f"{text}\n")
+    shell.until(text)
+    shell.until(text)
+
+
+def test_it_is_a_job_of_the_shells_like_any_other(user: str, shell: Shell) -> None:
+    """Ctrl-Z stops it and the shell says so; it goes on in the foreground, and Ctrl-C ends it."""
+    shell.until("> ")
+    shell.types(shlex.join(guest_command("sh", "-c", "echo be'gun'; exec cat", user=user)) + "\n")
+    shell.until("begun")
+    stop_and_continue(shell, "exec cat")
+    echoed(shell, "typed")
+    shell.types("\x03")
+    shell.until("> ")
+    shell.types("echo st''atus $?\n")
+    shell.until("status 130")
+
+
+@pytest.mark.parametrize("inner", ["dash", "bash --norc"])
+def test_a_shell_in_it_has_jobs_of_its_own_and_its_exit_status_is_passed_on(shell: Shell, inner: str) -> None:
+    shell.until("> ")
+    shell.types(f"PS1='IN''> ' {shlex.join(guest_command(*inner.split(), '-i'))}\n")
+    shell.until("IN> ")
+    shell.types("sh -c 'echo be''gun; exec cat'\n")
+    shell.until("begun")
+    stop_and_continue(shell, "exec cat")
+    echoed(shell, "typed")
+    shell.types("\x03")
+    shell.until("IN> ")
+    shell.types("exit 3\n")
+    assert "Cannot" not in shell.until("OUT> ")
+    shell.types("echo st''atus $?\n")
+    shell.until("status 3")
+
+
+def test_it_shares_the_terminal_with_the_others_of_a_pipeline(shell: Shell) -> None:
+    shell.until("> ")
+    words = shlex.join(guest_command("sh", "-c", "ps -o pgid= -p $$; exec cat"))
+    shell.types(f"{words} | (cat; echo st''atus)\n")
+    shell.until("      0")
+    stop_and_continue(shell, "exec cat")
+    echoed(shell, "typed")
+    shell.types("\x04")
+    shell.until("status")
 
 
 def test_its_input_and_output_are_the_caller_s(user: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.capabilities import need_program
 from support.guests import (
     USERS,
     guest_command,
@@ -54,8 +55,8 @@ def helper_of(mark: str) -> int:
 
 
 def wait_for_family(mark: str) -> None:
-    """Wait for: the program, the helper, the shell, the other session's shell, and four that sleep."""
-    wait_for_processes(mark, 8)
+    """Wait for: the program, the helper, init, the shell, the other session's shell, and four that sleep."""
+    wait_for_processes(mark, 9)
 
 
 def test_when_the_relay_is_killed_all_is_gone(user: str, mark: str) -> None:
@@ -85,12 +86,25 @@ def test_when_the_helper_is_killed_all_is_gone(user: str, mark: str) -> None:
         wait_for_processes(mark, 0)
 
 
-def test_when_relay_and_helper_are_killed_at_once_the_command_is_gone(user: str, mark: str) -> None:
-    with started_guest(guest_command("sleep", mark, user=user)) as process:
-        wait_for_processes(mark, 3)
+def test_when_relay_and_helper_are_killed_at_once_all_is_gone(user: str, mark: str) -> None:
+    with started_guest(guest_command(*family(mark), user=user)) as process:
+        wait_for_family(mark)
         helper = helper_of(mark)
         process.send_signal(signal.SIGSTOP)
         kill(helper)
+        process.kill()
+        wait_for_processes(mark, 0)
+
+
+def test_a_host_whose_proc_cannot_be_mounted_leaves_nothing_behind_either(mark: str) -> None:
+    """As in some containers, where parts of /proc are covered: the command has no PID namespace then."""
+    covered = 'mount -t tmpfs none /proc/sys/fs && exec "$@"'
+    inside = [need_program("unshare"), "--mount", "sh", "-c", covered, "sh"]
+    done = run_guest([*inside, *guest_command("sh", "-c", "echo $$; exit 5", user="ordinary user")])
+    assert done.returncode == 5, done.stderr
+    assert int(done.stdout) > 100, "it has this host's number"
+    with started_guest([*inside, *guest_command(*family(mark), user="ordinary user")]) as process:
+        wait_for_processes(mark, 8)
         process.kill()
         wait_for_processes(mark, 0)
 
