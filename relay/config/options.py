@@ -15,7 +15,7 @@ import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeAlias, TypedDict, cast
+from typing import Any, TypeAlias, TypedDict, cast
 
 from relay.behaviours import Behaviour, installed_behaviours
 from relay.config.configure import configure
@@ -75,7 +75,9 @@ _DEFAULTS = {
 }
 
 
-def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str, object]) -> RelayConfig:
+def configured(
+    profile: str | Profile, listen: str | None, keywords: Mapping[str, object], *, stacklevel: int = 4
+) -> RelayConfig:
     """Check what Python programs give by keyword and put it together: options, and behaviours' settings as mappings.
 
     Raises:
@@ -85,7 +87,7 @@ def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str
     options = {name: value for name, value in keywords.items() if name not in settings}
     former = options.pop("settings", settings.pop("settings", ()))
     if former:
-        warn_of_former_name("settings={'tos_reset': {...}}", "tos_reset={...}", stacklevel=4)
+        warn_of_former_name("settings={'tos_reset': {...}}", "tos_reset={...}", stacklevel=stacklevel)
     if isinstance(former, Mapping):
         settings, former = {**former, **settings}, ()
     for name, value in options.items():
@@ -96,6 +98,13 @@ def configured(profile: str | Profile, listen: str | None, keywords: Mapping[str
         except TypeError as error:
             given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value != _DEFAULTS[name])
             raise ConfigError(f"an option is of the wrong type: {error}", hint=f"given were {given}") from error
+
+
+def configured_by(arguments: dict[str, Any]) -> RelayConfig:
+    """The same for the `locals()` that a function begins with whose parameters are these options, `profile`, `listen`,
+    and `**settings`; what else it has is its own."""
+    options = {name: value for name, value in arguments.items() if name in _DEFAULTS}
+    return configured(arguments["profile"], arguments["listen"], options | arguments["settings"], stacklevel=5)
 
 
 def _check_option(name: str, value: object) -> None:

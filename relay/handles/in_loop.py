@@ -17,7 +17,7 @@ import anyio
 
 from relay import defaults
 from relay.behaviours import Behaviour
-from relay.config.options import configured
+from relay.config.options import configured_by
 from relay.control import Advance, Command
 from relay.deprecation import warn_of_former_name
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
@@ -165,25 +165,7 @@ async def open_relay(
         ConfigError: an option or a setting is wrong, or an address cannot be listened on.
         Unsupported: this host lacks what was asked for.
     """
-    given: dict[str, object] = {
-        "behaviours": behaviours,
-        "forwards": forwards,
-        "inbound": inbound,
-        "auth": auth,
-        "allow_open": allow_open,
-        "observer": observer,
-        "strict": strict,
-        "resolve": resolve,
-        "source": source,
-        "handshake_timeout_s": handshake_timeout_s,
-        "connect_timeout_s": connect_timeout_s,
-        "idle_timeout_s": idle_timeout_s,
-        "drain_timeout_s": drain_timeout_s,
-        "max_flows": max_flows,
-        "time_scale": time_scale,
-        "seed": seed,
-    }
-    config = configured(profile, listen, given | settings)
+    config = configured_by(locals())
     log, records = EventLog(), Records()
     log.subscribe(records)
     async with _open_relay(config, log) as relay:

@@ -23,7 +23,7 @@ from relay.backend import choose_backend, running_backend
 from relay.behaviours import Behaviour
 from relay.clock import real_s
 from relay.config import RelayConfig
-from relay.config.options import configured
+from relay.config.options import configured_by
 from relay.control import Advance, Command
 from relay.errors import ConfigError
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
@@ -163,25 +163,7 @@ def serve_in_thread(
         ConfigError: an option or a setting is wrong, or an address cannot be listened on.
         Unsupported: this host lacks what was asked for.
     """
-    given: dict[str, object] = {
-        "behaviours": behaviours,
-        "forwards": forwards,
-        "inbound": inbound,
-        "auth": auth,
-        "allow_open": allow_open,
-        "observer": observer,
-        "strict": strict,
-        "resolve": resolve,
-        "source": source,
-        "handshake_timeout_s": handshake_timeout_s,
-        "connect_timeout_s": connect_timeout_s,
-        "idle_timeout_s": idle_timeout_s,
-        "drain_timeout_s": drain_timeout_s,
-        "max_flows": max_flows,
-        "time_scale": time_scale,
-        "seed": seed,
-    }
-    config = configured(profile, listen, given | settings)
+    config = configured_by(locals())
     with run_in_thread(config, backend, over="the relay has stopped: its `with` block is over") as nat:
         yield nat
 
