@@ -10,13 +10,15 @@ name, in either vocabulary: `Freeze("server")`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.events import Side, SideName
 from relay.log import Record
 from relay.totals import Totals
 
+KeepaliveCredit: TypeAlias = Literal["credit", "ignore"]
+"""Whether an advance of the clock counts keepalive probes that it leaves no time to be sent."""
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
@@ -99,6 +101,8 @@ class Advance(Command[list[Record]]):
     """
 
     seconds: float
+    keepalive: KeepaliveCredit = "credit"
+    """With `credit` the probes that the sockets of apps and servers on this host would send meanwhile are traffic."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ def check_time_scale(value: float) -> None:
         )
 
 
-def check_advance(seconds: float) -> None:
-    """Insist that a clock can be moved on by this.
+def check_advance(seconds: float, keepalive: str = "credit") -> None:
+    """Insist that a clock can be moved on by this, and that what to do about keepalive is known.
 
     Raises:
         ConfigError: it cannot.
@@ -53,3 +53,5 @@ def check_advance(seconds: float) -> None:
         raise ConfigError(
             f"advance: {seconds:g} is out of range", hint=f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
         )
+    if keepalive not in {"credit", "ignore"}:
+        raise ConfigError(f"advance: keepalive={keepalive!r} is not known", hint="give 'credit' or 'ignore'")

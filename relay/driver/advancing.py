@@ -1,8 +1,9 @@
 """An advance of the NAT's clock: the flows come to rest, then what is due happens, one thing after the other.
 
 A flow is at rest when nothing that it carries is on its way within this host: the relay has read all that has come,
-and every byte that it wrote has been sent. What a peer on this host has been sent it may read when it likes. A side
-that is frozen, or over, is not waited for.
+and every byte that it wrote has been sent. What a peer on this host has been sent it may read when it likes. Before the
+first thing is due, such peers must have sent all that they wrote, for their kernels may pace that. A side that is
+frozen, or over, is not waited for.
 
 Dials and look-ups of names that are under way are not waited for, either: they end by the real clock.
 """
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.clock import real_s
+from relay.driver.presuming import presume_no_more, presume_probes, tell_what_stays
 from relay.errors import Unsettled
 from relay.events import Side
 from relay.legs import Leg
@@ -29,11 +31,12 @@ _LOOK_AGAIN_S = 0.002
 _WHO = {Side.INTERNAL: "the app", Side.EXTERNAL: "the server"}
 
 
-def advance(driver: Driver, seconds: float, *, waits: bool, in_step: bool = False) -> Steps[list[Record]]:
+def advance(driver: Driver, seconds: float, *, credit: bool, waits: bool, in_step: bool = False) -> Steps[list[Record]]:
     """Have so many seconds pass on the NAT's clock; gives the records of what that caused, in order.
 
-    With `waits` those that are held back until a process is known are waited for. A clock that goes `in_step` with
-    others is moved in any case: what does not happen in order then happens late.
+    With `credit` the keepalive probes count that peers would send meanwhile, as far as they are known. With `waits`
+    records are waited for that are held back until a process is known. A clock that goes `in_step` with others is moved
+    in any case: what does not happen in order then happens late.
 
     Raises:
         Unsettled: a flow does not come to rest. If that is before anything was due, nothing has changed; later the
@@ -41,7 +44,7 @@ def advance(driver: Driver, seconds: float, *, waits: bool, in_step: bool = Fals
     """
     engine, log = driver.engine, driver.log
     try:
-        yield from settling(engine, lambda: _rest(driver) and not (waits and driver.holds_records))
+        yield from settling(engine, lambda: _rest(driver, peers=True) and not (waits and driver.holds_records))
     except Restless:
         if in_step:
             engine.nat.skip(seconds)
@@ -51,11 +54,17 @@ def advance(driver: Driver, seconds: float, *, waits: bool, in_step: bool = Fals
     try:
         failure: Unsettled | None = None
         by_s = seconds
+        for flow in driver.flows.values():
+            tell_what_stays(flow, seconds)
+            if credit:
+                presume_probes(flow, seconds)
         try:
             yield from advancing(engine, seconds, partial(_rest, driver, lightly=True))
             yield from settling(engine, partial(_rest, driver))
         except Restless as restless:
             failure, by_s = _unsettled(driver), seconds if restless.moved_s is None else restless.moved_s
+        for flow in driver.flows.values():
+            presume_no_more(flow)
         if in_step:
             engine.nat.skip(seconds - by_s)
         log.emit("time-advanced", by_s=by_s)
@@ -69,18 +78,24 @@ def advance(driver: Driver, seconds: float, *, waits: bool, in_step: bool = Fals
     return caused
 
 
-def _rest(driver: Driver, *, lightly: bool = False) -> bool:
-    """Whether all flows rest, as far as their legs themselves know if they are looked at `lightly`."""
+def _rest(driver: Driver, *, lightly: bool = False, peers: bool = False) -> bool:
+    """Whether all flows rest, as far as their legs themselves know if they are looked at `lightly`, or their `peers`
+    have nothing to send, either."""
     if lightly:
         return not any(leg.has_unsent and _counts(flow, leg) for flow in driver.flows.values() for leg in flow.legs)
-    return not any(_waiting(flow) for flow in driver.flows.values())
+    return not any(_waiting(flow, peers=peers) for flow in driver.flows.values())
 
 
-def _waiting(flow: Flow) -> str:
+def _waiting(flow: Flow, *, peers: bool = False) -> str:
     """What keeps a flow from resting; empty if nothing does."""
-    for leg in flow.legs:
-        if _counts(flow, leg) and (waiting_bytes := leg.waiting_bytes()):
+    legs = [leg for leg in flow.legs if _counts(flow, leg)]
+    for leg in legs:
+        if waiting_bytes := leg.waiting_bytes():
             return f"{waiting_bytes} B wait for {_WHO[leg.side]} to read"
+    if peers and flow.moved_bytes is not None and not any(leg.frozen for leg in flow.legs):
+        for leg in legs:
+            if (peer := leg.look_at_peer()) is not None and peer.unsent_bytes:
+                return f"{_WHO[leg.side]} has still {peer.unsent_bytes} B to send"
     return ""
 
 
@@ -90,7 +105,8 @@ def _counts(flow: Flow, leg: Leg) -> bool:
 
 def _unsettled(driver: Driver) -> Unsettled:
     """The error that names what does not rest."""
-    found = next(((flow, why) for flow in driver.flows.values() if (why := _waiting(flow))), None) or _busiest(driver)
+    waiting = ((flow, why) for flow in driver.flows.values() if (why := _waiting(flow, peers=True)))
+    found = next(waiting, None) or _busiest(driver)
     if found is None:
         hint = "wait until the connections that come in just now have been made"
         return Unsettled(f"advance: the relay does not settle within {SETTLE_S:g} s: it has always work", hint=hint)

@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING
 
 from relay.actions import WatchIdle
+from relay.driver.presuming import Probes, tell_unseen
 from relay.events import Side, WentIdle
 
 if TYPE_CHECKING:
@@ -32,13 +33,18 @@ _LATE_S = 0.2  # real; more than a busy host holds a timer up
 class Idleness:
     """One flow's watches."""
 
-    __slots__ = ("_carried_s", "_data_s", "_flow", "_probe_s", "listens")
+    __slots__ = ("_began_s", "_carried_s", "_data_s", "_flow", "_left", "_presumed", "_probe_s", "listens", "unseen")
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._data_s = dict.fromkeys(Side, -math.inf)
         self._probe_s = dict.fromkeys(Side, -math.inf)
         self._carried_s = -math.inf  # on the real clock
+        self._began_s = flow.driver.engine.now_s()  # on the real clock
+        self._presumed: dict[Side, Probes] | None = None  # while the NAT's clock is moved on
+        self._left: tuple[float, dict[Side, Probes]] | None = None  # when that ended, and what is left of them
+        self.unseen = False
+        """Whether the clock is moved on, and the app may send probes that this host cannot know of."""
         self.listens = False
         """Whether the external leg was asked for the segments without bytes; the internal one is from the beginning."""
 
@@ -50,6 +56,33 @@ class Idleness:
     def saw_probe(self, side: Side) -> None:
         """A segment of this side's came that has no bytes."""
         self._probe_s[side] = self._flow.now_s()
+
+    @property
+    def lasts_s(self) -> float:
+        """For how long the flow has been connected, in real seconds."""
+        return self._flow.driver.engine.now_s() - self._began_s
+
+    def presume(self, side: Side, probes: Probes) -> Probes:
+        """Count these as traffic of this side's at their moments; gives those that do count.
+
+        They are the ones that were left when the clock was moved last, if nothing was carried since.
+        """
+        if self._left is not None:
+            ended_s, left = self._left
+            if side in left and max(self._data_s.values()) <= ended_s:
+                probes = left[side]._replace(first_s=max(left[side].first_s, self._flow.now_s()))
+        self._presumed = {**(self._presumed or {}), side: probes}
+        return probes
+
+    def presume_no_more(self) -> None:
+        """From now on only probes that come count."""
+        self.unseen = False
+        if self._presumed is not None:
+            now_s = self._flow.now_s()
+            for side, probes in self._presumed.items():
+                self._probe_s[side] = max(self._probe_s[side], probes.last_s(now_s))
+            self._left = now_s, {side: probes.after(now_s) for side, probes in self._presumed.items()}
+            self._presumed = None
 
     def watch(self, name: str, action: WatchIdle) -> None:
         """Begin a watch, in place of one that has this name."""
@@ -65,7 +98,11 @@ class Idleness:
         """When there was traffic that counts for a watch."""
         sides = Side if action.of is None else (action.of,)
         last_s = max(self._data_s[side] for side in sides)
-        return max(last_s, *(self._probe_s[side] for side in sides)) if action.counts == "segments" else last_s
+        if action.counts != "segments":
+            return last_s
+        presumed, now_s = self._presumed or {}, self._flow.now_s()
+        last_presumed_s = (probes.last_s(now_s) for side, probes in presumed.items() if side in sides)
+        return max(last_s, *(self._probe_s[side] for side in sides), *last_presumed_s)
 
 
 class _Watch:
@@ -104,4 +141,6 @@ class _Watch:
         if self._since_s + action.after_s > now_s:
             self.wait(now_s + action.after_s / _LOOKS if waiting_bytes else math.inf)
         else:
+            if self._idleness.unseen and action.counts == "segments" and action.of is not Side.EXTERNAL:
+                tell_unseen(flow)
             flow.take(WentIdle(now_s, self._name, self._since_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from relay.actions import Probe, SetKeepalive, Then
 from relay.causes import Cause, How
@@ -57,6 +57,11 @@ class FlowLegs:
         else:
             self._external = None
         return leg
+
+    @property
+    def keepalives(self) -> Iterable[SetKeepalive]:
+        """The keepalive probes that the sides are sent."""
+        return (self._keepalives or {}).values()
 
     # What behaviours ask for
 

@@ -22,6 +22,7 @@ from relay.control import (
     Adjust,
     Command,
     Freeze,
+    KeepaliveCredit,
     LinkDown,
     OpenForward,
     ResolveAs,
@@ -240,7 +241,9 @@ class RelayHandle(ABC):
         self.do(LinkDown())
 
     @abstractmethod
-    def advance(self, seconds: float) -> list[Record] | Awaitable[list[Record]]:
+    def advance(
+        self, seconds: float, *, keepalive: KeepaliveCredit = "credit"
+    ) -> list[Record] | Awaitable[list[Record]]:
         """Have so many seconds pass on the NAT's clock at once; returns the records of what that caused, in order.
 
         The relay comes to rest first: what was sent before this call, within this host, is carried before. Then
@@ -248,15 +251,18 @@ class RelayHandle(ABC):
         is done before the next. The last record is `time-advanced`.
 
         Nothing else moves: the app and the server have clocks of their own, so have kernels (keepalive probes,
-        retransmissions, TIME-WAIT), and so have the limits on a handshake and on a connect.
+        retransmissions, TIME-WAIT), and so have the limits on a handshake and on a connect. What that means for a flow
+        is in the log: `not-advanced`. Keepalive is the exception: where the app's socket, or the server's, is one of
+        this host's, the probes that it would send meanwhile count as traffic: `keepalive-presumed`. That is exact for
+        sockets of this very process and approximate for others; `keepalive="ignore"` turns it off.
 
         Raises:
-            ConfigError: it is no number of seconds.
+            ConfigError: it is no number of seconds, or `keepalive` is neither of the two words.
             Unsettled: the relay does not come to rest within 1 s of real time; the message names the flow that is busy.
         """
 
     @abstractmethod
-    def expire(self) -> list[Record] | Awaitable[list[Record]]:
+    def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record] | Awaitable[list[Record]]:
         """`advance` just past the longest idle limit of the profile: what has no traffic meanwhile expires.
 
         Raises:

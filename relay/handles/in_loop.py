@@ -18,7 +18,7 @@ import anyio
 from relay import defaults
 from relay.behaviours import Behaviour
 from relay.config.options import configured_by
-from relay.control import Advance, Command
+from relay.control import Advance, Command, KeepaliveCredit
 from relay.deprecation import warn_of_former_name
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
 from relay.log import EventLog, EventType, Record
@@ -68,12 +68,12 @@ class AsyncRelay(RelayHandle):
         self._records.demand_more()
         return self._relay.do(command)
 
-    async def advance(self, seconds: float) -> list[Record]:
+    async def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
         self._records.demand_more()
-        return await self._relay.carry_out(Advance(seconds))
+        return await self._relay.carry_out(Advance(seconds, keepalive))
 
-    async def expire(self) -> list[Record]:
-        return await self.advance(self._past_idle_limit_s())
+    async def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
+        return await self.advance(self._past_idle_limit_s(), keepalive=keepalive)
 
     async def drain(self, at_most_s: float) -> None:
         self._records.demand_more()

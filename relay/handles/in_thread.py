@@ -24,7 +24,7 @@ from relay.behaviours import Behaviour
 from relay.clock import real_s
 from relay.config import RelayConfig
 from relay.config.options import configured_by
-from relay.control import Advance, Command
+from relay.control import Advance, Command, KeepaliveCredit
 from relay.errors import ConfigError
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
 from relay.log import EventLog, EventType, Record
@@ -86,11 +86,11 @@ class RunningRelay(RelayHandle):
     def do(self, command: Command[ResultT]) -> ResultT:
         return self._portal.call(self._relay.carry_out, command)
 
-    def advance(self, seconds: float) -> list[Record]:
-        return self.do(Advance(seconds))
+    def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
+        return self.do(Advance(seconds, keepalive))
 
-    def expire(self) -> list[Record]:
-        return self.advance(self._past_idle_limit_s())
+    def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
+        return self.advance(self._past_idle_limit_s(), keepalive=keepalive)
 
     def drain(self, at_most_s: float) -> None:
         self._portal.call(self._relay.drain, at_most_s)

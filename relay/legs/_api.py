@@ -16,7 +16,7 @@ call waits, so a cancellation interrupts none. `relay.testing.check_leg` tests e
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from relay.abilities import Want
 from relay.address import Endpoint
@@ -29,6 +29,17 @@ WOULD_BLOCK = -1
 """What `receive_into` returns when there is nothing to read now."""
 BROKEN = -2
 """What `receive_into` returns when the connection has broken, and every byte that came before that was read."""
+
+
+class PeerSocket(NamedTuple):
+    """What is known of the peer's own end of a connection, where this host can look at it. Times are real seconds."""
+
+    unsent_bytes: int
+    """How many bytes the peer has written that its kernel has not sent yet."""
+    probe_in_s: float | None
+    """In how long it sends its next keepalive probe, if it hears nothing until then; None: it sends none."""
+    probes_every_s: float | None
+    """How often it then sends one, as long as each is answered; None where only the next one's moment is known."""
 
 
 class Timer(Protocol):
@@ -180,6 +191,9 @@ class Leg(Protocol):
 
     def find_process(self) -> Process | None:
         """The process that has the peer's end, where this host can tell. May block; may be called in any thread."""
+
+    def look_at_peer(self) -> PeerSocket | None:
+        """What the peer's own socket is up to; None where that cannot be seen, as on another host."""
 
     def freeze(self) -> None:
         """Stop writing, and have the owner not read; what the peer sends fills the window, which then closes."""

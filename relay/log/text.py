@@ -138,6 +138,11 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
+    "keepalive-presumed": lambda f: (
+        f"keepalive of {_WHO[f['side']]}: {f['probes']} probes, {f['every_s']:g} s apart, count as sent by then "
+        f"(known by {f['known_by']})"
+    ),
+    "not-advanced": lambda f: f"not moved on with the NAT's clock: {f['what']}",
     "time-advanced": lambda f: f"the NAT's clock was moved on by {f['by_s']:g} s",
     "chance-drawn": lambda f: f"{f['because']} drew {f['value']:.6f}",
     "slot-awaited": lambda f: f"waits for its turn: {_all_taken(f)}",

@@ -82,6 +82,8 @@ class EventType(StrEnum, metaclass=_Members):
     FROZEN = "frozen"
     THAWED = "thawed"
     SETTINGS_CHANGED = "settings-changed"
+    KEEPALIVE_PRESUMED = "keepalive-presumed"
+    NOT_ADVANCED = "not-advanced"
     TIME_ADVANCED = "time-advanced"
     CHANCE_DRAWN = "chance-drawn"
     SLOT_AWAITED = "slot-awaited"
@@ -176,6 +178,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "frozen": {"side": "the side of all flows that the relay stops reading and writing"},
     "thawed": {"side": "the side of all flows that the relay reads and writes again"},
     "settings-changed": {"settings": "the settings of flows from now on, as BEHAVIOUR.SETTING=VALUE"},
+    "keepalive-presumed": {
+        "side": "the side whose socket sends keepalive probes, by its kernel's timer, which an advance does not move",
+        "probes": "how many it would send in the time that passes at once; they count as traffic",
+        "every_s": "how far they are apart, in seconds of the NAT's clock",
+        "known_by": "how that is known: the socket's options, or its kernel's timer, which is approximate",
+    },
+    "not-advanced": {"what": "what an advance of the NAT's clock does not move, though it may matter to this flow"},
     "time-advanced": {"by_s": "how far the NAT's clock was moved, in seconds; what was due by then stands before this"},
     "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
     "slot-awaited": {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from relay.abilities import Want
-from relay.legs import Process, Witness
+from relay.legs import PeerSocket, Process, Witness
 
 if TYPE_CHECKING:
     from relay.net.kernel_leg import KernelLeg
@@ -44,6 +44,9 @@ class Abilities(Protocol):
     def find_process(self, sock: socket.socket) -> Process | None:
         """As `Leg.find_process`."""
 
+    def look_at_peer(self, sock: socket.socket) -> PeerSocket | None:
+        """As `Leg.look_at_peer`."""
+
 
 class _NoAbilities:
     """A host without any provider."""
@@ -64,6 +67,9 @@ class _NoAbilities:
         return None
 
     def find_process(self, sock: socket.socket) -> Process | None:
+        return None
+
+    def look_at_peer(self, sock: socket.socket) -> PeerSocket | None:
         return None
 
     def release(self) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import Side
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Process, Witness
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, PeerSocket, Process, Witness
 from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
 from relay.net.pipe import Pipe
@@ -325,6 +325,9 @@ class KernelLeg:
 
     def find_process(self) -> Process | None:
         return self._abilities.find_process(self.sock)
+
+    def look_at_peer(self) -> PeerSocket | None:
+        return self._abilities.look_at_peer(self.sock)
 
     # Knobs
 

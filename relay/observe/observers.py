@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 
 from relay.abilities import Ability, Want, tos_mask
-from relay.legs import Witness
+from relay.legs import PeerSocket, Witness
 from relay.observe._api import Provider
+from relay.observe.kernel.ends import ends_of
 from relay.observe.kernel.host import Host
 from relay.observe.kernel.owner import Glimpse, owner_of
+from relay.observe.kernel.peer_socket import PeerSockets
 from relay.observe.kernel.syn import syn_of
 from relay.observe.leg_watch import LegWatch, WatchedLeg, own_syn
 
@@ -32,6 +34,8 @@ class Observers:
         self._chosen = chosen
         self._glimpse = Glimpse()
         self._undo.callback(self._glimpse.close)
+        self._peers = PeerSockets()
+        self._undo.callback(self._peers.close)
         tos = self.of(Want(Ability.TOS))
         self._syn_of = tos.syn_of if tos is not None else syn_of
         # The last leg's wants, and what follows from them: those of a profile are one object.
@@ -81,6 +85,10 @@ class Observers:
         """The process that has the peer's end of a connection on this host."""
         process = owner_of(sock)
         return (process.pid, process.name) if process is not None else None
+
+    def look_at_peer(self, sock: socket.socket) -> PeerSocket | None:
+        """The peer's own socket, if it is on this host."""
+        return self._peers.look(ends_of(sock))
 
     def close(self) -> None:
         self._undo.close()

@@ -19,6 +19,7 @@ from relay.control import (
     CountUp,
     Drain,
     Freeze,
+    KeepaliveCredit,
     LinkDown,
     OpenForward,
     ResolveAs,
@@ -124,8 +125,9 @@ class Relay:
             return cast("ResultT", await follow(self._driver.engine, self._advance(command, waits=True)))
 
     def _advance(self, command: Advance, *, waits: bool) -> Steps[list[Record]]:
-        check_advance(command.seconds)
-        return advance(self._driver, command.seconds, waits=waits, in_step=self._is_one_of_several)
+        check_advance(command.seconds, command.keepalive)
+        credit, in_step = command.keepalive == "credit", self._is_one_of_several
+        return advance(self._driver, command.seconds, credit=credit, waits=waits, in_step=in_step)
 
     def _carry_out(self, command: Command[object]) -> object:
         driver = self._driver
@@ -197,14 +199,14 @@ class Relay:
     def time_scale(self, value: float) -> None:
         self.do(SetTimeScale(value))
 
-    async def advance(self, seconds: float) -> list[Record]:
+    async def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
         """Have so many seconds pass on the NAT's clock at once; see `relay.control.Advance`.
 
         Raises:
             ConfigError: it is no number of seconds.
             Unsettled: a flow does not come to rest.
         """
-        return await self.carry_out(Advance(seconds))
+        return await self.carry_out(Advance(seconds, keepalive))
 
     @property
     def seed(self) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
 from relay.events import Event, ProbeArrived, Side, TosChanged
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, Process, Timer, Witness
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, PeerSocket, Process, Timer, Witness
 
 WINDOW_BYTES = 64 * 1024
 _PORTS = itertools.count(49_152)
@@ -42,6 +42,8 @@ class MemoryLeg:
         self.local: Endpoint | None = Endpoint("192.0.2.1", next(_PORTS))
         self.process: Process | None = None
         """The process that has this end, for the other's `find_process`."""
+        self.peer_socket: PeerSocket | None = None
+        """What `look_at_peer` gives."""
         self.tos = 0
         """The TOS byte of this end's segments; the SYN's was 0."""
         self.other: MemoryLeg = self
@@ -225,6 +227,9 @@ class MemoryLeg:
 
     def find_process(self) -> Process | None:
         return self.other.process
+
+    def look_at_peer(self) -> PeerSocket | None:
+        return self.peer_socket
 
     def see_tos(self, tos: int) -> None:
         """A segment of the peer's comes with this byte."""

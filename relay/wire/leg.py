@@ -15,7 +15,7 @@ from typing import Protocol
 from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
 from relay.events import ProbeArrived, Side, TosChanged
-from relay.legs import BROKEN, LegOwner, Process, Timer, Witness
+from relay.legs import BROKEN, LegOwner, PeerSocket, Process, Timer, Witness
 from relay.loop.engine import Engine
 from relay.wire.ends import Ends
 from relay.wire.owners import Owners
@@ -322,6 +322,9 @@ class WireLeg:
 
     def find_process(self) -> Process | None:
         return self._wire.owners.find(self.ends)
+
+    def look_at_peer(self) -> PeerSocket | None:
+        return self._wire.owners.look(self.ends)
 
     # Knobs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from relay.legs import Process
+from relay.legs import PeerSocket, Process
 from relay.wire.ends import Ends
 
 
@@ -17,6 +17,9 @@ class Owners(Protocol):
     def find(self, ends: Ends) -> Process | None:
         """As `relay.legs.Leg.find_process`."""
 
+    def look(self, ends: Ends) -> PeerSocket | None:
+        """As `relay.legs.Leg.look_at_peer`."""
+
 
 class NoOwners:
     """For a guest whose processes are not this host's."""
@@ -25,6 +28,9 @@ class NoOwners:
         return None
 
     def find(self, ends: Ends) -> Process | None:
+        return None
+
+    def look(self, ends: Ends) -> PeerSocket | None:
         return None
 
 

@@ -91,8 +91,8 @@ class Standing:
                 check_time_scale(scale)
                 self.config = replace(self.config, time_scale=scale)
                 self._log.clock.scale = scale
-            case Advance(seconds):
-                check_advance(seconds)
+            case Advance(seconds, keepalive):
+                check_advance(seconds, keepalive)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
             case CountUp():

@@ -233,7 +233,7 @@ def test_a_flow_that_carries_without_a_pause_is_named(backend: str, monkeypatch:
             connection.sendall(b"x" * 1000)
 
     with Origin(chatter) as origin, serve_in_thread("transparent", backend=backend) as nat:
-        monkeypatch.setattr("relay.driver.advancing._rest", lambda driver, lightly=False: False)  # it never looks so
+        monkeypatch.setattr("relay.driver.advancing._rest", lambda driver, **how: False)  # it never looks so
         with socket.create_connection(nat.forward(origin.host, origin.port), timeout=20) as sock:
             reader = threading.Thread(target=lambda: [None for _ in iter(lambda: sock.recv(65536), b"")])
             reader.start()
@@ -249,7 +249,7 @@ def test_one_that_does_not_rest_on_the_way_leaves_the_clock_where_it_had_come_to
     with serve_in_thread(with_alarms(), backend=backend) as nat, called(nat, origin):
         monkeypatch.setattr("relay.loop.settling.SETTLE_S", 0.05)
         with monkeypatch.context() as patch:
-            patch.setattr("relay.driver.advancing._rest", lambda driver, lightly=False: not lightly)
+            patch.setattr("relay.driver.advancing._rest", lambda driver, **how: "lightly" not in how)
             with pytest.raises(Unsettled, match="the relay does not settle within 1 s: it has always work"):
                 nat.advance(1000)
         note, advanced = nat.events[-2:]

@@ -45,7 +45,7 @@ from support.programs import serve, with_few_descriptors
 _LINUX_ONLY = {
     *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "blackholed", "bytes-lost"),
     *("accept-paused", "accept-resumed", "dial-abandoned", "initiator-vanished"),
-    *("worker-started", "worker-died", "records-dropped"),
+    *("worker-started", "worker-died", "records-dropped", "keepalive-presumed"),
 }
 """What takes a provider of Linux, or a way of Linux to bring it about."""
 
@@ -217,15 +217,20 @@ def drive_an_end(backend: str) -> list[Record]:
 
 
 def drive_to_oblivion(backend: str) -> list[Record]:
-    """A flow that is forgotten."""
+    """A flow that is forgotten, but not as long as its keepalive counts."""
+    probing = {"answered_by": "nat", "external_interval_s": 45}
     with (
         Origin(echo) as origin,
-        serve_in_thread("transparent", backend=backend, idle_timeout={"after_s": 60}) as nat,
+        serve_in_thread("transparent", backend=backend, idle_timeout={"after_s": 60}, local_keepalive=probing) as nat,
         connect_by_port(nat.address.port, origin.host, origin.port) as app,
     ):
+        if sys.platform == "linux":
+            app.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            app.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
         app.sendall(b"x")
         assert read_exactly(app, 1) == b"x"
-        nat.advance(60)
+        nat.advance(50)
+        nat.advance(60, keepalive="ignore")
         nat.wait_for("forgotten", side="app")
         return list(nat.events)
 

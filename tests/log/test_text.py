@@ -111,6 +111,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "frozen": [({"side": "external"}, "the server is frozen")],
     "thawed": [({"side": "external"}, "the server is thawed")],
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
+    "keepalive-presumed": [
+        (
+            {"side": "internal", "probes": 5, "every_s": 60.0, "known_by": "the socket's options"},
+            "keepalive of the app: 5 probes, 60 s apart, count as sent by then (known by the socket's options)",
+        )
+    ],
+    "not-advanced": [({"what": "a kernel's timer"}, "not moved on with the NAT's clock: a kernel's timer")],
     "time-advanced": [({"by_s": 300.0}, "the NAT's clock was moved on by 300 s")],
     "chance-drawn": [({"value": 0.25, "because": "reminder"}, "reminder drew 0.250000")],
     "slot-awaited": [

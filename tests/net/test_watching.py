@@ -9,7 +9,7 @@ import pytest
 
 from relay.abilities import Ability, Want
 from relay.events import Event, Side
-from relay.legs import Process, Witness
+from relay.legs import PeerSocket, Process, Witness
 from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES
 from relay.net.kernel_leg import KernelLeg
@@ -47,6 +47,9 @@ class Providers:
 
     def find_process(self, sock: socket.socket) -> Process | None:
         return (2, "found")
+
+    def look_at_peer(self, sock: socket.socket) -> PeerSocket | None:
+        return PeerSocket(3, None, None)
 
 
 class Noting:
@@ -122,6 +125,7 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
         assert not leg.closed
         assert leg.glimpse_process() == (1, "glimpsed")
         assert leg.find_process() == (2, "found")
+        assert leg.look_at_peer() == PeerSocket(3, None, None)
         leg.close()
     assert providers.calls == ["blackhole True", "vanish", "probe"]
 
@@ -136,4 +140,5 @@ async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: so
         assert not leg.probe(lambda: None)
         assert leg.glimpse_process() is None
         assert leg.find_process() is None
+        assert leg.look_at_peer() is None
         leg.close()

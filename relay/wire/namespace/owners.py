@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 
 from relay.clock import real_s
-from relay.legs import Process
+from relay.legs import PeerSocket, Process
+from relay.observe.kernel.peer_socket import peer_socket
 from relay.observe.kernel.processes import all_processes, descendants, descriptors, name_of, own_pid
 from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
 from relay.wire.ends import Ends
@@ -51,6 +52,14 @@ class NamespaceOwners:
                 return self._find(found.inode, None)
             time.sleep(_ACCEPT_POLL_S)
         return None
+
+    def look(self, ends: Ends) -> PeerSocket | None:
+        with self._lock:
+            try:
+                state = self._diag.examine(ends.guest, ends.destination)
+            except OSError:
+                return None
+        return peer_socket(state) if state is not None else None
 
     def _find(self, inode: int, at_most: int | None) -> Process | None:
         if not inode:

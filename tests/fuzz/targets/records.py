@@ -16,7 +16,8 @@ _SIDES = ("internal", "external")
 _NUMBERS = frozenset(
     {
         *("flows", "flows_ended", "syn", "old", "syn_precedence", "unacked_bytes", "bytes", "bytes_out", "bytes_in"),
-        *("bytes_lost", "seed", "at_most_s", "dial_s", "duration_s", "value", "time_scale", "records", "seconds"),
+        *("bytes_lost", "seed", "at_most_s", "dial_s", "duration_s", "value", "time_scale", "records", "by_s"),
+        *("probes", "every_s"),
     }
 )
 _MAYBE_NUMBERS = frozenset({"new", "new_precedence"})
