@@ -105,14 +105,17 @@ def _counts(flow: Flow, leg: Leg) -> bool:
 
 def _unsettled(driver: Driver) -> Unsettled:
     """The error that names what does not rest."""
-    waiting = ((flow, why) for flow in driver.flows.values() if (why := _waiting(flow, peers=True)))
-    found = next(waiting, None) or _busiest(driver)
+    found = _first_waiting(driver, peers=False) or _busiest(driver) or _first_waiting(driver, peers=True)
     if found is None:
         hint = "wait until the connections that come in just now have been made"
         return Unsettled(f"advance: the relay does not settle within {SETTLE_S:g} s: it has always work", hint=hint)
     flow, why = found
     hint = "let it come to rest or end it before time is moved on; a side that is frozen is not waited for"
     return Unsettled(f"advance: {_named(flow)} does not settle within {SETTLE_S:g} s: {why}", hint=hint)
+
+
+def _first_waiting(driver: Driver, *, peers: bool) -> tuple[Flow, str] | None:
+    return next(((flow, why) for flow in driver.flows.values() if (why := _waiting(flow, peers=peers))), None)
 
 
 def _busiest(driver: Driver) -> tuple[Flow, str] | None:
