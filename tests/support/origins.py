@@ -195,3 +195,20 @@ def black_hole() -> Iterator[int]:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def held_connections() -> Iterator[tuple[Origin, queue.Queue[socket.socket]]]:
+    """An origin that echoes one byte, and hands its connections over."""
+    accepted, over = queue.Queue[socket.socket](), threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        connection.sendall(connection.recv(1))
+        accepted.put(connection)
+        over.wait(60)
+
+    with Origin(handle) as origin:
+        try:
+            yield origin, accepted
+        finally:
+            over.set()

@@ -1,0 +1,112 @@
+"""What becomes of a connection that a NAT ends, as one of its peers sees it; Linux alone.
+
+A peer only reads, or writes a byte, or sends keepalive probes. In words:
+
+    hears nothing           neither data nor an end
+    is not acknowledged     the same, and what it wrote is still on its way
+    FIN                     the end of the stream
+    ECONNRESET, ETIMEDOUT   the errno; EPIPE is another name of ECONNRESET
+    FIN, then ECONNRESET    the end of the stream, and a reset for what is written after it
+
+`EXACT` has the words for each end and peer. Without privilege a kernel's socket cannot leave what comes without an
+answer, so that only a peer that reads is told right: `UNPRIVILEGED`.
+
+    python -m support.watched_end HOST PORT SECONDS reads writes ...
+
+says what each of several such connections comes to, after it has had a byte back: a JSON list.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import struct
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeAlias
+
+Does: TypeAlias = Literal["reads", "writes", "probes"]
+
+EXACT: Mapping[tuple[str, str], str] = {
+    ("silence", "reads"): "hears nothing",
+    ("silence", "writes"): "is not acknowledged",
+    ("silence", "probes"): "ETIMEDOUT",
+    ("rst-on-next", "reads"): "hears nothing",
+    ("rst-on-next", "writes"): "ECONNRESET",
+    ("rst-on-next", "probes"): "ECONNRESET",
+    ("rst", "reads"): "ECONNRESET",
+    ("rst", "writes"): "ECONNRESET",
+    ("rst", "probes"): "ECONNRESET",
+    ("fin", "reads"): "FIN",
+    ("fin", "writes"): "FIN, then ECONNRESET",
+    ("fin", "probes"): "FIN",
+}
+UNPRIVILEGED: Mapping[tuple[str, str], str] = {
+    **EXACT,
+    ("silence", "writes"): "hears nothing",
+    ("silence", "probes"): "hears nothing",
+}
+_PROBED_S = 8.0  # longer than three probes take
+_UNACKED = 24  # struct tcp_info: tcpi_unacked
+
+
+def watch(sock: socket.socket, does: str, waits_s: float) -> str:
+    """What becomes of a connection whose peer listens for so long; a writer writes when the time is up."""
+    heard = ""
+    sock.settimeout(waits_s)
+    if does == "writes":
+        time.sleep(waits_s)
+        heard = "FIN, then " if _is_at_its_end(sock) else ""
+        try:
+            sock.send(b"x")
+            time.sleep(0.1)
+            sock.settimeout(waits_s)
+            if heard:
+                sock.send(b"x")
+        except OSError as error:
+            return heard + _named(error)
+    if does == "probes":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        sock.settimeout(_PROBED_S)
+    try:
+        return "hears more" if sock.recv(1) else heard + "FIN"
+    except TimeoutError as late:
+        return _named(late) if late.errno else _unheard(sock)
+    except OSError as error:
+        return heard + _named(error)
+
+
+def _unheard(sock: socket.socket) -> str:
+    (unacked,) = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _UNACKED)
+    return "is not acknowledged" if unacked else "hears nothing"
+
+
+def _is_at_its_end(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except OSError:
+        return False
+
+
+def _named(error: OSError) -> str:
+    code = errno.ECONNRESET if error.errno == errno.EPIPE else error.errno
+    return errno.errorcode[code or 0]
+
+
+def main(host: str, port: int, waits_s: float, *each_does: str) -> None:
+    socks = [socket.create_connection((host, port)) for _ in each_does]
+    for sock in socks:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+    with ThreadPoolExecutor(len(socks)) as pool:
+        found = list(pool.map(watch, socks, each_does, [waits_s] * len(socks)))
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])
