@@ -13,7 +13,9 @@ def ladder(
     events: Annotated[str, typer.Argument(metavar="EVENTS.jsonl|-", help="What --events wrote, or - for stdin.")],
     flow: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
-        typer.Option("--flow", metavar="N", help="Show the flow of this number alone; repeatable."),
+        typer.Option(
+            "--flow", envvar="RELAY_FLOW", metavar="N", help="Show the flow of this number alone; repeatable."
+        ),
     ] = None,
 ) -> None:
     """Draw flows as ladders: app, NAT and server, time downwards."""

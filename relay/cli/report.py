@@ -10,7 +10,9 @@ import typer
 
 def report(
     events: Annotated[str, typer.Argument(metavar="EVENTS.jsonl|-", help="What --events wrote, or - for stdin.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", envvar="RELAY_OUTPUT", metavar="FILE", help="The HTML file to write.")
+    ],
 ) -> None:
     """Write flows as one HTML file: a table, a timeline, ladders, evidence."""
     from relay.cli.reports.html import write_report

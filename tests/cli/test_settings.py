@@ -131,7 +131,7 @@ def options(*commands: str) -> dict[str, set[str]]:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         for parameter in command.params if name in commands or not commands else ():
             if parameter.param_type_name == "option" and "--help" not in parameter.opts:
-                found.setdefault(parameter.opts[0], set()).add(parameter.envvar)
+                found.setdefault(max(parameter.opts, key=len), set()).add(parameter.envvar)
     return found
 
 
