@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import anyio
 import pytest
 
+from relay.clock import real_s
 from relay.loop.engine import Engine
 from relay.loop.timers import Timer
 from support.bench import DEADLINE_S, open_engine
@@ -88,6 +89,17 @@ async def test_all_who_spoke_in_time_are_heard(
         with anyio.fail_after(DEADLINE_S):
             await outcomes.settled.wait()
         assert (outcomes.heard, outcomes.late) == (_CALLERS, 0)
+        assert not faults
+
+
+async def test_a_late_timer_waits_for_nothing_where_the_kernel_itself_says_what_is_ready(readiness: str) -> None:
+    """Where tasks say it, the host's loop goes round a few times first."""
+    async with open_engine() as (engine, faults):
+        fired: list[str] = []
+        engine.call_later(0.0, lambda: fired.append("late"))
+        stand_still()
+        engine.work(real_s())
+        assert fired == ([] if readiness == "tasks" else ["late"])
         assert not faults
 
 

@@ -80,6 +80,16 @@ async def a_rst_after_a_fin_is_found_by_asking(bench: Bench) -> None:
     assert bench.leg.broken in {errno.ECONNRESET, errno.EPIPE}
 
 
+async def a_fin_to_a_peer_that_has_reset_finds_it_broken(bench: Bench) -> None:
+    linger_0 = b"\1\0\0\0\0\0\0\0"
+    bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0)
+    bench.peer.close()
+    await bench.until(lambda: bench.leg.readable)
+    bench.leg.finish()
+    assert bench.leg.broken
+    assert await bench.receive() == BROKEN
+
+
 async def keeps_what_the_kernel_does_not_take(bench: Bench) -> None:
     bench.leg.write(MUCH)
     bench.leg.write(b"more")
@@ -243,6 +253,7 @@ CHECKS: tuple[Check, ...] = (
     a_rst_is_found_after_the_bytes,
     a_rst_that_a_write_met_is_still_found_after_the_bytes,
     a_rst_after_a_fin_is_found_by_asking,
+    a_fin_to_a_peer_that_has_reset_finds_it_broken,
     keeps_what_the_kernel_does_not_take,
     a_fin_waits_for_what_is_unsent_and_reading_goes_on,
     a_reset_is_a_rst_at_once,
