@@ -14,7 +14,9 @@ import pytest
 from typer.main import get_command
 
 from docs.conftest import PROJECT
+from relay.behaviours import installed_behaviours
 from relay.cli.app import app
+from relay.profiles import profile_names
 from support.capabilities import need_program
 from support.namespaces import in_own_network
 from support.page import blocks_of, follow
@@ -136,6 +138,17 @@ def test_the_readme_leads_to_every_page_and_is_short() -> None:
     linked = {Path(file).name for file, _ in _LINK.findall(readme)}
     assert {page.name for page in PAGES} - linked == {"index.md"} | {"README.md"} - linked
     assert len(readme.splitlines()) <= 150
+
+
+def test_the_symptoms_name_behaviours_and_profiles_that_there_are() -> None:
+    part = (DOCS / "getting-started.md").read_text(encoding="utf-8").partition("## Your symptom")[2]
+    rows = [row.split(" | ") for row in re.findall(r"^\| (?!what you see|---)(.*) \|$", part, re.MULTILINE)]
+    quirks = {name for _, quirk, _ in rows for name in re.findall(r"`([a-z-]+)`", quirk)}
+    assert quirks - set(installed_behaviours()) == set()
+    told = " ".join(how for *_, how in rows)
+    profiles = set(re.findall(r"(?:--profile |`)([a-z0-9]+-[a-z0-9-]+)", told)) - set(installed_behaviours())
+    assert profiles - {"keepalive-probe", "bytes-lost"} - set(profile_names()) == set()
+    assert len(profiles) > 8
 
 
 def test_the_page_of_the_command_line_names_every_command_and_option() -> None:
