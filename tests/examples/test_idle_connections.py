@@ -21,10 +21,7 @@ FOLDER = EXAMPLES / "idle_connections"
 NATS = ("aws-nat-gateway", "docker-desktop", "azure-load-balancer")
 BUGS_AND_REMEDIES = {
     "test_connection_pool.py": ("test_a_pool_hands_out_a_dead_connection", "test_a_pool_that_checks_connects_anew"),
-    "test_redis.py": (
-        "test_a_subscriber_that_waits_loses_a_message",
-        "test_one_that_pings_every_minute_gets_it",
-    ),
+    "test_redis.py": ("test_a_subscriber_without_keepalive_loses_a_message", "test_one_with_keepalive_gets_it"),
     "test_slow_response.py": (
         "test_a_request_that_waits_for_its_answer_hears_nothing",
         "test_a_job_that_the_client_asks_about_each_minute_gets_done",
