@@ -26,9 +26,10 @@ _Key: TypeAlias = tuple[str, Endpoint | None]
 
 
 class _Pool:
-    __slots__ = ("taken", "waiting")
+    __slots__ = ("key", "taken", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, key: _Key) -> None:
+        self.key = key
         self.taken = 0
         self.waiting: dict[Flow, int] = {}  # each with the limit that it was given, in order
 
@@ -42,62 +43,68 @@ class Slots:
         self._part = part
         self._of = of
         self._pools: dict[_Key, _Pool] = {}
-        self._kept: dict[Flow, dict[_Key, None]] = {}
-        """What each flow has, or waits for."""
+        self._kept: dict[Flow, tuple[_Pool, ...]] = {}
+        """Those of which each flow has a slot, or waits for one."""
 
     def take(self, flow: Flow, because: str, action: TakeSlot) -> None:
         """Let a flow have a slot, wait for one, or know that there is none."""
-        name = f"{because}/{action.pool}"
-        key = (name, flow.destination if action.per == "destination" else None)
-        pool, kept = self._pools.setdefault(key, _Pool()), self._kept.setdefault(flow, {})
-        limit = self._part_of(action.limit)
-        if key in kept:
+        key = (f"{because}/{action.pool}", flow.destination if action.per == "destination" else None)
+        pool, kept = self._pools.get(key) or _Pool(key), self._kept.get(flow, ())
+        if pool in kept:
             if flow not in pool.waiting:
-                flow.take(SlotTaken(flow.now_s(), name))
-        elif pool.taken < limit and not pool.waiting:
-            pool.taken += 1
-            kept[key] = None
-            flow.take(SlotTaken(flow.now_s(), name))
-        elif action.wait:
-            pool.waiting[flow] = limit
-            kept[key] = None
-            flow.log.write("slot-awaited", pool=action.pool, limit=limit, per=action.per, because=because)
-        else:
+                self._tell(SlotTaken, flow, pool)
+            return
+        limit = self._part_of(action.limit)
+        has_room = pool.taken < limit and not pool.waiting
+        if not (has_room or action.wait):
             flow.log.write("slot-denied", pool=action.pool, limit=limit, per=action.per, because=because)
-            flow.take(SlotDenied(flow.now_s(), name))
+            self._tell(SlotDenied, flow, pool)
+            return
+        self._pools[key] = pool
+        self._kept[flow] = (*kept, pool)
+        if has_room:
+            pool.taken += 1
+            self._tell(SlotTaken, flow, pool)
+        else:
+            pool.waiting[flow] = limit
+            flow.log.write("slot-awaited", pool=action.pool, limit=limit, per=action.per, because=because)
 
     def give(self, flow: Flow, because: str, action: GiveSlot) -> None:
         """Take a flow's slot back, now or later. Without one it does nothing; one that waits waits no more."""
-        name, kept = f"{because}/{action.pool}", self._kept.get(flow, {})
-        for key in [key for key in kept if key[0] == name]:
-            del kept[key]
-            self._take_back(flow, key, action.after_s)
+        name, kept = f"{because}/{action.pool}", self._kept.get(flow, ())
+        given = [pool for pool in kept if pool.key[0] == name]
+        if given:
+            self._kept[flow] = tuple(pool for pool in kept if pool not in given)
+        for pool in given:
+            self._take_back(flow, pool, action.after_s)
 
     def release(self, flow: Flow) -> None:
         """Take back what a flow has that is over."""
-        for key in self._kept.pop(flow, ()):
-            self._take_back(flow, key, 0.0)
+        for pool in self._kept.pop(flow, ()):
+            self._take_back(flow, pool, 0.0)
 
     def _part_of(self, limit: int) -> int:
         part, rest = divmod(limit, self._of)
         return max(1, part + (self._part < rest))
 
-    def _take_back(self, flow: Flow, key: _Key, after_s: float) -> None:
-        pool = self._pools[key]
+    @staticmethod
+    def _tell(kind: type[SlotTaken | SlotDenied], flow: Flow, pool: _Pool) -> None:
+        flow.take(kind(flow.now_s(), pool.key[0]))
+
+    def _take_back(self, flow: Flow, pool: _Pool, after_s: float) -> None:
         if flow in pool.waiting:
             del pool.waiting[flow]
-            self._hand_on(key, pool)
+            self._hand_on(pool)
         elif not after_s:
-            self._free(key)
+            self._free(pool)
         elif after_s < math.inf:
-            self._engine.nat.call_later(after_s, partial(self._free, key))
+            self._engine.nat.call_later(after_s, partial(self._free, pool))
 
-    def _free(self, key: _Key) -> None:
-        pool = self._pools[key]
+    def _free(self, pool: _Pool) -> None:
         pool.taken -= 1
-        self._hand_on(key, pool)
+        self._hand_on(pool)
 
-    def _hand_on(self, key: _Key, pool: _Pool) -> None:
+    def _hand_on(self, pool: _Pool) -> None:
         """Give the flows that wait what is free. Each goes on later: the one that gave it is not through yet."""
         while pool.waiting:
             flow, limit = next(iter(pool.waiting.items()))
@@ -105,10 +112,10 @@ class Slots:
                 break
             del pool.waiting[flow]
             pool.taken += 1
-            self._engine.call_soon(partial(self._go_on, flow, key))
+            self._engine.call_soon(partial(self._go_on, flow, pool))
         if not (pool.taken or pool.waiting):
-            del self._pools[key]
+            del self._pools[pool.key]
 
-    def _go_on(self, flow: Flow, key: _Key) -> None:
-        if key in self._kept.get(flow, ()):  # else it has ended meanwhile
-            flow.get_slot(key[0])
+    def _go_on(self, flow: Flow, pool: _Pool) -> None:
+        if pool in self._kept.get(flow, ()):  # else it has ended meanwhile
+            flow.get_slot(pool.key[0])
