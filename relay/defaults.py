@@ -7,6 +7,7 @@ from __future__ import annotations
 
 PROFILE = "vmware-fusion"
 LISTEN = "127.0.0.1:1080"
+PROBE_LISTEN = "127.0.0.1:7350"
 BACKEND = "asyncio"
 WORKERS = 1
 HANDSHAKE_TIMEOUT_S = 10.0

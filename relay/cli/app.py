@@ -11,6 +11,7 @@ from relay.cli.doctor import doctor
 from relay.cli.explain import explain
 from relay.cli.ladder import ladder
 from relay.cli.parsing import CONTEXT, Command, Group
+from relay.cli.probe import probe_group
 from relay.cli.profiles import profiles
 from relay.cli.report import report
 from relay.cli.run import run
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (serve, ladder, report, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
 app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
+app.add_typer(probe_group(), name="probe", help="Measure a NAT, and write a profile of it.")
 
 
 @app.callback(invoke_without_command=True)

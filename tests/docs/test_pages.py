@@ -40,6 +40,7 @@ NOT_RUN = {
         "needs a Docker daemon and the base image",
         "changes the host",
     ],
+    "probe.md": ["needs two hosts", "needs two hosts"],
     "performance.md": ["as root, on a quiet host, for about an hour"],
 }
 

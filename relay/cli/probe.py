@@ -1,0 +1,194 @@
+"""`relay probe SERVER`, and `relay probe server`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from relay import defaults
+from relay.cli.completion import complete_profile
+from relay.cli.parameters import BackendOption, JsonOption, number_option
+from relay.cli.parsing import CONTEXT, Command, Group
+
+TokenFileOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--token-file",
+        envvar="RELAY_PROBE_TOKEN_FILE",
+        metavar="FILE",
+        help="Read the token from this file's only line (or set RELAY_PROBE_TOKEN).",
+    ),
+]
+
+
+class ProbeGroup(Group):
+    """`server` is a command; whatever else stands first belongs to the client, which has no word of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args[:1] == ["server"] else ["client", *args])
+
+
+class _Client(Command):
+    """Called `relay probe` wherever it is named."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        return super().make_context("probe", args, parent=parent and parent.parent, **extra)
+
+
+def client(
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="HOST:PORT of the probe server, as it is reached through the NAT.")
+    ],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--output",
+            "-o",
+            envvar="RELAY_PROBE_OUTPUT",
+            metavar="FILE",
+            help="Write the profile here, and what was seen beside it (.jsonl); default: the profile to stdout.",
+        ),
+    ] = None,
+    via: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--via",
+            envvar="RELAY_PROBE_VIA",
+            metavar="URL",
+            help="Go through this proxy: socks5://HOST:PORT or http://HOST:PORT.",
+        ),
+    ] = None,
+    other: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--other",
+            envvar="RELAY_PROBE_OTHER",
+            metavar="HOST:PORT",
+            help="The server's other port through the NAT (default: as far from SERVER's as at the server).",
+        ),
+    ] = None,
+    control: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--control",
+            envvar="RELAY_PROBE_CONTROL",
+            metavar="HOST:PORT",
+            help="The server by a way beside the NAT, for the control connection (default: through it).",
+        ),
+    ] = None,
+    token_file: TokenFileOption = None,
+    only: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--only", envvar="RELAY_PROBE_ONLY", metavar="PROBE", help="Run this probe alone; repeatable."),
+    ] = None,
+    only_server: Annotated[
+        bool,
+        typer.Option(
+            "--only-server",
+            envvar="RELAY_PROBE_ONLY_SERVER",
+            help="Reach nothing but the server: no address or name that does not exist.",
+        ),
+    ] = False,
+    time_scale: Annotated[
+        float,
+        number_option(
+            "--time-scale", float, "FACTOR", "100", "The NAT is a relay, whose clock is so many times as fast."
+        ),
+    ] = defaults.TIME_SCALE,
+    patience: Annotated[
+        float,
+        number_option("--patience", float, "SECONDS", "5", "So long there is no answer where none comes."),
+    ] = 5.0,
+    title: Annotated[
+        str, typer.Option("--title", envvar="RELAY_PROBE_TITLE", metavar="TEXT", help="Whose NAT it is.")
+    ] = "",
+    compare: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--compare",
+            envvar="RELAY_PROBE_COMPARE",
+            metavar="PROFILE",
+            help="Print what differs from this profile, as a table.",
+            autocompletion=complete_profile,
+        ),
+    ] = None,
+    baseline: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--baseline",
+            envvar="RELAY_PROBE_BASELINE",
+            metavar="PROFILE",
+            help="Leave out what this profile, measured on the host, has as well.",
+            autocompletion=complete_profile,
+        ),
+    ] = None,
+    json: JsonOption = False,
+    backend: BackendOption = defaults.BACKEND,
+) -> None:
+    """Measure a NAT, and write what it does as a profile.
+
+    Run it behind the NAT: in the VM, the container or the cloud's network. The other end runs outside: `relay probe
+    server`. Ctrl-C ends it, and keeps what was found.
+    """
+    from relay.cli.probing import probe
+
+    raise typer.Exit(
+        probe(
+            server,
+            output=output,
+            via=via,
+            other=other,
+            control=control,
+            token_file=token_file,
+            only=only or [],
+            only_server=only_server,
+            time_scale=time_scale,
+            patience_s=patience,
+            title=title,
+            compare_with=compare,
+            baseline=baseline,
+            json=json,
+            backend=backend,
+        )
+    )
+
+
+def server(
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            envvar="RELAY_PROBE_LISTEN",
+            metavar="HOST:PORT",
+            help="Where to listen; the port behind it is used as well. Beyond loopback clients need the token.",
+        ),
+    ] = defaults.PROBE_LISTEN,
+    token_file: TokenFileOption = None,
+    port_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--port-file",
+            envvar="RELAY_PROBE_PORT_FILE",
+            metavar="FILE",
+            help="Write the ports that were picked, when the server is ready.",
+        ),
+    ] = None,
+    backend: BackendOption = defaults.BACKEND,
+) -> None:
+    """Serve `relay probe`, until Ctrl-C or SIGTERM.
+
+    It opens no connection to another host, and does nothing for a client without the token.
+    """
+    from relay.cli.probing import serve_probes
+
+    serve_probes(listen, token_file=token_file, port_file=port_file, backend=backend)
+
+
+def probe_group() -> typer.Typer:
+    """Both commands."""
+    group = typer.Typer(cls=ProbeGroup, context_settings=CONTEXT, rich_markup_mode=None)
+    group.command("client", cls=_Client, context_settings=CONTEXT)(client)
+    group.command("server", cls=Command, context_settings=CONTEXT)(server)
+    return group

@@ -1,0 +1,214 @@
+"""Runs `relay probe` and its server: what they print, what they write, and how they end."""
+
+from __future__ import annotations
+
+import json as json_
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import date
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_hex
+
+import anyio
+
+from relay.address import Endpoint, parse_endpoint
+from relay.backend import choose_backend
+from relay.cli.output_file import worded, write_whole
+from relay.cli.probe_progress import ProgressLine
+from relay.cli.reports.probe import comparison, findings_as_json
+from relay.cli.terminal import complain, tell, tell_json
+from relay.config import check_time_scale
+from relay.errors import ConfigError, RelayError
+from relay.interrupt import open_signals
+from relay.net.descriptors import raise_descriptor_limit
+from relay.probe import (
+    PROBES,
+    Course,
+    Findings,
+    Plan,
+    beyond,
+    one_error,
+    open_probe_server,
+    profile_as_toml,
+    run_probes,
+)
+from relay.probe.client.proxy import parse_proxy
+from relay.probe.clock import ProbeClock
+from relay.probe.probe import Probe
+from relay.probe.token import check_token, make_token, read_token
+from relay.profiles import load_profile
+from relay.settings import nearest
+
+_VARIABLE = "RELAY_PROBE_TOKEN"
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_MOST_PATIENCE_S = 3600.0
+
+
+def probe(
+    server: str,
+    *,
+    output: Path | None,
+    via: str | None,
+    other: str | None,
+    control: str | None,
+    token_file: Path | None,
+    only: Sequence[str],
+    only_server: bool,
+    time_scale: float,
+    patience_s: float,
+    title: str,
+    compare_with: str | None,
+    baseline: str | None,
+    json: bool,
+    backend: str,
+) -> int:
+    """Measure, and write what was found, also when it was not all; return the exit code.
+
+    Raises:
+        RelayError: it cannot be measured like this, or nothing was found.
+    """
+    library, library_options = choose_backend(backend, where="--backend")
+    check_time_scale(time_scale)
+    if not 0 < patience_s <= _MOST_PATIENCE_S:
+        raise ConfigError(f"--patience: {patience_s:g} is out of range", hint=f"give at most {_MOST_PATIENCE_S:g}")
+    compared = load_profile(compare_with) if compare_with is not None else None
+    nearer = load_profile(baseline) if baseline is not None else None
+    course = Course(
+        server=parse_endpoint(server, where="SERVER"),
+        other=parse_endpoint(other, where="--other") if other is not None else None,
+        control=parse_endpoint(control, where="--control") if control is not None else None,
+        via=parse_proxy(via, where="--via") if via is not None else None,
+        token=_token(token_file) or b"",
+        plan=Plan(patience_s=patience_s, only_server=only_server),
+    )
+    probes = _chosen(only)
+    is_new = output is not None and not output.exists()
+    if output is not None and is_new:
+        _write(output, "# a probe is under way\n")  # a file that cannot be written is known before hours are spent
+    findings = Findings()
+    clock = ProbeClock(time_scale)
+
+    async def measure() -> bool:
+        """Whether it ran to its end."""
+        with open_signals(signal.SIGINT, signal.SIGTERM) as received:
+            async with anyio.create_task_group() as tasks:
+                progress = ProgressLine(sys.stderr)
+                tasks.start_soon(progress.run)
+                tasks.start_soon(_cancel_on_signal, received, tasks.cancel_scope)
+                with progress:
+                    await run_probes(course, probes, findings, clock=clock, progress=progress)
+                tasks.cancel_scope.cancel()
+                return True
+        return False
+
+    over: RelayError | None = None
+    try:
+        with one_error():
+            finished = anyio.run(measure, backend=library, backend_options=library_options)
+    except RelayError as error:
+        over, finished = error, False
+    if over is not None and not findings.by_setting:
+        if output is not None and is_new:
+            output.unlink(missing_ok=True)
+        raise over
+    found = beyond(findings, nearer) if nearer is not None else findings
+    run = token_hex(2)
+    text = profile_as_toml(
+        found,
+        title=title or "A NAT, measured",
+        date=date.today().isoformat(),  # noqa: DTZ011 - the day where it was measured
+        source=f"relay probe {version('vmnat-relay')}, {date.today().isoformat()}, run {run}",  # noqa: DTZ011
+        versions=_versions(found),
+    )
+    if output is not None:
+        _write(output, text)
+        _write(output.with_suffix(".jsonl"), "".join(f"{json_.dumps(entry)}\n" for entry in found.log))
+    if json:
+        tell_json(findings_as_json(found, compared, finished=finished))
+    elif compared is not None:
+        tell(comparison(found, compared))
+    elif output is None:
+        tell(text.rstrip("\n"))
+    if over is not None:
+        complain(str(over), over.hint)
+        return over.exit_code
+    return 0 if finished else _INTERRUPTED
+
+
+def serve_probes(listen: str, *, token_file: Path | None, port_file: Path | None, backend: str) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        RelayError: it cannot be served like this, or here.
+    """
+    library, library_options = choose_backend(backend, where="--backend")
+    bind = parse_endpoint(listen, where="--listen")
+    token = _token(token_file)
+    made = None
+    if token is None and not bind.is_loopback:
+        made = make_token()
+        token = made.encode()
+    raise_descriptor_limit()
+
+    async def serve() -> None:
+        with open_signals(signal.SIGINT, signal.SIGTERM) as received:
+            async with open_probe_server(bind, token or b"", tell=_say) as server:
+                if port_file is not None:
+                    with worded("--port-file", port_file, accepted="name a file that can be written"):
+                        write_whole(port_file, f"{server.address.port}\n{server.other.address.port}\n")
+                _say(f"probe server on {server.address}, and port {server.other.address.port}")
+                if made is not None:
+                    _say(f"token   {made}")
+                    _say(f"        export {_VARIABLE}={made}")
+                _say(f"client  relay probe {_reachable(server.address)} -o mine.toml")
+                async for _ in received:
+                    return
+
+    with one_error():
+        anyio.run(serve, backend=library, backend_options=library_options)
+
+
+async def _cancel_on_signal(received: object, scope: anyio.CancelScope) -> None:
+    async for _ in received:  # type: ignore[attr-defined]
+        scope.cancel()
+        return
+
+
+def _token(path: Path | None) -> bytes | None:
+    """The token that was given, by a file or the environment."""
+    if path is not None:
+        return read_token(path, where="--token-file")
+    if (text := os.environ.get(_VARIABLE)) is not None:
+        return check_token(text, where=_VARIABLE)
+    return None
+
+
+def _chosen(names: Sequence[str]) -> list[Probe]:
+    known = {probe.name: probe for probe in PROBES}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--only: unknown probe {name!r}", hint=nearest(name, known, what="there are"))
+    return [probe for probe in PROBES if probe.name in names or not names]
+
+
+def _versions(findings: Findings) -> str:
+    import platform
+
+    server = next((note for note in findings.notes if note.startswith("server: ")), "server: unknown")
+    return f"client: {platform.system()} {platform.release()}; {server}"
+
+
+def _reachable(address: Endpoint) -> str:
+    return str(address if address.host not in {"0.0.0.0", "::"} else Endpoint("THIS-HOST", address.port))
+
+
+def _write(path: Path, text: str) -> None:
+    with worded("--output", path, accepted="name a file that can be written"):
+        write_whole(path, text)
+
+
+_say = partial(print, file=sys.stderr, flush=True)

@@ -1,0 +1,180 @@
+"""What a probe works with: connections that do as a script says at the far end, and what both ends saw of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import anyio
+
+from relay.address import Endpoint
+from relay.probe.client.control import Control
+from relay.probe.client.dial import Connected, Dialer, Failure
+from relay.probe.clock import ProbeClock
+from relay.probe.findings import Findings
+from relay.probe.plan import Plan
+from relay.probe.protocol.report import Report
+from relay.probe.protocol.steps import Read, Send, Step, Wait, as_values
+from relay.probe.stream import Broken, Stream
+
+
+class Trial:
+    """One connection, looked at from both ends."""
+
+    def __init__(self, lab: Lab, stream: Stream, number: int) -> None:
+        self.stream = stream
+        self.number = number
+        self.seen = Report(began_s=lab.clock.now_s())
+        """What this end saw so far."""
+        self._lab = lab
+
+    async def send(self, count: int = 1) -> None:
+        """Send so many bytes; what comes of it, `hear` says."""
+        try:
+            await self.stream.send(b"." * count)
+            self._note("sent", count)
+        except Broken as broken:
+            self._note_break(broken)
+
+    async def hear(self, count: int | None = None) -> None:
+        """Note what comes, until that are so many bytes, or until the end; the caller limits it."""
+        left = count
+        try:
+            while not self.seen.end and (left is None or left > 0):
+                data = await (self.stream.receive() if left is None else self.stream.receive(left))
+                if not data:
+                    self._note("fin")
+                    return
+                self._note("bytes", len(data))
+                left = None if left is None else left - len(data)
+        except Broken as broken:
+            self._note_break(broken)
+
+    async def hear_out(self, count: int | None = None) -> str:
+        """As `hear`, for as long as the plan's patience lasts; returns how it ended: `fin`, `rst`, an error's name,
+        `bytes` if all have come, or `silence`."""
+        with self._lab.clock.limit_really(self._lab.plan.patience_s):
+            await self.hear(count)
+            return self.seen.end or "bytes"
+        return "silence"
+
+    def state(self) -> dict[str, int]:
+        """What this end's kernel has counted."""
+        return self.stream.state()
+
+    async def their_report(self) -> Report:
+        """What the server saw, once its script is over, and this end is closed; nothing, where the NAT has kept the
+        connection from the server."""
+        if not await self._has_begun():
+            await self._lab.clock.sleep_really(self._lab.plan.patience_s)
+            if not await self._has_begun():
+                self.stream.close()
+                await self._lab.control.ask("forget", number=self.number)
+                return Report()
+        report = await self._lab.control.report(self.number)
+        self.stream.close()
+        apart_s = round(report.began_s - self.seen.began_s, 6)
+        seen = {"connection": self.number, "client": self.seen.as_values(), "server": report.as_values()}
+        self._lab.findings.log.append({**seen, "server_began_s": apart_s})
+        return report
+
+    async def forget(self) -> Report:
+        """End it: close this end, have the script end, and return what the server saw."""
+        self.stream.close()
+        begun = await self._has_begun()
+        await self._lab.control.ask("forget", number=self.number)
+        return await self.their_report() if begun else Report()
+
+    async def _has_begun(self) -> bool:
+        return bool((await self._lab.control.ask("begun", number=self.number)).get("begun"))
+
+    def _note(self, what: str, value: Any = None) -> None:
+        self.seen.add(self._lab.clock.now_s() - self.seen.began_s, what, value)
+
+    def _note_break(self, broken: Broken) -> None:
+        if broken.end == "rst":
+            self._note("rst")
+        else:
+            self._note("error", broken.end)
+
+
+Opened: TypeAlias = Trial | Failure
+
+
+class Lab:
+    """One run of a probe: its clock, its ways to the server, and what it has found so far."""
+
+    def __init__(
+        self, clock: ProbeClock, plan: Plan, control: Control, dialer: Dialer, main: Endpoint, other: Endpoint
+    ) -> None:
+        self.clock = clock
+        self.plan = plan
+        self.control = control
+        self.dialer = dialer
+        self.main = main
+        """The server, as it is reached through the NAT."""
+        self.other = other
+        """The server's other port, likewise."""
+        self.findings = Findings()
+        self._streams: list[Stream] = []
+
+    def close(self) -> None:
+        """Close whatever is still open."""
+        for stream in self._streams:
+            stream.close()
+
+    async def open(self, *steps: Step, tos: int | None = None, other: bool = False) -> Opened:
+        """Connect to the server, which then does these steps. Their times are of the NAT's clock."""
+        number = self.control.new_number()
+        scaled = tuple(self._scaled(step) for step in steps)
+        await self.control.ask("script", number=number, steps=as_values(scaled))
+        connected = await self.connect(self.other if other else self.main, tos=tos)
+        if isinstance(connected, Failure):
+            await self.control.ask("forget", number=number)
+            return connected
+        trial = Trial(self, connected, number)
+        try:
+            await connected.send(self.control.head(number))
+        except Broken as broken:
+            trial._note_break(broken)  # noqa: SLF001 - its own part
+        return trial
+
+    async def open_greeted(self, *steps: Step, tos: int | None = None) -> Opened:
+        """Likewise, when a byte has gone each way."""
+        trial = await self.open(Read(1, self.plan.give_up_s), Send(1), *steps, tos=tos)
+        if isinstance(trial, Trial):
+            await trial.send()
+            await trial.hear_out(1)
+        return trial
+
+    async def connect(self, target: Endpoint, *, tos: int | None = None, within_s: float | None = None) -> Connected:
+        """Connect; within so many real seconds, or the plan's patience."""
+        connected = await self.dialer.connect(target, self.plan.patience_s if within_s is None else within_s, tos=tos)
+        if isinstance(connected, Stream):
+            self._streams = [each for each in self._streams if not each.is_closed]
+            self._streams.append(connected)
+        return connected
+
+    @asynccontextmanager
+    async def other_port(self, state: str, for_s: float = 60.0) -> AsyncIterator[None]:
+        """Have the server's other port be `closed`, `open` or a `hole` for the block.
+
+        Raises:
+            RelayError: it cannot be.
+        """
+        await self.control.ask("other", **{"as": state}, for_s=for_s)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await self.control.ask("other", **{"as": "closed"}, for_s=0)
+
+    def _scaled(self, step: Step) -> Step:
+        match step:
+            case Read(count, within_s):
+                return Read(count, within_s / self.clock.scale)
+            case Wait(seconds):
+                return Wait(seconds / self.clock.scale)
+            case _:
+                return step

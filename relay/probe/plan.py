@@ -1,0 +1,31 @@
+"""How much a probe does, and how long it takes: what its user may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a probe is told. Times are of the NAT's clock, unless they are said to be real."""
+
+    max_idle_s: float = 1200.0
+    """The longest time without traffic that is tried; RFC 5382 asks NATs for 7440."""
+    max_life_s: float = 0.0
+    """How long a busy connection is watched; 0: not at all."""
+    first_age_s: float = 10.0
+    """The shortest time without traffic that is tried."""
+    ages: int = 16
+    """How many are tried at once, from the shortest to the longest."""
+    ages_between: int = 8
+    """How many are tried then, between the longest that lived and the shortest that died."""
+    rounds: int = 3
+    """How often each thing is looked at: so many agree, or what was found is not sure."""
+    patience_s: float = 5.0
+    """How long no answer has to last to be none: real."""
+    give_up_s: float = 150.0
+    """How long a connect may take that is not answered."""
+    keepalive_watch_s: float = 0.0
+    """How long keepalive probes of the NAT's own are looked for: real. 170 finds those that come every 75 s."""
+    only_server: bool = False
+    """Whether nothing but the probe server is reached: no other address, no name that does not exist."""

@@ -1,0 +1,22 @@
+"""What a probe is: a name, how long it takes, and what it does in a lab."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from relay.probe.client.lab import Lab
+from relay.probe.plan import Plan
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing that is measured."""
+
+    name: str
+    run: Callable[[Lab], Awaitable[None]]
+    """Measures, and tells `lab.findings` what it finds as soon as it finds it: what was found before Ctrl-C counts."""
+    takes_s: Callable[[Plan], float]
+    """About how long, in seconds of the NAT's clock; 0: this plan leaves it out."""
+    is_quick: bool = True
+    """Whether `--quick` has it."""

@@ -1,0 +1,112 @@
+"""`relay probe` and its server as programs: a round trip, what goes wrong, and that no token is on a command line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from relay.profiles import load_profile
+from support.programs import RELAY, clean_environment, serve
+
+_TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@contextmanager
+def probe_server(tmp_path: Path, *options: str, **env: str) -> Iterator[tuple[list[int], subprocess.Popen[str]]]:
+    """A server that runs, and its two ports."""
+    ports = tmp_path / "probe-ports"
+    command = [*RELAY, "probe", "server", "--listen", "127.0.0.1:0", "--port-file", str(ports), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment(**env)) as server:
+        try:
+            until = time.monotonic() + 20
+            while not (ports.exists() and ports.read_text()):
+                assert server.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            yield [int(port) for port in ports.read_text().split()], server
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(20)
+
+
+def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [*RELAY, "probe", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=clean_environment(**env)
+    )
+
+
+def test_a_round_trip_by_programs_through_a_proxy_and_through_forwards(tmp_path: Path, backend: str) -> None:
+    quick = ("--only", "close", "--only", "tos", "--patience", "0.3", "--compare", "docker-published-port")
+    with probe_server(tmp_path, "--backend", backend) as (ports, _):
+        forwards = [word for port in ports for word in ("--forward", f"0:127.0.0.1:{port}")]
+        with serve(tmp_path, "--profile", "docker-published-port", *forwards, log=False) as served:
+            via, through, other = served.ports[:3]
+            way = [f"127.0.0.1:{ports[0]}", "--via", f"socks5://127.0.0.1:{via}"]
+            for course in (way, [f"127.0.0.1:{through}", "--other", f"127.0.0.1:{other}"]):
+                done = probe(*course, *quick, "-o", str(tmp_path / "mine.toml"), "--backend", backend)
+                assert done.returncode == 0, done.stderr
+                assert "agrees with docker-published-port in 4 of 4" in done.stdout
+                profile = load_profile(str(tmp_path / "mine.toml"))
+                quirks = {quirk.name: quirk for quirk in profile.quirks}
+                assert quirks["close-mapping"].settings["internal_rst"] == "fin"
+                assert quirks["close-mapping"].status == "observed"
+                assert "127.0.0.1" not in (tmp_path / "mine.toml").read_text()
+
+
+def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{_TOKEN}\n")
+    with probe_server(tmp_path, "--token-file", str(file)) as (ports, _):
+        address, quick = f"127.0.0.1:{ports[0]}", ("--only", "close", "--patience", "0.3")
+        assert probe(address, *quick, "--token-file", str(file)).returncode == 0
+        assert probe(address, *quick, RELAY_PROBE_TOKEN=_TOKEN).returncode == 0
+        refused = probe(address, *quick, RELAY_PROBE_TOKEN=_TOKEN[::-1])
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "another token" in refused.stderr
+        assert "--token-file" in refused.stderr
+        assert _TOKEN[::-1] not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "hint"),
+    [
+        (["127.0.0.1:1"], "cannot reach the probe server at 127.0.0.1:1: refused", "relay probe server"),
+        (["127.0.0.1"], "SERVER: cannot read '127.0.0.1'", "HOST:PORT"),
+        (["127.0.0.1:1", "--via", "ftp://x:1"], "--via: cannot read 'ftp://x:1'", "socks5://"),
+        (["127.0.0.1:1", "--only", "clos"], "--only: unknown probe 'clos'", "did you mean close?"),
+        (["127.0.0.1:1", "--patience", "0"], "--patience: 0 is out of range", "at most 3600"),
+        (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
+        (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
+        (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),
+        (["server", "--listen", "192.0.2.1:1"], "--listen: cannot listen on 192.0.2.1:1", "an address of this host"),
+        ([], "missing argument SERVER", "relay probe --help"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_what_to_do(arguments: list[str], told: str, hint: str) -> None:
+    done = probe(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr.splitlines()[-2]
+    assert hint in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    with probe_server(tmp_path) as (ports, server):
+        assert server.stderr is not None
+        command = [*RELAY, "probe", f"127.0.0.1:{ports[0]}", "--patience", "0.3", "-o", str(mine)]
+        with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, text=True) as client:
+            for line in server.stderr:
+                if line.endswith(": refusal\n"):
+                    break
+            client.send_signal(signal.SIGINT)
+            assert client.wait(20) == 130
+    assert load_profile(str(mine)).quirks[0].settings["order"] == "lockstep"
+    assert "close-mapping" not in mine.read_text()

@@ -1,0 +1,161 @@
+"""A probe and its server in one event loop, with the relay that it measures, and a clock that jumps.
+
+The NAT's time passes only when nothing else happens: when every task waits, for a peer that has nothing to say or for
+the clock, the clock goes on to the next moment at which somebody wakes or a timer of the relay's is due. A probe of
+hours takes as long as its packets do. Real waits (`limit_really`) hold the clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from relay.address import Endpoint
+from relay.handles import AsyncRelay, open_relay
+from relay.probe import PROBES, Course, Findings, Plan, ProbeServer, open_probe_server, run_probes
+from relay.probe.client.proxy import Proxy
+from relay.probe.clock import ProbeClock
+from relay.profiles import Profile
+
+_STANDS_STILL = 0.01  # the relay's clock, nearly, but for the jumps; keepalive times, divided by it, fit the kernel
+_QUIET_TURNS = 30
+"""So many turns of the event loop without a wake: what was sent over loopback has been read, and answered."""
+HOST = "127.0.0.1"
+
+
+class JumpingClock(ProbeClock):
+    """The NAT's clock, moved on by `run`, and the relay's with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_s = 0.0
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, anyio.Event | anyio.CancelScope]] = []
+        self._real_waits = 0
+        self._changed = anyio.Event()
+        self.jumps = 0
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await anyio.lowlevel.checkpoint()
+            return
+        woken = anyio.Event()
+        self._add(seconds, woken)
+        await woken.wait()
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        with anyio.CancelScope() as scope:
+            entry = self._add(max(0.0, seconds), scope)
+            try:
+                yield scope
+            finally:
+                self._sleepers = [each for each in self._sleepers if each is not entry]
+                heapq.heapify(self._sleepers)
+
+    async def sleep_really(self, seconds: float) -> None:
+        with self._real_wait():
+            await anyio.sleep(seconds)
+
+    @contextmanager
+    def limit_really(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        with self._real_wait(), anyio.move_on_after(seconds) as scope:
+            yield scope
+
+    async def run(self, nat: AsyncRelay) -> None:
+        """Move both clocks on, whenever nothing else happens."""
+        while True:
+            await self._until_quiet()
+            due_s = self._sleepers[0][0]
+            relays_s = next_nat_timer_s(nat)
+            if relays_s is not None:
+                due_s = min(due_s, self._now_s + max(0.0, relays_s))
+            await nat.advance(due_s - self._now_s)
+            self._now_s = due_s
+            self.jumps += 1
+            while self._sleepers and self._sleepers[0][0] <= self._now_s:
+                _, _, sleeper = heapq.heappop(self._sleepers)
+                if isinstance(sleeper, anyio.Event):
+                    sleeper.set()
+                else:
+                    sleeper.cancel()
+
+    async def _until_quiet(self) -> None:
+        turns = 0
+        while turns < _QUIET_TURNS:
+            if self._real_waits or not self._sleepers:
+                turns = 0
+                self._changed = anyio.Event()
+                await self._changed.wait()
+            before = len(self._sleepers)
+            await anyio.lowlevel.checkpoint()
+            turns = turns + 1 if len(self._sleepers) == before else 0
+
+    def _add(self, seconds: float, sleeper: anyio.Event | anyio.CancelScope) -> object:
+        entry = (self._now_s + seconds, next(self._order), sleeper)
+        heapq.heappush(self._sleepers, entry)
+        self._changed.set()
+        return entry
+
+    @contextmanager
+    def _real_wait(self) -> Iterator[None]:
+        self._real_waits += 1
+        try:
+            yield
+        finally:
+            self._real_waits -= 1
+            self._changed.set()
+
+
+def next_nat_timer_s(nat: AsyncRelay) -> float | None:
+    """In how many of the NAT's seconds the relay's next timer on that clock is due."""
+    engine = nat._relay._driver.engine
+    due_s = engine.nat._timers.next_due_s
+    return None if due_s is None else due_s - engine.nat.now_s()
+
+
+@asynccontextmanager
+async def probed(
+    profile: str | Profile,
+    mode: str,
+    *,
+    clock: ProbeClock,
+    time_scale: float = _STANDS_STILL,
+    **settings: Any,
+) -> AsyncIterator[tuple[ProbeServer, AsyncRelay, Course]]:
+    """A server, a relay before it, and the way through: `proxy`, `http` or `forward`; or past it: `direct`."""
+    async with (
+        open_probe_server(Endpoint(HOST, 0), clock=clock) as server,
+        open_relay(profile, seed=1, time_scale=time_scale, **settings) as nat,
+    ):
+        plan = Plan(patience_s=0.15, only_server=True, max_idle_s=100_000.0)
+        match mode:
+            case "proxy" | "http":
+                via = Proxy("socks5" if mode == "proxy" else "http", nat.address)
+                course = Course(server=server.address, via=via, control=server.address, plan=plan)
+            case "forward":
+                through, other = nat.forward(*server.address), nat.forward(*server.other.address)
+                course = Course(server=through, other=other, control=server.address, plan=plan)
+            case _:
+                course = Course(server=server.address, plan=plan)
+        yield server, nat, course
+
+
+async def found_through(profile: str | Profile, mode: str, only: Iterable[str] = (), **settings: Any) -> Findings:
+    """What the probes find, of which there may be some alone, in no time of the NAT's."""
+    clock, findings = JumpingClock(), Findings()
+    async with probed(profile, mode, clock=clock, **settings) as (_, nat, course), anyio.create_task_group() as tasks:
+        tasks.start_soon(clock.run, nat)
+        probes = [probe for probe in PROBES if probe.name in tuple(only) or not only]
+        await run_probes(course, probes, findings, clock=clock)
+        tasks.cancel_scope.cancel()
+    return findings
