@@ -8,7 +8,7 @@ A peer only reads, or writes a byte, or sends keepalive probes. In words:
     ECONNRESET, ETIMEDOUT   the errno; EPIPE is another name of ECONNRESET
     FIN, then ECONNRESET    the end of the stream, and a reset for what is written after it
 
-`EXACT` has the words for each end and peer. Without privilege a kernel's socket answers what comes all the same, so that
+`EXACT` has the words for each end and peer. Without privilege a kernel's socket answers what comes all the same, so
 silence is exact for a peer that only reads: `UNPRIVILEGED`.
 
     python -m support.watched_end HOST PORT SECONDS reads writes ...
