@@ -72,6 +72,28 @@ def test_a_relay_serves_and_its_timeouts_fire_while_time_is_frozen(
             assert time.process_time() - before_s < QUIET_S / 2
 
 
+def test_a_relay_serves_on_while_the_clock_jumps_to_and_fro(backend: str, origin: Origin) -> None:
+    """As a host's wall clock does when it is set; limits go by the time that passes, and records by both."""
+    with (
+        freeze_time("2026-01-01") as frozen,
+        serve_in_thread("transparent", backend=backend, handshake_timeout_s=HANDSHAKE_S, idle_timeout_s=3600) as nat,
+        connect(nat, "socks5", origin.host, origin.port) as sock,
+    ):
+        for when in ("2036-01-01", "1999-12-31", "2026-01-01"):
+            frozen.move_to(when)
+            exchange(sock)
+            with socket.create_connection(nat.address, timeout=20) as silent:
+                began_s = time.clock_gettime(time.CLOCK_MONOTONIC)
+                assert silent.recv(1) == b"", "no request within the limit"
+                assert HANDSHAKE_S / 2 < time.clock_gettime(time.CLOCK_MONOTONIC) - began_s < 10
+            assert nat.advance(1800)[-1].event == "time-advanced"
+        nat.advance(1800)
+        assert nat.wait_for("flow-ended", because="idle-timeout").fields["duration_s"] == pytest.approx(7200, abs=60)
+        assert [record.at_s for record in nat.events] == sorted(record.at_s for record in nat.events)
+        for record in nat.events:
+            assert abs(record.at(nat.log.started_at) - time.clock_gettime(time.CLOCK_REALTIME)) < 60
+
+
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows with each turn that an engine takes."""
