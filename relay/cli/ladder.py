@@ -10,7 +10,7 @@ from relay.cli.terminal import colour, stdout
 
 
 def ladder(
-    events: Annotated[str, typer.Argument(metavar="EVENTS.jsonl|-", help="What --events wrote, or - for stdin.")],
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="What --events or --pcap wrote, or - for stdin.")],
     flow: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
         typer.Option(
@@ -22,4 +22,4 @@ def ladder(
     from relay.cli.reports.ladders import show_ladders
 
     stream = stdout()
-    show_ladders(events, flow or (), encoding=stream.encoding, colour=colour(stream))
+    show_ladders(source, flow or (), encoding=stream.encoding, colour=colour(stream))

@@ -51,14 +51,15 @@ _SINCE_LATER = frozenset({"granted_after_s", "bytes_lost", "traceback", "wire", 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a line."""
+    """What is wrong with a line, or with a block of a capture."""
 
-    line: int
-    """Its number, from 1."""
+    number: int
+    """From 1."""
     what: str
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.what}"
+        return f"{self.unit} {self.number}: {self.what}"
 
 
 class _Foreign(Exception):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from support.flow_records import Told, two_flows
+from support.flow_records import Told, rebuilt_capture, two_flows
 from support.forks import relay_in_fork
 from support.programs import RELAY, run
 from support.programs import relay as run_relay
@@ -78,7 +79,7 @@ def test_a_file_with_nothing_in_it_is_an_error(tmp_path: Path, content: bytes, t
     path.write_bytes(content)
     done = relay_in_fork("ladder", str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    hint = "hint: give the file that `relay serve --events FILE` wrote, or - for stdin"
+    hint = "hint: give the file that --events or --pcap wrote, or - for stdin"
     assert done.stderr == f"relay: {path} {told}\n{hint}\n"
 
 
@@ -96,7 +97,7 @@ def test_of_very_many_foreign_lines_the_first_are_shown(events: Path) -> None:
         (["."], "relay: cannot read .: Is a directory\n"),
         (["EVENTS", "--flow", "9"], "relay: --flow: there is no flow 9\nhint: flows are numbered, here 1 to 3\n"),
         (["EVENTS", "--flow", "x"], "relay: --flow: 'x' is not a whole number\nhint: e.g. --flow 2\n"),
-        ([], "relay: missing argument EVENTS.jsonl|-\n"),
+        ([], "relay: missing argument FILE|-\n"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(events: Path, arguments: list[str], told: str) -> None:
@@ -111,3 +112,23 @@ def test_a_log_without_flows_says_so(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(told.lines())
     assert relay_in_fork("ladder", str(path)).stderr.startswith("relay: there is no flow in these events\n")
+
+
+def test_a_capture_is_drawn_as_the_events_are(tmp_path: Path) -> None:
+    path = tmp_path / "flows.pcapng"
+    path.write_bytes(rebuilt_capture(two_flows().records))
+    done = relay_in_fork("ladder", str(path), "--flow", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "◀──────────── RST, by tos-reset ─┤" in done.stdout
+    path.write_bytes(path.read_bytes()[:-10])
+    done = relay_in_fork("ladder", str(path))
+    assert done.returncode == 0
+    assert re.fullmatch(rf"relay: {path}: block \d+: it is cut off, or the file still grows\n", done.stderr)
+
+
+def test_another_programs_capture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flows.pcapng"
+    path.write_bytes(rebuilt_capture(two_flows().records).replace(b"guest", b"wlan0"))
+    done = relay_in_fork("ladder", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "its interface 'wlan0' is neither guest nor host: another program wrote it" in done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.flow_records import Told, two_flows
+from support.flow_records import Told, rebuilt_capture, two_flows
 from support.forks import relay_in_fork
 from support.programs import RELAY, run
 
@@ -98,3 +98,21 @@ def test_a_report_that_cannot_be_written_is_an_error(events: Path, output: str |
     done = relay_in_fork("report", str(events), *(() if output is None else ("-o", output)))
     assert done.returncode == 2
     assert done.stderr.startswith(told)
+
+
+def test_a_capture_becomes_a_report_that_says_what_it_is_made_from(tmp_path: Path) -> None:
+    path, output = tmp_path / "flows.pcapng", tmp_path / "report.html"
+    path.write_bytes(rebuilt_capture(two_flows().records))
+    done = relay_in_fork("report", str(path), "-o", str(output), "--profile", "vmware-fusion")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = data_of(output)
+    (section,) = data["sections"]
+    assert [flow["cause"] for flow in section["flows"]] == ["internal-peer", "tos-reset"]
+    assert data["remarks"] == ["made from packets: why a flow ended is concluded from its first FIN or RST"]
+    assert data["profiles"][section["said"]]["name"] == "vmware-fusion-11"
+
+
+def test_a_profile_that_there_is_not_is_an_error(events: Path, tmp_path: Path) -> None:
+    done = relay_in_fork("report", str(events), "-o", str(tmp_path / "report.html"), "--profile", "none-such")
+    assert (done.returncode, (tmp_path / "report.html").exists()) == (2, False)
+    assert done.stderr.startswith("relay: --profile: unknown profile 'none-such'\n")

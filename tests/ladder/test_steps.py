@@ -54,11 +54,12 @@ def test_a_reset_shows_who_said_what_to_whom_and_which_rule_did_it(told: Told) -
         "app < NAT: RST, by tos-reset",
         "*: nothing for 0.112 s",
         "      NAT > server: FIN, by tos-reset",
+        "      NAT < server: FIN",
         "*: ended by tos-reset: 127.0.0.1:22, app rst by tos-reset, server fin by tos-reset, "
         "3489 B out, 3365 B in, 0.644 s",
     ]
     times = [step.at_s for step in steps(told)]
-    assert times == pytest.approx([0, 0.001, 0.002, None, 0.524, None, None, 0.525, None, 0.637, 0.644])
+    assert times == pytest.approx([0, 0.001, 0.002, None, 0.524, None, None, 0.525, None, 0.637, 0.644, 0.644])
 
 
 def test_bytes_are_those_since_the_record_before_and_the_total_so_far(told: Told) -> None:

@@ -30,6 +30,7 @@ RESET = """\
    0.525 │◀──────────── RST, by tos-reset ─┤                                 │
          ⋮ nothing for 0.112 s             ⋮                                 ⋮
    0.637 │                                 ├─ FIN, by tos-reset ────────────▶│
+   0.644 │                                 │◀────────────────────────── FIN ─┤
    0.644 │ ended by tos-reset: 127.0.0.1:22, app rst by tos-reset, server    │
          │ fin by tos-reset, 3489 B out, 3365 B in, 0.644 s                  │
 """

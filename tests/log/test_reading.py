@@ -102,7 +102,7 @@ def test_what_is_between_records_is_left_out_and_a_last_line_may_be_cut_off() ->
     first, *lines = told.lines().splitlines(keepends=True)
     reader = read("".join([first, "no JSON\n", *lines, lines[0][:50]]).encode())
     assert reader.record_count == len(told.records)
-    assert [problem.line for problem in reader.problems] == [2, len(told.records) + 2]
+    assert [problem.number for problem in reader.problems] == [2, len(told.records) + 2]
     assert "it is cut off, or the file still grows" in reader.problems[1].what
 
 

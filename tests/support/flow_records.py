@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from relay.log import FIELDS, Record
+from relay.log.capture import Capture
+from relay.log.rebuilt import GUEST, HOST, Rebuilder
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 SSH = (6441, "ssh")
@@ -108,6 +111,7 @@ def reset_flow(told: Told, flow: int = 1, *, at_s: float = 1.0) -> None:
     told.tos(at_s + 0.524, flow)
     told(at_s + 0.525, "rst-sent", flow, (3489, 3365), side="internal", because="tos-reset")
     told(at_s + 0.637, "fin-sent", flow, side="external", because="tos-reset")
+    told(at_s + 0.644, "fin-received", flow, side="external")
     told.end(at_s + 0.644, flow, because="tos-reset", internal="rst", duration_s=0.644, granted_after_s=0.002)
 
 
@@ -129,3 +133,18 @@ def two_flows() -> Told:
     plain_flow(told, 1)
     reset_flow(told, 2)
     return told
+
+
+def rebuilt_capture(records: Iterable[Record]) -> bytes:
+    """What `--pcap` would have written of these."""
+    data = bytearray()
+
+    def write(piece: bytes) -> bool:
+        data.extend(piece)
+        return True
+
+    capture = Capture(write, guest=GUEST, host=HOST, relay=(1, "relay"), epoch_s=STARTED_AT)
+    rebuilder = Rebuilder(capture.guest, capture.host, capture.name)
+    for record in records:
+        rebuilder(record)
+    return bytes(data)

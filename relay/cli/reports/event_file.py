@@ -1,23 +1,43 @@
-"""The file of events that a command is given: how it is opened, and what is said of what is wrong with it."""
+"""The file that a command is given, of events or of packets: how it is read, and what is said of its faults."""
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol, cast
 
 from relay.cli.terminal import complain
 from relay.errors import ConfigError
-from relay.log.reading import RecordReader
+from relay.ladder.packets import PacketReader
+from relay.log import Record
+from relay.log.captured import MAGIC
+from relay.log.reading import Problem, RecordReader
 
-_HINT = "give the file that `relay serve --events FILE` wrote, or - for stdin"
+_HINT = "give the file that --events or --pcap wrote, or - for stdin"
+
+
+class Reader(Protocol):
+    """An iterator over records; what it left out is in `problems` by then."""
+
+    record_count: int
+
+    def __iter__(self) -> Iterator[Record]: ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """The first of them."""
+
+    @property
+    def problem_count(self) -> int:
+        """How many there are in all."""
 
 
 @contextmanager
-def open_events(name: str) -> Iterator[BinaryIO]:
-    """The file of this name, or stdin.
+def open_records(name: str) -> Iterator[Reader]:
+    """The records of the file of this name, or of stdin.
 
     Raises:
         ConfigError: it cannot be read.
@@ -25,17 +45,22 @@ def open_events(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         if sys.stdin is None:
             raise ConfigError("stdin is closed", hint=_HINT)
-        yield sys.stdin.buffer
+        yield _reader_of(cast("io.BufferedReader", sys.stdin.buffer))
         return
     try:
         with Path(name).open("rb") as stream:
-            yield stream
+            yield _reader_of(stream)
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror}", hint=_HINT) from None
 
 
-def complain_of(name: str, reader: RecordReader) -> None:
-    """Say which lines were left out, and why.
+def _reader_of(stream: io.BufferedReader) -> Reader:
+    is_capture = stream.peek(len(MAGIC))[: len(MAGIC)] == MAGIC
+    return PacketReader(stream) if is_capture else RecordReader(stream)
+
+
+def complain_of(name: str, reader: Reader) -> None:
+    """Say what was left out, and why.
 
     Raises:
         ConfigError: there is nothing else.
@@ -47,7 +72,7 @@ def complain_of(name: str, reader: RecordReader) -> None:
     for problem in reader.problems:
         complain(f"{shown}: {problem}", "")
     if more := reader.problem_count - len(reader.problems):
-        complain(f"{shown}: {more} more lines are no records", _HINT)
+        complain(f"{shown}: {more} more {reader.problems[0].unit}s are no records", _HINT)
 
 
 def shown_name(name: str) -> str:

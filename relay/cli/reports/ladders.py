@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from relay.cli.reports.event_file import complain_of, open_events
+from relay.cli.reports.event_file import complain_of, open_records
 from relay.cli.terminal import tell
 from relay.errors import ConfigError
 from relay.ladder import Ladder, Run
 from relay.ladder.text import LadderText, takes_unicode
-from relay.log.reading import RecordReader
 
 
 def show_ladders(source: str, wanted: Sequence[str], *, encoding: str | None, colour: bool) -> None:
@@ -21,8 +20,7 @@ def show_ladders(source: str, wanted: Sequence[str], *, encoding: str | None, co
     """
     numbers = frozenset(map(_number, wanted))
     shown = _Shown(numbers, LadderText(unicode=takes_unicode(encoding), colour=colour))
-    with open_events(source) as stream:
-        reader = RecordReader(stream)
+    with open_records(source) as reader:
         run = Run()
         for record in reader:
             if record.event == "relay-started":
