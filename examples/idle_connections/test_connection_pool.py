@@ -1,10 +1,10 @@
-"""A pool hands out a dead connection after a quiet night, unless it checks each one, and finds a silent one dead soon.
+"""A pool hands out a dead connection after a quiet night, unless it checks each one, or keeps them with keepalive.
 
     pip install vmnat-relay pytest 'psycopg[binary,pool]'
     python -m pytest test_connection_pool.py
 
-TCP_USER_TIMEOUT is for NATs that say nothing: without it a lost query blocks for 15 minutes. Needs Linux. Azure's part
-needs CAP_NET_ADMIN, too: without it this host's kernel acknowledges what the NAT has lost (`relay doctor`).
+TCP_USER_TIMEOUT is for NATs that say nothing: without it a lost query blocks for 15 minutes. Needs Linux, and for that
+silence CAP_NET_ADMIN: without it this host's kernel acknowledges what the NAT has lost (`relay doctor`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from relay.abilities import Ability, Want
 from relay.observe import Fidelity, survey
 from relay.testing import RunningRelay
 
-PROFILES = ["aws-nat-gateway", "docker-desktop", "azure-load-balancer"]
+ALL = ["aws-nat-gateway", "docker-desktop", "azure-load-balancer"]
+PROFILES = list(ALL)
 if survey().of(Want(Ability.BLACKHOLE)).fidelity is not Fidelity.EXACT:
     PROFILES.remove("azure-load-balancer")
 
@@ -48,3 +49,13 @@ def test_a_pool_that_checks_connects_anew(nat_relay: RunningRelay, postgres: tup
         assert ask(pool)
         nat_relay.advance(350)
         assert ask(pool)
+
+
+@pytest.mark.nat_relay(ALL)
+def test_a_pool_with_keepalive_keeps_its_connection(nat_relay: RunningRelay, postgres: tuple[str, int]) -> None:
+    each_minute = f"{conninfo(nat_relay, postgres)} keepalives_idle=60 keepalives_interval=60"  # s
+    with ConnectionPool(each_minute, min_size=1) as pool:
+        assert ask(pool)
+        nat_relay.advance(350)
+        assert ask(pool)
+    assert len(nat_relay.flows) == 1
