@@ -11,7 +11,7 @@ import pytest
 from relay.backend import BACKENDS
 from relay.observe.kernel.owner import owner_of
 from support.capabilities import need_root
-from support.clients import connect_by_port, is_reset_by
+from support.clients import Refused, connect_by_port, is_reset_by
 from support.origins import Origin, echo, read_exactly
 from support.programs import serve
 from support.workers import call, call_both_workers, pids_of
@@ -118,3 +118,24 @@ def test_a_change_of_precedence_resets_its_own_flow_on_whichever_worker_and_no_o
         served.wait_for_count("tos-changed", len(expected))
         changed = [event["flow"] for event in served.events() if event["event"] == "tos-changed"]
         assert sorted(changed) == sorted(expected)
+
+
+def test_each_worker_has_its_part_of_what_connections_share(any_backend: str, tmp_path: Path) -> None:
+    limit = ("--set", "flow-limit.max_flows=2", "--set", "flow-limit.per=relay", "--set", "flow-limit.surplus=refuse")
+    profile = ("--profile", "transparent", *limit)
+    held, denied = [], 0
+    with (
+        Origin(echo) as origin,
+        serve(tmp_path, "--backend", any_backend, "--workers", "2", *profile) as served,
+    ):
+        for _ in range(64):  # that the kernel gives them all to the same worker happens once in 2**63
+            try:
+                held.append(connect_by_port(served.port, origin.host, origin.port))
+            except Refused:
+                denied += 1
+            if len(held) == 2 and denied > 8:
+                break
+        for sock in held:
+            sock.close()
+    assert len(held) == 2
+    assert {event["limit"] for event in served.events() if event["event"] == "slot-denied"} == {1}
