@@ -407,6 +407,16 @@ def test_a_field_that_is_not_documented_does_not_get_out() -> None:
         log.emit("link-down", colour="red")
 
 
+def test_a_listener_that_another_one_ends_does_not_hear_the_record_that_made_it_end() -> None:
+    log, heard = EventLog(), list[str]()
+    log.subscribe(lambda record: end())
+    end = log.subscribe(lambda record: heard.append(record.event))
+    log.emit("link-down")
+    end()  # again: harmless
+    log.emit("link-down")
+    assert (heard, log.wanted) == ([], True)
+
+
 def test_a_listener_that_raises_is_dropped_and_the_others_hear() -> None:
     log = EventLog()
     told: list[tuple[str, object]] = []

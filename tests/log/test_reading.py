@@ -73,6 +73,7 @@ def test_what_was_written_is_read() -> None:
         (a_record(at_s=True), "'at_s' is True"),
         (a_record(at_s=1e300), "'at_s' is 1e+300, more than a relay counts"),
         ('{"event": "link-down", "at_s": NaN}', "JSON that cannot be read: NaN is no number"),
+        ('{"event": "link-down", "at_s": 1e999}', "'at_s' is no finite number"),
         (a_record(flow="1"), "'flow' is '1'"),
         (a_record(process=[1]), "'process' is [1]"),
         (a_record(carried=[-1, 0]), "'carried' is [-1, 0]"),

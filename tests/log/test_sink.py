@@ -114,11 +114,13 @@ def test_one_line_that_fits_nowhere_costs_no_other() -> None:
 
 
 def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_asked_to() -> None:
-    with small_pipe() as (_, writer):
+    with small_pipe() as (reader, writer):
         sink = open_sink(writer, limit_bytes=100 * 100)
         for _ in range(1000):
             sink.write(_LINE)
         assert 1000 - _PIPE_BYTES / 100 < closed_in_time(sink, within_s=0.1) <= 1000
+        reader.close()
+        sink._thread.join(10)  # else it goes on with the next file that has the descriptor's number
 
 
 def test_a_line_that_cannot_be_written_is_reported_once_and_the_next_is_refused() -> None:
