@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from relay.profiles import Profile, available
+from relay.profiles import Profile, available, columns_of
 from relay.testing import RunningRelay, serve_in_thread
 from support import profile_reference
 from support.page import blocks_of
@@ -50,6 +51,13 @@ def test_the_test_on_a_page_passes_behind_its_nat(profile: Profile) -> None:
         test(nat)
     assert [mark.args for mark in test.pytestmark] == [(profile.name,)]  # type: ignore[attr-defined]
     assert name.startswith("test_")
+
+
+@each_profile
+def test_the_time_that_a_test_has_to_pass_is_the_longest_that_the_nat_waits(profile: Profile) -> None:
+    for seconds in re.findall(r"nat\.advance\((.*?)\)", profile.reproduce):
+        assert seconds == re.findall(r"[\d.]+", columns_of(profile)["idle"])[-1]
+    assert "time_scale" not in profile.reproduce or "nat.advance" in profile.reproduce
 
 
 @pytest.fixture
