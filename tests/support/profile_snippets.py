@@ -1,7 +1,8 @@
 """A test for each profile's page that shows, in milliseconds, what is peculiar to its NAT.
 
-It is chosen by what `relay profiles` says of the NAT: what an idle connection is in for; else what a refused connect
-is; else a behaviour that acts on an open connection; else what a reset becomes.
+It is a limit on connections where the profile says so first of how it is reproduced. Otherwise it is chosen by what
+`relay profiles` says of the NAT: what an idle connection is in for; else what a refused connect is; else a behaviour
+that acts on an open connection; else what a reset becomes.
 """
 
 from __future__ import annotations
@@ -24,10 +25,39 @@ _ENDS: dict[str, Sequence[str]] = {
     "RST": _RESET,
     "FIN": ['assert app.recv(1) == b""'],
 }
+_PORTS = """
+with contextlib.ExitStack() as held:
+    listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+    address = nat_relay.forward(*listener.getsockname())
+    for _ in range(3):
+        held.enter_context(socket.create_connection(address))
+    listener.settimeout(0.3)
+    for _ in range(2):
+        held.enter_context(listener.accept()[0])
+    with pytest.raises(TimeoutError):  # the third has no port
+        held.enter_context(listener.accept()[0])
+""".strip().splitlines()
+_PENDING = """
+with contextlib.ExitStack() as held:
+    silent = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    held.enter_context(socket.create_connection(silent.getsockname()))  # its backlog is full: it answers no SYN
+    held.enter_context(socket.create_connection(nat_relay.forward(*silent.getsockname())))
+    nat_relay.wait_for("flow-opened")
+    listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+    held.enter_context(socket.create_connection(nat_relay.forward(*listener.getsockname())))
+    listener.settimeout(0.3)
+    with pytest.raises(TimeoutError):  # it has to wait for the one that is not answered
+        held.enter_context(listener.accept()[0])
+""".strip().splitlines()
 
 
 def snippet(profile: Profile) -> str:
     """A module with one test."""
+    if found := re.match(r"With (flow_limit|pending_limit)=\{'(\w+)': (\d+)\}", profile.reproduce):
+        behaviour, setting, value = found.groups()
+        body = _PORTS if behaviour == "flow_limit" else _PENDING
+        title = "one_connection_too_many" if behaviour == "flow_limit" else "a_server_beside_one_that_does_not_answer"
+        return _module(profile, title, body, f', {behaviour}={{"{setting}": {value}}}')
     columns = columns_of(profile)
     names = {quirk.name for quirk in profile.quirks}
     if columns["idle"] != "-":
@@ -68,8 +98,8 @@ def _refused(profile: Profile, column: str) -> str:
     return _module(profile, "a_server_that_does_not_listen", body)
 
 
-def _module(profile: Profile, title: str, body: Sequence[str]) -> str:
-    imports = ["import socket", *(["import struct"] if any("struct." in line for line in body) else [])]
-    imports += ["", "import pytest", "", ""]
-    marker = f'@pytest.mark.nat_relay("{profile.name}")'
+def _module(profile: Profile, title: str, body: Sequence[str], settings: str = "") -> str:
+    used = [name for name in ("contextlib", "socket", "struct") if any(f"{name}." in line for line in body)]
+    imports = [*(f"import {name}" for name in used), "", "import pytest", "", ""]
+    marker = f'@pytest.mark.nat_relay("{profile.name}"{settings})'
     return "\n".join([*imports, marker, f"def test_{title}(nat_relay):", *(f"    {line}" for line in body)])
