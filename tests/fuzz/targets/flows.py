@@ -31,6 +31,7 @@ from relay.actions import (
     SendRst,
     SetKeepalive,
     StartTimer,
+    TakeSlot,
 )
 from relay.address import Endpoint
 from relay.behaviours import Actions, Behaviour
@@ -50,6 +51,8 @@ from relay.events import (
     ProbeArrived,
     RstReceived,
     Side,
+    SlotDenied,
+    SlotTaken,
     TimerFired,
     TosChanged,
 )
@@ -84,15 +87,16 @@ EVENTS: dict[str, Callable[[float, Side], Event]] = {
     "L": lambda at_s, initiator: LinkWentDown(at_s),
     "?": lambda at_s, initiator: TimerFired(at_s, "tos-resetter/external-close"),
 }
-"""By letter. There are also `.` and `,`, the timer that is due first and last, and `X`, the relay's own end of it."""
+"""By letter. There are also `.` and `,`, the timer that is due first and last, `X`, the relay's own end of it, and `#`,
+from which on slots are denied."""
 
-_LETTERS = [*EVENTS, ".", ",", "X"]
+_LETTERS = [*EVENTS, ".", ",", "X", "#"]
 _CONTROLLED_BY_DRIVER = frozenset("MP?")  # no provider watches the external side
 
 
 @target(
-    *(profile + initiator + b"\n" for profile in (b"0", b"1", b"2", b"3") for initiator in (b"i", b"e")),
-    *(b"QS", b"QD", b"QV", b"QSm.F", b"QSfF"),
+    *(profile + initiator + b"\n" for profile in (b"0", b"1", b"2", b"3", b"4", b"5") for initiator in (b"i", b"e")),
+    *(b"QS", b"QD", b"QV", b"QSm.F", b"QSfF", b"#QS"),
 )
 def fuzz_flow(data: bytes) -> str:
     """Only what the driver could produce, and after it the end that every flow must come to."""
@@ -161,7 +165,8 @@ def _decoded(letters: bytes) -> Iterator[str]:
 @cache
 def _profiles() -> list[Profile]:
     """Those of whose behaviours `FlowModel` knows every wish; kept inputs name them by number."""
-    names = ("transparent", "vmware-fusion-11", "vmware-workstation-14", "vmware-workstation-16")
+    vmware = ("vmware-fusion-11", "vmware-workstation-14", "vmware-workstation-16")
+    names = ("transparent", *vmware, "podman-machine", "azure-nat-gateway")
     return [load_profile(name) for name in names]
 
 
@@ -179,6 +184,8 @@ def _behaviours(setup: bytes) -> list[Behaviour]:
 def _value(limits: Any, byte: int) -> Any:
     if limits["choices"]:
         return limits["choices"][byte % len(limits["choices"])]
+    if limits["low"] is None:
+        return bool(byte % 2)
     low, high = int(limits["low"]), int(limits["high"])
     return (low, high, low + byte % (high - low + 1))[byte % 3]
 
@@ -198,6 +205,8 @@ class _Driven:
         self.finished = False
         self.watching = initiator is _IN
         self.timers: dict[str, float] = {}
+        self.slots: list[str] = []
+        self.full = False
 
     def take(self, letter: str) -> None:
         if self.finished or letter in _CONTROLLED_BY_DRIVER:
@@ -206,6 +215,8 @@ class _Driven:
             self.requesters.add("shutdown")
             self.perform(None, self.machine.end("shutdown"), {"shutdown"})
             assert self.finished
+        elif letter == "#":
+            self.full = True
         elif letter in ".,":
             self.fire(first=letter == ".")
         elif self.can_come(letter):
@@ -241,6 +252,9 @@ class _Driven:
         self.perform(event, self.machine.handle(event), self.requesters)
         assert self.model.answers == 1 or not awaited, "an initiator that waited for the dial is answered, once"
         self.carrying = self.carrying or isinstance(event, DialSucceeded)
+        while self.slots and not self.finished:
+            kind = SlotDenied if self.full else SlotTaken
+            self.feed(kind(self.at_s, self.slots.pop(0)))
         assert self.finished or not self.asked or self.has_a_future(), "a flow that nothing can end"
 
     def perform(self, event: Event | None, steps: list[Step], requesters: set[str]) -> None:
@@ -254,6 +268,9 @@ class _Driven:
                     self.timers[f"{because}/{key}"] = self.at_s + after_s
                 case SendRst(side=side) if side is _IN:
                     self.watching = False
+                case TakeSlot(pool=pool, wait=wait):
+                    self.full = self.full and not wait
+                    self.slots.append(f"{because}/{pool}")
         if self.machine.over:
             self.finished = True
             assert set(self.machine.endings) == self.model.up, "every side that was there has its ending"
@@ -279,7 +296,7 @@ class _Driven:
                 assert count_bytes > 0
                 assert count_bytes == getattr(event, "unacked_bytes", None)
             case Refuse(failure=failure):
-                assert failure is _FAILURE
+                assert failure is _FAILURE or isinstance(event, SlotDenied)
             case Note(text=text):
                 assert text.isprintable()
             case _:
