@@ -1,8 +1,9 @@
 """A capture of a guest's link, in which each packet says whose flow it belongs to, and which behaviour it is by.
 
 The event log knows that a little later than the packet passes: it waits until a new flow's process is known. So the
-packets wait as well, `HOLD_S` and no longer. Those of the host's side, which are rebuilt from the log, wait among them,
-in the order of their times. Where too many bytes wait, the first of them do so no longer.
+packets wait as well, `HOLD_S` and no longer. Those of the host's side, which are rebuilt from the log or from what
+passed through a socket, wait among them, in the order of their times. Where too many bytes wait, the first of them do
+so no longer.
 """
 
 from __future__ import annotations
@@ -16,9 +17,22 @@ from relay.address import parse_endpoint
 from relay.errors import ConfigError
 from relay.log import EventLog, Record
 from relay.log.capture import Capture, Interface, Process
-from relay.log.rebuilt import HOST, Rebuilder
+from relay.log.rebuilt import Rebuilder
+from relay.wire.captured_sockets import CapturedSockets
+from relay.wire.icmp import ECHO_REPLY, ECHO_REQUEST
 from relay.wire.link._api import Watching
-from relay.wire.packet import TCP, Buffer, Ipv4, parse_ipv4, undotted
+from relay.wire.mappings import End
+from relay.wire.packet import (
+    ICMP,
+    ICMP_HEADER_BYTES,
+    TCP,
+    UDP,
+    UDP_HEADER_BYTES,
+    Buffer,
+    Ipv4,
+    parse_ipv4,
+    undotted,
+)
 from relay.wire.segment import FIN, RST
 
 HOLD_S = 0.3  # longer than a look-up of a process may take
@@ -26,7 +40,13 @@ _MOST_BYTES = 16 << 20
 _DEED_S = 0.02  # between a behaviour's deed and the packet that it is
 _MOST_ENDS = 65_536  # of the guest's that are remembered
 _FLAGS_AT = 13  # of a TCP header
-_DESCRIPTION = "the guest's link: every IP packet, as it came and as it was sent"
+_LEAST_BYTES = {TCP: _FLAGS_AT + 1, UDP: UDP_HEADER_BYTES, ICMP: ICMP_HEADER_BYTES}
+_GUEST = Interface("guest", "the guest's link: every IP packet, as it came and as it was sent")
+_HOST = Interface(
+    "host",
+    "relay to servers, rebuilt: connections from the relay's event log, datagrams and DNS from what its sockets sent "
+    "and received; no packet was captured",
+)
 
 
 class _Deed(NamedTuple):
@@ -74,17 +94,18 @@ class WireCapture:
 
     def __init__(self, log: EventLog, write: Callable[[bytes], bool], relay: Process) -> None:
         self._clock = log.clock
-        guest = Interface("guest", _DESCRIPTION)
-        self._capture = Capture(write, guest=guest, host=HOST, relay=relay, epoch_s=log.started_at)
+        self._capture = Capture(write, guest=_GUEST, host=_HOST, relay=relay, epoch_s=log.started_at)
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._count = itertools.count()
         self._flows: dict[int, _Flow] = {}
-        self._by_guest: dict[tuple[int, int], _Flow] = {}
+        self._by_guest: dict[End, _Flow] = {}
         self._engine: Watching | None = None
         self._due = False
+        self._sockets = sockets = CapturedSockets(self._on_host_packet, self._now_s)
+        # What host sockets show; see `relay.wire.host.view.HostTap`.
+        self.own, self.on_datagram, self.open_stream = sockets.own, sockets.on_datagram, sockets.open_stream
         self.name = self._capture.name
-        """An address was found under this name."""
         log.subscribe(self._on_record)
         log.subscribe(Rebuilder(None, self._on_host_packet, self.name))
 
@@ -147,11 +168,11 @@ class WireCapture:
     def _found_out(self, at_s: float, parts: Sequence[Buffer], outward: bool) -> tuple[str, Process | None]:
         """What is known of a packet on the guest's side."""
         ip = parse_ipv4(memoryview(parts[0]))
-        if ip is None or ip.protocol != TCP or len(ip.payload) <= _FLAGS_AT:
+        if ip is None or ip.is_fragment or (end := _guest_of(ip, outward)) is None:
             return "", None
-        flow = self._by_guest.get(_guest_of(ip, outward))
+        flow = self._by_guest.get(end) if ip.protocol == TCP else None
         if flow is None:
-            return "", None
+            return "", self._sockets.owner_of(ip.protocol, end)
         flags = ip.payload[_FLAGS_AT]
         comments = [deed.comment for deed in flow.deeds if deed.is_of(at_s, outward, flags, ip.tos)]
         return ", ".join(comments), flow.process
@@ -187,7 +208,7 @@ class WireCapture:
         """This may be the guest's end of a flow."""
         try:
             end = parse_endpoint(text, where="")
-            guest = (undotted(end.host), end.port)
+            guest = End(undotted(end.host), end.port)
         except (ConfigError, ValueError):
             return  # not a guest's: a name, or an IPv6 address
         if self._by_guest.pop(guest, None) is None and len(self._by_guest) >= _MOST_ENDS:
@@ -199,8 +220,12 @@ class WireCapture:
         return at_s - ahead_s
 
 
-def _guest_of(ip: Ipv4, outward: bool) -> tuple[int, int]:
-    """The guest's end of a TCP packet."""
-    if outward:
-        return ip.source, int.from_bytes(ip.payload[:2])
-    return ip.destination, int.from_bytes(ip.payload[2:4])
+def _guest_of(ip: Ipv4, outward: bool) -> End | None:
+    """The guest's end: of TCP or UDP a port, of an echo its identifier."""
+    payload, address = ip.payload, ip.source if outward else ip.destination
+    if len(payload) >= _LEAST_BYTES.get(ip.protocol, 0) > 0:
+        if ip.protocol != ICMP:
+            return End(address, int.from_bytes(payload[:2] if outward else payload[2:4]))
+        if payload[0] in {ECHO_REQUEST, ECHO_REPLY}:
+            return End(address, int.from_bytes(payload[4:6]))
+    return None

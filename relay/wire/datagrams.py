@@ -16,7 +16,9 @@ from relay.wire.host.name_server import NameServer
 from relay.wire.host.outside import SendToGuest
 from relay.wire.host.ping_sockets import PingAccess, PingSockets
 from relay.wire.host.udp_sockets import UdpSockets
+from relay.wire.host.view import NO_VIEW, View
 from relay.wire.icmp import IcmpNat
+from relay.wire.mappings import End
 from relay.wire.packet import ICMP, UDP, Ipv4, parse_icmp, parse_udp
 from relay.wire.reach import Reach
 from relay.wire.udp import UdpNat
@@ -33,17 +35,19 @@ class Datagrams:
         names: NameServer,
         send: SendToGuest,
         access: PingAccess,
+        view: View = NO_VIEW,
     ) -> None:
         self._dropped: Counter[str] = Counter()
         self._engine = engine
         self._reach = reach
         self._names = names
         self._send = send
+        self._view = view
         self._fragments = Fragments()
         udp = UdpNat(idle_s=stack.udp_idle_s, port_unreachable=stack.port_unreachable)
         self._icmp = IcmpNat(code=stack.echo_code)
-        self._udp_sockets = UdpSockets(engine, udp, reach, send)
-        self._ping_sockets = PingSockets(engine, self._icmp, reach, send, access)
+        self._udp_sockets = UdpSockets(engine, udp, reach, send, view)
+        self._ping_sockets = PingSockets(engine, self._icmp, reach, send, access, view)
 
     @property
     def dropped(self) -> Counter[str]:
@@ -87,4 +91,5 @@ class Datagrams:
         elif not self._reach.ends_here(ip.destination):
             self._ping_sockets.on_message(ip, icmp)
         elif (packet := self._icmp.own_reply(ip, icmp)) is not None:
+            self._view.begin(ICMP, End(ip.source, icmp.ident))
             self._send(*packet)

@@ -20,11 +20,13 @@ from relay.stack import Stack
 from relay.wire.dialling import GuestDial
 from relay.wire.guest_network import GuestNetwork
 from relay.wire.host.ping_sockets import PingAccess, find_ping_access
+from relay.wire.host.view import View
 from relay.wire.leg import WireLeg
 from relay.wire.link import Link
-from relay.wire.link.tapped import Tap, TappedLink
+from relay.wire.link.tapped import TappedLink
 from relay.wire.nat import Nat
 from relay.wire.owners import NO_OWNERS, Owners
+from relay.wire.tap import Tap
 
 _EXACT = Support(Fidelity.EXACT, "wire", "our own TCP answers the guest, segment by segment")
 _SHORT = {
@@ -104,8 +106,8 @@ class WireFrontEnd:
         access = find_ping_access()
         if access is PingAccess.NONE:
             host.log.emit("ping-unavailable", remedy=access.remedy)
-        named = self._tap.name if self._tap is not None else lambda address, name: None
-        self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access, named)
+        view = View(self._tap, self._owners)
+        self._nat = Nat(host.engine, self._link, self._stack, self._network, self._seed, self._owners, access, view)
         self._nat.open(lambda leg, destination: host.take(WireConnection(leg, destination)))
         self._connect_timeout_s = host.connect_timeout_s
         host.dial_through(self)

@@ -14,7 +14,7 @@ from relay.wire.link import Link
 from relay.wire.link.ethernet import EthernetLink
 from relay.wire.link.opening import open_link
 from relay.wire.link.spec import WireSpec
-from relay.wire.link.tapped import Tap
+from relay.wire.tap import Tap
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,11 @@ from relay.wire.guest_network import GuestNetwork
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.ping_sockets import PingAccess
+from relay.wire.host.view import NO_VIEW, View
 from relay.wire.isn import Isn
 from relay.wire.leg import WireLeg
 from relay.wire.link import Link
+from relay.wire.mappings import End
 from relay.wire.owners import Owners
 from relay.wire.packet import TCP, Ipv4, is_sound, parse_ipv4
 from relay.wire.reach import Reach
@@ -62,9 +64,9 @@ class Nat:
         seed: int,
         owners: Owners,
         ping: PingAccess,
-        named: Callable[[str, str], None] = lambda address, name: None,
+        view: View = NO_VIEW,
     ) -> None:
-        """`ping` says how this host is asked for echoes; `named` gets addresses and names from DNS answers."""
+        """`ping` says how this host is asked for echoes; `view` is shown what its sockets send and receive."""
         self.engine = engine
         self._dropped: Counter[str] = Counter()
         self._link = link
@@ -74,10 +76,8 @@ class Nat:
         self.owners = owners
         self._transmitter = Transmitter(link, stack)
         send = self._transmitter.send
-        self._names = NameServer(
-            engine, network.addresses.dns, NameSettings.of(network), Forwarder(), send, named=named
-        )
-        self._datagrams = Datagrams(engine, stack, self._reach, self._names, send, ping)
+        self._names = NameServer(engine, network.addresses.dns, NameSettings.of(network), Forwarder(), send, view)
+        self._datagrams = Datagrams(engine, stack, self._reach, self._names, send, ping, view)
         self._asked: Callable[[WireLeg, Endpoint], None]
         self._connections: dict[Ends, WireLeg] = {}
         self._pending: dict[WireLeg, None] = {}  # in the order in which they asked
@@ -164,7 +164,7 @@ class Nat:
             leg = self._begin(ends, segment)
             if asks_names:
                 leg.grant()
-                self._names.serve(leg)
+                self._names.serve(leg, End(ends.guest_address, ends.guest_port))
             else:
                 self._asked(leg, reach.translated(ends.address, ends.port))
         elif (answer := stray.answer(segment, self._stack)) is not None:

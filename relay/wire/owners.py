@@ -6,6 +6,7 @@ from typing import Protocol
 
 from relay.legs import PeerSocket, Process
 from relay.wire.ends import Ends
+from relay.wire.mappings import End
 
 
 class Owners(Protocol):
@@ -20,6 +21,9 @@ class Owners(Protocol):
     def look(self, ends: Ends) -> PeerSocket | None:
         """As `relay.legs.Leg.look_at_peer`."""
 
+    def glimpse_datagram(self, protocol: int, end: End) -> Process | None:
+        """Who sends from a UDP port, or echo requests with an identifier, if that is found at once."""
+
 
 class NoOwners:
     """For a guest whose processes are not this host's."""
@@ -31,6 +35,9 @@ class NoOwners:
         return None
 
     def look(self, ends: Ends) -> PeerSocket | None:
+        return None
+
+    def glimpse_datagram(self, protocol: int, end: End) -> Process | None:
         return None
 
 

@@ -10,8 +10,11 @@ import pytest
 from relay.address import Endpoint
 from relay.clock import NatClock
 from relay.log import EventLog, Hold
+from relay.log.rebuilt_ip import ICMP, TCP, UDP, datagram
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
 from relay.wire.capture import HOLD_S, WireCapture
+from relay.wire.mappings import End
+from relay.wire.packet import build_icmp, undotted
 from support.pcapng import Captured, packets
 
 GIT = (4711, "git")
@@ -174,6 +177,69 @@ def test_an_inbound_flow_s_guest_is_what_was_dialled(play: Play) -> None:
     play.packet(True, SYN)
     play.capture.close()
     assert [packet.comment for packet in play.packets if packet.interface == 0] == ["git[4711]"]
+
+
+def echo(kind: int, source: Endpoint, destination: Endpoint, ident: int) -> bytes:
+    message = build_icmp(kind, 0, ident, 1, b"data") + b"data"
+    return b"".join(datagram(ICMP, source, destination, message))
+
+
+def test_datagrams_of_both_sides_are_the_process_s_that_has_the_guest_s_end(play: Play) -> None:
+    end, near = End(undotted(GUEST.host), GUEST.port), Endpoint("10.0.0.5", 50_000)
+    play.capture.on_packet(b"".join(datagram(UDP, GUEST, SERVER, b"question")), True)
+    play.capture.own(UDP, end, GIT)
+    play.capture.on_datagram(UDP, end, near, SERVER, b"question", True)
+    play.clockwork.advance(0.01)
+    play.capture.on_datagram(UDP, end, near, SERVER, b"answer", False)
+    play.capture.on_packet(b"".join(datagram(UDP, SERVER, GUEST, b"answer")), False)
+    play.capture.on_packet(b"".join(datagram(UDP, Endpoint(GUEST.host, 7), SERVER, b"another's")), True)
+    play.capture.close()
+    assert [(packet.interface, packet.data[28:], packet.comment) for packet in play.packets] == [
+        (0, b"question", "git[4711]"),
+        (1, b"question", "git[4711]"),
+        (1, b"answer", "git[4711]"),
+        (0, b"answer", "git[4711]"),
+        (0, b"another's", ""),
+    ]
+
+
+def test_echoes_are_the_process_s_that_has_their_identifier(play: Play) -> None:
+    play.capture.own(ICMP, End(undotted(GUEST.host), 77), (9, "ping"))
+    for kind, source, destination in ((8, GUEST, SERVER), (0, SERVER, GUEST)):
+        play.capture.on_packet(echo(kind, source, destination, 77), kind == 8)
+    play.capture.on_packet(echo(8, GUEST, SERVER, 78), True)
+    play.capture.on_packet(echo(3, SERVER, GUEST, 77), False)  # no echo, whatever these bytes are
+    play.capture.close()
+    assert [packet.comment for packet in play.packets] == ["ping[9]", "ping[9]", "", ""]
+
+
+def test_a_connection_of_the_host_s_own_is_shown_with_its_bytes(play: Play) -> None:
+    end = End(undotted(GUEST.host), GUEST.port)
+    play.capture.own(TCP, end, (5, "dig"))
+    stream = play.capture.open_stream(end, Endpoint("10.0.0.5", 50_000), SERVER)
+    stream.carry(b"question", True)
+    stream.carry(memoryview(b"a" * 2000), False)
+    stream.finish(False)
+    stream.finish(True)
+    play.capture.close()
+    assert [str(packet) for packet in play.packets] == [
+        "host > S",
+        "host < SA",
+        "host > A",
+        "host > PA 8",
+        "host < PA 1460",
+        "host < PA 540",
+        "host < FA",
+        "host > FA",
+    ]
+    assert {packet.comment for packet in play.packets} == {"dig[5]"}
+
+
+def test_owners_of_ends_are_forgotten_in_time(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.wire.captured_sockets._MOST_ENDS", 3)
+    for number in range(10):
+        play.capture.own(UDP, End(1, number), GIT)
+    assert len(play.capture._sockets._owners) == 3
 
 
 def test_what_is_not_tcp_or_not_whole_is_captured_without_a_name(play: Play) -> None:

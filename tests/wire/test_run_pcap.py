@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,31 @@ def test_ssh_is_named_too(tmp_path: Path) -> None:
 def test_stdout_is_the_command_s_own() -> None:
     done = relay("run", "--pcap", "-", "--", "true")
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "relay: --pcap: stdout is the command's own")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_datagrams_echoes_and_names_are_there_on_both_sides_with_their_processes(tmp_path: Path, backend: str) -> None:
+    """On the host's side they are rebuilt from what the sockets carried, whole and with sound checksums."""
+    script = (
+        "dig +short www.test; dig +short +tcp www.test; ping -c 1 -q 192.168.127.1 >ping.log;"
+        f"{sys.executable} -c 'import socket, sys; sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+        'sock.sendto(b"question", (sys.argv[1], int(sys.argv[2]))); print(sock.recv(100).decode())\' "$1" "$2"'
+    )
+    with DnsServer(records("www.test A 192.0.2.7")) as names, socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        answering = threading.Thread(target=lambda: server.sendto(b"answer", server.recvfrom(100)[1]))
+        answering.start()
+        words = ("sh", "-c", f"cd {tmp_path}; {script}", "sh", HOST, str(server.getsockname()[1]))
+        file, said = captured(tmp_path, *words, options=("--backend", backend, "--dns", str(names.endpoint)))
+        answering.join()
+    assert said.split() == ["192.0.2.7", "192.0.2.7", "answer"]
+    told = read_fields(file, "frame.interface_name", "_ws.col.Protocol", "frame.comment", "data")
+    seen = {(side, protocol, comment.partition("[")[0]) for side, protocol, comment, _ in told}
+    for side in ("guest", "host"):
+        assert {(side, "DNS", "dig"), (side, "TCP", "dig"), (side, "ICMP", "ping")} <= seen
+        assert any(who.startswith("python") for of, protocol, who in seen if (of, protocol) == (side, "UDP"))
+    assert sum(b"question".hex() in row[3] for row in told) == 2
+    kinds = ("udp.checksum.status", "tcp.checksum.status", "icmp.checksum.status")
+    sums = read_fields(file, *kinds, options=("-o", "udp.check_checksum:TRUE"))
+    assert {status for row in sums for status in row} <= {"1", ""}

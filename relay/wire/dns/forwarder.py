@@ -39,6 +39,7 @@ class Ask(NamedTuple):
     number: int
     server: Endpoint
     message: bytes
+    asker: Asker
 
 
 class Tell(NamedTuple):
@@ -144,7 +145,7 @@ class Forwarder:
         question.asked = set(batch)
         question.deadline_s = now_s + self._timeout_s
         self._questions[number] = self._questions.pop(number)
-        return [Ask(number, server, question.message) for server in batch]
+        return [Ask(number, server, question.message, question.asker) for server in batch]
 
     def _fail(self, number: int) -> list[Step]:
         question = self._questions[number]

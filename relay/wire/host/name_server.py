@@ -7,7 +7,7 @@ a server does not listen.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from relay.address import Endpoint, ResolveOverride
@@ -20,6 +20,8 @@ from relay.wire.host.host_socket import HostSocket, SocketAddress
 from relay.wire.host.name_settings import NameSettings
 from relay.wire.host.name_stream import NameStream
 from relay.wire.host.outside import SendToGuest
+from relay.wire.host.view import NO_VIEW, View
+from relay.wire.mappings import End
 from relay.wire.packet import UDP, Ipv4, Udp, build_udp
 
 PORT = 53
@@ -35,16 +37,15 @@ class NameServer:
         settings: NameSettings,
         forwarder: Forwarder,
         send: SendToGuest,
-        *,
-        named: Callable[[str, str], None] = lambda address, name: None,
+        view: View = NO_VIEW,
     ) -> None:
-        """`named` is called with each address that was answered, and the name that was asked for."""
+        """`view` is shown what passes between servers and us, and each address that was answered with its name."""
         self._engine = engine
         self._address = address
         self._settings = settings
         self._forwarder = forwarder
         self._send = send
-        self._named = named
+        self._view = view
         self._sockets: dict[int, dict[Endpoint, HostSocket]] = {}
         self._streams: set[NameStream] = set()
         self._timer: Timer | None = None
@@ -55,15 +56,17 @@ class NameServer:
         query = parse_query(message)
         if query is None:
             return
+        self._view.begin(UDP, End(*asker))
         if (reply := self._settings.reply(query, message)) is not None:
             self._tell(asker, reply)
         else:
             servers = self._settings.servers()
             self._perform(self._forwarder.ask(asker, message, servers, self._engine.now_s()))
 
-    def serve(self, leg: Leg) -> None:
-        """The guest asks over TCP: take over its connection to port 53, which is complete."""
-        self._streams.add(NameStream(self._engine, leg, self._settings, self._named, self._streams.discard))
+    def serve(self, leg: Leg, end: End) -> None:
+        """The guest asks over TCP: take over its connection from this end to port 53, which is complete."""
+        self._view.begin_stream(end, leg.glimpse_process())
+        self._streams.add(NameStream(self._engine, leg, end, self._settings, self._view, self._streams.discard))
 
     def resolve_as(self, override: ResolveOverride) -> None:
         """Answer a name ourselves from now on."""
@@ -94,13 +97,15 @@ class NameServer:
         try:
             asking = sockets.get(step.server)
             if asking is None:
-                asking = sockets[step.server] = self._open(step.number, step.server)
+                asking = sockets[step.server] = self._open(step)
             asking.sock.send(step.message)
+            self._view.show(UDP, End(*step.asker), asking.sock, step.server, step.message, True)
         except OSError:
             # Later: the caller is in the midst of its steps.
             self._engine.call_soon(partial(self._on_absent, step.number, step.server))
 
-    def _open(self, number: int, server: Endpoint) -> HostSocket:
+    def _open(self, step: Ask) -> HostSocket:
+        number, server = step.number, step.server
         family, kind, _, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
         )[0]
@@ -109,7 +114,7 @@ class NameServer:
             family,
             kind,
             0,
-            partial(self._on_message, number),
+            partial(self._on_message, step),
             lambda error: self._on_absent(number, server),
         )
         try:
@@ -120,8 +125,10 @@ class NameServer:
         asking.watch()
         return asking
 
-    def _on_message(self, number: int, data: memoryview, address: SocketAddress) -> None:
-        self._perform(self._forwarder.on_message(number, bytes(data)))
+    def _on_message(self, step: Ask, data: memoryview, address: SocketAddress) -> None:
+        asking = self._sockets[step.number][step.server]
+        self._view.show(UDP, End(*step.asker), asking.sock, step.server, data, False)
+        self._perform(self._forwarder.on_message(step.number, bytes(data)))
 
     def _on_absent(self, number: int, server: Endpoint) -> None:
         self._perform(self._forwarder.on_absent(number, server, self._engine.now_s()))
@@ -132,7 +139,7 @@ class NameServer:
 
     def _tell(self, asker: Asker, message: bytes) -> None:
         for address, name in addresses_in(message):
-            self._named(address, name)
+            self._view.name(address, name)
         header = build_udp(self._address, asker.address, PORT, asker.port, message)
         self._send(self._address, asker.address, UDP, header, message)
 

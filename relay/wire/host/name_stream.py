@@ -20,6 +20,8 @@ from relay.net.resolve import address_of
 from relay.wire.dns.message import addresses_in, build_failure, is_reply, parse_query
 from relay.wire.dns.stream import Messages, framed
 from relay.wire.host.name_settings import NameSettings
+from relay.wire.host.view import ShownStream, View
+from relay.wire.mappings import End
 
 IDLE_S = 30.0  # RFC 7766 section 6.2.3: seconds
 MAX_PENDING = 100  # questions; the guest is read on when some are answered
@@ -34,14 +36,16 @@ class NameStream:
         self,
         engine: Engine,
         leg: Leg,
+        end: End,
         settings: NameSettings,
-        named: Callable[[str, str], None],
+        view: View,
         ended: Callable[[NameStream], None],
     ) -> None:
         self._engine = engine
         self._guest = leg
+        self._end = end
         self._settings = settings
-        self._named = named
+        self._view = view
         self._ended = ended
         self._asked = Messages()
         self._answered = Messages()
@@ -50,6 +54,7 @@ class NameStream:
         self._servers: list[Endpoint] = []
         self._dial: Dial | None = None
         self._server: KernelLeg | None = None
+        self._shown: ShownStream | None = None
         self._closed = False
         self._timer = engine.call_later(IDLE_S, self.close)
         leg.owner = self
@@ -114,7 +119,7 @@ class NameStream:
     def _ask(self, message: bytes) -> None:
         self._pending.append(message)
         if self._server is not None:
-            self._server.write(framed(message))
+            self._send(message)
         elif self._dial is None:
             self._servers = list(self._settings.servers())
             self._try_next()
@@ -144,8 +149,15 @@ class NameStream:
             self._try_next()
             self._go_on()
             return
+        self._shown = self._view.open_stream(self._end, sock, address)
         for message in self._pending:
-            self._server.write(framed(message))
+            self._send(message)
+
+    def _send(self, message: bytes) -> None:
+        assert self._server is not None, "only once it is there"  # noqa: S101
+        self._server.write(framed(message))
+        if self._shown is not None:
+            self._shown.carry(framed(message), True)
 
     def _on_failed(self, failure: DialFailure) -> None:
         self._dial = None
@@ -158,11 +170,15 @@ class NameStream:
             count = server.receive_into(self._engine.buffer)
             if count > 0:
                 self._rest()
+                if self._shown is not None:
+                    self._shown.carry(self._engine.buffer[:count], False)
                 self._answered.receive_data(self._engine.buffer[:count])
                 self._take_answers()
             elif count == WOULD_BLOCK:
                 break
             else:  # it has finished, or broken
+                if self._shown is not None and count == 0:
+                    self._shown.finish(False)
                 self._on_server_gone()
                 break
         self._read_guest()
@@ -177,7 +193,7 @@ class NameStream:
 
     def _answer(self, message: bytes) -> None:
         for address, name in addresses_in(message):
-            self._named(address, name)
+            self._view.name(address, name)
         self._guest.write(framed(message))
 
     def _on_server_gone(self) -> None:
@@ -192,6 +208,9 @@ class NameStream:
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._shown is not None:
+            self._shown.finish(True)
+            self._shown = None
         self._answered = Messages()
 
     def _rest(self) -> None:

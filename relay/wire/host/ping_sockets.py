@@ -20,13 +20,15 @@ from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 
+from relay.address import Endpoint
 from relay.loop.engine import Engine
 from relay.wire.host.host_socket import HostSocket, SocketAddress
 from relay.wire.host.outside import Outside, SendToGuest, number_of
 from relay.wire.host.sweep import Sweep
+from relay.wire.host.view import NO_VIEW, View
 from relay.wire.icmp import ECHO_REPLY, ECHO_REQUEST, IcmpNat, SendEcho
 from relay.wire.mappings import Close, End, Open
-from relay.wire.packet import ICMP_HEADER_BYTES, Icmp, Ipv4, build_icmp
+from relay.wire.packet import ICMP, ICMP_HEADER_BYTES, Icmp, Ipv4, build_icmp
 
 _SOL_RAW, _ICMP_FILTER = 255, 1  # linux/icmp.h
 _ALL_BUT_REPLIES = struct.pack("=I", 0xFFFFFFFF ^ 1 << ECHO_REPLY)
@@ -70,16 +72,21 @@ class PingSockets:
         outside: Outside,
         send: SendToGuest,
         access: PingAccess,
+        view: View = NO_VIEW,
         *,
         source: str | None = None,
     ) -> None:
-        """`source` is the host's address to send from; without it the host's routes choose."""
+        """`view` is shown what passes.
+
+        `source` is the host's address to send from; without it the host's routes choose.
+        """
         self.dropped: Counter[str] = Counter()
         self._engine = engine
         self._nat = nat
         self._outside = outside
         self._send = send
         self._access = access
+        self._view = view
         self._source = source
         self._asking: dict[End, _Asking] = {}
         self._ends: dict[int, End] = {}  # by the identifier that each has on the host
@@ -124,6 +131,7 @@ class PingSockets:
         ident = ident or self._free_ident()
         self._asking[end] = _Asking(opened, ident)
         self._ends[ident] = end
+        self._view.begin(ICMP, end)
 
     def _open_socket(self, kind: int) -> tuple[HostSocket, int]:
         """A socket, and the identifier that the kernel has given it; 0 if none."""
@@ -160,9 +168,12 @@ class PingSockets:
         sock = asking.sock.sock
         try:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, step.ttl)
-            sock.sendto(b"".join((header, step.payload)), target)
+            message = b"".join((header, step.payload))
+            sock.sendto(message, target)
         except OSError as error:
             self._drop(error)
+            return
+        self._view.show(ICMP, step.end, sock, target, message, True)
 
     def _on_message(self, data: memoryview, address: SocketAddress) -> None:
         if data and data[0] >> 4 == _IP_VERSION:  # an echo reply begins with 0
@@ -173,6 +184,7 @@ class PingSockets:
         end, source = self._ends.get(ident), self._outside.seen_as(number_of(address[0]))
         if kind != ECHO_REPLY or end is None or source is None:
             return
+        self._view.show(ICMP, end, self._asking[end].sock.sock, Endpoint(address[0], 0), data, False)
         packet = self._nat.on_reply(end, source, sequence, data[ICMP_HEADER_BYTES:], self._engine.nat.now_s())
         if packet is not None:
             self._send(*packet)

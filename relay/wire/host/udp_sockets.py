@@ -6,13 +6,15 @@ import socket
 from collections import Counter
 from functools import partial
 
+from relay.address import Endpoint
 from relay.loop.engine import Engine
 from relay.wire.host.host_socket import HostSocket, SocketAddress
 from relay.wire.host.outside import Outside, SendToGuest, number_of
 from relay.wire.host.refusals import keep_refusals, take_refusals
 from relay.wire.host.sweep import Sweep
+from relay.wire.host.view import NO_VIEW, View
 from relay.wire.mappings import Close, End, Open
-from relay.wire.packet import Ipv4, Udp
+from relay.wire.packet import UDP, Ipv4, Udp
 from relay.wire.udp import Send, UdpNat
 
 
@@ -20,14 +22,25 @@ class UdpSockets:
     """Carries the guest's datagrams. What cannot be sent is lost, as on any way, and counted by reason."""
 
     def __init__(
-        self, engine: Engine, nat: UdpNat, outside: Outside, send: SendToGuest, *, source: str | None = None
+        self,
+        engine: Engine,
+        nat: UdpNat,
+        outside: Outside,
+        send: SendToGuest,
+        view: View = NO_VIEW,
+        *,
+        source: str | None = None,
     ) -> None:
-        """`source` is the host's address to send from; without it the host's routes choose."""
+        """`view` is shown what passes.
+
+        `source` is the host's address to send from; without it the host's routes choose.
+        """
         self.dropped: Counter[str] = Counter()
         self._engine = engine
         self._nat = nat
         self._outside = outside
         self._send = send
+        self._view = view
         self._source = source
         self._sockets: dict[End, HostSocket] = {}
         self._sweep = Sweep(engine, nat, self._close)
@@ -72,6 +85,7 @@ class UdpSockets:
             self._on_failed(end, error)
             return
         self._sockets[end] = opened
+        self._view.begin(UDP, end)
         opened.watch()
 
     def _close(self, end: End) -> None:
@@ -92,8 +106,11 @@ class UdpSockets:
                 opened.sock.sendto(step.payload, target)
             except OSError as error:
                 self._drop(error)
+                return
+        self._view.show(UDP, step.end, opened.sock, target, step.payload, True)
 
     def _on_reply(self, end: End, payload: memoryview, address: SocketAddress) -> None:
+        self._view.show(UDP, end, self._sockets[end].sock, Endpoint(*address[:2]), payload, False)
         source = self._outside.seen_as(number_of(address[0]))
         if source is None:
             self.dropped["from the host's loopback"] += 1

@@ -14,7 +14,7 @@ from relay.wire.packet import TCP, TCP_HEADER_BYTES, Buffer, checksum, is_sound,
 _CHECKSUM = slice(16, 18)  # of a TCP header
 
 
-class Tap(Protocol):
+class LinkTap(Protocol):
     """Is shown what passes."""
 
     def begin(self, engine: Watching) -> None:
@@ -23,16 +23,13 @@ class Tap(Protocol):
     def on_packet(self, packet: bytes, outward: bool) -> None:
         """A packet passed; `outward` from the guest."""
 
-    def name(self, address: str, name: str) -> None:
-        """The guest asked for this name, and the answer was this address."""
-
 
 class TappedLink:
     """The same link as the one that it is made of, with a tap; see `relay.wire.link.Link`."""
 
     ethernet = False
 
-    def __init__(self, link: Link, tap: Tap) -> None:
+    def __init__(self, link: Link, tap: LinkTap) -> None:
         self.name = link.name
         self.mtu = link.mtu
         self.offload = link.offload

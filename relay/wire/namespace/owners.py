@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from relay.clock import real_s
 from relay.legs import PeerSocket, Process
@@ -20,9 +21,12 @@ from relay.observe.kernel.peer_socket import peer_socket
 from relay.observe.kernel.processes import all_processes, descendants, descriptors, name_of, own_pid
 from relay.observe.kernel.sock_diag import SockDiag, SocketInfo
 from relay.wire.ends import Ends
+from relay.wire.mappings import End
+from relay.wire.packet import ICMP
 
 _ACCEPT_S = 0.2  # for a process to accept a connection that is ready for it
 _ACCEPT_POLL_S = 0.005
+_INODE = 9  # among a line's fields
 _GLIMPSED_LINKS = 512  # descriptors; measured: 2 to 8 us each
 
 
@@ -61,6 +65,22 @@ class NamespaceOwners:
                 return None
         return peer_socket(state) if state is not None else None
 
+    def glimpse_datagram(self, protocol: int, end: End) -> Process | None:
+        for table, number in _tables_of(protocol, end.number):
+            inode = self._inode_in(table, number)
+            if inode and (found := self._find(inode, _GLIMPSED_LINKS)) is not None:
+                return found
+        return None
+
+    def _inode_in(self, table: str, number: int) -> int:
+        """The inode of the socket in one of the namespace's tables (proc(5), /proc/PID/net); 0 if there is none."""
+        with suppress(OSError), open(f"/proc/{self._helper}/net/{table}", encoding="ascii") as lines:
+            for line in lines:
+                fields = line.split()
+                if fields[1].endswith(f":{number:04X}"):
+                    return int(fields[_INODE])
+        return 0
+
     def _find(self, inode: int, at_most: int | None) -> Process | None:
         if not inode:
             return None
@@ -87,3 +107,8 @@ class NamespaceOwners:
         yield last
         # A kernel without CONFIG_PROC_CHILDREN does not tell who descends from whom.
         yield from (pid for pid in descendants(self._helper) or all_processes() if pid != last)
+
+
+def _tables_of(protocol: int, number: int) -> tuple[tuple[str, int], ...]:
+    """Where a socket may be, and by which number: a ping socket's is its identifier, a raw one's the protocol."""
+    return (("icmp", number), ("raw", ICMP)) if protocol == ICMP else (("udp", number),)

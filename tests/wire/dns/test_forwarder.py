@@ -27,7 +27,7 @@ def asked(steps: list[Step]) -> list[Endpoint]:
 
 def test_the_first_server_is_asked_and_its_answer_passes_as_it_came() -> None:
     forwarder = Forwarder()
-    assert ask(forwarder, ONE, TWO) == [Ask(0, ONE, QUERY)]
+    assert ask(forwarder, ONE, TWO) == [Ask(0, ONE, QUERY, GUEST)]
     assert forwarder.on_message(0, REPLY) == [Drop(0), Tell(GUEST, REPLY)]
     assert (len(forwarder), forwarder.next_deadline_s) == (0, None)
 
@@ -101,9 +101,10 @@ def test_a_question_that_is_out_is_not_put_again_and_one_that_is_over_is() -> No
     forwarder = Forwarder()
     ask(forwarder, ONE)
     assert ask(forwarder, ONE, now_s=1.0) == []
-    assert forwarder.ask(Asker(GUEST.address, 40_001), QUERY, [ONE], 1.0) == [Ask(1, ONE, QUERY)]
+    other = Asker(GUEST.address, 40_001)
+    assert forwarder.ask(other, QUERY, [ONE], 1.0) == [Ask(1, ONE, QUERY, other)]
     forwarder.on_message(0, REPLY)
-    assert ask(forwarder, ONE) == [Ask(2, ONE, QUERY)]
+    assert ask(forwarder, ONE) == [Ask(2, ONE, QUERY, GUEST)]
 
 
 def test_of_too_many_questions_the_one_that_is_due_first_has_failed() -> None:

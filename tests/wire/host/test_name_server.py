@@ -17,9 +17,11 @@ from relay.address import Endpoint, ResolveOverride
 from relay.wire.dns.forwarder import Forwarder
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
-from relay.wire.packet import Udp
+from relay.wire.mappings import End
+from relay.wire.packet import UDP, Udp
 from support.bench import DEADLINE_S, advance, open_engine
 from support.dns_server import DnsServer, free_port, records, silence
+from support.host_tap import SeenByTap
 from support.small_nat import ADDRESSES, Guest, datagram
 
 pytestmark = pytest.mark.anyio
@@ -30,10 +32,11 @@ WWW = records("www.test A 192.0.2.7", "www.test AAAA 2001:db8::7", "mail.test TX
 class Asking:
     """A guest that asks, and the name server that it asks."""
 
-    def __init__(self, server: NameServer, guest: Guest, names: list[tuple[str, str]], settings: NameSettings) -> None:
+    def __init__(self, server: NameServer, guest: Guest, tap: SeenByTap, settings: NameSettings) -> None:
         self.server = server
         self.guest = guest
-        self.names = names
+        self.tap = tap
+        self.names = tap.names
         self.settings = settings
         self.came = anyio.Event()
         guest.changed = self._on_changed
@@ -71,15 +74,13 @@ async def asking(
     timeout_s: float = 0.05,
 ) -> AsyncIterator[Asking]:
     async with open_engine() as (engine, faults):
-        guest, names = Guest(), list[tuple[str, str]]()
+        guest, tap = Guest(), SeenByTap()
         settings = NameSettings(
             host_address=ADDRESSES.host, servers=servers, overrides=overrides, resolv_conf=resolv_conf, hosts=hosts
         )
         forwarder = Forwarder(timeout_s=timeout_s, tries=2)
-        server = NameServer(
-            engine, ADDRESSES.dns, settings, forwarder, guest.send, named=lambda *found: names.append(found)
-        )
-        yield Asking(server, guest, names, settings)
+        server = NameServer(engine, ADDRESSES.dns, settings, forwarder, guest.send, tap.view)
+        yield Asking(server, guest, tap, settings)
         assert server._sockets.keys() <= forwarder._questions.keys()
         server.close()
         server.close()
@@ -110,6 +111,21 @@ async def test_names_that_were_answered_are_reported() -> None:
             for name, kind in (("www.test", "A"), ("www.test", "AAAA"), ("mail.test", "TXT"), ("api.test", "A")):
                 await guest.ask(name, kind)
             assert guest.names == [("192.0.2.7", "www.test"), ("2001:db8::7", "www.test"), ("192.0.2.9", "api.test")]
+
+
+async def test_a_tap_is_shown_what_passes_between_us_and_the_server_and_for_whom() -> None:
+    with DnsServer(WWW) as server:
+        async with asking(server.endpoint) as guest:
+            await guest.ask("www.test")
+            end = End(ADDRESSES.guest, 40_000)
+            assert guest.tap.owned == [(UDP, end)]
+            assert [(protocol, of, way) for protocol, of, way, _ in guest.tap.datagrams] == [
+                (UDP, end, ">"),
+                (UDP, end, "<"),
+            ]
+            assert guest.tap.datagrams[0][3] == server.queries[0][1]
+            assert {near.host for near, _ in guest.tap.ends} == {"127.0.0.1"}
+            assert {far for _, far in guest.tap.ends} == {server.endpoint}
 
 
 async def test_a_truncated_answer_passes_so_that_the_guest_asks_over_tcp() -> None:

@@ -22,13 +22,18 @@ from relay.wire.dns.stream import Messages, framed
 from relay.wire.host import name_stream
 from relay.wire.host.name_server import NameServer
 from relay.wire.host.name_settings import NameSettings
+from relay.wire.mappings import End
+from relay.wire.packet import TCP
 from support.bench import DEADLINE_S, advance, in_thread, open_engine
 from support.capabilities import need_program
 from support.dns_server import DnsServer, Reply, free_port, records
+from support.host_tap import SeenByTap
 from support.programs import run
 from support.small_nat import ADDRESSES, Guest
 
 pytestmark = pytest.mark.anyio
+
+END = End(ADDRESSES.guest, 40_000)
 
 WWW = records("www.test A 192.0.2.7", *(f"long.test A 10.0.{number // 256}.{number % 256}" for number in range(2000)))
 
@@ -36,11 +41,12 @@ WWW = records("www.test A 192.0.2.7", *(f"long.test A 10.0.{number // 256}.{numb
 class Served:
     """A name server, and where it listens."""
 
-    def __init__(self, engine: Engine, server: NameServer, port: int, names: list[tuple[str, str]]) -> None:
+    def __init__(self, engine: Engine, server: NameServer, port: int, tap: SeenByTap) -> None:
         self.engine = engine
         self.server = server
         self.port = port
-        self.names = names
+        self.tap = tap
+        self.names = tap.names
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
@@ -49,19 +55,17 @@ class Served:
 @asynccontextmanager
 async def served(*servers: Endpoint, overrides: Sequence[ResolveOverride] = ()) -> AsyncIterator[Served]:
     async with open_engine() as (engine, faults):
-        guest, names = Guest(), list[tuple[str, str]]()
+        guest, tap = Guest(), SeenByTap()
         settings = NameSettings(host_address=ADDRESSES.host, servers=servers, overrides=overrides)
-        server = NameServer(
-            engine, ADDRESSES.dns, settings, Forwarder(), guest.send, named=lambda *found: names.append(found)
-        )
+        server = NameServer(engine, ADDRESSES.dns, settings, Forwarder(), guest.send, tap.view)
         listener = Listener(
             engine,
             open_listener(Endpoint("127.0.0.1", 0), where="test"),
-            lambda sock: server.serve(KernelLeg(engine, sock, Side.INTERNAL)),
+            lambda sock: server.serve(KernelLeg(engine, sock, Side.INTERNAL), END),
             lambda reason: None,
             lambda: None,
         )
-        yield Served(engine, server, listener.address.port, names)
+        yield Served(engine, server, listener.address.port, tap)
         listener.close()
         server.close()
         assert server._streams == set()
@@ -106,6 +110,24 @@ async def test_dig_is_answered_over_tcp_also_at_length() -> None:
             assert len(done.stdout.split()) == 2001
             assert [way for way, _ in server.queries] == ["tcp"] * 3
             assert names.names[:2] == [("192.0.2.7", "www.test"), ("192.168.27.1", "api.test")]
+
+
+async def test_a_tap_is_shown_the_connection_to_the_server() -> None:
+    question = framed(query("www.test"))
+    with DnsServer(WWW) as server:
+        async with served(server.endpoint) as names:
+            with names.connect() as sock:
+                await in_thread(sock.sendall, question)
+                await in_thread(read_answers, sock, 1)
+                sock.shutdown(socket.SHUT_WR)
+                assert await in_thread(to_end, sock) == b""
+            (stream,) = names.tap.streams
+            assert (stream.end, stream.near.host, stream.far) == (END, "127.0.0.1", server.endpoint)
+            (asked, answered, end) = stream.passed
+            assert asked == (">", question)
+            assert answered[0] == "<"
+            assert end == (">", b"FIN")
+            assert names.tap.owned == [(TCP, END)]
 
 
 async def test_questions_may_come_all_at_once_or_byte_by_byte(readiness: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from relay.wire.host.ping_sockets import PingAccess, PingSockets, find_ping_access
 from relay.wire.icmp import IDLE_S, IcmpNat
-from relay.wire.packet import Icmp, build_icmp, undotted
+from relay.wire.mappings import End
+from relay.wire.packet import ICMP, Icmp, build_icmp, undotted
 from support.bench import DEADLINE_S, advance, open_engine
+from support.host_tap import SeenByTap
 from support.namespaces import in_own_network
 from support.programs import as_ordinary_user, clean_environment, run
-from support.small_nat import Guest, Outside, message
+from support.small_nat import ADDRESSES, Guest, Outside, message
 
 pytestmark = pytest.mark.system
 
@@ -28,9 +30,10 @@ _ALLOWED = Path("/proc/sys/net/ipv4/ping_group_range")
 class Pinging:
     """A guest, and the sockets behind its echo requests."""
 
-    def __init__(self, sockets: PingSockets, guest: Guest) -> None:
+    def __init__(self, sockets: PingSockets, guest: Guest, tap: SeenByTap) -> None:
         self.sockets = sockets
         self.guest = guest
+        self.tap = tap
         self.came = anyio.Event()
         guest.changed = self._on_changed
 
@@ -63,9 +66,9 @@ def play(backend: str, access: PingAccess, scene: Scene, *, host: bool = True) -
 
     async def main() -> None:
         async with open_engine() as (engine, faults):
-            guest = Guest()
-            sockets = PingSockets(engine, IcmpNat(code="zero"), Outside(host=host), guest.send, access)
-            await scene(Pinging(sockets, guest))
+            guest, tap = Guest(), SeenByTap()
+            sockets = PingSockets(engine, IcmpNat(code="zero"), Outside(host=host), guest.send, access, tap.view)
+            await scene(Pinging(sockets, guest, tap))
             sockets.close()
             sockets.close()
         assert faults == []
@@ -82,6 +85,21 @@ def test_the_host_that_is_asked_answers(backend: str, access: PingAccess) -> Non
     async def scene(pinging: Pinging) -> None:
         pinging.ask(HERE, b"data", sequence=3)
         assert await pinging.hear() == [(HERE, Icmp(0, 0, 7, 3, memoryview(b"data")))]
+
+    play(backend, access, scene)
+
+
+def test_a_tap_is_shown_the_request_and_its_answer_as_the_host_had_them(backend: str, access: PingAccess) -> None:
+    async def scene(pinging: Pinging) -> None:
+        pinging.ask(HERE, b"data")
+        await pinging.hear()
+        end = End(ADDRESSES.guest, 7)
+        assert pinging.tap.owned == [(ICMP, end)]
+        assert [(of, way, message[0], message[8:]) for _, of, way, message in pinging.tap.datagrams] == [
+            (end, ">", 8, b"data"),
+            (end, "<", 0, b"data"),
+        ]
+        assert {(near.host, far.host) for near, far in pinging.tap.ends} == {(HERE, HERE)}
 
     play(backend, access, scene)
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
+from relay.address import Endpoint
 from relay.loop.engine import Engine
 from relay.wire.host.udp_sockets import UdpSockets
-from relay.wire.packet import Icmp, Udp, undotted
+from relay.wire.mappings import End
+from relay.wire.packet import UDP, Icmp, Udp, undotted
 from relay.wire.udp import UdpNat
 from support.bench import DEADLINE_S, advance, in_thread, open_engine
 from support.capabilities import missing
+from support.host_tap import SeenByTap
 from support.small_nat import ADDRESSES, Guest, Outside, datagram
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +36,7 @@ class Carried:
     engine: Engine
     sockets: UdpSockets
     guest: Guest
+    tap: SeenByTap
     came: anyio.Event = field(default_factory=anyio.Event)
 
     def send(self, source_port: int, port: int, payload: bytes, *, destination: int = ADDRESSES.host) -> None:
@@ -61,8 +65,9 @@ async def carried(
     async with open_engine() as (engine, faults):
         guest = Guest()
         nat = UdpNat(idle_s=idle_s, port_unreachable=port_unreachable, limit=limit)
-        sockets = UdpSockets(engine, nat, Outside(host=host), guest.send)
-        carrying = Carried(engine, sockets, guest)
+        tap = SeenByTap()
+        sockets = UdpSockets(engine, nat, Outside(host=host), guest.send, tap.view)
+        carrying = Carried(engine, sockets, guest, tap)
         guest.changed = carrying.on_changed
         yield carrying
         sockets.close()
@@ -103,6 +108,18 @@ async def test_datagrams_pass_both_ways_and_keep_their_borders(readiness: str, o
             one.sendto(payload * 2, near)
         got = await guest.receive(3)
         assert got == [(HOST, Udp(port_of(one), 5000, memoryview(payload))) for payload in (b"", b"xx", b"y" * 18_000)]
+
+
+async def test_a_tap_is_shown_what_leaves_and_comes_and_for_whom(one: socket.socket) -> None:
+    async with carried() as guest:
+        guest.send(5000, port_of(one), b"question")
+        _, near = await in_thread(one.recvfrom, 100)
+        one.sendto(b"answer", near)
+        await guest.receive(1)
+        end = End(ADDRESSES.guest, 5000)
+        assert guest.tap.owned == [(UDP, end)]
+        assert guest.tap.datagrams == [(UDP, end, ">", b"question"), (UDP, end, "<", b"answer")]
+        assert guest.tap.ends == [(Endpoint(*near), Endpoint("127.0.0.1", port_of(one)))] * 2
 
 
 async def test_an_end_has_one_port_of_the_host_whatever_it_sends_to(one: socket.socket, two: socket.socket) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relay.wire.namespace.trial import PROCESSES
 from support.capabilities import need_program
 from support.guests import (
     USERS,
@@ -18,6 +20,7 @@ from support.guests import (
     started_guest,
     wait_for_processes,
 )
+from support.programs import RELAY, as_ordinary_user, run
 
 pytestmark = pytest.mark.system
 
@@ -103,6 +106,9 @@ def test_a_host_whose_proc_cannot_be_mounted_leaves_nothing_behind_either(mark: 
     done = run_guest([*inside, *guest_command("sh", "-c", "echo $$; exit 5", user="ordinary user")])
     assert done.returncode == 5, done.stderr
     assert int(done.stdout) > 100, "it has this host's number"
+    told = json.loads(run(*inside, *as_ordinary_user(), *RELAY, "doctor", "--json").stdout)["commands"][PROCESSES]
+    assert told["fidelity"] == "approximate"
+    assert "/proc cannot be mounted here" in told["how"]
     with started_guest([*inside, *guest_command(*family(mark), user="ordinary user")]) as process:
         wait_for_processes(mark, 8)
         process.kill()
