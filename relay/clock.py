@@ -68,6 +68,15 @@ class NatClock:
         if self._rate:
             self._run_at(scale)
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether it moves by `move_to` alone."""
+        return not self._rate
+
+    def stop(self) -> None:
+        """Have it stand still from now on; `scale` remains what its seconds count in other clocks' terms."""
+        self._run_at(0.0)
+
     def move_to(self, at_s: float) -> None:
         """Let it be this late, if it is not later already."""
         self._offset_s = max(self._offset_s, at_s - self._now_s() * self._rate)
@@ -79,7 +88,7 @@ class NatClock:
         After the block it shows what it would if it had gone on, and what it was moved by on top of that. So copies
         that are moved alike still agree, however long each was held.
         """
-        was_running, began_s = self._rate != 0, self._now_s()
+        was_running, began_s = not self.stands_still, self._now_s()
         self._run_at(0.0)
         try:
             yield

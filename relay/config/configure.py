@@ -16,6 +16,8 @@ from relay.errors import ConfigError
 from relay.net.listen import demand_address
 from relay.profiles import Profile, add_behaviours, adjust_profile, load_profile
 
+_CLOCKS = ("running", "manual")
+
 
 def configure(
     profile: str | Profile = defaults.PROFILE,
@@ -38,6 +40,7 @@ def configure(
     drain_timeout_s: float = defaults.DRAIN_TIMEOUT_S,
     max_flows: int | None = None,
     time_scale: float = defaults.TIME_SCALE,
+    clock: str = defaults.CLOCK,
     seed: int | None = None,
 ) -> RelayConfig:
     """Check and put together a relay's settings.
@@ -47,8 +50,8 @@ def configure(
     HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS, `resolve`
     are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` is short for settings of the
     behaviour `idle-timeout`. It and `max_flows` of None are no limit. Without `needs_listener` there may be neither
-    proxy nor forward. The NAT's clock runs `time_scale` times as fast as the real one. What is left to chance follows
-    from `seed`; None picks one.
+    proxy nor forward. The NAT's clock runs `time_scale` times as fast as the real one; with a `clock` of `manual` it
+    moves by commands alone. What is left to chance follows from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
@@ -88,6 +91,8 @@ def configure(
         check_timeout(value, where=name)
     check_max_flows(max_flows)
     check_time_scale(time_scale)
+    if clock not in _CLOCKS:
+        raise ConfigError(f"clock: {clock!r} is not known", hint=f"it is {' or '.join(map(repr, _CLOCKS))}")
     return RelayConfig(
         profile=_profile(profile, tuple(behaviours), (*_idle_settings(idle_timeout_s), *settings)),
         listen=endpoint,
@@ -103,6 +108,7 @@ def configure(
         drain_timeout_s=drain_timeout_s,
         max_flows=max_flows,
         time_scale=time_scale,
+        clock=clock,
         seed=seed if seed is not None else secrets.randbits(32),
     )
 

@@ -64,6 +64,8 @@ class RelayOptions(TypedDict, total=False):
     """How many flows may be open at once; a connection beyond it is refused. None: as many as there are descriptors."""
     time_scale: float
     """How many times as fast as the real clock the NAT's runs: behaviours' timers, idle limits, `at_s`."""
+    clock: str
+    """`running`, or `manual`: then the NAT's moves by `advance` alone, and nothing happens between two of those."""
     seed: int | None
     """What everything left to chance follows from; None picks one."""
 

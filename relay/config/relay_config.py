@@ -27,4 +27,6 @@ class RelayConfig:
     drain_timeout_s: float
     max_flows: int | None
     time_scale: float
+    clock: str
+    """`running`, or `manual`: the NAT's moves by `advance` alone."""
     seed: int

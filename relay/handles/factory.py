@@ -34,6 +34,7 @@ class RelayFactory(Protocol):
         drain_timeout_s: float = 5.0,
         max_flows: int | None = None,
         time_scale: float = 1.0,
+        clock: str = "running",
         seed: int | None = None,
         **settings: Mapping[str, object],
     ) -> RunningRelay:

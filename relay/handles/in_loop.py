@@ -132,6 +132,7 @@ async def open_relay(
     drain_timeout_s: float = 5.0,
     max_flows: int | None = None,
     time_scale: float = 1.0,
+    clock: str = "running",
     seed: int | None = None,
     **settings: Mapping[str, object],
 ) -> AsyncIterator[AsyncRelay]:
@@ -157,6 +158,7 @@ async def open_relay(
         drain_timeout_s: how long flows have to end by themselves when the relay drains, in seconds.
         max_flows: how many flows may be open at once; None: as many as there are descriptors.
         time_scale: how many times as fast as the real clock the NAT's runs.
+        clock: `running`, or `manual`: then the NAT's moves by `advance` alone.
         seed: what is left to chance follows from it; None picks one.
         settings: of a behaviour, by its name: `tos_reset={"mask": 0xFC}`; `{}` adds it with its defaults, and
             `{"enabled": False}` takes it out.

@@ -91,8 +91,11 @@ class NatTime:
         due_s = self._timers.next_due_s
         if due_s is None or due_s >= self._armed_for_s:
             return
+        left_s = due_s - self.now_s()
+        if left_s > 0 and self._clock.stands_still:
+            return
         self._disarm(due_s)
-        self._armed = self._loop.call_later((due_s - self.now_s()) / self._clock.scale, self._on_due)
+        self._armed = self._loop.call_later(left_s / self._clock.scale, self._on_due)
 
     def _disarm(self, armed_for_s: float) -> None:
         if self._armed is not None:

@@ -47,6 +47,8 @@ async def open_relay(
     failure: BaseException | None = None
     async with AsyncExitStack() as after_tasks, anyio.create_task_group() as tasks:
         log.clock.scale = config.time_scale
+        if config.clock == "manual":
+            log.clock.stop()
         engine = Engine(tasks, on_fault=lambda fault: _report(log, fault), clock=log.clock)
         after_tasks.callback(engine.close)  # its loop may be about to begin, or to resume: it must find the epoll open
         limits = Limits(

@@ -44,6 +44,8 @@ class Standing:
     def __init__(self, config: RelayConfig, log: MergedLog) -> None:
         self._log = log
         log.clock.scale = config.time_scale
+        if config.clock == "manual":
+            log.clock.stop()
         self._held = ExitStack()
         self._frozen: set[Side] = set()
         try:

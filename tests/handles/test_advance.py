@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 
 import anyio
@@ -15,7 +16,10 @@ import anyio.to_thread
 import pytest
 
 from relay import AsyncRelay, open_relay
+from relay.actions import Note, StartTimer
+from relay.behaviours import Actions, Behaviour
 from relay.errors import ConfigError, Unsettled
+from relay.events import DialSucceeded, TimerFired
 from relay.log import Record
 from relay.testing import RunningRelay, serve_in_thread
 from support.alarms import with_alarms
@@ -306,3 +310,65 @@ async def test_a_wrong_number_of_seconds_is_found_at_the_call() -> None:
         for seconds in (-1.0, float("nan"), float("inf")):
             with pytest.raises(ConfigError, match=r"advance: .* is out of range"):
                 await nat.advance(seconds)
+
+
+# A clock that moves by hand
+
+
+def test_a_manual_clock_moves_by_advance_alone_to_the_microsecond(backend: str, origin: Origin) -> None:
+    with serve_in_thread(with_alarms(), backend=backend, clock="manual") as nat, called(nat, origin):
+        connected_s = nat.wait_for("flow-connected").at_s
+        assert {record.at_s for record in nat.events} == {connected_s}
+        exact = [record.at_s - connected_s for record in nat.advance(300)]
+        assert exact == [200, 250, 300, 300]
+        line = json.loads(nat.events[-1].as_json(nat.log.started_at))
+        assert abs(datetime.fromisoformat(line["at"]).timestamp() - time.time()) < 60
+
+
+def test_on_a_manual_clock_no_time_passes_between_two_steps(backend: str, origin: Origin) -> None:
+    limit = {"after_s": 40, "internal": "fin", "external": "fin"}
+    with (
+        serve_in_thread("transparent", backend=backend, clock="manual", time_scale=1000, idle_timeout=limit) as nat,
+        called(nat, origin) as sock,
+    ):
+        time.sleep(0.05)  # the NAT's 50 s, if its clock ran
+        exchange(sock)
+        nat.time_scale = 10
+        assert told(nat.advance(39)) == [(None, "time-advanced")]
+        assert (1, "flow-ended") in told(nat.advance(2))
+
+
+def test_a_dial_that_the_nat_delays_begins_when_its_moment_has_come(backend: str, origin: Origin) -> None:
+    late = {"syn_share": 1.0, "by_s": 1.0}
+    with (
+        serve_in_thread("transparent", backend=backend, clock="manual", slow_dial=late) as nat,
+        socket.create_connection(nat.forward(origin.host, origin.port), timeout=20) as sock,
+    ):
+        nat.wait_for("flow-opened")
+        assert (1, "flow-connected") in told(nat.advance(1000))
+        exchange(sock)
+
+
+@dataclass
+class AtOnce(Behaviour):
+    """Starts a timer that is due at once."""
+
+    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
+        yield StartTimer("now", 0)
+
+    def on_timer_fired(self, event: TimerFired) -> Actions:
+        yield Note(event.key)
+
+
+def test_what_is_due_at_once_happens_without_a_step(backend: str, origin: Origin) -> None:
+    with (
+        serve_in_thread("transparent", backend=backend, clock="manual", behaviours=[AtOnce]) as nat,
+        called(nat, origin),
+    ):
+        nat.wait_for("note", text="now")
+
+
+def test_another_clock_is_found_at_the_call() -> None:
+    with pytest.raises(ConfigError, match="clock: 'fast' is not known") as caught, serve_in_thread(clock="fast"):
+        pass
+    assert caught.value.hint == "it is 'running' or 'manual'"

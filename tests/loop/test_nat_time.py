@@ -157,3 +157,22 @@ def test_a_sooner_timer_that_is_started_later_is_not_kept_waiting() -> None:
     nat.start("soon", 1)
     nat.loop.advance(1)
     assert nat.fired == [("soon", 2)]
+
+
+def test_on_a_clock_that_stands_still_time_alone_fires_nothing() -> None:
+    loop = MemoryLoop()
+    clock = NatClock(loop.now_s)
+    clock.stop()
+    nat = Nat()
+    nat.loop, nat.time = loop, NatTime(clock, loop, nat.faults.append)
+    nat.start("at once", 0)
+    nat.start("later", 10)
+    loop.advance(100)
+    assert nat.fired == [("at once", 0)]
+    nat.time.scale = 5
+    loop.advance(100)
+    nat.advance(9)
+    assert nat.fired[1:] == []
+    nat.advance(1)
+    assert nat.fired[1:] == [("later", 10)]
+    assert nat.time.now_s() == 10
