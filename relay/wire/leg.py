@@ -1,50 +1,27 @@
 """A leg that is a TCP of our own: our half of a connection with the guest; see `relay.legs.Leg`.
 
-The leg owns a `Tcp`, which is a value, and gives it what it lacks: time, a way to the guest, and an owner. What the TCP
-reports is passed on to the owner; what it wants sent goes to the NAT. When the driver has closed the leg, the TCP lives
-on in the NAT's table until its last segment was acknowledged, and its TIME-WAIT is over.
+    RunningTcp   has the deadlines kept and the segments sent    `relay.wire.running`
+    SeeingTcp    tells a witness what it sees of the guest       `relay.wire.sight`
+    WireLeg      reads and writes for an owner, as its leg
+
+When the driver has closed the leg, the TCP lives on in the NAT's table until its last segment was acknowledged, and its
+TIME-WAIT is over.
 """
 
 from __future__ import annotations
 
 import errno
-import math
-from collections.abc import Callable, Collection
-from typing import Protocol
 
-from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
-from relay.events import ProbeArrived, Side, TosChanged
-from relay.legs import BROKEN, LegOwner, PeerSocket, Process, Timer, Witness
-from relay.loop.engine import Engine
+from relay.legs import BROKEN, LegOwner
 from relay.wire.ends import Ends
-from relay.wire.owners import Owners
+from relay.wire.running import Wire
 from relay.wire.segment import Segment
+from relay.wire.sight import SeeingTcp
 from relay.wire.tcp import Seen, Tcp
 
 _NEWS = Seen.READABLE | Seen.FIN | Seen.RST | Seen.TIMED_OUT  # a read finds each of them
-_SEEING_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER, Ability.IDLENESS})
 _IGNORED_S = 180.0  # longer than a guest repeats its SYN
-
-
-class Wire(Protocol):
-    """What a leg needs of the NAT that it belongs to."""
-
-    engine: Engine
-    owners: Owners
-    """Who has the guest's ends."""
-
-    def send_segments(self, leg: WireLeg, segments: list[Segment]) -> None:
-        """Send these to the guest, in the connection's packets."""
-
-    def tell_owner(self, leg: WireLeg) -> None:
-        """Call the leg's owner, now or once what else has arrived was taken in."""
-
-    def on_established(self, leg: WireLeg) -> None:
-        """The guest has completed the handshake."""
-
-    def forget(self, leg: WireLeg) -> None:
-        """The connection is over: its ends may be used again."""
 
 
 class _NoOwner:
@@ -57,64 +34,39 @@ class _NoOwner:
 _NO_OWNER = _NoOwner()
 
 
-class WireLeg:
+class WireLeg(SeeingTcp):
     """The guest's side of one flow."""
 
     __slots__ = (
-        "_answered",
-        "_armed_s",
         "_error",
         "_fin_read",
         "_fin_wanted",
         "_ignored",
-        "_probes_wanted",
-        "_seen_tos",
-        "_timer",
-        "_tos_wanted",
         "_undelivered_bytes",
         "_unsent",
-        "_wire",
-        "_witness",
         "broken",
-        "closed",
-        "ends",
         "frozen",
         "local",
-        "loop",
         "owner",
         "peer",
         "readable",
-        "side",
-        "tcp",
     )
 
     def __init__(self, wire: Wire, tcp: Tcp, ends: Ends) -> None:
-        self.loop = wire.engine
-        self.ends = ends
-        self.side = Side.INTERNAL
+        super().__init__(wire, tcp, ends)
         self.owner: LegOwner = _NO_OWNER
-        self.tcp = tcp
         self.local: Endpoint | None = ends.destination
         """What the guest takes our end to be: the destination itself."""
         self.peer: Endpoint | None = ends.guest
         self.readable = False
         self.frozen = False
         self.broken = 0
-        self.closed = False
-        self._wire = wire
         self._unsent = bytearray()  # written while the leg was frozen
         self._undelivered_bytes = 0
         self._fin_wanted = False
         self._fin_read = False
         self._error = 0  # what has ended the connection, before a read meets it
         self._ignored = False
-        self._witness: Witness | None = None
-        self._tos_wanted = False
-        self._probes_wanted = False
-        self._answered: Callable[[], None] | None = None  # called when the guest answers our probe
-        self._seen_tos = tcp.syn_tos
-        self._timer: Timer | None = None
-        self._armed_s = math.inf
 
     # What comes from the guest, or is due
 
@@ -128,25 +80,6 @@ class WireLeg:
             seen = self.tcp.on_segment(segment, self.loop.now_s())
         self._act(seen)
         return seen & Seen.REUSED != 0
-
-    def _on_other_tos(self, segment: Segment) -> int:
-        old, self._seen_tos = self._seen_tos, segment.tos
-        seen = self.tcp.on_segment(segment, self.loop.now_s())
-        withheld = seen & Seen.TOS != 0
-        event = TosChanged(self.loop.nat.now_s(), self.side, self.tcp.syn_tos, old, segment.tos)
-        if self._witness is not None:
-            self._witness.on_leg_saw(event, withheld)
-        if withheld and self._tos_wanted and not self.closed:
-            seen |= self.tcp.let_through(self.loop.now_s())
-        return seen
-
-    def _on_time(self) -> None:
-        self._timer, self._armed_s = None, math.inf
-        due_s = self.tcp.next_deadline_s
-        if due_s is not None and due_s <= self.loop.now_s():
-            self._act(self.tcp.on_deadline(self.loop.now_s()))
-        else:
-            self._arm()
 
     def _act(self, seen: int) -> None:
         """Send what the TCP has to send, and pass on what it has seen."""
@@ -164,45 +97,11 @@ class WireLeg:
         if seen & Seen.CLOSED:
             self._forget()
 
-    def _on_probe(self, seen: int) -> None:
-        """A probe has come, or the answer to ours."""
-        if seen & Seen.ANSWERED and self._answered is not None:
-            answered, self._answered = self._answered, None
-            answered()
-        if seen & Seen.PROBE and self._probes_wanted and self._witness is not None:
-            event = ProbeArrived(self.loop.nat.now_s(), self.side, answered=not seen & Seen.PROBE_WAITS)
-            self._witness.on_leg_saw(event, False)
-
-    def _emit(self) -> None:
-        if segments := self.tcp.take_output():
-            self._wire.send_segments(self, segments)
-        self._arm()
-
-    def _arm(self) -> None:
-        """See that the TCP's deadline is kept. A deadline that moves away, as most do, costs nothing until then."""
-        due_s = self.tcp.next_deadline_s
-        if due_s is not None and due_s < self._armed_s:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_s = due_s
-            self._timer = self.loop.call_later(max(0.0, due_s - self.loop.now_s()), self._on_time)
-
-    def _forget(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed_s = -math.inf  # no deadline is kept any more
-        self._wire.forget(self)
-
     # The handshake
 
     def dial(self) -> None:
         """Send our SYN."""
         self._emit()
-
-    def take_syn(self) -> None:
-        """The guest has answered our SYN by its own: the TOS byte of that is the connection's."""
-        self._seen_tos = self.tcp.syn_tos
 
     def grant(self) -> None:
         """Answer the guest's SYN by a SYN-ACK."""
@@ -295,37 +194,6 @@ class WireLeg:
         if self._fin_read:
             self._let_go()
 
-    # What it sees
-
-    def watch(self, wants: Collection[Want], witness: Witness) -> None:
-        mask = tos_mask(wants)
-        abilities = {want.ability for want in wants}
-        self._witness = witness
-        self._tos_wanted = Ability.TOS in abilities
-        self._probes_wanted = bool(abilities & _SEEING_PROBES)
-        self.tcp.answers_probes = Want(Ability.KEEPALIVE_ANSWER, by="server") not in wants
-        self.tcp.watch_tos(mask)
-        if self.tcp.withheld is not None:
-            self.loop.call_soon(self._let_through)
-
-    def _let_through(self) -> None:
-        if not self.closed and self.tcp.withheld is not None:
-            self._act(self.tcp.let_through(self.loop.now_s()))
-
-    def unwatch(self) -> None:
-        self._witness = None
-        self.tcp.answers_probes = True
-        self._tos_wanted = self._probes_wanted = False
-
-    def glimpse_process(self) -> Process | None:
-        return self._wire.owners.glimpse(self.ends)
-
-    def find_process(self) -> Process | None:
-        return self._wire.owners.find(self.ends)
-
-    def look_at_peer(self) -> PeerSocket | None:
-        return self._wire.owners.look(self.ends)
-
     # Knobs
 
     def freeze(self) -> None:
@@ -351,17 +219,6 @@ class WireLeg:
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
         self.tcp.set_keepalive(idle_s, interval_s, count, self.loop.now_s())
         self._arm()
-
-    def probe(self, answered: Callable[[], None]) -> bool:
-        self._answered = answered
-        self.tcp.probe()
-        self._emit()
-        return True
-
-    def answer_probe(self) -> None:
-        if not self.closed:
-            self.tcp.answer_probe()
-            self._emit()
 
     def limit_window(self, size_bytes: int) -> None:
         self.tcp.limit_window(size_bytes)
@@ -397,9 +254,3 @@ class WireLeg:
         self._undelivered_bytes += len(self._unsent)
         self._unsent.clear()
         self.unwatch()
-
-    def _did(self, seen: int) -> None:
-        """The TCP has done something for us: send what follows from it."""
-        self._emit()
-        if seen & Seen.CLOSED:
-            self._forget()
