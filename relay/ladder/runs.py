@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.ladder.ladder import Ladder
-from relay.log import Record
+from relay.log import EventType, Record
 
-_OF_ALL_FLOWS = frozenset({"link-down", "frozen", "thawed", "clock-advanced", "records-dropped"})
+_OF_ALL_FLOWS = frozenset(
+    {EventType.LINK_DOWN, EventType.FROZEN, EventType.THAWED, EventType.TIME_ADVANCED, EventType.RECORDS_DROPPED}
+)
 """What happens to the relay and is seen in every flow that is open then."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 
 from relay.ladder import Kind, Ladder, Step, runs_of
 from relay.ladder.packets import PacketReader
 from support.flow_records import Told, plain_flow, rebuilt_capture, reset_flow, two_flows
+from support.pcapng import blocks
 
 
 def ladders(data: bytes) -> list[Ladder]:
@@ -100,7 +102,20 @@ def test_a_capture_that_begins_within_flows_shows_the_rest_of_them() -> None:
     assert [ladder.cause for ladder in found] == ["internal-peer", "tos-reset"]
 
 
-def test_what_a_bitter_end_leaves_is_told() -> None:
+def test_an_acknowledgement_behind_the_end_begins_no_flow() -> None:
+    data = rebuilt_capture(two_flows().records)
+    acknowledgements = [
+        struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+        for kind, body in blocks(data)
+        if kind == 6 and body[20 + 33] == 16  # of a TCP header behind one of IPv4
+    ]
+    found = ladders(data + b"".join(acknowledgements))
+    assert [ladder.number for ladder in found] == [1, 2]
+    assert [ladder.records[-1].event for ladder in ladders(data)] == ["flow-ended"] * 2
+    assert [len(ladder.records) for ladder in found] == [len(ladder.records) for ladder in ladders(data)]
+
+
+def test_what_a_cut_leaves_is_told() -> None:
     data = rebuilt_capture(two_flows().records)
     for cut in range(8, len(data), 7):
         reader = PacketReader(io.BytesIO(data[:cut]))

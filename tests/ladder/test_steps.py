@@ -247,14 +247,16 @@ def test_what_happens_to_the_whole_relay_is_in_the_flows_that_are_open_then(told
     told(1.01, "frozen", None, side="external")
     told.open(1.02, 2)
     told(1.03, "link-down", None)
+    told(1.03, "time-advanced", None, by_s=60.0)
     told.end(1.04, 1)
     told(1.05, "thawed", None, side="external")
     told.end(1.06, 2)
     first, second = (
         [step.label for step in steps(told, flow) if step.kind in {Kind.SILENCE, Kind.NOTE}] for flow in (1, 2)
     )
-    assert first == ["the server is frozen", "the link went down"]
-    assert second == ["the link went down", "the server is thawed"]
+    both = ["the link went down", "the NAT's clock was moved on by 60 s"]
+    assert first == ["the server is frozen", *both]
+    assert second == [*both, "the server is thawed"]
 
 
 def test_a_flow_that_is_open_says_so(told: Told) -> None:
@@ -271,6 +273,10 @@ def test_a_plain_flow_is_nothing_remarkable_and_one_that_a_behaviour_touched_is(
     ladders = runs_of(told.records)[0].ladders
     assert [ladder.is_remarkable for ladder in ladders] == [False, True, True, False]
     assert [ladder.by_behaviour for ladder in ladders] == [False, True, False, False]
+    told.open(4.0, 5)
+    told(4.1, "rst-sent", 5, side="internal", because="idle-timeout")
+    told.end(4.1, 5, because="idle-timeout", internal="rst")
+    assert runs_of(told.records)[0].ladders[4].is_remarkable
     told(5.0, "note", 4, text="text", because="b")
     assert runs_of(told.records)[0].ladders[3].is_remarkable
 

@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.system, pytest.mark.soak, pytest.mark.timeout(300)]
 MANY = 10_000
 OPEN_S = 2.0
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(1)</script>\u202egnp.exe"
-READY = "document.documentElement.dataset.readyMs"
+READY = "html[data-ready-ms]"
+"""What the page becomes once all is drawn, with the time since the navigation began."""
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +48,14 @@ class Opened:
         self.page.on("dialog", lambda dialog: self.heard.append(f"dialog {dialog.message}"))
         self.page.on("request", lambda request: self.heard.append(request.url))
         self.page.goto(path.as_uri())
-        self.page.wait_for_function(READY)
+        self.page.wait_for_selector(READY, state="attached")
         assert self.heard == [path.as_uri()]
         self.heard.clear()
 
     @property
     def ready_s(self) -> float:
         """From the start of the navigation until all is drawn."""
-        return float(self.page.evaluate(READY)) / 1000
+        return float(self.page.get_attribute(READY, "data-ready-ms")) / 1000
 
     def rows(self) -> list[str]:
         """The rows that are in the document, as text."""
@@ -103,30 +104,29 @@ def test_only_the_rows_in_sight_are_elements_and_scrolling_brings_the_others(bro
     opened = Opened(browser, many)
     assert len(opened.rows()) < 100
     opened.page.evaluate("document.querySelector('.body').scrollTop = 1e9")
-    opened.page.wait_for_function(
-        f"[...document.querySelectorAll('.row')].some((row) => row.innerText.startsWith('{MANY}'))"
-    )
+    opened.page.locator(".row", has_text=str(MANY)).wait_for()
     assert len(opened.rows()) < 100
     assert opened.heard == []
 
 
-def test_scrolling_ten_thousand_rows_keeps_up_with_the_screen(browser: Any, many: Path) -> None:
+def test_scrolling_ten_thousand_rows_misses_no_frame_that_standing_still_has(browser: Any, many: Path) -> None:
     opened = Opened(browser, many)
-    frames_ms = opened.page.evaluate("""async () => {
+    frames = """async (by) => {
         const body = document.querySelector(".body");
         const times = [];
         let before = performance.now();
         for (let frame = 0; frame < 120; frame += 1) {
-            body.scrollTop += 1000;
+            body.scrollTop += by;
             await new Promise(requestAnimationFrame);
             const now = performance.now();
             times.push(now - before);
             before = now;
         }
         return times;
-    }""")
-    print(f"median frame {statistics.median(frames_ms):.1f} ms")  # noqa: T201
-    assert statistics.median(frames_ms) < 1000 / 60 + 2
+    }"""
+    still_ms, scrolling_ms = (statistics.median(opened.page.evaluate(frames, by)) for by in (0, 1000))
+    print(f"a frame takes {still_ms:.1f} ms, scrolling {scrolling_ms:.1f} ms")  # noqa: T201
+    assert scrolling_ms < max(still_ms, 1000 / 60) * 1.3
 
 
 def test_a_flow_is_chosen_and_drawn_by_keys_alone(browser: Any, told: Told, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_what_slips_into_the_page_does_not_run(browser: Any, told: Told, tmp_pat
     path.write_text(path.read_text(encoding="utf-8").replace("<main>", f"<main>{slipped}"), encoding="utf-8")
     page = browser.new_page()
     page.goto(path.as_uri())
-    page.wait_for_function(READY)
+    page.wait_for_selector(READY, state="attached")
     assert page.title() == "events.jsonl"
 
 

@@ -18,7 +18,7 @@ from relay.report import page_of, section_of
 from relay.report.html import embedded
 from support.flow_records import STARTED_AT, Told, plain_flow, reset_flow
 
-HOSTILE = "</script><script>alert(1)</script>\u202e{{title}}<!--&quot;'\x1b[2J\u2028\ud800"
+HOSTILE = "</script><script>alert(1)</script >\u202e{{title}}<!--<script &quot;'\x1b[2J\u2028\ud800"
 
 
 class Page(HTMLParser):
@@ -122,10 +122,11 @@ def test_what_others_chose_stays_text(told: Told) -> None:
     hostile, plain = Page(text), Page(page(Told()))
     assert [name for name, _ in hostile.elements] == [name for name, _ in plain.elements]
     assert hostile.raw["script"][1:] == plain.raw["script"][1:]
+    assert "<" not in hostile.raw["script"][0]
     assert not set(text) & set("\u202e\x1b\u2028")
-    assert html.escape("</script><script>alert(1)</script>\\u202e{{title}}<!--&quot;'\\x1b[2J") in text
+    assert html.escape("</script><script>alert(1)</script >\\u202e{{title}}<!--<script &quot;'\\x1b[2J") in text
     (section,) = hostile.data["sections"]
-    assert section["flows"][0]["destination"].startswith("</script><script>alert(1)</script>\\u202e{{title}}")
+    assert section["flows"][0]["destination"].startswith("</script><script>alert(1)</script >\\u202e{{title}}")
 
 
 def test_it_may_run_its_own_scripts_and_load_nothing(told: Told) -> None:

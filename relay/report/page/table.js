@@ -80,37 +80,53 @@ class FlowTable {
       this.pool.push(made);
       this.body.append(made);
     }
-    this.pool.forEach((made, number) => {
-      const index = first + number;
+    const count = this.pool.length;
+    for (let index = first; index < first + count; index += 1) {
+      const made = this.pool[index % count]; // a row that stays in sight keeps its element
       made.hidden = index >= last;
       made.style.display = made.hidden ? "none" : "";
       if (!made.hidden) this.fill(made, index);
-    });
+    }
   }
 
   fill(made, index) {
     made.style.top = `${index * ROW_HEIGHT}px`;
     const row = this.rows[index];
     made.setAttribute("aria-selected", String(index === this.current));
-    if (made.shown === row) return;
+    if (made.shown === row && made.index === index) return;
     made.shown = row;
     made.index = index;
     made.setAttribute("aria-rowindex", index + 2);
     made.id = `row-${index}`;
     made.className = row.flow ? "row" : "row section";
-    if (row.flow) made.replaceChildren(...COLUMNS.map((column) => this.cell(column, row.flow)));
-    else made.replaceChildren(sectionTitle(row.section));
+    if (!row.flow) {
+      made.cells = null;
+      made.replaceChildren(sectionTitle(row.section));
+      return;
+    }
+    if (!made.cells) {
+      made.cells = COLUMNS.map((column) => this.cell(column));
+      made.replaceChildren(...made.cells);
+    }
+    COLUMNS.forEach((column, place) => this.fillCell(made.cells[place], column, row.flow));
   }
 
-  cell(column, flow) {
+  cell(column) {
     const made = element("div", { role: "gridcell", className: column.numeric ? "number" : "" });
-    const text = column.text(flow);
-    const address = column.key === "cause" ? this.explain(flow) : "";
-    if (column.key === "cause" && flow.behaviour) made.className = "by-behaviour";
-    if (address) made.append(element("a", { href: address, tabIndex: -1 }, text));
-    else made.textContent = text;
-    if (text.length > 18) made.title = text;
+    if (column.key === "cause") made.append(element("a", { tabIndex: -1 }));
     return made;
+  }
+
+  fillCell(made, column, flow) {
+    const text = column.text(flow);
+    if (column.key === "cause") {
+      const address = this.explain(flow);
+      made.className = flow.behaviour ? "by-behaviour" : "";
+      made.firstChild.textContent = text;
+      if (address) made.firstChild.href = address;
+      else made.firstChild.removeAttribute("href");
+    } else made.textContent = text;
+    made.title = text.length > 18 ? text : "";
   }
 
   choose(index, { scroll = true } = {}) {
@@ -127,7 +143,7 @@ class FlowTable {
   }
 
   onClick(event) {
-    if (event.target.closest("a")) return;
+    if (event.target.closest("a[href]")) return;
     const made = event.target.closest(".row");
     if (!made?.shown?.flow) return;
     this.choose(this.rows.indexOf(made.shown), { scroll: false });
