@@ -77,7 +77,7 @@ class _Flow:
     granted_s: float | None = None
     cause: str = ""
     closed: bool = False
-    """Whether its end was told."""
+    """Whether its end was shown."""
     ended: dict[str, str] = field(default_factory=dict)
     because: dict[str, str] = field(default_factory=dict)
 

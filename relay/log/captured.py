@@ -1,6 +1,6 @@
 """Reads a capture that the relay wrote (`--pcap`): which side each TCP segment passed on, whose it is, and the comment.
 
-A block that cannot be read is left out, and told of as a `Problem` with the block's number; blocks of kinds
+A block that cannot be read is left out, and reported as a `Problem` with its number; blocks of kinds
 that the relay does not write are skipped. A capture that another program wrote has no sides, and is not read.
 """
 

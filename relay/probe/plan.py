@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a probe is told. Times are of the NAT's clock, unless they are said to be real."""
+    """What a probe is given. Times are of the NAT's clock, unless they are said to be real."""
 
     max_idle_s: float = 1200.0
     """The longest time without traffic that is tried; RFC 5382 asks NATs for 7440."""

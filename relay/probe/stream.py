@@ -1,6 +1,6 @@
 """One end of a TCP connection that a probe looks at: a socket, with what an async library's streams hide.
 
-A FIN is told from a RST, both directions end apart, and a RST can be sent. One task at a time may read, and one send.
+A FIN differs from a RST, both directions end apart, and a RST can be sent. One task at a time may read, and one send.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever is in a file of events, it is drawn or told of, and raises nothing."""
+"""Whatever is in a file of events, it is drawn or reported, and raises nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_kind_of_record_is_drawn() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from(NAMES), VALUES), max_size=4), st.randoms())
-def test_records_with_other_values_are_drawn_or_told_of(changes: list[tuple[int, str, Any]], chance: Any) -> None:
+def test_records_with_other_values_are_drawn_or_reported(changes: list[tuple[int, str, Any]], chance: Any) -> None:
     lines = [dict(line) for line in LINES]
     for at, name, value in changes:
         lines[at][name] = value

@@ -115,7 +115,7 @@ def test_an_acknowledgement_behind_the_end_begins_no_flow() -> None:
     assert [len(ladder.records) for ladder in found] == [len(ladder.records) for ladder in ladders(data)]
 
 
-def test_what_a_cut_leaves_is_told() -> None:
+def test_what_a_cut_leaves_is_shown() -> None:
     data = rebuilt_capture(two_flows().records)
     for cut in range(8, len(data), 7):
         reader = PacketReader(io.BytesIO(data[:cut]))
@@ -125,7 +125,7 @@ def test_what_a_cut_leaves_is_told() -> None:
 
 
 @pytest.mark.parametrize("flipped", range(0, 256, 5))
-def test_damage_is_told_of_and_raises_nothing(flipped: int) -> None:
+def test_damage_is_reported_and_raises_nothing(flipped: int) -> None:
     data = bytearray(rebuilt_capture(two_flows().records))
     for at in range(flipped, len(data), 97):
         damaged = bytearray(data)

@@ -69,7 +69,13 @@ def toy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type
     providers = (ToyProvider, *PROVIDERS) if request.param == "first" else (*PROVIDERS, ToyProvider)
     monkeypatch.setattr(importlib.import_module("relay.observe.survey"), "PROVIDERS", providers)
     monkeypatch.setattr(ToyProvider, "calls", [])
+    monkeypatch.setattr("relay.wire.namespace.trial.find_support", _no_support)
     return ToyProvider
+
+
+async def _no_support() -> dict[str, Support]:
+    """In place of a trial, which starts a program."""
+    return {}
 
 
 @pytest.mark.parametrize("toy", ["first"], indirect=True)

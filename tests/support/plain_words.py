@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RIDDLES = re.compile(r"\b(nobody|whoever|(is|are|was|were|be|been|being) told|told of)\b", re.IGNORECASE)
+_RIDDLES = re.compile(r"\b(nobody|whoever|(is|are|was|were|be|been|being) told(?! apart)|told of)\b", re.IGNORECASE)
 
 
 def riddles_in(text: str) -> list[str]:
