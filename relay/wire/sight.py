@@ -24,7 +24,7 @@ class SeeingTcp(RunningTcp):
         super().__init__(wire, tcp, ends)
         self.side = Side.INTERNAL
         self.closed = False
-        """Whether nothing more is to be told."""
+        """Whether nothing more is to be reported."""
         self._witness: Witness | None = None
         self._tos_wanted = False
         self._probes_wanted = False
