@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from relay.events import Side
-from relay.loop.engine import Engine
+from relay.loop.engine import BUFFER_BYTES, Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
 from relay.net.pump import BUDGET_BYTES, BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
@@ -172,6 +172,7 @@ async def test_others_have_their_turn_when_a_pump_has_used_up_its_budget(how: st
             pump.moved_bytes = already = BULK_BYTES if how == "spliced" else 0
             source.readable = True
             assert pump.run() is Outcome.SPENT
+            assert BUDGET_BYTES > 4 * BUFFER_BYTES, "a turn is worth several reads"
             assert BUDGET_BYTES <= pump.moved_bytes - already < BUDGET_BYTES + len(PIECE)
             assert bool(engine.shared(PipePool)._idle) == (how == "spliced")
         assert faults == []
