@@ -116,6 +116,8 @@ def _check_option(name: str, value: object) -> None:
         close = difflib.get_close_matches(name, _DEFAULTS, n=1)
         guess = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(f"there is no option {name!r}", hint=f"{guess}the options: {', '.join(sorted(_DEFAULTS))}")
+    if isinstance(value, str) and isinstance(_DEFAULTS[name], tuple):
+        raise ConfigError(f"{name}={value!r}: no list", hint=f"give a list, also of one: {name}=[{value!r}]")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay.errors import ConfigError
 
+__tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 MAX_TIMEOUT_S = 86_400  # a day
 MAX_TIME_SCALE = 1000.0
 MAX_ADVANCE_S = 31_536_000.0  # a year
@@ -49,9 +50,10 @@ def check_advance(seconds: float, keepalive: str = "credit") -> None:
     Raises:
         ConfigError: it cannot.
     """
+    hint = f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise ConfigError(f"advance: {seconds!r} is not a number", hint=hint)
     if not 0 <= seconds <= MAX_ADVANCE_S:
-        raise ConfigError(
-            f"advance: {seconds:g} is out of range", hint=f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
-        )
+        raise ConfigError(f"advance: {seconds:g} is out of range", hint=hint)
     if keepalive not in {"credit", "ignore"}:
         raise ConfigError(f"advance: keepalive={keepalive!r} is not known", hint="give 'credit' or 'ignore'")

@@ -17,6 +17,7 @@ import anyio
 
 from relay import defaults
 from relay.behaviours import Behaviour
+from relay.config import check_advance
 from relay.config.options import configured_by
 from relay.control import Advance, Command, KeepaliveCredit
 from relay.deprecation import warn_of_former_name
@@ -70,6 +71,7 @@ class AsyncRelay(RelayHandle):
 
     async def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
         self._records.demand_more()
+        check_advance(seconds, keepalive)
         return await self._relay.carry_out(Advance(seconds, keepalive))
 
     async def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:

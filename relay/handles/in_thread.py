@@ -22,7 +22,7 @@ from relay import defaults
 from relay.backend import choose_backend, running_backend
 from relay.behaviours import Behaviour
 from relay.clock import real_s
-from relay.config import RelayConfig
+from relay.config import RelayConfig, check_advance
 from relay.config.options import configured_by
 from relay.control import Advance, Command, KeepaliveCredit
 from relay.errors import ConfigError
@@ -87,6 +87,7 @@ class RunningRelay(RelayHandle):
         return self._portal.call(self._relay.carry_out, command)
 
     def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
+        check_advance(seconds, keepalive)  # here, and not in the relay's thread, whose frames a test would show
         return self.do(Advance(seconds, keepalive))
 
     def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:

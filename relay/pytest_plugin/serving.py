@@ -54,14 +54,20 @@ _SHARED = pytest.StashKey[Served]()
 @contextmanager
 def serve_marked(request: pytest.FixtureRequest) -> Iterator[RunningRelay]:
     """The relay that a test's markers say, with the one of several profiles whose turn it is."""
-    try:
-        wanted = read_markers(request.node)
-    except ValueError as error:
-        pytest.fail(f"nat_relay marker of {request.node.nodeid}: {error}", pytrace=False)
+    wanted = _wanted_by(request.node)
+    if isinstance(wanted, ValueError):  # said here, and not there: pytest would show the chain of exceptions
+        pytest.fail(f"nat_relay marker of {request.node.nodeid}: {wanted}", pytrace=False)
     if hasattr(request, "param"):
         wanted.profile = request.param
     with _serve(request.node, wanted) as relay:
         yield relay
+
+
+def _wanted_by(item: pytest.Item) -> Wanted | ValueError:
+    try:
+        return read_markers(item)
+    except ValueError as error:
+        return error
 
 
 @contextmanager

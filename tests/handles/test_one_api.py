@@ -241,6 +241,7 @@ WRONG_CALLS: dict[str, tuple[Callable[[Any], object], str, str]] = {
         "wait_for: there is no cause 'tos_reset'",
         "did you mean 'tos-reset'? the causes: *",
     ),
+    "seconds": (lambda nat: nat.advance("5m"), "advance: '5m' is not a number", "give seconds, 0 or more and up to *"),
     "event": (lambda nat: nat.wait_for("flow_ended"), "wait_for: there is no event 'flow_ended'", "did you mean *"),
 }
 

@@ -17,6 +17,7 @@ MARKERS = {
     "tos_reset={'mask': 256}": ("tos_reset={'mask': 256}: * is not an integer from 1 to 255", "mask: bits of *"),
     "close_mapping={'half_close': 'no'}": ("close_mapping={'half_close': 'no'}: 'no' is not 'pass' or 'close'", "*"),
     "tos_reset=0xFC": ("tos_reset=252: no mapping of settings", "name them: tos_reset={'SETTING': VALUE}"),
+    "forwards='0:[::1]:22'": ("forwards='0:[::1]:22': no list", "give a list, also of one: forwards=['0:[::1]:22']"),
     "time_scle=10": ("there is no option 'time_scle'", "did you mean time_scale? the options: allow_open, *"),
     "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),
     "time_scale='fast'": ("an option is of the wrong type: *", "given were *time_scale='fast'"),
@@ -68,6 +69,7 @@ def test_a_marker_that_no_test_can_be_made_of_ends_its_own_test_alone(suite: Sui
     """)
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines([f"nat_relay marker of test_it.py::test_marked*: {message}"])
+    result.stdout.no_fnmatch_line("During handling of the above exception*")
 
 
 def test_a_marker_without_the_fixture_is_warned_of(suite: Suite) -> None:
