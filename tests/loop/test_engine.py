@@ -60,6 +60,26 @@ async def test_it_does_not_after_a_turn_of_timers_alone(readiness: str, spins: S
 
 
 @pytest.mark.anyio
+async def test_a_turn_is_over_when_nothing_is_left_of_what_was_put_off(
+    readiness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_engine() as (engine, faults):
+        steps, step = list[float](), engine._step
+
+        def counted(wait_s: float = 0) -> bool:
+            steps.append(wait_s)
+            return step(wait_s)
+
+        monkeypatch.setattr(engine, "_step", counted)
+        done = anyio.Event()
+        engine.call_soon(lambda: engine.call_soon(done.set))
+        with anyio.fail_after(DEADLINE_S):
+            await done.wait()
+        assert len(steps) < 10
+    assert faults == []
+
+
+@pytest.mark.anyio
 async def test_nor_while_there_is_work_that_was_put_off(readiness: str, spins: Spins) -> None:
     near, peer = socket.socketpair()
     with near, peer:

@@ -34,6 +34,13 @@ def test_a_pipe_that_comes_out_too_small_is_not_lent_nor_is_another(
         assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_pipe_neither_blocks_nor_is_inherited(pool: PipePool) -> None:
+    lent = pool.borrow()
+    assert lent is not None
+    ends = (lent._read_end, lent._write_end)
+    assert [(os.get_blocking(end), os.get_inheritable(end)) for end in ends] == [(False, False)] * 2
+
+
 def test_at_most_32_are_lent_and_8_are_kept(pool: PipePool) -> None:
     lent = [pool.borrow() for _ in range(33)]
     assert [each is not None for each in lent] == [True] * 32 + [False]

@@ -87,6 +87,22 @@ async def test_a_call_that_is_cancelled_before_its_turn_asks_nothing(host: Silen
         assert await resolver.look_up(Endpoint("next", 80), "client")
 
 
+async def test_a_call_that_is_cancelled_while_others_have_every_turn_gives_that_of_its_client_back(
+    host: SilentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.net.resolve._MAX_OF_ALL", 1)
+    resolver = Resolver()
+    turns = resolver._limit_of("client")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(resolver.look_up, Endpoint("silent", 80), "other")
+        await until(lambda: host.asked == ["silent"])
+        with anyio.move_on_after(0.02):
+            await resolver.look_up(Endpoint("late", 80), "client")
+        assert turns.borrowed_tokens == 0
+        host.released.set()
+    assert host.asked == ["silent"]
+
+
 async def test_a_name_that_is_asked_for_twice_is_looked_up_once(host: SilentHost) -> None:
     resolver = Resolver()
     async with anyio.create_task_group() as tasks:
