@@ -44,7 +44,7 @@ def advance(driver: Driver, seconds: float, *, credit: bool, waits: bool, in_ste
     """
     engine, log = driver.engine, driver.log
     try:
-        yield from settling(engine, lambda: _rest(driver, peers=True) and not (waits and driver.holds_records))
+        yield from settling(engine, lambda: not (waits and driver.holds_records) and _rest(driver, peers=True))
     except Restless:
         if in_step:
             engine.nat.skip(seconds)

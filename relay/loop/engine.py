@@ -114,10 +114,11 @@ class Engine:
         """Whether the kernel itself keeps what is ready; else tasks report it, which need turns of the host's loop."""
         return self._readiness.descriptor is not None
 
-    def work(self, until_s: float, wait_s: float = 0) -> bool:
+    def work(self, until_s: float, wait_s: float = 0, first: Callable[[], None] | None = None) -> bool:
         """Do what is ready and what was put off until there is nothing more, or until this moment of the real clock.
 
-        Return whether there was anything. It may wait up to `wait_s` seconds for something.
+        Return whether there was anything. It may wait up to `wait_s` seconds for something. `first` is called before,
+        and does not count.
 
         Raises:
             RuntimeError: it was called by a callback of this engine.
@@ -126,7 +127,11 @@ class Engine:
             raise RuntimeError("a callback of the relay's cannot advance its clock")
         self._in_turn = True
         try:
-            worked = found = self._step(wait_s)
+            if first is not None:
+                self._call(first)
+            worked = bool(self._deferred)
+            found = self._step(wait_s)
+            worked |= found
             while (found or self._deferred) and real_s() < until_s:
                 found, worked = self._step(), True
         finally:

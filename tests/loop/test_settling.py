@@ -96,6 +96,23 @@ async def test_it_looks_again_until_the_one_who_asks_agrees(waits: bool) -> None
 
 
 @pytest.mark.anyio
+async def test_after_a_callback_that_leaves_nothing_to_do_it_does_not_ask() -> None:
+    async with open_engine() as (engine, _):
+        asked = list[float]()
+
+        def rests() -> bool:
+            asked.append(engine.nat.now_s())
+            return True
+
+        await begun(engine)
+        finish(engine, settling(engine, always))
+        for after_s, callback in ((10, lambda: None), (20, lambda: engine.call_soon(lambda: None))):
+            engine.nat.call_later(after_s, callback)
+        finish(engine, advancing(engine, 30, rests))
+        assert asked == [pytest.approx(20, abs=1)]
+
+
+@pytest.mark.anyio
 async def test_other_tasks_go_on_while_it_waits() -> None:
     async with open_engine() as (engine, _), anyio.create_task_group() as tasks:
         done = anyio.Event()
@@ -110,7 +127,7 @@ async def test_other_tasks_go_on_while_it_waits() -> None:
 @pytest.mark.anyio
 async def test_one_who_does_not_wait_any_more_leaves_the_clock_running() -> None:
     async with open_engine() as (engine, _):
-        engine.nat.call_later(10, lambda: None)
+        engine.nat.call_later(10, lambda: engine.call_soon(lambda: None))
         with anyio.move_on_after(PATIENCE_S):
             await follow(engine, advancing(engine, 300, lambda: False))
         fired = anyio.Event()

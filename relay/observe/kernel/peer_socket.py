@@ -21,7 +21,7 @@ from relay.legs import PeerSocket
 from relay.observe.kernel.ends import Ends
 from relay.observe.kernel.sock_diag import SockDiag, SocketState
 
-_KEPT_S = 0.02  # looking at all descriptors takes a microsecond for each
+_PAUSE = 10  # times as long as looking at all descriptors has taken: until they are looked at again
 _Socket = socket.socket  # programs put another in its place, PySocks and mocks among them
 
 
@@ -34,7 +34,7 @@ class PeerSockets:
         except Unsupported:
             self._diag = None
         self._own: dict[int, int] = {}  # this process's sockets: descriptors by inode
-        self._own_at_s = float("-inf")
+        self._look_again_at_s = 0.0
 
     def look(self, ends: Ends | None) -> PeerSocket | None:
         """The peer's own socket; None if it is not on this host, or its end is over, or the kernel does not tell."""
@@ -59,9 +59,10 @@ class PeerSockets:
         """
         if not state.inode or socket.getdefaulttimeout() is not None:
             return None
-        now_s = real_s()
-        if now_s > self._own_at_s + _KEPT_S:
-            self._own, self._own_at_s = _own_sockets(), now_s
+        if state.inode not in self._own and (began_s := real_s()) >= self._look_again_at_s:
+            self._own = _own_sockets()
+            now_s = real_s()
+            self._look_again_at_s = now_s + _PAUSE * (now_s - began_s)
         if (descriptor := self._own.get(state.inode)) is None:
             return None
         try:

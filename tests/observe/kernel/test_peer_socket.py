@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
@@ -81,10 +82,26 @@ def test_a_descriptor_that_is_another_sockets_by_now_is_not_taken_for_it(connect
     set_keepalive(client, 60, 5)
     look(peers, accepted)
     peers._own = dict.fromkeys(peers._own, other.fileno())
-    peers._own_at_s = float("inf")
     found = look(peers, accepted)
     assert found.probe_in_s == pytest.approx(60, abs=2)
     assert found.probes_every_s is None
+
+
+def test_a_process_with_many_descriptors_is_not_gone_through_for_each_look(
+    connect: Connect, peers: PeerSockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, accepted = connect(to="127.0.0.1")
+    times: list[None] = []
+
+    def slow() -> dict[int, int]:
+        times.append(None)
+        time.sleep(0.02)  # thousands of descriptors take as long
+        return {}
+
+    monkeypatch.setattr("relay.observe.kernel.peer_socket._own_sockets", slow)
+    for _ in range(50):
+        look(peers, accepted)
+    assert len(times) < 5
 
 
 def test_what_a_peer_has_yet_to_send_is_counted(connect: Connect, peers: PeerSockets) -> None:
