@@ -90,19 +90,27 @@ class Leg(Protocol):
     A closed leg makes no calls.
     """
 
-    side: Side
     owner: LegOwner
     """May be replaced at any time; the next call goes to the new one."""
     readable: bool
     """Whether a read may give anything: bytes, a FIN, or what broke the connection. A read that finds nothing clears
     it, and the owner is called once it is set again."""
-    frozen: bool
-    """Whether the leg is neither to be read nor written for now; its owner does not read it meanwhile."""
     broken: int
     """The errno that ended the connection, once a read or write has met it; 0 before.
 
     ENOBUFS: the leg has given it up itself, for want of room."""
-    closed: bool
+
+    @property
+    def side(self) -> Side:
+        """Which side of the flow it is."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether this end of the connection is over."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the leg is neither to be read nor written for now; its owner does not read it meanwhile."""
 
     @property
     def loop(self) -> Loop:

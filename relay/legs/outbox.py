@@ -1,0 +1,295 @@
+"""A leg that sends as a `Shape` has it: what is written waits here until it is due.
+
+    flow --write, finish, reset--> Outbox --when due--> the leg behind it
+
+Bytes, FIN and RST leave in the order in which they were written, so an end never overtakes data. All else, reading
+above all, is what the leg behind it does. A flow without a shape has no outbox.
+
+A piece is due `delay_s` after it was written, and not before the line is free: what was sent before it takes its time
+at the shape's rate. A new shape holds at once, for what waits already too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from relay.events import Side
+from relay.legs._api import Leg, LegOwner, Timer
+from relay.legs.in_front import LegInFront
+from relay.shape import PLAIN, Shape
+
+HELD_BYTES = 4 << 20
+"""How much waits at most before its source is no longer read; at a rate, what passes in a quarter of a second."""
+_LEAST_HELD_BYTES = 64 << 10
+_TICK_S = 0.005  # at a rate, how much passes at once
+_LEAST_PIECE_BYTES = 512
+_RESET_WITHIN_S = 900.0  # a line that stalls keeps a connection that is over for so long
+_CATCH_UP_S = 0.1  # a line that was late, by a busy host or a peer without room, makes up for so much
+
+
+class Clock(Protocol):
+    """What the outbox waits by: the NAT's time."""
+
+    def now_s(self) -> float: ...
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
+
+
+class _Waiting:
+    """Something that waits to be sent: bytes, or an end."""
+
+    __slots__ = ("data", "lag", "written_s")
+
+    def __init__(self, written_s: float, lag: float, data: memoryview | None) -> None:
+        self.written_s = written_s
+        self.lag = lag  # from -1 to 1: its part of the jitter
+        self.data = data  # None: FIN, or RST if the outbox was reset
+
+
+class Outbox(LegInFront):
+    """In front of a leg; see `Leg` for what both guarantee."""
+
+    __slots__ = (
+        "_at_limit",
+        "_clock",
+        "_draw",
+        "_free_s",
+        "_held_bytes",
+        "_limit_reached",
+        "_passed_bytes",
+        "_queue",
+        "_reset",
+        "_shape",
+        "_timer",
+        "owner",
+    )
+
+    def __init__(
+        self, behind: Leg, clock: Clock, draw: Callable[[], float], limit_reached: Callable[[Side], None]
+    ) -> None:
+        """Take a leg's place; the caller puts this in front of its owner.
+
+        Args:
+            behind: the leg; its owner goes on as this one's.
+            clock: for delays and rates.
+            draw: a number from 0 to 1, for jitter.
+            limit_reached: called, later, once `limit_bytes` have passed.
+        """
+        super().__init__(behind)
+        self.owner: LegOwner = behind.owner
+        behind.owner = self
+        self._clock = clock
+        self._draw = draw
+        self._limit_reached = limit_reached
+        self._shape = PLAIN
+        self._queue: deque[_Waiting] = deque()
+        self._held_bytes = 0
+        self._passed_bytes = 0
+        self._free_s = 0.0
+        self._timer: Timer | None = None
+        self._reset = False
+        self._at_limit = False
+
+    @property
+    def shape(self) -> Shape:
+        """How it sends."""
+        return self._shape
+
+    def set_shape(self, shape: Shape) -> None:
+        """Send so from now on, what waits already as well."""
+        self._shape = shape
+        self._at_limit = False
+        self._send_due()
+
+    # Sending
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not data or self.behind.closed or self._reset:
+            return
+        if not self._queue and self._shape.is_plain:
+            self._passed_bytes += len(data)
+            self.behind.write(data)
+            return
+        self._put(memoryview(bytes(data)))
+        self._held_bytes += len(data)
+        self._send_due()
+
+    def finish(self) -> None:
+        if self._queue or not self._shape.is_plain:
+            self._put(None)
+            self._send_due()
+        else:
+            self.behind.finish()
+
+    def reset(self) -> None:
+        """Send RST after what was written, when it is due; for the owner the leg is over at once."""
+        if self.closed:
+            return
+        if self.behind.broken or (not self._queue and self._shape.is_plain):
+            self._end_now()
+            return
+        self._reset = True
+        self.owner = _NO_OWNER
+        self.behind.unwatch()
+        self._put(None)
+        self._send_due()
+
+    def close(self) -> None:
+        """End the leg at once; what waits is lost, as `has_unsent` says."""
+        if not self._reset:
+            self._drop()
+            self.owner = _NO_OWNER
+            self.behind.close()
+
+    def forget(self) -> bool:
+        if self._reset or not self.behind.forget():
+            return self._reset
+        self._drop()
+        return True
+
+    def flush(self) -> None:
+        self.behind.flush()
+        self._send_due()
+
+    def _put(self, data: memoryview | None) -> None:
+        lag = 2 * self._draw() - 1 if self._shape.jitter_s else 0.0
+        self._queue.append(_Waiting(self._clock.now_s(), lag, data))
+
+    def _send_due(self) -> None:
+        """Send what is due, and wait for what is not."""
+        self._disarm()
+        queue, behind, shape = self._queue, self.behind, self._shape
+        if self._reset and shape.stall:
+            self._timer = self._clock.call_later(_RESET_WITHIN_S, self._end_now)
+        while queue and not shape.stall and not behind.frozen:
+            if behind.broken or behind.closed:
+                self._give_up()
+                return
+            waiting, now_s = queue[0], self._clock.now_s()
+            due_s = self._due_s(waiting)
+            if due_s > now_s:
+                self._timer = self._clock.call_later(due_s - now_s, self._on_due)
+                return
+            if waiting.data is None:
+                queue.popleft()
+                self._end()
+                continue
+            if not behind.has_room:
+                return
+            if (size := self._piece_bytes(len(waiting.data))) == 0:
+                self._tell_limit()
+                return
+            self._send(waiting, size, max(due_s, now_s - _CATCH_UP_S))
+
+    def _due_s(self, waiting: _Waiting) -> float:
+        shape = self._shape
+        delay_s = max(0.0, shape.delay_s + waiting.lag * shape.jitter_s)
+        return max(waiting.written_s + delay_s, self._free_s)
+
+    def _piece_bytes(self, size: int) -> int:
+        """How much of so many bytes passes at once."""
+        shape = self._shape
+        if shape.rate_bytes_per_s:
+            size = min(size, max(_LEAST_PIECE_BYTES, int(shape.rate_bytes_per_s * _TICK_S)))
+        if shape.slice_bytes:
+            size = min(size, shape.slice_bytes)
+        if shape.limit_bytes is not None:
+            size = min(size, max(0, shape.limit_bytes - self._passed_bytes))
+        return size
+
+    def _send(self, waiting: _Waiting, size: int, sent_s: float) -> None:
+        data, shape = waiting.data, self._shape
+        assert data is not None  # noqa: S101
+        self.behind.write(data[:size])
+        if size < len(data):
+            waiting.data = data[size:]
+        else:
+            self._queue.popleft()
+        self._held_bytes -= size
+        self._passed_bytes += size
+        takes_s = size / shape.rate_bytes_per_s if shape.rate_bytes_per_s else 0.0
+        self._free_s = sent_s + takes_s + (shape.slice_delay_s if shape.slice_bytes else 0.0)
+        if shape.limit_bytes is not None and self._passed_bytes >= shape.limit_bytes:
+            self._tell_limit()
+
+    def _end(self) -> None:
+        if self._reset and not self._queue:
+            self.behind.owner = _NO_OWNER
+            self.behind.reset()
+        else:
+            self.behind.finish()
+
+    def _tell_limit(self) -> None:
+        if not self._at_limit:
+            self._at_limit = True
+            self.behind.loop.call_soon(lambda: self.closed or self._limit_reached(self.side))
+
+    def _on_due(self) -> None:
+        self._timer = None
+        self._send_due()
+        self.owner.on_leg_ready(self)  # it may have room again
+
+    def _give_up(self) -> None:
+        """The peer takes nothing any more."""
+        if self._reset:
+            self._end_now()
+
+    def _end_now(self) -> None:
+        self._drop()
+        self.behind.reset()
+
+    def _drop(self) -> None:
+        self._disarm()
+        self._queue.clear()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # The leg behind it calls
+
+    def on_leg_ready(self, leg: Leg) -> None:
+        self._send_due()
+        self.owner.on_leg_ready(self)
+
+    # What both know
+
+    @property
+    def closed(self) -> bool:
+        return self._reset or self.behind.closed
+
+    @property
+    def has_room(self) -> bool:
+        shape = self._shape
+        if not self._queue and shape.is_plain:
+            return self.behind.has_room
+        most_bytes = HELD_BYTES
+        if shape.rate_bytes_per_s:
+            most_bytes = min(most_bytes, max(_LEAST_HELD_BYTES, int(shape.rate_bytes_per_s * (shape.delay_s + 0.25))))
+        return self._held_bytes < most_bytes and not self.behind.frozen
+
+    @property
+    def readable(self) -> bool:
+        return self.behind.readable and not self._reset
+
+    @readable.setter
+    def readable(self, readable: bool) -> None:
+        self.behind.readable = readable
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._queue) or self.behind.has_unsent
+
+    def unacked_bytes(self) -> int:
+        return self._held_bytes + self.behind.unacked_bytes()
+
+
+class _NoOwner:
+    def on_leg_ready(self, leg: Leg) -> None:
+        pass
+
+
+_NO_OWNER: LegOwner = _NoOwner()

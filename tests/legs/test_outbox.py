@@ -1,0 +1,216 @@
+"""What an outbox sends when: in virtual time, each byte and each end at its own moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from relay.events import Side
+from relay.legs import BROKEN, WOULD_BLOCK, Leg
+from relay.legs.outbox import HELD_BYTES, Clock, Outbox
+from relay.net.kernel_leg import KernelLeg
+from relay.shape import Shape
+from relay.testing import LegPair, MemoryLoop, check_leg, memory_pair
+from support.bench import Owner, open_engine, socket_pair
+
+
+class Peer:
+    """The end that receives, and when each piece came."""
+
+    def __init__(self, shape: Shape, *, draws: tuple[float, ...] = ()) -> None:
+        self.loop = MemoryLoop()
+        self.leg, behind = memory_pair(self.loop)
+        self.leg.owner = self
+        self.got: list[tuple[float, bytes | str]] = []
+        self.limits: list[Side] = []
+        draw = iter(draws)
+        behind.owner = Owner()
+        self.outbox = Outbox(behind, self.loop, lambda: next(draw), self.limits.append)
+        self.outbox.set_shape(shape)
+
+    def on_leg_ready(self, leg: object) -> None:
+        buffer = memoryview(bytearray(1 << 20))
+        while self.leg.readable:
+            count = self.leg.receive_into(buffer)
+            if count == WOULD_BLOCK:
+                return
+            self.got.append((round(self.loop.now_s(), 6), {0: "FIN", BROKEN: "RST"}.get(count, bytes(buffer[:count]))))
+            if count <= 0:
+                return
+
+    def pass_time(self, seconds: float) -> list[tuple[float, bytes | str]]:
+        """What came within so many seconds."""
+        self.loop.advance(seconds)
+        got, self.got = self.got, []
+        return got
+
+
+def plain(behind: Leg, clock: Clock) -> Outbox:
+    return Outbox(behind, clock, lambda: 0.5, lambda side: None)
+
+
+@asynccontextmanager
+async def in_memory() -> AsyncIterator[LegPair]:
+    loop = MemoryLoop()
+    peer, behind = memory_pair(loop)
+
+    async def wait(seconds: float) -> None:
+        loop.advance(seconds)
+
+    yield LegPair(peer, plain(behind, loop), wait)
+
+
+@asynccontextmanager
+async def on_kernel_sockets() -> AsyncIterator[LegPair]:
+    async with open_engine() as (engine, faults):
+        near, far = socket_pair()
+        far.setblocking(False)
+        legs = [KernelLeg(engine, sock, Side.INTERNAL, Owner()) for sock in (near, far)]
+        yield LegPair(legs[1], plain(legs[0], engine.nat))
+        for leg in legs:
+            leg.close()
+        assert not faults
+
+
+@pytest.mark.anyio
+async def test_without_a_shape_it_keeps_every_guarantee_of_a_leg() -> None:
+    await check_leg(in_memory)
+
+
+@pytest.mark.anyio
+@pytest.mark.system
+async def test_on_a_kernels_socket_too() -> None:
+    await check_leg(on_kernel_sockets)
+
+
+def test_each_piece_is_late_by_the_delay_and_the_fin_behind_it() -> None:
+    peer = Peer(Shape(delay_s=0.1))
+    peer.outbox.write(b"one")
+    assert peer.pass_time(0.03) == []
+    peer.outbox.write(b"two")
+    peer.outbox.finish()
+    assert peer.pass_time(1) == [(0.1, b"one"), (0.13, b"two"), (0.13, "FIN")]
+
+
+def test_a_reset_comes_behind_the_bytes_before_it() -> None:
+    peer = Peer(Shape(delay_s=0.1))
+    peer.outbox.write(b"one")
+    peer.outbox.reset()
+    assert (peer.outbox.closed, peer.outbox.behind.closed) == (True, False)
+    assert peer.pass_time(1) == [(0.1, b"one"), (0.1, "RST")]
+    assert peer.outbox.behind.closed
+
+
+def test_a_rate_holds_over_many_writes() -> None:
+    peer = Peer(Shape(rate_bytes_per_s=100_000))
+    for _ in range(10):
+        peer.outbox.write(bytes(5_000))
+    got = peer.pass_time(10)
+    assert sum(len(piece) for _, piece in got) == 50_000
+    assert all(len(piece) == 512 for _, piece in got[:9])  # 5 ms of it at once, or the least piece
+    assert got[-1][0] == pytest.approx(0.5, abs=0.006)
+
+
+def test_an_idle_line_saves_nothing_up() -> None:
+    peer = Peer(Shape(rate_bytes_per_s=1_000))
+    peer.outbox.write(bytes(1_000))
+    peer.pass_time(60)
+    peer.outbox.write(bytes(2_000))
+    assert peer.pass_time(1.0)[-1][0] < 61.0
+    assert sum(len(piece) for _, piece in peer.pass_time(10)) >= 900
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_slices_are_as_asked(size: int) -> None:
+    peer = Peer(Shape(slice_bytes=size, slice_delay_s=0.02))
+    peer.outbox.write(bytes(300))
+    got = peer.pass_time(60)
+    assert [len(piece) for _, piece in got] == [size] * (300 // size) + ([300 % size] if 300 % size else [])
+    assert [at_s for at_s, _ in got] == pytest.approx([n * 0.02 for n in range(len(got))])
+
+
+def test_past_its_limit_nothing_goes_and_that_is_told_once() -> None:
+    peer = Peer(Shape(limit_bytes=5))
+    peer.outbox.write(b"abc")
+    peer.outbox.write(b"defg")
+    peer.outbox.write(b"h")
+    peer.outbox.finish()
+    assert b"".join(piece for _, piece in peer.pass_time(60) if isinstance(piece, bytes)) == b"abcde"
+    assert peer.limits == [peer.outbox.side]
+    peer.outbox.set_shape(Shape())
+    assert [piece for _, piece in peer.pass_time(1)] == [b"fgh", "FIN"]
+
+
+def test_a_stall_holds_everything_until_it_ends() -> None:
+    peer = Peer(Shape(stall=True))
+    peer.outbox.write(b"one")
+    peer.outbox.finish()
+    assert peer.pass_time(3600) == []
+    peer.outbox.set_shape(Shape())
+    assert [piece for _, piece in peer.pass_time(0)] == [b"one", "FIN"]
+
+
+def test_a_connection_that_is_over_does_not_stall_for_ever() -> None:
+    peer = Peer(Shape(stall=True))
+    peer.outbox.write(b"one")
+    peer.outbox.reset()
+    assert peer.pass_time(899) == []
+    assert peer.pass_time(2) == [(900, "RST")]
+
+
+def test_jitter_follows_the_draws_and_keeps_the_order() -> None:
+    peer = Peer(Shape(delay_s=0.1, jitter_s=0.05), draws=(1.0, 0.0, 0.5))
+    for piece in (b"one", b"two", b"three"):
+        peer.outbox.write(piece)
+    assert peer.pass_time(1) == [(0.15, b"onetwothree")]
+
+
+def test_a_new_delay_holds_for_what_waits_already() -> None:
+    peer = Peer(Shape(delay_s=10))
+    peer.outbox.write(b"one")
+    peer.pass_time(1)
+    peer.outbox.set_shape(Shape(delay_s=2))
+    assert peer.pass_time(10) == [(2, b"one")]
+
+
+def test_what_waits_is_bounded_and_the_owner_hears_of_room() -> None:
+    peer = Peer(Shape(delay_s=1))
+    owner = peer.outbox.owner
+    assert isinstance(owner, Owner)
+    written = 0
+    while peer.outbox.has_room:
+        peer.outbox.write(bytes(64 * 1024))
+        written += 64 * 1024
+    assert written == HELD_BYTES
+    assert peer.outbox.unacked_bytes() >= written - 64 * 1024
+    calls = owner.calls
+    peer.pass_time(2)
+    assert owner.calls > calls
+    assert peer.outbox.has_room
+
+
+def test_the_memory_may_be_changed_at_once() -> None:
+    peer = Peer(Shape(delay_s=1))
+    memory = bytearray(b"one")
+    peer.outbox.write(memory)
+    memory[:] = b"two"
+    assert peer.pass_time(2) == [(1, b"one")]
+
+
+def test_a_frozen_leg_sends_nothing_though_it_is_due() -> None:
+    peer = Peer(Shape(delay_s=1))
+    peer.outbox.write(b"one")
+    peer.outbox.freeze()
+    assert peer.pass_time(5) == []
+    peer.outbox.thaw()
+    assert peer.pass_time(0) == [(5, b"one")]
+
+
+def test_shapes_add_up() -> None:
+    one = Shape(delay_s=1, jitter_s=0.1, rate_bytes_per_s=100, limit_bytes=9)
+    other = Shape(delay_s=2, rate_bytes_per_s=50, slice_bytes=3, slice_delay_s=0.5, limit_bytes=5, stall=True)
+    both = Shape(3, 0.1, 50, 3, 0.5, 5, stall=True)
+    assert Shape.combined((one, other)) == Shape.combined((other, one)) == both
+    assert Shape.combined(()) == Shape()
