@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from relay.deprecation import former_names
 from relay.events import DialFailure, Side
+from relay.shape import Shape
 
 Counts: TypeAlias = Literal["data", "segments"]
 """What is traffic: bytes alone, or keepalive probes as well."""
@@ -159,6 +160,17 @@ class LimitWindow(Action):
 
     side: Side
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetShape(Action):
+    """Delay, slow down or cut up what goes to `side` from now on; a plain `Shape` ends that.
+
+    Each behaviour has a shape of its own; together they make one (`Shape.combined`). For flows that are connected.
+    """
+
+    side: Side
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,14 @@ class LegTimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReached(Event):
+    """As many bytes have gone to `side` as its `Shape` lets pass; what comes now waits."""
+
+    side: Side
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired(Event):
     """A timer that this behaviour started ran out. Only the behaviour that started it sees it."""
 

@@ -38,6 +38,7 @@ from relay.actions import (
     SendFin,
     SendRst,
     SetKeepalive,
+    SetShape,
     TakeSlot,
 )
 from relay.behaviours import Behaviour, Lineup
@@ -320,7 +321,13 @@ class FlowMachine:
                 self._dialling = False
             case TakeSlot():
                 return not self.over
-            case SetKeepalive(side=side) | Probe(side=side) | AnswerProbe(side=side) | LimitWindow(side=side):
+            case (
+                SetKeepalive(side=side)
+                | Probe(side=side)
+                | AnswerProbe(side=side)
+                | LimitWindow(side=side)
+                | SetShape(side=side)
+            ):
                 return not self.is_over(side)
             case _:
                 pass

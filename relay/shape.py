@@ -29,8 +29,11 @@ class Shape:
     """How many bytes pass at once, at most; 0: as many as come."""
     slice_delay_s: float = 0.0
     """The time between two slices."""
+    end_delay_s: float = 0.0
+    """How much later than the bytes before it FIN or RST arrives."""
     limit_bytes: int | None = None
-    """How many bytes pass in all, since the flow began; what comes then waits. None: any number."""
+    """How many bytes pass in all, since there is a shape. What comes then waits for a greater limit; an end does not,
+    and takes its place. None: any number."""
     stall: bool = False
     """Whether nothing passes, neither bytes nor an end."""
 
@@ -49,6 +52,7 @@ class Shape:
             rate_bytes_per_s=_least(shape.rate_bytes_per_s for shape in each),
             slice_bytes=int(_least(shape.slice_bytes for shape in each)),
             slice_delay_s=sum(shape.slice_delay_s for shape in each),
+            end_delay_s=sum(shape.end_delay_s for shape in each),
             limit_bytes=min((shape.limit_bytes for shape in each if shape.limit_bytes is not None), default=None),
             stall=any(shape.stall for shape in each),
         )

@@ -18,6 +18,7 @@ from relay.driver.presuming import presume_no_more, presume_probes, tell_what_st
 from relay.errors import Unsettled
 from relay.events import Side
 from relay.legs import Leg
+from relay.legs.in_front import last_leg
 from relay.log import Record
 from relay.loop.settling import SETTLE_S, Restless, Steps, advancing, settling
 
@@ -82,7 +83,9 @@ def _rest(driver: Driver, *, lightly: bool = False, peers: bool = False) -> bool
     """Whether all flows rest, as far as their legs themselves know if they are looked at `lightly`, or their `peers`
     have nothing to send, either."""
     if lightly:
-        return not any(leg.has_unsent and _counts(flow, leg) for flow in driver.flows.values() for leg in flow.legs)
+        return not any(
+            last_leg(leg).has_unsent and _counts(flow, leg) for flow in driver.flows.values() for leg in flow.legs
+        )
     return not any(_waiting(flow, peers=peers) for flow in driver.flows.values())
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from relay.events import Side
 from relay.legs import Leg
+from relay.legs.in_front import last_leg
 from relay.net.pump import Outcome, Pump, TranslatingPump
 from relay.protocols import HttpExchange
 
@@ -23,8 +24,8 @@ class Carrier:
     __slots__ = ("from_far", "from_near")
 
     def __init__(self, near: Leg, far: Leg) -> None:
-        self.from_near = Pump(near, far)
-        self.from_far = Pump(far, near)
+        self.from_near = Pump(last_leg(near), far)  # what stands in front of a leg is for what is sent
+        self.from_far = Pump(last_leg(far), near)
 
     def run(self, pump: Pump) -> Outcome:
         """Move what one of the pumps can move now; return why it stopped.
@@ -48,6 +49,12 @@ class Carrier:
     def stop_sending_to(self, side: Side) -> None:
         """Read on, but drop what is for this side."""
         self._pump_from(side.other).sink = None
+
+    def send_through(self, leg: Leg) -> None:
+        """Have what goes to this leg's side go through this one."""
+        pump = self._pump_from(leg.side.other)
+        if pump.sink is not None:
+            pump.sink = leg
 
     def moved_bytes(self, side: Side) -> int:
         """How many bytes have come from this side."""
@@ -77,8 +84,8 @@ class ExchangeCarrier(Carrier):
 
     def __init__(self, near: Leg, far: Leg, codec: HttpExchange) -> None:
         super().__init__(near, far)
-        self.from_near = TranslatingPump(near, far, codec.from_client, lambda: codec.behind_client)
-        self.from_far = TranslatingPump(far, near, codec.from_origin, lambda: codec.behind_origin)
+        self.from_near = TranslatingPump(last_leg(near), far, codec.from_client, lambda: codec.behind_client)
+        self.from_far = TranslatingPump(last_leg(far), near, codec.from_origin, lambda: codec.behind_origin)
         self._codec = codec
         self._client_ended = False
         self.origin_ended = False

@@ -23,14 +23,14 @@ class Carrying:
 
     __slots__ = ("_carrier", "_flow", "_scheduled")
 
-    def __init__(self, flow: Flow, pending: PendingConnection, far: Leg) -> None:
+    def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         """Set up the pumps.
 
         Raises:
             ProtocolError: what came with the request is not what the codec takes.
         """
         self._flow = flow
-        near, codec = pending.leg, pending.codec
+        near, far, codec = flow.legs[pending.initiator], flow.legs[pending.initiator.other], pending.codec
         self._carrier = Carrier(near, far) if codec is None else ExchangeCarrier(near, far, codec)
         self._scheduled = False
 
@@ -59,6 +59,10 @@ class Carrying:
             return
         if isinstance(carrier, ExchangeCarrier):
             self._limit_head(carrier)
+
+    def send_through(self, leg: Leg) -> None:
+        """Have what goes to this leg's side go through this one from now on."""
+        self._carrier.send_through(leg)
 
     def leave(self) -> None:
         pass

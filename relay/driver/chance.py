@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 
 from relay.behaviours import Behaviour
 from relay.driver.flow_log import FlowLog
+from relay.events import Side
+
+
+def draws_of_line(seed: int, number: int, side: Side) -> Callable[[], float]:
+    """The draws for one direction of a flow, as many as there are pieces: they are not recorded."""
+    return random.Random(f"{seed}/{number}/{side.value}").random  # noqa: S311 - meant to be repeatable
 
 
 class Chance:

@@ -128,7 +128,7 @@ class Dialling:
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:
-            flow.carry(self._pending, leg, bytes(self._early))
+            flow.carry(self._pending, bytes(self._early))
 
     def _on_failed(self, failure: DialFailure) -> None:
         self._connecting = None

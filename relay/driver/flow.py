@@ -33,9 +33,10 @@ from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
 from relay.driver.performing import perform
 from relay.driver.resolving import Resolving
+from relay.driver.shaping import drop_old_shapes
 from relay.driver.timers import Timed
 from relay.errors import BehaviourError, ProtocolError
-from relay.events import Event, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
+from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.machine import FlowMachine, Step
@@ -152,16 +153,17 @@ class Flow(Timed):
         dialling = self.phase = Dialling(self, pending)
         dialling.begin()
 
-    def carry(self, pending: PendingConnection, far: Leg, early: bytes) -> None:
+    def carry(self, pending: PendingConnection, early: bytes) -> None:
         """Both legs are there."""
         try:
-            carrying = Carrying(self, pending, far)
+            carrying = Carrying(self, pending)
         except ProtocolError as error:
             self.end_exchange(error)
             return
         self.phase = self.log.carrying = carrying
         if self.machine.answered and pending.codec is None:
             self._pending = None  # not needed any more: an idle flow is to be small
+        drop_old_shapes(self)
         carrying.begin(early)
 
     def hand_over(self) -> None:
@@ -204,6 +206,11 @@ class Flow(Timed):
         """A side has answered a keepalive probe of ours."""
         if self.phase is not OVER:
             self.guard(self.take, ProbeAnswered(self.now_s(), side))
+
+    def on_limit(self, side: Side, limit_bytes: int) -> None:
+        """As many bytes have gone to a side as its shape lets pass."""
+        if self.phase is not OVER:
+            self.guard(self.take, LimitReached(self.now_s(), side, limit_bytes))
 
     def report_broken(self, leg: Leg) -> None:
         """A leg's connection has broken."""
@@ -323,6 +330,11 @@ class Flow(Timed):
         """The connection that waits for its answer."""
         assert self._pending is not None, "not asked for yet, or answered"  # noqa: S101
         return self._pending
+
+    def send_words_through(self, leg: Leg) -> None:
+        """Have the initiator's answers, as far as any are to come, go through this leg, too."""
+        if self._pending is not None:
+            self._pending.send_through(leg)
 
     @property
     def dialling(self) -> Dialling:

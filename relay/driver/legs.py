@@ -11,7 +11,9 @@ from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.legs import Leg
 from relay.legs.ending import reset_after_data, wind_down
 from relay.legs.forgotten import fall_silent, is_forgotten, reset_on_next
+from relay.legs.outbox import Outbox
 from relay.loop.engine import Engine
+from relay.shape import Shape
 
 _PROBE_S = 1  # between probes whose answers are not seen: the least a kernel takes
 
@@ -19,7 +21,7 @@ _PROBE_S = 1  # between probes whose answers are not seen: the least a kernel ta
 class FlowLegs:
     """The one or two legs of a flow, by side."""
 
-    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_keepalives", "_log")
+    __slots__ = ("_engine", "_external", "_frozen_at_s", "_internal", "_keepalives", "_log", "_shapes")
 
     def __init__(self, engine: Engine, log: FlowLog) -> None:
         self._engine = engine
@@ -28,6 +30,7 @@ class FlowLegs:
         self._external: Leg | None = None
         self._keepalives: dict[Side, SetKeepalive] | None = None
         self._frozen_at_s: dict[Side, float] | None = None  # few flows ever have any
+        self._shapes: dict[Side, dict[str, Shape]] | None = None
 
     def __iter__(self) -> Iterator[Leg]:
         return (leg for leg in (self._internal, self._external) if leg is not None)
@@ -84,7 +87,9 @@ class FlowLegs:
     def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         """Send RST: at once, or when the peer has all that was written."""
         self._log.write("rst-sent", side=leg.side.value, because=because)
-        if after_data:
+        if after_data and isinstance(leg, Outbox):
+            leg.reset_after_data()
+        elif after_data:
             reset_after_data(leg)
         else:
             leg.reset()
@@ -137,6 +142,16 @@ class FlowLegs:
         idle_s, interval_s = (max(1, round(wait_s / scale)) for wait_s in (keepalive.idle_s, keepalive.interval_s))
         return idle_s, interval_s
 
+    def combine_shape(self, side: Side, shape: Shape, because: str) -> Shape:
+        """Take note of a behaviour's shape for what goes to a side; return what all of them come to."""
+        of_side = {**(self._shapes or {}).get(side, {}), because: shape}
+        self._shapes = {**(self._shapes or {}), side: of_side}
+        return Shape.combined(of_side.values())
+
+    def has_shape(self, side: Side) -> bool:
+        """Whether a behaviour has shaped what goes to a side."""
+        return self._shapes is not None and side in self._shapes
+
     # What commands ask for
 
     def freeze(self, side: Side) -> None:
@@ -168,7 +183,7 @@ class FlowLegs:
 
     def what_broke(self, leg: Leg, now_s: float) -> RstReceived | LegTimedOut:
         """The event that a broken leg is, with what was accepted for its side and never acknowledged by it."""
-        unacked_bytes = leg.unacked_bytes()
+        unacked_bytes = self[leg.side].unacked_bytes()
         other = self.get(leg.side.other)
         if other is not None and not other.closed:
             unacked_bytes += other.unread_bytes()

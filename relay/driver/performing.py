@@ -27,11 +27,13 @@ from relay.actions import (
     SendFin,
     SendRst,
     SetKeepalive,
+    SetShape,
     StartTimer,
     TakeSlot,
     WatchIdle,
 )
 from relay.driver.dialling import Dialling
+from relay.driver.shaping import set_shape
 from relay.errors import RelayBug
 from relay.events import Side
 
@@ -127,6 +129,10 @@ def _limit_window(flow: Flow, action: LimitWindow, because: str) -> None:
     flow.legs[action.side].limit_window(action.size_bytes)
 
 
+def _set_shape(flow: Flow, action: SetShape, because: str) -> None:
+    set_shape(flow, action.side, action.shape, because)
+
+
 def _report_loss(flow: Flow, action: ReportLoss, because: str) -> None:
     flow.log.lost_bytes += action.count_bytes
     flow.log.write("bytes-lost", bytes=action.count_bytes, because=because)
@@ -169,6 +175,7 @@ _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
         Probe: _probe,
         AnswerProbe: _answer_probe,
         LimitWindow: _limit_window,
+        SetShape: _set_shape,
         ReportLoss: _report_loss,
         StartTimer: _start_timer,
         WatchIdle: _watch_idle,

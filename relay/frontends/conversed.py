@@ -40,6 +40,9 @@ class ConversedConnection:
             self.leg.write(words)
             self.leg.finish()
 
+    def send_through(self, leg: Leg) -> None:
+        self.leg = leg
+
     def ignore(self, *, once: bool) -> None:
         """Say nothing; the leg stays as it is."""
 

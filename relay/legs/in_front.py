@@ -18,6 +18,8 @@ class LegInFront:
     def __init__(self, behind: Leg) -> None:
         self.behind = behind
 
+    # What the leg behind it does
+
     @property
     def side(self) -> Side:
         return self.behind.side
@@ -97,3 +99,8 @@ class LegInFront:
 
     def limit_window(self, size_bytes: int) -> None:
         self.behind.limit_window(size_bytes)
+
+
+def last_leg(leg: Leg) -> Leg:
+    """The leg that is behind all others: the one that has the connection."""
+    return leg.behind if isinstance(leg, LegInFront) else leg

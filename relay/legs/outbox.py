@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from relay.events import Side
 from relay.legs._api import Leg, LegOwner, Timer
+from relay.legs.ending import reset_after_data
 from relay.legs.in_front import LegInFront
 from relay.shape import PLAIN, Shape
 
@@ -67,7 +67,7 @@ class Outbox(LegInFront):
     )
 
     def __init__(
-        self, behind: Leg, clock: Clock, draw: Callable[[], float], limit_reached: Callable[[Side], None]
+        self, behind: Leg, clock: Clock, draw: Callable[[], float], limit_reached: Callable[[int], None]
     ) -> None:
         """Take a leg's place; the caller puts this in front of its owner.
 
@@ -75,7 +75,7 @@ class Outbox(LegInFront):
             behind: the leg; its owner goes on as this one's.
             clock: for delays and rates.
             draw: a number from 0 to 1, for jitter.
-            limit_reached: called, later, once `limit_bytes` have passed.
+            limit_reached: called, later, once `limit_bytes` have passed, with that limit.
         """
         super().__init__(behind)
         self.owner: LegOwner = behind.owner
@@ -89,7 +89,7 @@ class Outbox(LegInFront):
         self._passed_bytes = 0
         self._free_s = 0.0
         self._timer: Timer | None = None
-        self._reset = False
+        self._reset: Callable[[Leg], None] | None = None
         self._at_limit = False
 
     @property
@@ -125,12 +125,20 @@ class Outbox(LegInFront):
 
     def reset(self) -> None:
         """Send RST after what was written, when it is due; for the owner the leg is over at once."""
+        self._reset_by(_reset)
+
+    def reset_after_data(self) -> None:
+        """The same, once the peer has acknowledged what was written."""
+        self._reset_by(reset_after_data)
+
+    def _reset_by(self, end: Callable[[Leg], None]) -> None:
         if self.closed:
             return
         if self.behind.broken or (not self._queue and self._shape.is_plain):
-            self._end_now()
+            self._drop()
+            end(self.behind)
             return
-        self._reset = True
+        self._reset = end
         self.owner = _NO_OWNER
         self.behind.unwatch()
         self._put(None)
@@ -145,7 +153,7 @@ class Outbox(LegInFront):
 
     def forget(self) -> bool:
         if self._reset or not self.behind.forget():
-            return self._reset
+            return self._reset is not None
         self._drop()
         return True
 
@@ -180,12 +188,17 @@ class Outbox(LegInFront):
                 return
             if (size := self._piece_bytes(len(waiting.data))) == 0:
                 self._tell_limit()
-                return
+                if queue[-1].data is not None:
+                    return
+                self._drop_bytes()
+                continue
             self._send(waiting, size, max(due_s, now_s - _CATCH_UP_S))
 
     def _due_s(self, waiting: _Waiting) -> float:
         shape = self._shape
         delay_s = max(0.0, shape.delay_s + waiting.lag * shape.jitter_s)
+        if waiting.data is None:
+            delay_s += shape.end_delay_s
         return max(waiting.written_s + delay_s, self._free_s)
 
     def _piece_bytes(self, size: int) -> int:
@@ -215,16 +228,17 @@ class Outbox(LegInFront):
             self._tell_limit()
 
     def _end(self) -> None:
-        if self._reset and not self._queue:
+        if self._reset is not None and not self._queue:
             self.behind.owner = _NO_OWNER
-            self.behind.reset()
+            self._reset(self.behind)
         else:
             self.behind.finish()
 
     def _tell_limit(self) -> None:
-        if not self._at_limit:
+        limit_bytes = self._shape.limit_bytes
+        if not self._at_limit and limit_bytes is not None:
             self._at_limit = True
-            self.behind.loop.call_soon(lambda: self.closed or self._limit_reached(self.side))
+            self.behind.loop.call_soon(lambda: self.closed or self._limit_reached(limit_bytes))
 
     def _on_due(self) -> None:
         self._timer = None
@@ -239,6 +253,11 @@ class Outbox(LegInFront):
     def _end_now(self) -> None:
         self._drop()
         self.behind.reset()
+
+    def _drop_bytes(self) -> None:
+        """An end waits behind bytes that are past the limit: they never pass."""
+        while self._queue[0].data is not None:
+            self._held_bytes -= len(self._queue.popleft().data or b"")
 
     def _drop(self) -> None:
         self._disarm()
@@ -259,7 +278,7 @@ class Outbox(LegInFront):
 
     @property
     def closed(self) -> bool:
-        return self._reset or self.behind.closed
+        return self._reset is not None or self.behind.closed
 
     @property
     def has_room(self) -> bool:
@@ -293,3 +312,7 @@ class _NoOwner:
 
 
 _NO_OWNER: LegOwner = _NoOwner()
+
+
+def _reset(leg: Leg) -> None:
+    leg.reset()

@@ -73,6 +73,9 @@ class WireConnection:
     def refuse(self, failure: DialFailure) -> None:
         self.leg.refuse()
 
+    def send_through(self, leg: object) -> None:
+        """A SYN has no more words than its answer."""
+
     def ignore(self, *, once: bool) -> None:
         self.leg.ignore(once=once)
 

@@ -9,6 +9,7 @@ import pytest
 from relay.address import Endpoint
 from relay.events import FailureKind, Side
 from relay.frontends import PendingConnection
+from relay.legs import Leg
 from relay.testing import memory_pair
 from support.memory_driver import SERVER, End, MemoryDriver, forward, proxy
 
@@ -206,6 +207,9 @@ def test_what_asked_by_other_means_is_granted_or_refused_like_any_other() -> Non
 
         def refuse(self, failure: object) -> None:
             self.answers.append(failure)
+
+        def send_through(self, leg: Leg) -> None:
+            raise AssertionError("it has a plain shape")
 
         def ignore(self, *, once: bool) -> None:
             self.answers.append(None)

@@ -24,7 +24,7 @@ class Peer:
         self.leg, behind = memory_pair(self.loop)
         self.leg.owner = self
         self.got: list[tuple[float, bytes | str]] = []
-        self.limits: list[Side] = []
+        self.limits: list[int] = []
         draw = iter(draws)
         behind.owner = Owner()
         self.outbox = Outbox(behind, self.loop, lambda: next(draw), self.limits.append)
@@ -136,11 +136,19 @@ def test_past_its_limit_nothing_goes_and_that_is_told_once() -> None:
     peer.outbox.write(b"abc")
     peer.outbox.write(b"defg")
     peer.outbox.write(b"h")
-    peer.outbox.finish()
     assert b"".join(piece for _, piece in peer.pass_time(60) if isinstance(piece, bytes)) == b"abcde"
-    assert peer.limits == [peer.outbox.side]
+    assert peer.limits == [5]
     peer.outbox.set_shape(Shape())
-    assert [piece for _, piece in peer.pass_time(1)] == [b"fgh", "FIN"]
+    assert [piece for _, piece in peer.pass_time(1)] == [b"fgh"]
+
+
+def test_an_end_takes_the_place_of_what_is_past_the_limit() -> None:
+    peer = Peer(Shape(limit_bytes=2))
+    peer.outbox.write(b"abc")
+    peer.outbox.write(b"d")
+    peer.outbox.finish()
+    assert [piece for _, piece in peer.pass_time(1)] == [b"ab", "FIN"]
+    assert not peer.outbox.has_unsent
 
 
 def test_a_stall_holds_everything_until_it_ends() -> None:
@@ -211,6 +219,6 @@ def test_a_frozen_leg_sends_nothing_though_it_is_due() -> None:
 def test_shapes_add_up() -> None:
     one = Shape(delay_s=1, jitter_s=0.1, rate_bytes_per_s=100, limit_bytes=9)
     other = Shape(delay_s=2, rate_bytes_per_s=50, slice_bytes=3, slice_delay_s=0.5, limit_bytes=5, stall=True)
-    both = Shape(3, 0.1, 50, 3, 0.5, 5, stall=True)
+    both = Shape(3, 0.1, 50, 3, 0.5, 0, 5, stall=True)
     assert Shape.combined((one, other)) == Shape.combined((other, one)) == both
     assert Shape.combined(()) == Shape()

@@ -1,0 +1,162 @@
+"""Faults of one direction, through a driver without a socket: what is late, in which order, and what ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.events import Side
+from support.memory_driver import End, MemoryDriver, forward, proxy
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+
+def connected(*settings: str) -> tuple[MemoryDriver, End, End]:
+    nat = MemoryDriver("transparent", *settings)
+    app = nat.call(forward())
+    return nat, app, nat.answer()
+
+
+@pytest.mark.parametrize(
+    ("direction", "to_server_s", "to_app_s"), [("both", 1.0, 1.0), ("to-server", 1.0, 0.0), ("to-app", 0.0, 1.0)]
+)
+def test_latency_delays_the_way_that_it_says(direction: str, to_server_s: float, to_app_s: float) -> None:
+    nat, app, server = connected("latency.delay_s=1", f"latency.direction={direction}")
+    app.says(b"request")
+    server.says(b"greeting")
+    nat.advance(0.5)
+    assert (server.hears(), app.hears()) == (b"" if to_server_s else b"request", b"" if to_app_s else b"greeting")
+    nat.advance(0.6)
+    assert (server.hears(), app.hears()) == (b"request" if to_server_s else b"", b"greeting" if to_app_s else b"")
+
+
+def test_an_end_comes_behind_the_delayed_bytes_on_either_side() -> None:
+    nat, app, server = connected("latency.delay_s=1")
+    app.says(b"request")
+    app.finishes()
+    nat.advance(0.9)
+    assert (server.hears(), server.end) == (b"", "")
+    nat.advance(0.2)
+    assert (server.hears(), server.end) == (b"request", "fin")
+    server.says(b"answer")
+    nat.settle()
+    server.resets()
+    nat.advance(0.9)
+    assert (app.hears(), app.end) == (b"", "")
+    nat.advance(0.2)
+    assert (app.hears(), app.end) == (b"answer", "rst")
+    assert nat.fields("flow-ended")["bytes_in"] == len(b"answer")
+    assert nat.driver.flows == {}
+
+
+def test_early_data_is_late_as_well() -> None:
+    nat = MemoryDriver("transparent", "latency.delay_s=1")
+    app = nat.call(forward())
+    app.says(b"early")
+    nat.settle()
+    server = nat.answer()
+    assert server.hears() == b""
+    nat.advance(1.1)
+    assert server.hears() == b"early"
+
+
+def test_bandwidth_and_latency_are_one_shape() -> None:
+    nat, app, server = connected(
+        "latency.delay_s=1", "bandwidth.rate_bytes_per_s=1000", "bandwidth.direction=to-server"
+    )
+    app.says(bytes(10_000))
+    nat.advance(1.0)
+    assert 0 < len(server.hears()) <= 512
+    nat.advance(5.0)
+    assert 4_400 <= len(server.hears()) <= 5_600
+    nat.advance(5.0)
+    assert len(server.hears()) > 3_000
+
+
+def test_slices_reach_the_peer_one_by_one() -> None:
+    nat, app, server = connected("slicer.slice_bytes=3", "slicer.pause_s=0.5", "slicer.direction=to-server")
+    app.says(b"abcdefgh")
+    got = []
+    for _ in range(4):
+        nat.advance(0.01)
+        got.append(server.hears())
+        nat.advance(0.49)
+    assert got == [b"abc", b"def", b"gh", b""]
+
+
+def test_slow_close_delays_the_end_alone() -> None:
+    nat, app, server = connected("slow-close.delay_s=5")
+    app.says(b"request")
+    app.finishes()
+    nat.settle()
+    assert (server.hears(), server.end) == (b"request", "")
+    nat.advance(4.9)
+    assert (server.hears(), server.end) == (b"", "")
+    nat.advance(0.2)
+    assert (server.hears(), server.end) == (b"", "fin")
+
+
+@pytest.mark.parametrize(("ends", "heard"), [("fin", "fin"), ("rst", "rst"), ("silence", "")])
+def test_limit_data_ends_the_connection_behind_the_last_byte(ends: str, heard: str) -> None:
+    nat, app, server = connected("limit-data.after_bytes=5", f"limit-data.internal={ends}")
+    server.says(b"abc")
+    nat.settle()
+    assert (app.hears(), app.end) == (b"abc", "")
+    server.says(b"defg")
+    nat.advance(0.1)
+    assert (app.hears(), app.end) == (b"de", heard)
+    ended = nat.fields("flow-ended")
+    assert (ended["because"], ended["internal_because"]) == ("limit-data", "limit-data")
+
+
+def test_a_fault_of_one_flow_leaves_an_idle_sibling_alone() -> None:
+    nat, app, server = connected("latency.delay_s=1")
+    other = nat.call(forward())
+    nat.answer()
+    app.resets()
+    nat.advance(2)
+    assert (server.hears(), server.end) == (b"", "rst")
+    assert (other.hears(), other.end) == (b"", "")
+
+
+def test_answers_of_plain_http_stay_in_order_when_the_next_origin_cannot_be_reached() -> None:
+    nat = MemoryDriver("transparent", "latency.delay_s=1", "latency.direction=to-app")
+    client = nat.call(proxy())
+    client.says(b"GET http://one.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n")
+    nat.settle()
+    first = nat.answer()
+    first.hears()
+    first.says(_OK + b"1.")
+    nat.settle()
+    client.says(b"GET http://two.test/ HTTP/1.1\r\nHost: two.test\r\n\r\n")
+    nat.settle()
+    nat.refuse()
+    assert client.hears() == b"", "the first answer is still on its way, and the second is behind it"
+    nat.advance(1.1)
+    heard = client.hears()
+    assert heard.startswith(_OK + b"1.HTTP/1.1 502 ")
+
+
+def test_a_leg_that_goes_to_another_flow_keeps_what_is_on_its_way() -> None:
+    nat = MemoryDriver("transparent", "latency.delay_s=1", "latency.direction=to-app")
+    client = nat.call(proxy())
+    for host in ("one", "two"):
+        client.says(f"GET http://{host}.test/ HTTP/1.1\r\nHost: {host}.test\r\n\r\n".encode())
+        nat.settle()
+        origin = nat.answer()
+        origin.hears()
+        origin.says(_OK + host[:2].encode())
+        nat.settle()
+    nat.advance(1.1)
+    assert client.hears() == _OK + b"on" + _OK + b"tw"
+
+
+def test_frozen_flows_send_what_is_due_when_they_are_thawed() -> None:
+    nat, app, server = connected("latency.delay_s=1")
+    app.says(b"request")
+    nat.settle()
+    nat.driver.freeze(Side.EXTERNAL)
+    nat.advance(2)
+    assert server.hears() == b""
+    nat.driver.thaw(Side.EXTERNAL)
+    nat.settle()
+    assert server.hears() == b"request"
