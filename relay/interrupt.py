@@ -85,6 +85,23 @@ def interrupts_held() -> Iterator[None]:
             before(number, frame)
 
 
+@contextmanager
+def first_interrupt_passed() -> Iterator[None]:
+    """Have the first Ctrl-C in the block do nothing: it also reaches the program whose output is read, and ends that.
+
+    The next one ends this process as it would have without the block.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not _in_main_thread() or before not in {signal.default_int_handler, signal.SIG_DFL}:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: signal.signal(signal.SIGINT, before))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _FirstInterrupt:
     def __init__(self) -> None:
         self.came_at_s: float | None = None

@@ -44,14 +44,14 @@ class StdoutFailed(Exception):
         self.failure = failure
 
 
-def tell(text: str) -> None:
-    """Print data.
+def tell(text: str, *, at_once: bool = False) -> None:
+    """Print data, `at_once` into a pipe, too.
 
     Raises:
         StdoutFailed: they cannot be written.
     """
     try:
-        print(text, file=stdout())
+        print(text, file=stdout(), flush=at_once)
     except OSError as failure:
         raise StdoutFailed(failure) from None
 

@@ -34,7 +34,10 @@ class _Way:
     """One direction of a connection."""
 
     next_seq: int | None = None
+    first_seq: int = 0
+    """Of its data."""
     bytes: int = 0
+    acknowledged_bytes: int = 0
     finished: bool = False
 
     def take(self, segment: Captured) -> None:
@@ -44,10 +47,17 @@ class _Way:
         end = segment.seq + size
         if self.next_seq is None:
             self.next_seq = segment.seq
+            self.first_seq = segment.seq + bool(segment.flags & SYN)
         ahead = (end - self.next_seq) & 0xFFFFFFFF
         if 0 < ahead < 1 << 31:
             self.bytes += max(0, ahead - flags)
             self.next_seq = end & 0xFFFFFFFF
+
+    def acknowledge(self, segment: Captured) -> None:
+        """Count what a segment of the other direction acknowledges."""
+        count = (segment.ack - self.first_seq) & 0xFFFFFFFF
+        if segment.flags & ACK and self.next_seq is not None and count < 1 << 31:
+            self.acknowledged_bytes = max(self.acknowledged_bytes, min(count, self.bytes))
 
 
 @dataclass(slots=True)
@@ -83,12 +93,13 @@ class _Flow:
 
     @property
     def carried(self) -> tuple[int, int]:
-        """What passed on to each side: what the host's side shows of the one, and the guest's of the other."""
-        return self._carried(True, "host"), self._carried(False, "guest")
+        """What passed on to each side: what the host's side shows of the one, and the guest's of the other.
 
-    def _carried(self, outward: bool, side: str) -> int:
-        connection = self.sides.get(side) or next(iter(self.sides.values()))
-        return connection.ways[outward].bytes
+        Segments that are rebuilt come late. So what the NAT has acknowledged to the app counts as well.
+        """
+        guest, host = self.sides.get("guest"), self.sides.get("host")
+        out = max(host.ways[True].bytes if host else 0, guest.ways[True].acknowledged_bytes if guest else 0)
+        return out, (guest or next(iter(self.sides.values()))).ways[False].bytes
 
     @property
     def is_connected(self) -> bool:
@@ -206,6 +217,7 @@ class _Flows:
         connection, from_peer = flow.sides[side], segment.outward == (segment.side == "guest")
         way = connection.ways[segment.outward]
         way.take(segment)
+        connection.ways[not segment.outward].acknowledge(segment)
         if segment.flags & SYN and segment.flags & ACK and not connection.answered:
             connection.answered = True
             if side == flow.initiator:

@@ -40,6 +40,7 @@ class Captured:
     source: Endpoint
     destination: Endpoint
     seq: int
+    ack: int
     flags: int
     data_bytes: int
     process: tuple[int, str] | None
@@ -141,17 +142,17 @@ class CaptureReader:
             self.problems.append(Problem(self.block_count, what, "block"))
 
 
-def _segment(packet: bytes, length: int) -> tuple[Endpoint, Endpoint, int, int, int] | None:
-    """The ends, sequence number, flags and size of a TCP segment; None if it is none."""
+def _segment(packet: bytes, length: int) -> tuple[Endpoint, Endpoint, int, int, int, int] | None:
+    """The ends, sequence and acknowledgement number, flags and size of a TCP segment; None if it is none."""
     if packet[0] >> 4 == 4:
         at, protocol, addresses = (packet[0] & 15) * 4, packet[9], (packet[12:16], packet[16:20])
     else:
         at, protocol, addresses = 40, packet[6], (packet[8:24], packet[24:40])
     if protocol != _TCP:
         return None
-    source, destination, seq, _, offset, flags = struct.unpack_from(">HHIIBB", packet, at)
+    source, destination, seq, ack, offset, flags = struct.unpack_from(">HHIIBB", packet, at)
     ends = [Endpoint(str(ip_address(ip)), port) for ip, port in zip(addresses, (source, destination), strict=True)]
-    return ends[0], ends[1], seq, flags, max(0, length - at - (offset >> 4) * 4)
+    return ends[0], ends[1], seq, ack, flags, max(0, length - at - (offset >> 4) * 4)
 
 
 def _options(data: bytes) -> Options:

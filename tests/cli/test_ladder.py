@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,24 @@ def test_a_pipe_is_read(events: Path) -> None:
     done = run(*RELAY, "ladder", "-", input_=events.read_text())
     assert (done.returncode, done.stderr) == (0, "")
     assert heads(done.stdout) == ["#1", "#2", "#3"]
+
+
+def test_a_pipe_is_drawn_as_it_grows_and_to_its_end_after_ctrl_c() -> None:
+    whole = two_flows()
+    whole.open(3.0, 3)
+    *lines, last = whole.lines().splitlines(keepends=True)
+    with subprocess.Popen([*RELAY, "ladder", "-"], stdin=-1, stdout=-1, text=True, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("".join(lines))
+        seen = ""
+        while "ended by tos-reset" not in seen:
+            seen += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdin.write(last)
+        process.stdin.close()
+        assert "open when the log ends" in process.stdout.read()
+    assert process.returncode == 0
 
 
 def test_a_file_that_is_cut_off_is_drawn_as_far_as_it_goes(events: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.drawn import arrows, ladders_of
 from support.forks import relay_in_fork
 from support.origins import Origin, echo, read_exactly
 from support.programs import RELAY, clean_environment, serve
@@ -58,6 +59,9 @@ def test_it_shows_a_reset_by_the_nat_and_whose_connection_it_was(backend: str, w
     descriptions = {description for (description,) in read_fields(file, "frame.interface_description")}
     assert len(descriptions) == 2
     assert all("rebuilt from the relay's event log" in each for each in descriptions)
+    of_packets, of_events = (ladders_of(each) for each in (file, served.events_file))
+    assert [arrows(ladder) for ladder in of_packets] == [arrows(ladder) for ladder in of_events]
+    assert [ladder.cause for ladder in of_packets] == ["tos-reset"]
 
 
 def test_what_a_file_held_is_gone_and_a_quiet_relay_writes_too(tmp_path: Path) -> None:

@@ -7,28 +7,14 @@ from typing import Any
 
 import pytest
 
-from relay.ladder import Kind, Line, Step, runs_of
+from relay.ladder import Kind, Step, runs_of
+from support.drawn import shown
 from support.flow_records import Told, plain_flow, reset_flow
-
-ARROWS = {
-    (Line.APP, Line.NAT): "app > NAT",
-    (Line.NAT, Line.APP): "app < NAT",
-    (Line.NAT, Line.SERVER): "      NAT > server",
-    (Line.SERVER, Line.NAT): "      NAT < server",
-    (Line.APP, Line.SERVER): "app ------> server",
-    (Line.SERVER, Line.APP): "app <------ server",
-}
 
 
 @pytest.fixture
 def told() -> Told:
     return Told()
-
-
-def shown(step: Step) -> str:
-    """A step on one line; x marks what does not arrive."""
-    arrow = ARROWS[step.start, step.end] if step.start is not None and step.end is not None else "*"
-    return f"{arrow}: {step.text}{' x' if step.lost else ''}"
 
 
 def steps(told: Told, flow: int = 1) -> list[Step]:

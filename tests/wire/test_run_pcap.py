@@ -11,6 +11,7 @@ import pytest
 
 from support.capabilities import need_root
 from support.dns_server import DnsServer, records
+from support.drawn import arrows, ladders_of
 from support.origins import Origin, echo
 from support.programs import relay, sshd
 from support.tshark import read_blocks, read_fields
@@ -71,6 +72,20 @@ def test_the_nat_s_reset_is_there_with_its_behaviour_and_what_made_it_act(tmp_pa
     descriptions = {name: description for name, description in told}  # noqa: C416 - which dict() cannot take
     assert "rebuilt" not in descriptions["guest"]
     assert "rebuilt" in descriptions["host"]
+    (ladder,) = ladders_of(file)
+    assert arrows(ladder) == [
+        "app > NAT: SYN",
+        "      NAT > server: SYN",
+        "      NAT < server: SYN-ACK",
+        "app < NAT: SYN-ACK",
+        "app ------> server: 5 B",
+        "app <------ server: 5 B",
+        "app > NAT: TOS 0x00 -> 0x48, precedence 0 -> 2; its SYN had 0",
+        "app < NAT: RST, by tos-reset",
+        "      NAT > server: FIN, by tos-reset",
+        "      NAT < server: FIN",
+    ]
+    assert (ladder.cause, ladder.opened["via"]) == ("tos-reset", "wire")
 
 
 def test_packets_are_in_the_order_of_their_times_and_their_checksums_are_right(tmp_path: Path) -> None:
@@ -88,6 +103,8 @@ def test_packets_are_in_the_order_of_their_times_and_their_checksums_are_right(t
     assert {status for status, _ in guest} == {"1"}
     assert max(length for _, length in guest) > 1460
     assert sum(length for _, length in guest) > 2 * content.stat().st_size
+    (ladder,) = ladders_of(file)
+    assert min(ladder.carried) > content.stat().st_size
     comments = {comment for (comment,) in read_fields(file, "frame.comment", options=("-Y", "tcp.len > 1000"))}
     assert all(comment.startswith("curl[") for comment in comments)
 

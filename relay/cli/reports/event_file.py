@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from relay.cli.terminal import complain
 from relay.errors import ConfigError
+from relay.interrupt import first_interrupt_passed
 from relay.ladder.packets import PacketReader
 from relay.log import Record
 from relay.log.captured import MAGIC
@@ -45,7 +46,8 @@ def open_records(name: str) -> Iterator[Reader]:
     if name == "-":
         if sys.stdin is None:
             raise ConfigError("stdin is closed", hint=_HINT)
-        yield _reader_of(cast("io.BufferedReader", sys.stdin.buffer))
+        with first_interrupt_passed():
+            yield _reader_of(cast("io.BufferedReader", sys.stdin.buffer))
         return
     try:
         with Path(name).open("rb") as stream:

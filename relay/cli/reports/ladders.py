@@ -52,7 +52,7 @@ class _Shown:
         lines = self._text.whole(ladder)
         if run is not self._run:
             lines = [*self._text.paragraph(_head(run)), "", *lines]
-        tell("\n".join(lines if self.count == 0 else ["", *lines]))
+        tell("\n".join(lines if self.count == 0 else ["", *lines]), at_once=True)
         self._run = run
         self.count += 1
 
