@@ -8,13 +8,10 @@ from relay.cli.terminal import colour, stdout, tell, tell_json
 
 def doctor(observer: ObserverOption = None, json: JsonOption = False) -> None:
     """Show what this host can reproduce, with remedies."""
-    import anyio
-
-    from relay.cli.reports.doctor import describe_host, host_as_json
+    from relay.cli.reports.doctor import describe_host, find_support_of_commands, host_as_json
     from relay.observe import survey
-    from relay.wire.namespace.trial import find_support
 
-    found, of_commands = survey(observer), anyio.run(find_support)
+    found, of_commands = survey(observer), find_support_of_commands()
     if json:
         tell_json(host_as_json(found, of_commands))
     else:

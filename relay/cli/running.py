@@ -20,6 +20,9 @@ from relay.wire.frontend import WireFrontEnd
 from relay.wire.guest_network import GuestNetwork
 from relay.wire.namespace.opening import Namespace, open_namespace
 
+_TYPED = (signal.SIGINT, signal.SIGQUIT)  # at a terminal, which has sent the command its own
+_SENT = (signal.SIGTERM, signal.SIGHUP)
+
 
 def run_behind_nat(
     config: RelayConfig,
@@ -61,7 +64,7 @@ async def _serve(
     try:
         stack = config.profile.stack.build()
         front_end = WireFrontEnd(namespace.link, stack, network, config.seed, namespace.owners, talk.tap)
-        with open_signals(signal.SIGINT, signal.SIGTERM) as received:
+        with open_signals(*_TYPED, *_SENT) as received:
             async with open_relay(config, log, front_ends=[front_end]) as relay:
                 namespace.start()
                 async with anyio.create_task_group() as tasks:
@@ -80,5 +83,5 @@ async def _serve(
 
 async def _pass_on(received: AsyncIterator[signal.Signals], namespace: Namespace) -> None:
     async for number in received:
-        if number is not signal.SIGINT:  # the terminal has sent the command its own
+        if number not in _TYPED:
             namespace.send_signal(number)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.behind_nat import BACKENDS, HOST, run_inside
+from support.capabilities import need_program, need_root
 from support.origins import Origin
-from support.programs import relay, sshd
+from support.programs import RELAY, clean_environment, relay, sshd
 from support.web import web
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
@@ -70,6 +76,57 @@ def test_a_closed_port_is_refused(tmp_path: Path) -> None:
 def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     assert run_inside(tmp_path, ["sh", "-c", "exit 7"])[0].returncode == 7
     assert run_inside(tmp_path, ["sh", "-c", "kill -TERM $$"])[0].returncode == 128 + 15
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_relay_is_one_to_the_command(number: signal.Signals, backend: str) -> None:
+    """What a terminal would have sent both (Ctrl-C, Ctrl-\\) is left to the terminal."""
+    need_root()
+    script = f"trap 'echo ended; exit 42' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
+    command = [*RELAY, "run", "--backend", backend, "--", "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for typed in (signal.SIGINT, signal.SIGQUIT):
+            process.send_signal(typed)
+        process.send_signal(number)
+        assert process.stdout.read() == "ended\n"
+        assert process.wait(20) == 42
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_iperf3_has_bulk_both_ways_and_datagrams(tmp_path: Path, backend: str) -> None:
+    iperf3 = need_program("iperf3")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+    server = subprocess.Popen([iperf3, "-s", "-B", "127.0.0.1", "-p", port, "--forceflush"], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        while b"Server listening" not in server.stdout.readline():
+            pass
+        client = f"{iperf3} -c {HOST} -p {port} -J"
+        script = f"for way in '-n 20M' '-R -n 20M' '-u -b 40M -n 1M'; do {client} $way || exit 1; done"
+        done, _ = run_inside(tmp_path, ["sh", "-c", script], "--backend", backend)
+    finally:
+        server.kill()
+        server.communicate()
+    assert (done.returncode, done.stderr) == (0, "")
+    up, down, datagrams = _objects(done.stdout)
+    received = [each["end"]["sum_received"]["bytes"] for each in (up, down)]
+    assert min(received) > 15_000_000, "iperf3 cuts off what is on its way at the end, and no more"
+    assert datagrams["end"]["sum"]["packets"] > 500
+    assert datagrams["end"]["sum"]["lost_packets"] == 0
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects that a text has, one behind the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        each, end = decoder.raw_decode(text)
+        found.append(each)
+        text = text[end:]
+    return found
 
 
 @pytest.mark.parametrize("offload", ["auto", "off"])

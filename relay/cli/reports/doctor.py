@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import platform
+import socket
 import sys
 from collections.abc import Mapping
+
+import anyio
 
 from relay.abilities import KINDS
 from relay.cli.reports.paragraphs import support_lines
 from relay.cli.reports.support import support_as_json
-from relay.observe import Support, Survey
+from relay.observe import Fidelity, Support, Survey
+
+
+def find_support_of_commands() -> Mapping[str, Support]:
+    """What `relay run` can give a command here, by title."""
+    if sys.platform != "linux" or not hasattr(socket, "AF_UNIX"):
+        how, remedy = (
+            "it takes Linux's namespaces, and Unix sockets",
+            "use relay on Linux, or relay serve, with or without --wire",
+        )
+        return {"a command's own network": Support(Fidelity.IMPOSSIBLE, "none", how, remedy)}
+    from relay.wire.namespace.trial import find_support
+
+    return anyio.run(find_support)
 
 
 def describe_host(found: Survey, of_commands: Mapping[str, Support], *, colour: bool) -> str:

@@ -37,7 +37,7 @@ _PROGRAM = (
     "from relay.wire.namespace.helper import main; os._exit(main(sys.argv[1:]))"
 )
 _ROOT = str(Path(__file__).parents[3])  # where the package is
-_OURS = {signal.SIGINT, signal.SIGTERM}
+_OURS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
 _ENDS_S = 5.0  # for the helper to kill what is left and go
 
 

@@ -1,9 +1,8 @@
-"""What `relay run` can give a command on this host, found out by doing it."""
+"""What `relay run` can give a command on this host, found out by doing it. Linux alone."""
 
 from __future__ import annotations
 
 import os
-import sys
 
 from relay import defaults
 from relay.errors import Unsupported
@@ -13,13 +12,10 @@ from relay.wire.namespace.opening import open_namespace
 
 NETWORK, PROCESSES = "a command's own network", "a command's own processes"
 _NAMESPACES, _NONE = "namespaces", "none"
-_FOUND_ON = "it takes Linux's namespaces"
 
 
 async def find_support() -> dict[str, Support]:
     """Open a network, and close it again; how well this host gives what a command is to have to itself."""
-    if sys.platform != "linux":
-        return dict.fromkeys((NETWORK, PROCESSES), Support(Fidelity.IMPOSSIBLE, _NONE, _FOUND_ON, "use relay on Linux"))
     try:
         namespace = await open_namespace(["true"], addresses_in(defaults.NETWORK))
     except Unsupported as refused:
