@@ -137,6 +137,18 @@ def test_a_side_whose_other_is_over_has_a_minute_to_end() -> None:
     assert (app.hears(), app.end) == (b"", "rst")
 
 
+@pytest.mark.parametrize("first", ["app", "server"])
+def test_a_leg_whose_peer_has_reset_is_closed_with_its_flow(first: str) -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    legs = list(flow.legs)
+    (app if first == "app" else server).resets()
+    nat.advance(1.0)
+    assert not nat.driver.flows
+    assert [leg.closed for leg in legs] == [True, True]
+
+
 def test_the_link_that_goes_down_resets_both_sides_of_every_flow() -> None:
     nat = MemoryDriver("vmware-fusion")
     flows = [connect(nat) for _ in range(3)]
