@@ -15,6 +15,8 @@ a watch that is due late goes on for as long as it was late.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from relay.actions import WatchIdle
@@ -29,11 +31,24 @@ _ACK_WITHIN_S = 0.25  # real; Linux delays an ACK by 40 to 200 ms
 _FEW_BYTES = 64 * 1024
 _LATE_S = 0.2  # real; more than a busy host holds a timer up
 
+_NONE: Mapping[Side, Probes] = MappingProxyType({})  # one for all flows: an idle one is to be small
+
 
 class Idleness:
     """One flow's watches."""
 
-    __slots__ = ("_began_s", "_carried_s", "_data_s", "_flow", "_left", "_presumed", "_probe_s", "listens", "unseen")
+    __slots__ = (
+        "_began_s",
+        "_carried_s",
+        "_data_s",
+        "_flow",
+        "_left",
+        "_left_at_s",
+        "_presumed",
+        "_probe_s",
+        "listens",
+        "unseen",
+    )
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
@@ -42,7 +57,8 @@ class Idleness:
         self._carried_s = -math.inf  # on the real clock
         self._began_s = flow.driver.engine.now_s()  # on the real clock
         self._presumed: dict[Side, Probes] | None = None  # while the NAT's clock is moved on
-        self._left: tuple[float, dict[Side, Probes]] | None = None  # when that ended, and what is left of them
+        self._left: Mapping[Side, Probes] = _NONE  # of them, when that was over
+        self._left_at_s = -math.inf  # on the real clock
         self.unseen = False
         """Whether the clock is moved on, and the app may send probes that this host cannot know of."""
         self.listens = False
@@ -65,12 +81,11 @@ class Idleness:
     def presume(self, side: Side, probes: Probes) -> Probes:
         """Count these as traffic of this side's at their moments; gives those that do count.
 
-        They are the ones that were left when the clock was moved last, if nothing was carried since.
+        If nothing was carried since the clock was moved last, they begin with the one that was left then.
         """
-        if self._left is not None:
-            ended_s, left = self._left
-            if side in left and max(self._data_s.values()) <= ended_s:
-                probes = left[side]._replace(first_s=max(left[side].first_s, self._flow.now_s()))
+        if side in self._left and self._carried_s <= self._left_at_s:
+            next_s = max(self._left[side].first_s, self._flow.now_s())
+            probes = probes._replace(first_s=min(probes.first_s, next_s))
         self._presumed = {**(self._presumed or {}), side: probes}
         return probes
 
@@ -81,7 +96,8 @@ class Idleness:
             now_s = self._flow.now_s()
             for side, probes in self._presumed.items():
                 self._probe_s[side] = max(self._probe_s[side], probes.last_s(now_s))
-            self._left = now_s, {side: probes.after(now_s) for side, probes in self._presumed.items()}
+            self._left = {side: probes.after(now_s) for side, probes in self._presumed.items()}
+            self._left_at_s = self._flow.driver.engine.now_s()
             self._presumed = None
 
     def watch(self, name: str, action: WatchIdle) -> None:

@@ -18,6 +18,7 @@ import pytest
 from relay import AsyncRelay, open_relay
 from relay.actions import Note, StartTimer
 from relay.behaviours import Actions, Behaviour
+from relay.control import Advance
 from relay.errors import ConfigError, Unsettled
 from relay.events import DialSucceeded, TimerFired
 from relay.log import Record
@@ -128,7 +129,7 @@ async def test_in_the_programs_own_loop_it_is_awaited_and_the_programs_tasks_go_
 
             tasks.start_soon(read)
             caused = await nat.advance(1)
-            assert received > len(_MUCH) / 2, "all but what fits into the app's kernel"
+            assert received > 0, "it did not rest before"
             assert told(caused)[-1] == (None, "time-advanced")
             await done.wait()
             await stream.aclose()
@@ -303,6 +304,38 @@ def test_two_threads_may_advance_at_once_and_take_turns(backend: str, origin: Or
             thread.join(20)
         assert [record.fields for record in nat.events if record.event == "time-advanced"] == [{"by_s": 100}] * 4
         assert nat.events[-1].at_s - before_s == pytest.approx(400, abs=5)
+
+
+@pytest.mark.anyio
+async def test_as_a_command_it_is_carried_out_without_a_pause(anyio_backend: str) -> None:
+    """Which is what a program in the relay's own loop gets from `do`."""
+    async with open_relay(with_alarms()) as nat:
+        with Origin(echo) as origin:
+            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:  # noqa: TID251
+                await stream.send(b"x")
+                assert await stream.receive() == b"x"
+                await nat.await_records()
+                caused = nat.do(Advance(300))
+                assert [record.fields.get("text") for record in caused] == ["first", "second", "last", None]
+
+
+@pytest.mark.anyio
+async def test_a_listener_of_the_log_cannot_move_the_clock_that_dates_its_records(anyio_backend: str) -> None:
+    faults: list[str] = []
+    async with open_relay("transparent") as nat:
+
+        def listener(record: Record) -> None:
+            if record.event == "flow-opened":
+                try:
+                    nat.do(Advance(1))
+                except RuntimeError as error:
+                    faults.append(str(error))
+
+        nat.log.subscribe(listener)
+        with Origin(echo) as origin:
+            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)):  # noqa: TID251
+                await nat.wait_for("flow-connected")
+    assert faults == ["a callback of the relay's cannot advance its clock"]
 
 
 @pytest.mark.anyio
