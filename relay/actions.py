@@ -40,7 +40,10 @@ class DelayDial(Action):
 
 @dataclass(frozen=True, slots=True)
 class AbandonDial(Action):
-    """Give up the dial that is under way; the destination sees no connection, or a reset one."""
+    """Give up the dial that is under way; the destination sees no connection, or a reset one.
+
+    A dial that the same answer asks for is not begun.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Grant(Action):
 class Refuse(Action):
     """Tell the initiator, in its protocol's words, why it is not connected.
 
-    With `instead` it takes the place of any other refusal in the same answer.
+    With `instead` it takes the place of any other refusal, and of a grant, in the same answer.
     """
 
     failure: DialFailure
@@ -63,9 +66,9 @@ class Refuse(Action):
 class Ignore(Action):
     """Leave the initiator's request without an answer, for `at_most_s` seconds, then reset it.
 
-    It takes the place of a refusal in the same answer. Where initiators have connected already (a proxy, a forward)
-    what they send is not read; a SYN on a link gets nothing, nor does any that repeats it: but with `once` each of
-    those asks anew.
+    It takes the place of a refusal or a grant in the same answer. Where initiators have connected already (a proxy, a
+    forward) what they send is not read; a SYN on a link gets nothing, nor does any that repeats it: but with `once`
+    each of those asks anew.
     """
 
     at_most_s: float

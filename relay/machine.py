@@ -354,13 +354,20 @@ def _has_ended(bits: int) -> bool:
     return bits & _PRESENT != 0 and (bits & _DEAD != 0 or bits & _FINISHED == _FINISHED)
 
 
+def _is_instead(action: Action) -> bool:
+    return isinstance(action, Refuse) and action.instead
+
+
 def _merged(steps: list[Step]) -> list[Step]:
-    """Keep the stronger of what disagrees: RST over FIN, no answer over any refusal. A delay precedes its dial."""
+    """Keep the stronger of what disagrees: RST over FIN, no answer over any refusal, no dial over any. A delay precedes
+    its dial."""
     steps = sorted(steps, key=lambda step: not isinstance(step.action, DelayDial))
+    if any(isinstance(step.action, AbandonDial) for step in steps):
+        steps = [step for step in steps if not isinstance(step.action, Dial | DelayDial)]
     if any(isinstance(step.action, Ignore) for step in steps):
-        steps = [step for step in steps if not isinstance(step.action, Refuse)]
+        steps = [step for step in steps if not isinstance(step.action, Refuse | Grant)]
     elif any(isinstance(step.action, Refuse) and step.action.instead for step in steps):
-        steps = [step for step in steps if not isinstance(step.action, Refuse) or step.action.instead]
+        steps = [step for step in steps if not isinstance(step.action, Refuse | Grant) or _is_instead(step.action)]
     reset = {step.action.side for step in steps if isinstance(step.action, SendRst)}
     if not reset:
         return steps

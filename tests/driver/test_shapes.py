@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from relay.events import Side
@@ -160,3 +162,45 @@ def test_frozen_flows_send_what_is_due_when_they_are_thawed() -> None:
     nat.driver.thaw(Side.EXTERNAL)
     nat.settle()
     assert server.hears() == b"request"
+
+
+def test_loss_stalls_a_direction_for_a_timeout_and_loses_nothing() -> None:
+    nat, app, server = connected("loss.share=0.1", "loss.segments_per_s=10", "loss.direction=to-server")
+    came: list[float] = []
+    for step in range(2000):
+        app.says(step.to_bytes(2, "big"))
+        nat.advance(0.01)
+        came += [step * 0.01] * (len(server.hears()) // 2)
+    nat.advance(20)
+    assert len(came) + len(server.hears()) // 2 == 2000
+    pauses = [after - before for before, after in itertools.pairwise(came) if after - before > 0.15]
+    assert 10 <= len(pauses) <= 30, "one a second in 20 s, less the time stalled"
+    assert sum(0.19 <= pause <= 0.23 for pause in pauses) >= 0.7 * len(pauses)
+    assert len(nat.told("chance-drawn")) >= 2 * len(pauses)
+
+
+@pytest.mark.parametrize("order", ["external-first", "internal-first", "lockstep"])
+@pytest.mark.parametrize("failure", ["refused", "silence"])
+def test_a_dial_that_is_refused_reaches_no_server_whatever_the_order(order: str, failure: str) -> None:
+    nat = MemoryDriver("vmware-fusion", f"precomplete-handshake.order={order}", f"refuse-dial.failure={failure}")
+    app = nat.call(proxy())
+    app.says(bytes([4, 1, 0, 80, 192, 0, 2, 80, 0]))  # SOCKS4
+    nat.settle()
+    assert nat.connector.dials == []
+    answer, refused = app.hears(), failure == "refused"
+    assert (answer[:2], app.end) == ((b"\0\x5b", "fin") if refused else (b"", ""))
+    assert nat.fields("flow-ended")["because"] == "refuse-dial"
+
+
+def test_some_dials_are_refused_by_chance_and_the_seed_repeats_them() -> None:
+    def refused(seed: int) -> list[bool]:
+        nat = MemoryDriver("transparent", "refuse-dial.share=0.5", seed=seed)
+        found = []
+        for _ in range(40):
+            nat.call(forward())
+            found.append(not nat.connector.dials)
+            nat.connector.dials.clear()
+        return found
+
+    assert refused(1) == refused(1) != refused(2)
+    assert 10 <= sum(refused(1)) <= 30

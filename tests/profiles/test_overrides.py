@@ -125,7 +125,7 @@ FORM = "the form is BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc"
         ("tos-reset.mask", "no value", FORM),
         ("tos-reset=1", "no setting", FORM),
         ("tos-rest.mask=1", "unknown behaviour 'tos-rest'", "did you mean tos-reset? there are: "),
-        ("title.x=1", "unknown behaviour 'title'", "there are: close-mapping, "),
+        ("title.x=1", "unknown behaviour 'title'", "there are: bandwidth, "),
         ("stak.mss=1400", "unknown behaviour 'stak'", "did you mean stack? there are: "),
         ("mss=1400", "no behaviour", f"did you mean stack.mss=1400? {FORM}"),
         ("stack", "no value", FORM),
