@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from relay.observe import Fidelity, survey
 from support.capabilities import missing
+from support.flow_records import two_flows
 from support.programs import RELAY, clean_environment, relay
 
 _EXACT_IN_GREEN = "\x1b[32mexact      \x1b[0m"
@@ -62,6 +64,16 @@ def test_reports_are_coloured_on_a_terminal_unless_no_color_is_set(
 @pytest.mark.parametrize("command", ["doctor", "explain"])
 def test_reports_into_a_pipe_have_no_colour(command: str) -> None:
     assert "\x1b" not in relay(command).stdout
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)
+def test_a_reset_is_red_in_a_ladder_on_a_terminal(env: dict[str, str], coloured: bool, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text(two_flows().lines())
+    with terminal() as (ours, theirs):
+        shown = shown_on_terminal(ours, theirs, "ladder", str(events), **env)
+    assert ("\x1b[31m◀──────────── RST, by tos-reset ─\x1b[0m" in shown, "\x1b" in shown) == (coloured, coloured)
+    assert "◀──────────── RST, by tos-reset ─" in shown
 
 
 @pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)

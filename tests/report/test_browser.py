@@ -124,7 +124,10 @@ def test_scrolling_ten_thousand_rows_misses_no_frame_that_standing_still_has(bro
         }
         return times;
     }"""
-    still_ms, scrolling_ms = (statistics.median(opened.page.evaluate(frames, by)) for by in (0, 1000))
+    still_ms, scrolling_ms = (
+        min(statistics.median(opened.page.evaluate(frames, by)) for _ in range(3))  # a busy host misses some anyway
+        for by in (0, 1000)
+    )
     print(f"a frame takes {still_ms:.1f} ms, scrolling {scrolling_ms:.1f} ms")  # noqa: T201
     assert scrolling_ms < max(still_ms, 1000 / 60) * 1.3
 
@@ -157,6 +160,8 @@ def test_a_cause_leads_to_its_evidence(browser: Any, told: Told, tmp_path: Path)
     opened = Opened(browser, written(tmp_path, told))
     target = opened.page.get_attribute("#detail-outcome a", "href")
     assert "github.com/vmware/open-vm-tools/issues/287" in opened.page.inner_text(target)
+    links = opened.page.evaluate("[...document.querySelectorAll('#ladder a')].map((link) => link.getAttribute('href'))")
+    assert links == [target] * 2  # its RST and its FIN
 
 
 def test_a_click_on_a_title_sorts_and_another_turns_it_round(browser: Any, told: Told, tmp_path: Path) -> None:

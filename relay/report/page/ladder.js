@@ -40,7 +40,7 @@ function wrappedText(text, most) {
   return [...lines, line];
 }
 
-function drawStep(root, step, y) {
+function drawStep(root, step, y, explain) {
   const [kind, at, label, start = null, end = null, because = "", lost = null] = step;
   const text = because ? `${label}, by ${because}` : label;
   const { lines, lineHeight, cell } = LADDER;
@@ -55,10 +55,13 @@ function drawStep(root, step, y) {
     if (!isArrow && kind !== "gap" && number === 1) return; // a remark runs across the NAT's line
     group.append(svg("line", { class: kind === "gap" ? "life folded" : "life", x1: x, x2: x, y1: y, y2: y + height }));
   });
+  const address = because ? explain(because) : "";
+  const labels = address ? svg("a", { href: address }) : group;
+  if (address) group.append(labels);
   told.forEach((line, number) => {
     const across = isArrow && Math.abs(start - end) > 1 && start > end;
     const place = across ? { x: right - 10, "text-anchor": "end" } : { x: left + 10 };
-    group.append(svg("text", { class: "label", ...place, y: y + 12 + number * lineHeight }, line));
+    labels.append(svg("text", { class: "label", ...place, y: y + 12 + number * lineHeight }, line));
   });
   if (isArrow) group.append(...arrow(lines[start], lines[end], y + told.length * lineHeight + 5, lost));
   if (at !== null && at !== undefined) {
@@ -82,13 +85,13 @@ function arrow(from, to, y, lost) {
   ];
 }
 
-// The whole ladder; `outcome` is what it says to those who do not see it.
-function drawLadder(steps, outcome) {
+// The whole ladder; `outcome` is what it says to those who do not see it, `explain(name)` where a behaviour is explained.
+function drawLadder(steps, outcome, explain) {
   const { lines, names, width } = LADDER;
   const root = svg("svg", { width, role: "img", "aria-label": outcome });
   names.forEach((name, number) => root.append(svg("text", { class: "name", x: lines[number], y: 14 }, name)));
   let y = 22;
-  for (const step of steps) y = drawStep(root, step, y);
+  for (const step of steps) y = drawStep(root, step, y, explain);
   root.setAttribute("height", y + 6);
   root.setAttribute("viewBox", `0 0 ${width} ${y + 6}`);
   return root;

@@ -28,9 +28,8 @@ function describeQuirk(quirk, id) {
   return made;
 }
 
-// Where a flow's cause is explained; empty if nowhere.
-function explained(data, section, flow) {
-  const name = flow.cause;
+// Where a behaviour or another cause is explained; empty if nowhere.
+function explained(data, section, name) {
   const profile = section.said === null ? null : data.profiles[section.said];
   if (profile?.quirks.some((quirk) => quirk.name === name)) return `#${quirkId(section.said, name)}`;
   return Object.hasOwn(data.causes, name) ? `#${causeId(name)}` : "";

@@ -12,7 +12,7 @@
     }
   }
   const state = { key: "number", downwards: false };
-  const table = new FlowTable(byId("table"), { open, sort, explain: (flow) => explained(data, flow.section, flow) });
+  const table = new FlowTable(byId("table"), { open, sort, explain: (flow) => explained(data, flow.section, flow.cause) });
   const timeline = new Timeline(byId("timeline"), byId("axis"), open);
 
   function describe() {
@@ -82,11 +82,12 @@
   function open(flow) {
     const address = flow.address && flow.address !== flow.destination ? ` (${flow.address})` : "";
     byId("detail-title").textContent = `#${flow.number} ${flow.process} ${flow.client} → ${flow.destination || "nothing asked for"}${address}${flow.via ? `, via ${flow.via}` : ""}`;
-    const where = explained(data, flow.section, flow);
+    const explain = (name) => explained(data, flow.section, name);
+    const where = explain(flow.cause);
     const cause = where ? element("a", { href: where }, flow.cause) : flow.cause;
     const rest = `${inBytes(flow.out)} B out, ${inBytes(flow.in)} B in${flow.duration === null ? "" : `, ${inSeconds(flow.duration)} s`}`;
     byId("detail-outcome").replaceChildren(...(flow.cause ? ["ended by ", cause] : ["open"]), `; ${rest}`);
-    byId("ladder").replaceChildren(drawLadder(flow.steps, flow.cause ? `ended by ${flow.cause}` : "open"));
+    byId("ladder").replaceChildren(drawLadder(flow.steps, flow.cause ? `ended by ${flow.cause}` : "open", explain));
     byId("detail").hidden = false;
     byId("detail").scrollIntoView({ block: "nearest" });
   }
