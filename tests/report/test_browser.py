@@ -217,6 +217,13 @@ def test_it_has_the_colours_that_the_reader_prefers(browser: Any, told: Told, tm
     assert (back, text) == ((light, dark) if scheme == "light" else (dark, light))
 
 
+def test_a_narrow_window_scrolls_the_table_and_not_the_page(browser: Any, told: Told, tmp_path: Path) -> None:
+    reset_flow(told)
+    page = Opened(browser, written(tmp_path, told), viewport={"width": 500, "height": 800}).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 500
+    assert page.evaluate("document.querySelector('#table').scrollWidth") > 500
+
+
 def test_in_print_all_flows_are_there(browser: Any, told: Told, tmp_path: Path) -> None:
     for number in range(1, 301):
         plain_flow(told, number)
