@@ -98,6 +98,15 @@ def test_bytes_that_never_move_are_no_data() -> None:
     assert len(notes(nat)) == 1
 
 
+def test_after_the_relay_has_stood_still_a_watch_goes_on_for_as_long_as_it_was_late() -> None:
+    nat, _, _ = open_flow()
+    nat.loop.stand_still(14)
+    nat.advance(3.5)
+    assert notes(nat) == []
+    nat.advance(1)
+    assert notes(nat) == ["quiet since 8, at 18"]
+
+
 def test_a_nat_that_sweeps_finds_it_at_its_next_sweep() -> None:
     nat, app, _ = open_flow(WatchIdle("quiet", 10.0, sweep_s=8.0))
     nat.advance(3)

@@ -199,6 +199,16 @@ def test_a_turn_that_was_put_off_is_left_out_once_the_flow_is_over() -> None:
     assert nat.told("fault") == []
 
 
+def test_a_flow_that_is_over_hears_of_no_limit_and_of_no_answer_to_a_probe() -> None:
+    nat = MemoryDriver()
+    _, _, flow = connect(nat)
+    nat.driver.end_all("shutdown")
+    before = nat.told()
+    flow.on_limit(Side.EXTERNAL, 1000)
+    flow.on_probe_answered(Side.EXTERNAL)
+    assert nat.told() == before
+
+
 def test_a_change_behind_an_apps_fin_finds_nothing_more_to_hand_on() -> None:
     nat = MemoryDriver()
     app, server, flow = connect(nat)

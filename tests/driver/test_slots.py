@@ -238,3 +238,26 @@ def test_a_side_may_be_the_initiator_of_either() -> None:
     nat.call(forward(Side.EXTERNAL))
     nat.call(forward())
     assert nat.told("slot-denied") == ["slot-denied"]
+
+
+@dataclass
+class Forgetful(Behaviour):
+    """Asks for its slot again when it has it, or waits for it."""
+
+    def on_connect_requested(self, event: ConnectRequested) -> Actions:
+        yield TakeSlot("gate", 1, wait=True)
+        yield TakeSlot("gate", 1, wait=True)
+
+    def on_slot_taken(self, event: SlotTaken) -> Actions:
+        yield Note("let in")
+
+
+def test_one_that_asks_again_has_one_slot_and_waits_once() -> None:
+    nat = MemoryDriver("transparent")
+    nat.driver.profile = add_behaviours(nat.driver.profile, [Forgetful()])
+    first, _ = nat.call(forward()), nat.call(forward())
+    assert [record.flow for record in nat.records if record.event == "note"] == [1, 1]
+    assert nat.told("slot-awaited") == ["slot-awaited"]
+    first.resets()
+    nat.settle()
+    assert [record.flow for record in nat.records if record.event == "note"] == [1, 1, 2]

@@ -131,7 +131,7 @@ def test_slices_are_as_asked(size: int) -> None:
     assert [at_s for at_s, _ in got] == pytest.approx([n * 0.02 for n in range(len(got))])
 
 
-def test_past_its_limit_nothing_goes_and_that_is_told_once() -> None:
+def test_past_its_limit_nothing_goes_and_that_is_reported_once() -> None:
     peer = Peer(Shape(limit_bytes=5))
     peer.outbox.write(b"abc")
     peer.outbox.write(b"defg")

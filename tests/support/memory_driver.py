@@ -84,6 +84,10 @@ class MemoryEngine(MemoryLoop):
         super().__init__()
         self.nat, self.scale = self, 1.0
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing runs; what was due comes late."""
+        self._now_s += seconds
+
     def on_fault(self, fault: Exception) -> None:
         raise fault
 
