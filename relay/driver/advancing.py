@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.driver.driver import Driver
     from relay.driver.flow import Flow
 
-_WATCHED_S = 0.02  # to find out which flow it is that does not rest
+_WATCHED_S = 0.1  # to find out which flow it is that does not rest
 _RECORDS_WITHIN_S = 0.3  # until the processes of flows that have just come are known
 _LOOK_AGAIN_S = 0.002
 _WHO = {Side.INTERNAL: "the app", Side.EXTERNAL: "the server"}
