@@ -55,6 +55,19 @@ def test_a_request_that_trickles_in_is_the_same_request() -> None:
     assert [dial.destination for dial in nat.connector.dials] == [SERVER]
 
 
+def test_a_refusal_that_falls_into_a_freeze_is_read_after_it() -> None:
+    nat = MemoryDriver()
+    app = ask_by_socks5(nat)
+    app.hears()
+    nat.driver.freeze(Side.INTERNAL)
+    nat.refuse()
+    assert not nat.driver.flows
+    assert app.hears() == b""
+    nat.driver.thaw(Side.INTERNAL)
+    nat.settle()
+    assert (app.hears()[:2], app.end) == (b"\x05\x05", "fin")
+
+
 @pytest.mark.parametrize(
     ("kind", "code"), [(FailureKind.REFUSED, 5), (FailureKind.HOST_UNREACHABLE, 4), (FailureKind.TIMED_OUT, 6)]
 )
