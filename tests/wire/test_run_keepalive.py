@@ -18,11 +18,16 @@ from relay.observe.kernel.bpf import drop, program
 from support.behind_nat import BACKENDS, HOST, run_inside
 from support.origins import Origin
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's"),
+]
 
 IDLE_S, INTERVAL_S, COUNT = 1, 1, 3
 LIMIT_S = IDLE_S + INTERVAL_S * COUNT
-HELD_S = 2 * LIMIT_S
+HELD_S = LIMIT_S + 2
+_WITHIN_S = 90.0  # with what it takes to start, and to drain what a dead server leaves open
 PROFILES = ("transparent", "vmware-fusion")
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _DROP_EVERYTHING = program(drop())
@@ -58,12 +63,15 @@ def hold(directory: Path, profile: str, backend: str, server: str) -> tuple[dict
         connection.sendall(b"hello")
         if connection.recv(5) == b"frost":
             connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _DROP_EVERYTHING.fprog)
-        over.wait(2 * HELD_S)
+            over.wait(_WITHIN_S)
+        else:
+            connection.recv(1)  # nothing until the guest ends it
 
     directory.mkdir()
     with Origin(handle) as origin:
         command = [sys.executable, "-c", GUEST, HOST, str(origin.port), server]
-        done, events = run_inside(directory, command, "--profile", profile, "--backend", backend)
+        options = ("--profile", profile, "--backend", backend)
+        done, events = run_inside(directory, command, *options, timeout_s=_WITHIN_S)
         over.set()
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout), events
