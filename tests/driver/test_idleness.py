@@ -90,6 +90,20 @@ def test_bytes_that_a_slow_reader_takes_are_traffic(counts: str) -> None:
     assert notes(nat) == []
 
 
+def test_early_data_that_the_server_does_not_take_is_sent_again_and_so_keeps_the_flow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relay.testing._memory_leg.WINDOW_BYTES", 1000)
+    nat = MemoryDriver()
+    nat.driver.profile = add_behaviours(load_profile("transparent"), [Watching(WatchIdle("quiet", 10.0, "segments"))])
+    app = nat.call(forward())
+    app.says(bytes(5000))
+    nat.settle()
+    nat.answer()
+    nat.advance(30)
+    assert notes(nat) == []
+
+
 def test_bytes_that_never_move_are_no_data() -> None:
     nat, app, server = open_flow()
     app.leg.limit_window(1000)
