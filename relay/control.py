@@ -9,10 +9,12 @@ name, in either vocabulary: `Freeze("server")`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
+from relay.errors import ConfigError
 from relay.events import Side, SideName
 from relay.log import Record
 from relay.totals import Totals
@@ -20,6 +22,27 @@ from relay.totals import Totals
 KeepaliveCredit: TypeAlias = Literal["credit", "ignore"]
 """Whether an advance of the clock counts keepalive probes that it leaves no time to be sent."""
 ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFlow:
+    """A flow that is open, as `ListFlows` finds it."""
+
+    number: int
+    client: str
+    """The initiator's address; empty where it is not known."""
+    destination: str
+    """What it asked for, HOST:PORT; empty until it has."""
+    process: tuple[int, str] | None
+    """Pid and name of the app's process, where the host can tell."""
+    forward: Endpoint | None
+    """The forward that it came in by: where that listens."""
+    bytes_out: int
+    """Carried so far from the internal to the external side."""
+    bytes_in: int
+    """Carried so far from the external to the internal side."""
+    age_s: float
+    """How long it is open, in seconds of the NAT's clock."""
 
 
 class Command(Generic[ResultT_co]):
@@ -79,6 +102,19 @@ class OpenForward(Command[Endpoint]):
 
 
 @dataclass(frozen=True, slots=True)
+class CloseForward(Command[int]):
+    """Close the port forward that listens at `address`, and end its flows by FIN; the result is how many there were."""
+
+    address: Endpoint
+
+
+def no_such_forward(address: Endpoint, known: Iterable[Endpoint]) -> ConfigError:
+    """The error of `CloseForward` where no forward listens at the address."""
+    listening = ", ".join(map(str, known)) or "nowhere"
+    return ConfigError(f"no forward listens at {address}", hint=f"forwards listen at: {listening}")
+
+
+@dataclass(frozen=True, slots=True)
 class ResolveAs(Command[None]):
     """Answer a name with an address of the relay's own choice."""
 
@@ -115,6 +151,11 @@ class SetSeed(Command[None]):
 @dataclass(frozen=True, slots=True)
 class CountUp(Command[Totals]):
     """Say what all flows so far come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFlows(Command[list[OpenFlow]]):
+    """Say which flows are open, and what each has carried so far; by number."""
 
 
 @dataclass(frozen=True, slots=True)

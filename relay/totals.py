@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from relay.address import Endpoint
+
 
 @dataclass(slots=True)
 class Totals:
@@ -22,10 +24,20 @@ class Totals:
     acted: Counter[str] = field(default_factory=Counter)
     """By what ended a side of it, a cause or a behaviour: how many flows."""
 
-    def take_ending(self, cause: str, acted: Iterable[str], bytes_out: int, bytes_in: int) -> None:
+    forwards_out: Counter[Endpoint] = field(default_factory=Counter)
+    """By forward, as where it listens: how much of `bytes_out` came in by it."""
+    forwards_in: Counter[Endpoint] = field(default_factory=Counter)
+    """Likewise of `bytes_in`."""
+
+    def take_ending(
+        self, cause: str, acted: Iterable[str], bytes_out: int, bytes_in: int, forward: Endpoint | None = None
+    ) -> None:
         """Count a flow's end: what began it (empty: nothing did), what ended a side or began the end, each once."""
         self.bytes_out += bytes_out
         self.bytes_in += bytes_in
+        if forward is not None:
+            self.forwards_out[forward] += bytes_out
+            self.forwards_in[forward] += bytes_in
         if cause:
             self.ended_by[cause] += 1
         for name in acted:
@@ -40,3 +52,5 @@ class Totals:
         self.bytes_in += other.bytes_in
         self.ended_by.update(other.ended_by)
         self.acted.update(other.acted)
+        self.forwards_out.update(other.forwards_out)
+        self.forwards_in.update(other.forwards_in)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -24,6 +26,9 @@ from relay.cli.parameters import (
     number_option,
 )
 from relay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from relay.control_api import ControlSpec
 
 
 def serve(
@@ -103,6 +108,33 @@ def serve(
     source: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="Dial from this address of the host."),
+    ] = None,
+    control: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--control",
+            envvar="RELAY_CONTROL",
+            metavar="HOST:PORT|unix:PATH",
+            help="Serve an HTTP API, and metrics, there: to see the relay and steer it while it runs.",
+        ),
+    ] = None,
+    control_token_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--control-token-file",
+            envvar="RELAY_CONTROL_TOKEN_FILE",
+            metavar="FILE",
+            help="Demand the token in this file's only line; the variable RELAY_CONTROL_TOKEN may hold one, too.",
+        ),
+    ] = None,
+    control_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--control-host",
+            envvar="RELAY_CONTROL_HOST",
+            metavar="NAME",
+            help="A name that clients of --control reach it by, beside addresses and localhost; repeatable.",
+        ),
     ] = None,
     port_file: Annotated[
         Optional[Path],  # noqa: UP045
@@ -228,6 +260,7 @@ def serve(
     serve_until_stopped(
         configured,
         guests,
+        control=_control(control, control_token_file, control_host or (), allow_open=allow_open),
         backend=backend,
         workers=workers,
         events=events,
@@ -235,3 +268,19 @@ def serve(
         port_file=port_file,
         quiet=quiet,
     )
+
+
+def _control(
+    text: str | None, token_file: Path | None, hosts: Iterable[str], *, allow_open: bool
+) -> ControlSpec | None:
+    """What the options of `--control` say.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    if text is None:
+        return None
+    from relay.control_api import control_spec
+
+    token = os.environ.get("RELAY_CONTROL_TOKEN", "")
+    return control_spec(text, token=token, token_file=token_file, hosts=hosts, allow_open=allow_open)

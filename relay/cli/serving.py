@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from relay.net.descriptors import raise_descriptor_limit
 from relay.server import Started, open_relay
 
 if TYPE_CHECKING:
+    from relay.control_api import ControlSpec
     from relay.wire.guests import Guests
 
 
@@ -43,6 +44,7 @@ def serve_until_stopped(
     config: RelayConfig,
     guests: Guests | None,
     *,
+    control: ControlSpec | None,
     backend: str,
     workers: int,
     events: str | None,
@@ -77,7 +79,24 @@ def serve_until_stopped(
         spare_collector()
         network = guests.network if guests is not None else None
         in_words = partial(banner, workers=workers, colour=colour(sys.stderr), network=network)
-        anyio.run(_serve, open_, talk, port_file, quiet, in_words, backend=library, backend_options=library_options)
+        run = partial(_serve, open_, talk, port_file, quiet, in_words, _steering(control, log))
+        anyio.run(run, backend=library, backend_options=library_options)
+
+
+def _steering(control: ControlSpec | None, log: EventLog) -> Callable[[Started], AbstractAsyncContextManager[str]]:
+    """What serves the control beside a relay; it gives its URL, empty without one."""
+    if control is None:
+        return lambda _: nullcontext("")
+    from relay.control_api import History, open_control
+
+    history, spec = History(log), control
+
+    @asynccontextmanager
+    async def steering(relay: Started) -> AsyncIterator[str]:
+        async with open_control(spec, relay, history) as server:
+            yield server.url
+
+    return steering
 
 
 @asynccontextmanager
@@ -93,13 +112,16 @@ async def _serve(
     port_file: Path | None,
     quiet: bool,
     in_words: Callable[[Started], str],
+    steering: Callable[[Started], AbstractAsyncContextManager[str]],
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
     with open_signals(signal.SIGINT, signal.SIGTERM, *_LINK_DOWN, *_SUM_UP, *_REOPEN) as received:
-        async with open_() as relay:
+        async with open_() as relay, steering(relay) as control_url:
             if port_file is not None:
-                _write_ports(port_file, relay)
+                _write_ports(port_file, relay, control_url)
             talk.say(in_words(relay))
+            if control_url:
+                talk.say(f"control {control_url}")
             if not quiet:
                 talk.follow()
             await _until_signal_to_stop(relay, received, talk)
@@ -131,8 +153,13 @@ async def _cancel_at_next_signal(
     scope.cancel()
 
 
-def _write_ports(path: Path, relay: Started) -> None:
+def _write_ports(path: Path, relay: Started, control_url: str) -> None:
     proxy = [relay.address] if relay.address is not None else []
     addresses = [*proxy, *relay.forward_addresses, *relay.inbound_addresses]
     with worded("--port-file", path, accepted="name a file that can be written"):
-        write_whole(path, "".join(f"{address.port}\n" for address in addresses))
+        ports = [*(str(address.port) for address in addresses), *_port_of(control_url)]
+        write_whole(path, "".join(f"{port}\n" for port in ports))
+
+
+def _port_of(url: str) -> list[str]:
+    return [url.rpartition(":")[2]] if url.startswith("http") else []

@@ -2,5 +2,6 @@
 
 from relay.driver.advancing import advance
 from relay.driver.driver import Driver, Limits
+from relay.driver.flow import Flow
 
-__all__ = ["Driver", "Limits", "advance"]
+__all__ = ["Driver", "Flow", "Limits", "advance"]

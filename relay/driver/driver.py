@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
+from relay.causes import Cause
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
 from relay.driver.slots import Slots
@@ -118,12 +119,12 @@ class Driver:
         if not self.flows:
             self._idle.set()
 
-    def take_ending(self, machine: FlowMachine, bytes_out: int, bytes_in: int) -> None:
+    def take_ending(self, machine: FlowMachine, bytes_out: int, bytes_in: int, forward: Endpoint | None = None) -> None:
         """Count what a flow has carried and what ended it."""
         acted = {machine.cause}
         for ending in machine.endings.values():
             acted.add(ending.because)
-        self._ended.take_ending(machine.cause, acted, bytes_out, bytes_in)
+        self._ended.take_ending(machine.cause, acted, bytes_out, bytes_in, forward)
 
     @property
     def totals(self) -> Totals:
@@ -187,6 +188,13 @@ class Driver:
         flows = list(self.flows.values())
         for flow in flows:
             flow.give_up(because)
+        return len(flows)
+
+    def end_forward(self, forward: Endpoint) -> int:
+        """End the flows that came in by a forward, in order; returns how many there were."""
+        flows = [flow for flow in self.flows.values() if flow.forward == forward]
+        for flow in flows:
+            flow.give_up(Cause.COMMAND, in_order=True)
         return len(flows)
 
     def name_owner(self, log: FlowLog, leg: Leg) -> None:

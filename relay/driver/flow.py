@@ -79,6 +79,7 @@ class Flow(Timed):
         "_pending",
         "_waiting",
         "destination",
+        "forward",
         "idleness",
         "initiator",
         "legs",
@@ -105,6 +106,8 @@ class Flow(Timed):
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
+        self.forward: Endpoint | None = None
+        """The port forward that it came in by: where that listens."""
         self._pending: PendingConnection | None = None
         self.idleness: Idleness | None = None
         """When there was traffic, once a behaviour wants to know."""
@@ -115,6 +118,7 @@ class Flow(Timed):
 
     def start(self, leg: Leg, conversation: Conversation) -> None:
         """Begin with a connection whose initiator has yet to make its request."""
+        self.forward = conversation.forward
         handshaking = self.phase = Handshaking(self, leg, conversation)
         self.guard(self._begin, leg, handshaking.begin)
 
@@ -317,7 +321,7 @@ class Flow(Timed):
         phase.leave()
         self.legs.wind_down(self.machine.endings)
         carried = phase.carried_bytes() if isinstance(phase, Carrying) else (0, 0)
-        self.driver.take_ending(self.machine, *carried)
+        self.driver.take_ending(self.machine, *carried, self.forward)
         if (self.destination is not None or self.machine.endings) and self.log.wanted:
             destination = str(self.destination) if self.destination is not None else None
             self.log.write_ending(self.machine, destination, carried, self.now_s())
@@ -356,6 +360,11 @@ class Flow(Timed):
     def client_end(self) -> Endpoint | None:
         """The initiator's address; None if it is gone."""
         return self.initiator_leg.peer
+
+    @property
+    def carried_bytes(self) -> tuple[int, int]:
+        """How many bytes it has passed on, out and in."""
+        return self.phase.carried_bytes() if isinstance(self.phase, Carrying) else (0, 0)
 
     @property
     def moved_bytes(self) -> int | None:

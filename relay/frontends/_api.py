@@ -34,6 +34,10 @@ class Conversation(Protocol):
         """The protocol or forward, for the event log."""
 
     @property
+    def forward(self) -> Endpoint | None:
+        """The port forward that it came in by: where that listens. None where it came in by another way."""
+
+    @property
     def request(self) -> Endpoint | None:
         """The destination, once it is known."""
 

@@ -12,14 +12,15 @@ from relay.events import DialFailure, Side
 class ForwardConversation:
     """A connection to a forwarded port; see `Conversation`."""
 
-    __slots__ = ("initiator", "request")
+    __slots__ = ("forward", "initiator", "request")
 
     question = None
     early_data = b""
     codec = None
 
-    def __init__(self, target: Endpoint, initiator: Side) -> None:
+    def __init__(self, target: Endpoint, initiator: Side, forward: Endpoint | None = None) -> None:
         self.request: Endpoint | None = target
+        self.forward = forward
         self.initiator = initiator
 
     @property

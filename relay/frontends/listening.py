@@ -50,6 +50,7 @@ class ListeningFrontEnd(ABC):
         self._context = context
         self._bind = bind
         self._listener: Listener | None = None
+        self._address: Endpoint | None = None
 
     def open(self, host: Host) -> None:
         context = self._context
@@ -65,6 +66,7 @@ class ListeningFrontEnd(ABC):
             resting=context.resting,
             resumed=context.resumed,
         )
+        self._address = self._listener.address
 
     def close(self) -> None:
         if self._listener is not None:
@@ -73,8 +75,8 @@ class ListeningFrontEnd(ABC):
     @property
     def address(self) -> Endpoint:
         """Where it listens, with the port that was picked if 0 was asked for."""
-        assert self._listener is not None, "not open"  # noqa: S101
-        return self._listener.address
+        assert self._address is not None, "not open"  # noqa: S101
+        return self._address
 
     def cover(self, mask: int) -> None:
         """See a change in these bits of the TOS byte from the first segment of each connection on."""
@@ -130,4 +132,4 @@ class ForwardFrontEnd(ListeningFrontEnd):
         return _FORWARDED.get(want.kind)
 
     def _converse(self) -> Conversation:
-        return ForwardConversation(self._target, self.initiator)
+        return ForwardConversation(self._target, self.initiator, self.address)

@@ -14,6 +14,7 @@ class ProxyConversation:
     __slots__ = ("_credentials", "_handshake", "question", "request")
 
     initiator = Side.INTERNAL
+    forward = None
 
     def __init__(self, credentials: Credentials | None) -> None:
         self._credentials = credentials

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ from relay.control import (
     SetTimeScale,
     Thaw,
 )
+from relay.control_api import ControlServer, History, control_spec
 from relay.errors import ConfigError
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
@@ -54,6 +55,7 @@ class RelayHandle(ABC):
     def __init__(self, relay: Relay, records: Records) -> None:
         self._relay = relay
         self._records = records
+        self._control: ControlServer | None = None
 
     # Where it is
 
@@ -112,6 +114,16 @@ class RelayHandle(ABC):
     def fidelity(self) -> list[QuirkFidelity]:
         """How well this host shows each quirk of the profile that it was started with."""
         return list(self._relay.fidelity)
+
+    @property
+    def control_url(self) -> str:
+        """Where a browser, or a program in any language, sees this relay and steers it: on 127.0.0.1, for as long as
+        the relay serves. The first look opens it.
+        """
+        self._records.demand_more()
+        if self._control is None:
+            self._control = self._in_loop(self._open_control)
+        return self._control.url
 
     # What happens
 
@@ -192,6 +204,16 @@ class RelayHandle(ABC):
             "Go programs, browsers and many others skip a proxy for loopback addresses without a word: give the "
             "origin a name with nat.resolve(), or use nat.forward()"
         )
+
+    def _open_control(self) -> ControlServer:
+        history = History(self._relay.log, self._records.snapshot())
+        control = ControlServer(control_spec("127.0.0.1:0"), self._relay, history)
+        self._relay.run_beside(control.run)
+        return control
+
+    @abstractmethod
+    def _in_loop(self, function: Callable[[], ResultT]) -> ResultT:
+        """Call this in the relay's own thread."""
 
     # Commands to it
 

@@ -84,6 +84,9 @@ class AsyncRelay(RelayHandle):
     async def await_records(self) -> None:
         await self._first(lambda: None if self._relay.holds_records else True, HELD_BACK_S)
 
+    def _in_loop(self, function: Callable[[], ResultT]) -> ResultT:
+        return function()
+
     async def _first(self, find: Callable[[], ResultT | None], timeout_s: float) -> ResultT | None:
         """What `find` gives, once it gives anything; it is asked again whenever something has happened."""
         found = find()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -92,6 +92,9 @@ class RunningRelay(RelayHandle):
 
     def expire(self, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
         return self.advance(self._past_idle_limit_s(), keepalive=keepalive)
+
+    def _in_loop(self, function: Callable[[], ResultT]) -> ResultT:
+        return self._portal.call(function)
 
     def drain(self, at_most_s: float) -> None:
         self._portal.call(self._relay.drain, at_most_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -15,20 +15,24 @@ from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
     Advance,
+    CloseForward,
     Command,
     CountUp,
     Drain,
     Freeze,
     KeepaliveCredit,
     LinkDown,
+    ListFlows,
+    OpenFlow,
     OpenForward,
     ResolveAs,
     SetSeed,
     SetTimeScale,
     Thaw,
+    no_such_forward,
 )
 from relay.deprecation import warn_of_former_name
-from relay.driver import Driver, advance
+from relay.driver import Driver, Flow, advance
 from relay.errors import ConfigError, RelayBug
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
@@ -78,6 +82,8 @@ class Relay:
         """Where each forward listens, in the order they were given."""
         self.inbound_addresses: list[Endpoint] = []
         """Likewise for inbound forwards."""
+        self.targets: dict[Endpoint, Endpoint] = {}
+        """Where each forward leads, inbound ones too, by where it listens."""
         self._driver = driver
         self._is_one_of_several = share is not None
         self._listening = ListeningContext(
@@ -151,8 +157,12 @@ class Relay:
                 return finish(driver.engine, self._advance(command, waits=False))
             case SetSeed(seed):
                 driver.reseed(seed)
+            case CloseForward(address):
+                return self._close_forward(address)
             case CountUp():
                 return driver.totals
+            case ListFlows():
+                return [_open_flow(flow) for _, flow in sorted(driver.flows.items())]
             case Drain(at_most_s):
                 self._stop_listening()
                 self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
@@ -293,7 +303,21 @@ class Relay:
     def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
         address = self._open(ForwardFrontEnd(self._listening, spec, initiator))
         (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
+        self.targets[address] = spec.target
         return address
+
+    def _close_forward(self, address: Endpoint) -> int:
+        for front_end in self._listening_front_ends:
+            if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
+                break
+        else:
+            raise no_such_forward(address, (*self.forward_addresses, *self.inbound_addresses))
+        front_end.close()
+        self._listening_front_ends.remove(front_end)
+        self._driver.connector.own_addresses.discard(address)
+        (self.inbound_addresses if front_end.initiator is Side.EXTERNAL else self.forward_addresses).remove(address)
+        del self.targets[address]
+        return self._driver.end_forward(address)
 
     def _open(self, front_end: ListeningFrontEnd) -> Endpoint:
         front_end.open(self._driver)
@@ -302,8 +326,27 @@ class Relay:
         self._driver.connector.own_addresses.add(front_end.address)
         return front_end.address
 
+    def run_beside(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run an async function for as long as the relay serves; what it raises is recorded as a fault."""
+        self._driver.engine.spawn(function)
+
     def _stop_listening(self) -> None:
         for front_end in (*self._listening_front_ends, *self._others):
             front_end.close()
         self._listening_front_ends.clear()
         self._others.clear()
+
+
+def _open_flow(flow: Flow) -> OpenFlow:
+    bytes_out, bytes_in = flow.carried_bytes
+    peer = flow.client_end()
+    return OpenFlow(
+        number=flow.number,
+        client=str(peer) if peer is not None else "",
+        destination=str(flow.destination) if flow.destination is not None else "",
+        process=flow.log.process,
+        forward=flow.forward,
+        bytes_out=bytes_out,
+        bytes_in=bytes_in,
+        age_s=round(flow.now_s() - flow.log.started_s, 6),
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from relay.address import Endpoint, ForwardSpec
 from relay.backend import running_backend
 from relay.config import RelayConfig
+from relay.control import Command
 from relay.fidelity import QuirkFidelity
 from relay.log import EventLog
+from relay.profiles import Profile
 from relay.totals import Totals
+
+ResultT = TypeVar("ResultT")
 
 
 class Started(Protocol):
@@ -21,11 +25,19 @@ class Started(Protocol):
     address: Endpoint | None
     forward_addresses: list[Endpoint]
     inbound_addresses: list[Endpoint]
+    targets: dict[Endpoint, Endpoint]
     wire: list[str]
 
     @property
     def totals(self) -> Totals:
         """What all flows come to, once it has stopped; before, see `count_up`."""
+
+    @property
+    def profile(self) -> Profile:
+        """What flows are made with from now on."""
+
+    async def carry_out(self, command: Command[ResultT]) -> ResultT:
+        """Carry out a command; see `relay.control`."""
 
     async def count_up(self) -> Totals:
         """What all flows so far come to."""

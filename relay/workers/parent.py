@@ -10,11 +10,12 @@ from typing import TypeVar, cast
 import anyio
 
 from relay.clock import real_s
-from relay.control import Advance, Command, CountUp, Drain, LinkDown, OpenForward
+from relay.control import Advance, CloseForward, Command, CountUp, Drain, LinkDown, ListFlows, OpenFlow, OpenForward
 from relay.errors import RelayError
 from relay.events import Side
 from relay.fidelity import QuirkFidelity
 from relay.log import EventLog, Record
+from relay.profiles import Profile
 from relay.server import Share, emit_started
 from relay.totals import Totals
 from relay.workers.channel import Done, Start
@@ -41,6 +42,7 @@ class Workers:
         self.address = config.listen
         self.forward_addresses = [spec.bind for spec in config.forwards]
         self.inbound_addresses = [spec.bind for spec in config.inbound]
+        self.targets = {spec.bind: spec.target for spec in (*config.forwards, *config.inbound)}
         self.wire: list[str] = []  # a guest has one process
         self.count = count
         self.failure: RelayError | None = None
@@ -78,11 +80,20 @@ class Workers:
             self._standing.move_clock(taken.seconds)
         return cast("ResultT", self._result_of(taken, await _all_of(answers)))
 
+    carry_out = do
+    """By the name that a relay of one process has it by."""
+
+    @property
+    def profile(self) -> Profile:
+        """What flows are made with from now on."""
+        return self._standing.config.profile
+
     def _result_of(self, command: Command[object], done: list[Done]) -> object:
         match command:
             case OpenForward(spec, initiator):
                 addresses = self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses
                 addresses.append(spec.bind)
+                self.targets[spec.bind] = spec.target
                 return spec.bind
             case Drain(at_most_s):
                 flows = sum(cast("int", each.result) for each in done)
@@ -93,6 +104,15 @@ class Workers:
                 caused = [record for record in caused if record.event not in _SAID_ONCE]
                 end = self._merged.emit("time-advanced", by_s=seconds)
                 return [*sorted(caused, key=lambda record: record.at_s), end]
+            case CloseForward(address):
+                for addresses in (self.forward_addresses, self.inbound_addresses):
+                    if address in addresses:
+                        addresses.remove(address)
+                self.targets.pop(address, None)
+                return sum(cast("int", each.result) for each in done)
+            case ListFlows():
+                listed = [flow for each in done for flow in cast("list[OpenFlow]", each.result)]
+                return sorted(listed, key=lambda flow: flow.number)
             case CountUp():
                 return _sum_of([self._replaced, *(cast("Totals", each.result) for each in done)])
             case _:

@@ -8,7 +8,7 @@ later begins with `config`, which has all that a configuration can say, with the
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import socket
 from dataclasses import replace
 
 from relay.address import Endpoint, ForwardSpec
@@ -16,16 +16,19 @@ from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
     Advance,
+    CloseForward,
     Command,
     CountUp,
     Drain,
     Freeze,
     LinkDown,
+    ListFlows,
     OpenForward,
     ResolveAs,
     SetSeed,
     SetTimeScale,
     Thaw,
+    no_such_forward,
 )
 from relay.errors import RelayBug
 from relay.events import Side
@@ -46,7 +49,7 @@ class Standing:
         log.clock.scale = config.time_scale
         if config.clock == "manual":
             log.clock.stop()
-        self._held = ExitStack()
+        self._holders: dict[Endpoint, socket.socket] = {}
         self._frozen: set[Side] = set()
         try:
             self.config = replace(
@@ -97,7 +100,9 @@ class Standing:
                 check_advance(seconds, keepalive)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
-            case CountUp():
+            case CloseForward(address):
+                self._drop_forward(address)
+            case CountUp() | ListFlows():
                 pass
             case Drain():
                 pass  # no worker starts after it
@@ -111,7 +116,8 @@ class Standing:
 
     def close(self) -> None:
         """Release the addresses."""
-        self._held.close()
+        while self._holders:
+            self._holders.popitem()[1].close()
 
     def _add_forward(self, spec: ForwardSpec, initiator: Side) -> OpenForward:
         if initiator is Side.EXTERNAL:
@@ -126,4 +132,16 @@ class Standing:
         return ForwardSpec(self._reserve(spec.bind, where), spec.target)
 
     def _reserve(self, bind: Endpoint, where: str) -> Endpoint:
-        return Endpoint(*self._held.enter_context(reserve_address(bind, where=where)).getsockname()[:2])
+        holder = reserve_address(bind, where=where)
+        address = Endpoint(*holder.getsockname()[:2])
+        self._holders[address] = holder
+        return address
+
+    def _drop_forward(self, address: Endpoint) -> None:
+        config = self.config
+        inbound = tuple(spec for spec in config.inbound if spec.bind != address)
+        forwards = tuple(spec for spec in config.forwards if spec.bind != address)
+        if (inbound, forwards) == (config.inbound, config.forwards):
+            raise no_such_forward(address, [spec.bind for spec in (*config.forwards, *config.inbound)])
+        self.config = replace(config, forwards=forwards, inbound=inbound)
+        self._holders.pop(address).close()

@@ -1,0 +1,128 @@
+"""The commands of `relay.control` by name, and how each is read from an object's fields.
+
+This table is the whole of it: a command's route, its button on the page and its place in the documents come from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias, get_args
+
+from relay.address import Endpoint, ForwardSpec, parse_endpoint, parse_resolve
+from relay.control import (
+    Adjust,
+    Advance,
+    CloseForward,
+    Command,
+    CountUp,
+    Drain,
+    Freeze,
+    KeepaliveCredit,
+    LinkDown,
+    ListFlows,
+    OpenForward,
+    ResolveAs,
+    SetSeed,
+    SetTimeScale,
+    Thaw,
+)
+from relay.control_api.exchange import Refused
+from relay.control_api.json_body import Fields
+from relay.errors import ConfigError, RelayError, Unsettled, Unsupported
+from relay.events import SideName
+from relay.log import EventLog, Record
+from relay.totals import Totals
+
+Reader: TypeAlias = Callable[[Fields], Command[Any]]
+_STATUSES: tuple[tuple[type[RelayError], int], ...] = ((ConfigError, 400), (Unsettled, 409), (Unsupported, 501))
+
+
+def _side(fields: Fields, name: str, default: SideName | None = None) -> SideName:
+    sides: tuple[SideName, ...] = get_args(SideName)
+    return fields.one_of(name, sides, default)
+
+
+def _adjust(fields: Fields) -> Command[Any]:
+    return Adjust(fields.texts("settings"))
+
+
+def _advance(fields: Fields) -> Command[Any]:
+    keepalive: tuple[KeepaliveCredit, ...] = get_args(KeepaliveCredit)
+    return Advance(fields.number("seconds"), fields.one_of("keepalive", keepalive, "credit"))
+
+
+def _open_forward(fields: Fields) -> Command[Any]:
+    bind = parse_endpoint(fields.text("listen", "127.0.0.1:0"), where="listen")
+    target = parse_endpoint(fields.text("target"), where="target")
+    return OpenForward(ForwardSpec(bind, target), _side(fields, "initiator", "internal"))
+
+
+def _resolve_as(fields: Fields) -> Command[Any]:
+    return ResolveAs(parse_resolve(fields.text("name"), where="name"))
+
+
+COMMANDS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "freeze": lambda fields: Freeze(_side(fields, "side")),
+        "thaw": lambda fields: Thaw(_side(fields, "side")),
+        "link-down": lambda _: LinkDown(),
+        "adjust": _adjust,
+        "open-forward": _open_forward,
+        "close-forward": lambda fields: CloseForward(parse_endpoint(fields.text("listen"), where="listen")),
+        "resolve-as": _resolve_as,
+        "set-time-scale": lambda fields: SetTimeScale(fields.number("scale")),
+        "advance": _advance,
+        "set-seed": lambda fields: SetSeed(fields.whole("seed", low=-(2**63))),
+        "count-up": lambda _: CountUp(),
+        "list-flows": lambda _: ListFlows(),
+        "drain": lambda fields: Drain(fields.number("at_most_s", 0.0, low=0)),
+    }
+)
+
+
+def read_command(name: str, fields: Fields) -> Command[Any]:
+    """The command of this name with these fields.
+
+    Raises:
+        Refused: there is none, or a field is wrong.
+    """
+    try:
+        reader = COMMANDS[name]
+    except KeyError:
+        raise Refused(404, f"there is no command {name!r}", hint=f"the commands: {', '.join(COMMANDS)}") from None
+    try:
+        command = reader(fields)
+    except ConfigError as error:
+        raise refused(error) from None
+    fields.done()
+    return command
+
+
+def refused(error: RelayError) -> Refused:
+    """What the relay does not carry out, as an answer."""
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    return Refused(status, str(error), hint=error.hint)
+
+
+def plain(value: object, log: EventLog) -> Any:
+    """A command's result as JSON has it."""
+    match value:
+        case Endpoint():
+            return str(value)
+        case Record():
+            return json.loads(value.as_json(log.started_at))
+        case Totals():
+            return {name: _named(each) for name, each in asdict(value).items()}
+        case list():
+            return [plain(each, log) for each in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {name: plain(getattr(value, name), log) for name in value.__dataclass_fields__}
+        case _:
+            return value
+
+
+def _named(value: object) -> object:
+    return {str(key): count for key, count in value.items()} if isinstance(value, dict) else value

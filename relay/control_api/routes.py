@@ -1,0 +1,110 @@
+"""What the control answers, by path. `GET` shows something; `POST /relay/v1/commands/NAME` carries out a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from relay.control import Command, CountUp, ListFlows
+from relay.control_api.commands import COMMANDS, plain, read_command, refused
+from relay.control_api.event_stream import event_stream
+from relay.control_api.exchange import Answer, Refused, Request, as_json
+from relay.control_api.guard import Guard
+from relay.control_api.history import BEHIND, History
+from relay.control_api.json_body import parse_fields
+from relay.control_api.metrics import CONTENT_TYPE, Proxy, metrics_text
+from relay.debug import show_traceback, traceback_of
+from relay.errors import RelayError
+from relay.server import Started
+
+TOXIPROXY_VERSION = "2.12.0"
+"""Whose HTTP API this one speaks; its clients and testcontainers ask for it."""
+ResultT = TypeVar("ResultT")
+
+
+class Routes:
+    """Answers requests by a relay; see `relay.control_api.connection.Answers`."""
+
+    def __init__(self, relay: Started, history: History, guard: Guard) -> None:
+        self._relay = relay
+        self._history = history
+        self.check = guard.check
+
+    async def answer(self, request: Request) -> Answer:
+        """Carry out a request.
+
+        Raises:
+            Refused: it cannot be carried out.
+        """
+        try:
+            return await self._answer(request)
+        except RelayError as error:
+            raise refused(error) from None
+        except (Refused, OSError):
+            raise
+        except Exception as fault:
+            self._relay.log.emit(
+                "fault", error=f"control: {type(fault).__name__}: {fault}", traceback=traceback_of(fault)
+            )
+            show_traceback(fault)
+            raise Refused(500, f"the relay failed: {type(fault).__name__}", hint="the event log has more") from None
+
+    async def _answer(self, request: Request) -> Answer:
+        match request.parts:
+            case ("version",):
+                _demand(request, "GET")
+                return as_json({"version": TOXIPROXY_VERSION})
+            case ("metrics",):
+                _demand(request, "GET")
+                return await self._metrics()
+            case ("relay", "v1"):
+                _demand(request, "GET")
+                return as_json(self._describe())
+            case ("relay", "v1", "flows"):
+                _demand(request, "GET")
+                return as_json({"flows": plain(await self._do(ListFlows()), self._relay.log)})
+            case ("relay", "v1", "events"):
+                _demand(request, "GET")
+                return event_stream(self._history, _whole(request.query.get("earlier", "0")))
+            case ("relay", "v1", "commands", name):
+                _demand(request, "POST")
+                command = read_command(name, parse_fields(request.body, name))
+                return as_json({"result": plain(await self._do(command), self._relay.log)})
+        raise Refused(404, f"there is nothing at {request.target[:200]}", hint="GET /relay/v1 lists what there is")
+
+    async def _do(self, command: Command[ResultT]) -> ResultT:
+        return await self._relay.carry_out(command)
+
+    def _describe(self) -> dict[str, Any]:
+        relay = self._relay
+        return {
+            "version": version("vmnat-relay"),
+            "profile": relay.profile.name,
+            "proxy": str(relay.address) if relay.address is not None else None,
+            "forwards": list(map(str, relay.forward_addresses)),
+            "inbound": list(map(str, relay.inbound_addresses)),
+            "commands": list(COMMANDS),
+            "paths": ["/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N"]
+            + [f"/relay/v1/commands/{name}" for name in COMMANDS],
+        }
+
+    async def _metrics(self) -> Answer:
+        totals, flows = await self._do(CountUp()), await self._do(ListFlows())
+        text = metrics_text(totals, flows, self._history.resets, self._proxies())
+        return Answer(200, text.encode(), CONTENT_TYPE)
+
+    def _proxies(self) -> Iterable[Proxy]:
+        return (Proxy(str(address), address, str(target)) for address, target in self._relay.targets.items())
+
+
+def _demand(request: Request, method: str) -> None:
+    allowed = (method, "HEAD") if method == "GET" else (method,)
+    if request.method not in allowed:
+        raise Refused(405, f"{request.method} is not for this path", headers={"Allow": ", ".join(allowed)})
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(BEHIND))):
+        raise Refused(400, f"earlier: {text[:20]!r} is not a whole number of records, up to {BEHIND}")
+    return int(text)

@@ -1,0 +1,103 @@
+"""What a control shows: flows, what happens as it happens, and metrics that move."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+
+from relay.address import Endpoint
+from relay.control_api.metrics import Proxy, metrics_text
+from relay.testing import RunningRelay
+from relay.totals import Totals
+from support.control_client import Client
+from support.origins import Origin, echo, read_exactly
+
+
+def metric(client: Client, name: str) -> int:
+    """A metric's value; `name` may have labels."""
+    text = client.ask("GET", "/metrics").body.decode()
+    found = re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE)
+    assert found is not None, text
+    return int(found[1])
+
+
+def test_a_flow_is_listed_with_what_it_has_carried(nat: RunningRelay, client: Client) -> None:
+    with Origin(echo) as origin:
+        address = nat.forward(origin.host, origin.port)
+        with socket.create_connection(address, 5) as app:
+            app.sendall(b"hello")
+            assert read_exactly(app, 5) == b"hello"
+            (flow,) = client.ask("GET", "/relay/v1/flows").json["flows"]
+            client_end = Endpoint(*app.getsockname()[:2])
+        assert (flow["number"], flow["client"], flow["destination"]) == (1, str(client_end), origin.target)
+        assert (flow["bytes_out"], flow["bytes_in"], flow["forward"]) == (5, 5, str(address))
+        nat.wait_for("flow-ended")
+        assert client.ask("GET", "/relay/v1/flows").json == {"flows": []}
+
+
+def test_events_come_as_they_happen_and_from_before(nat: RunningRelay, client: Client) -> None:
+    nat.freeze("server")
+    with client.connect() as sock, sock.makefile("rb") as lines:
+        sock.sendall(b"GET /relay/v1/events?earlier=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while (line := lines.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-type"):
+                assert line.strip().endswith(b"text/event-stream")
+
+        def next_event() -> str:
+            while not (line := lines.readline()).startswith(b"data: "):
+                assert line
+            return str(json.loads(line[6:])["event"])
+
+        assert next_event() == "frozen"
+        nat.link_down()
+        assert next_event() == "link-down"
+
+
+def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Client) -> None:
+    with Origin(echo) as origin:
+        address = nat.forward(origin.host, origin.port)
+        labels = f'listener="{address}",proxy="{address}",upstream="{origin.target}"'
+        with socket.create_connection(address, 5) as app:
+            for sent in (1, 2):
+                app.sendall(b"hello")
+                assert read_exactly(app, 5) == b"hello"
+                assert metric(client, 'relay_bytes_total{direction="out"}') == 5 * sent
+                for name in ("received", "sent"):
+                    for way in ("upstream", "downstream"):
+                        full = f'toxiproxy_proxy_{name}_bytes_total{{direction="{way}",{labels}}}'
+                        assert metric(client, full) == 5 * sent
+            assert metric(client, "relay_flows_open") == 1
+        nat.wait_for("flow-ended")
+        assert metric(client, 'relay_bytes_total{direction="out"}') == 10
+        assert metric(client, 'relay_flows_ended_total{cause="internal-peer"}') == 1
+        with socket.create_connection(address, 5) as app:
+            app.sendall(b"hello")
+            assert read_exactly(app, 5) == b"hello"
+            nat.link_down()
+            nat.wait_for("flow-ended", because="link-down-reset")
+            assert metric(client, 'relay_resets_total{behaviour="link-down-reset"}') > 0
+
+
+def test_a_label_cannot_forge_a_metric() -> None:
+    proxy = Proxy('a"} 1\nb{c="\\', Endpoint("127.0.0.1", 1), "d:1")
+    for line in metrics_text(Totals(), [], {}, [proxy]).splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) .*|\w+(\{\w+="(\\.|[^"\\])*"(,\w+="(\\.|[^"\\])*")*\})? \d+', line), line
+
+
+def test_there_is_a_list_of_what_there_is(client: Client) -> None:
+    told = client.ask("GET", "/relay/v1").json
+    assert told["profile"] == "vmware-fusion-11"
+    assert "/relay/v1/commands/freeze" in told["paths"]
+    assert client.ask("GET", "/version").json == {"version": "2.12.0"}
+    assert client.ask("HEAD", "/version").body == b""
+    assert client.ask("GET", "/nowhere").status == 404
+    wrong = client.ask("GET", "/relay/v1/commands/freeze")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+
+
+def test_one_connection_serves_several_requests(client: Client) -> None:
+    with client.connect() as sock:
+        for _ in range(3):
+            sock.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
