@@ -273,6 +273,23 @@ def test_one_that_does_not_rest_on_the_way_leaves_the_clock_where_it_had_come_to
         assert [record.fields.get("text") for record in nat.advance(100)] == ["second", "last", None]
 
 
+@pytest.mark.parametrize("rests_at_first", [False, True])
+def test_the_clock_of_one_of_several_relays_keeps_in_step_even_so(
+    backend: str, origin: Origin, monkeypatch: pytest.MonkeyPatch, rests_at_first: bool
+) -> None:
+    with serve_in_thread(with_alarms(), backend=backend) as nat, called(nat, origin):
+        nat._relay._is_one_of_several = True
+        with monkeypatch.context() as patch:
+            patch.setattr("relay.loop.settling.SETTLE_S", 0.1)
+            patch.setattr("relay.loop.settling._QUIET_S", 0.001)
+            patch.setattr("relay.driver.advancing._rest", lambda driver, **how: rests_at_first and "peers" in how)
+            with pytest.raises(Unsettled):
+                nat.advance(1000)
+        for text in ("first", "last"):
+            assert nat.wait_for("note", text=text).at_s >= (200 if rests_at_first and text == "first" else 1000)
+        assert nat.advance(1)[-1].at_s == pytest.approx(1001, abs=20)
+
+
 def test_under_load_idle_flows_end_and_busy_ones_live(backend: str, origin: Origin) -> None:
     """Step by step, for what the busy app would say meanwhile it can only say between two steps."""
     with (
