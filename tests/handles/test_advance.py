@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from relay.events import DialSucceeded, TimerFired
 from relay.log import Record
 from relay.testing import RunningRelay, serve_in_thread
 from support.alarms import with_alarms
-from support.origins import Origin, echo, read_exactly
+from support.origins import Origin, echo, read_exactly, read_until_over
 
+_SO_MAX_PACING_RATE = 47  # asm-generic/socket.h
 _LIMIT_S = 350
 _IDLE = {"after_s": _LIMIT_S, "internal": "fin", "external": "fin"}
 _MUCH = bytes(16 << 20)  # more than the kernels hold for an app that does not read
@@ -96,6 +98,22 @@ def test_what_was_sent_before_counts_as_before(backend: str, origin: Origin) -> 
             sock.sendall(b"x")
             assert told(nat.advance(_LIMIT_S - 1)) == [(None, "time-advanced")]
             assert read_exactly(sock, 1) == b"x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pacing, and a look at it, are Linux's")
+def test_what_an_apps_kernel_still_paces_counts_as_before(backend: str) -> None:
+    data = bytes(600_000)
+    with (
+        Origin(read_until_over) as origin,  # type: ignore[arg-type]
+        serve_in_thread("transparent", backend=backend) as nat,
+        socket.create_connection(nat.forward(origin.host, origin.port), timeout=20) as sock,
+    ):
+        nat.wait_for("flow-connected")
+        sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, 6_000_000)  # bytes a second
+        sock.sendall(data)
+        nat.advance(1)
+        (flow,) = nat._relay._driver.flows.values()
+        assert flow.moved_bytes == len(data)
 
 
 def test_each_flow_has_its_own_moment(backend: str, origin: Origin) -> None:

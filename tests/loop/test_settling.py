@@ -97,7 +97,11 @@ async def test_it_looks_again_until_the_one_who_asks_agrees(waits: bool) -> None
 
 @pytest.mark.anyio
 async def test_after_a_callback_that_leaves_nothing_to_do_it_does_not_ask() -> None:
+    near, peer = socket.socketpair()
+    near.setblocking(False)
+    heard: list[bytes] = []
     async with open_engine() as (engine, _):
+        engine.watch_readable(near, lambda: heard.append(near.recv(100)))
         asked = list[float]()
 
         def rests() -> bool:
@@ -106,10 +110,12 @@ async def test_after_a_callback_that_leaves_nothing_to_do_it_does_not_ask() -> N
 
         await begun(engine)
         finish(engine, settling(engine, always))
-        for after_s, callback in ((10, lambda: None), (20, lambda: engine.call_soon(lambda: None))):
-            engine.nat.call_later(after_s, callback)
-        finish(engine, advancing(engine, 30, rests))
-        assert asked == [pytest.approx(20, abs=1)]
+        engine.nat.call_later(10, lambda: None)
+        engine.nat.call_later(20, lambda: engine.call_soon(lambda: None))
+        engine.nat.call_later(30, lambda: peer.sendall(b"x"))
+        finish(engine, advancing(engine, 40, rests))
+        assert asked == [pytest.approx(20, abs=1), pytest.approx(30, abs=1)]
+    peer.close()
 
 
 @pytest.mark.anyio
