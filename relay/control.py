@@ -134,6 +134,8 @@ class Advance(Command[list[Record]]):
 
     The relay comes to rest first: all that was sent before, within this host, counts as before. Then what is due
     happens, in order, each thing at its own moment. The app and the server have another clock.
+
+    Of several workers all come to rest before any clock is moved; the records are those of all, by their times.
     """
 
     seconds: float
