@@ -83,6 +83,28 @@ def client(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--only", envvar="RELAY_PROBE_ONLY", metavar="PROBE", help="Run this probe alone; repeatable."),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            envvar="RELAY_PROBE_QUICK",
+            help="What takes less than four minutes in all: no idle limits, no lifetimes.",
+        ),
+    ] = False,
+    max_idle: Annotated[
+        float,
+        number_option(
+            "--max-idle",
+            float,
+            "SECONDS",
+            "7440",
+            "Try up to so long without traffic; all in all that takes four times as long.",
+        ),
+    ] = 1200.0,
+    max_life: Annotated[
+        float,
+        number_option("--max-life", float, "SECONDS", "8100", "Watch busy connections for so long (0: not at all)."),
+    ] = 0.0,
     only_server: Annotated[
         bool,
         typer.Option(
@@ -143,6 +165,9 @@ def client(
             control=control,
             token_file=token_file,
             only=only or [],
+            quick=quick,
+            max_idle_s=max_idle,
+            max_life_s=max_life,
             only_server=only_server,
             time_scale=time_scale,
             patience_s=patience,

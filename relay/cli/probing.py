@@ -45,7 +45,8 @@ from relay.settings import nearest
 
 _VARIABLE = "RELAY_PROBE_TOKEN"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_MOST_PATIENCE_S = 3600.0
+_LONGEST_S = 86_000.0  # within the day that a server's step may take
+_KEEPALIVE_WATCH_S = 170.0  # real; a NAT that probes every 75 s does so twice
 
 
 def probe(
@@ -57,6 +58,9 @@ def probe(
     control: str | None,
     token_file: Path | None,
     only: Sequence[str],
+    quick: bool,
+    max_idle_s: float,
+    max_life_s: float,
     only_server: bool,
     time_scale: float,
     patience_s: float,
@@ -73,8 +77,13 @@ def probe(
     """
     library, library_options = choose_backend(backend, where="--backend")
     check_time_scale(time_scale)
-    if not 0 < patience_s <= _MOST_PATIENCE_S:
-        raise ConfigError(f"--patience: {patience_s:g} is out of range", hint=f"give at most {_MOST_PATIENCE_S:g}")
+    for option, value, low, high in (
+        ("--patience", patience_s, 0.01, 3600.0),
+        ("--max-idle", max_idle_s, 1.0, _LONGEST_S),
+        ("--max-life", max_life_s, 0.0, _LONGEST_S),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(f"{option}: {value:g} is out of range", hint=f"give from {low:g} to {high:g} seconds")
     compared = load_profile(compare_with) if compare_with is not None else None
     nearer = load_profile(baseline) if baseline is not None else None
     course = Course(
@@ -83,9 +92,16 @@ def probe(
         control=parse_endpoint(control, where="--control") if control is not None else None,
         via=parse_proxy(via, where="--via") if via is not None else None,
         token=_token(token_file) or b"",
-        plan=Plan(patience_s=patience_s, only_server=only_server),
+        plan=Plan(
+            max_idle_s=max_idle_s,
+            max_life_s=max_life_s,
+            first_age_s=min(Plan.first_age_s, max_idle_s / 10),
+            patience_s=patience_s,
+            keepalive_watch_s=0.0 if quick else _KEEPALIVE_WATCH_S,
+            only_server=only_server,
+        ),
     )
-    probes = _chosen(only)
+    probes = _chosen(only, quick=quick)
     is_new = output is not None and not output.exists()
     if output is not None and is_new:
         _write(output, "# a probe is under way\n")  # a file that cannot be written is known before hours are spent
@@ -187,12 +203,12 @@ def _token(path: Path | None) -> bytes | None:
     return None
 
 
-def _chosen(names: Sequence[str]) -> list[Probe]:
+def _chosen(names: Sequence[str], *, quick: bool) -> list[Probe]:
     known = {probe.name: probe for probe in PROBES}
     for name in names:
         if name not in known:
             raise ConfigError(f"--only: unknown probe {name!r}", hint=nearest(name, known, what="there are"))
-    return [probe for probe in PROBES if probe.name in names or not names]
+    return [probe for probe in PROBES if probe.name in names or not (names or (quick and not probe.is_quick))]
 
 
 def _versions(findings: Findings) -> str:

@@ -35,6 +35,12 @@ class ProbeClock:
         with anyio.move_on_after(max(0.0, seconds) / self.scale) as scope:
             yield scope
 
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Leave the block after so many real seconds, in which what is waited for would have come over the network."""
+        with self.limit_really(seconds) as scope:
+            yield scope
+
     async def sleep_really(self, seconds: float) -> None:
         """Let real seconds pass."""
         await anyio.sleep(seconds)

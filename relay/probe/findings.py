@@ -44,6 +44,11 @@ class Findings:
         """Add one, or replace an earlier one about the same setting."""
         self.by_setting[finding.behaviour, finding.setting] = finding
 
+    def forget(self, behaviour: str) -> None:
+        """Take back what was found about a behaviour, for it is known better now."""
+        for key in [key for key in self.by_setting if key[0] == behaviour]:
+            del self.by_setting[key]
+
     def agree(self, behaviour: str, setting: str, values: Iterable[Any], says: str) -> None:
         """Add what observations come to: what they all say, or that they contradict each other.
 

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from relay.profiles import load_profile
+from support.probe_program import probe_server
 from support.programs import RELAY, clean_environment, serve
 
 _TOKEN = "0123456789abcdef0123456789abcdef"
-
-
-@contextmanager
-def probe_server(tmp_path: Path, *options: str, **env: str) -> Iterator[tuple[list[int], subprocess.Popen[str]]]:
-    """A server that runs, and its two ports."""
-    ports = tmp_path / "probe-ports"
-    command = [*RELAY, "probe", "server", "--listen", "127.0.0.1:0", "--port-file", str(ports), *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment(**env)) as server:
-        try:
-            until = time.monotonic() + 20
-            while not (ports.exists() and ports.read_text()):
-                assert server.poll() is None
-                assert time.monotonic() < until
-                time.sleep(0.02)
-            yield [int(port) for port in ports.read_text().split()], server
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(20)
 
 
 def probe(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +61,7 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
         (["127.0.0.1"], "SERVER: cannot read '127.0.0.1'", "HOST:PORT"),
         (["127.0.0.1:1", "--via", "ftp://x:1"], "--via: cannot read 'ftp://x:1'", "socks5://"),
         (["127.0.0.1:1", "--only", "clos"], "--only: unknown probe 'clos'", "did you mean close?"),
-        (["127.0.0.1:1", "--patience", "0"], "--patience: 0 is out of range", "at most 3600"),
+        (["127.0.0.1:1", "--patience", "0"], "--patience: 0 is out of range", "from 0.01 to 3600 seconds"),
         (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
         (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
         (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),

@@ -1,8 +1,9 @@
 """A probe and its server in one event loop, with the relay that it measures, and a clock that jumps.
 
 The NAT's time passes only when nothing else happens: when every task waits, for a peer that has nothing to say or for
-the clock, the clock goes on to the next moment at which somebody wakes or a timer of the relay's is due. A probe of
-hours takes as long as its packets do. Real waits (`limit_really`) hold the clock.
+the clock, the clock goes on to the next moment at which a task wakes or a timer of the relay's is due. A probe of hours
+takes as long as its packets do. Patience is over when its real time is and all is quiet, before time passes. Other real
+waits, for kernels' timers, hold the clock.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from relay.address import Endpoint
+from relay.clock import real_s
+from relay.control import Advance
 from relay.handles import AsyncRelay, open_relay
 from relay.probe import PROBES, Course, Findings, Plan, ProbeServer, open_probe_server, run_probes
 from relay.probe.client.proxy import Proxy
@@ -38,6 +42,7 @@ class JumpingClock(ProbeClock):
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, anyio.Event | anyio.CancelScope]] = []
         self._real_waits = 0
+        self._patient_until_s: dict[object, float] = {}
         self._changed = anyio.Event()
         self.jumps = 0
 
@@ -62,6 +67,15 @@ class JumpingClock(ProbeClock):
                 self._sleepers = [each for each in self._sleepers if each is not entry]
                 heapq.heapify(self._sleepers)
 
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        with self.limit(0.0) as scope:
+            self._patient_until_s[scope] = real_s() + seconds
+            try:
+                yield scope
+            finally:
+                del self._patient_until_s[scope]
+
     async def sleep_really(self, seconds: float) -> None:
         with self._real_wait():
             await anyio.sleep(seconds)
@@ -79,8 +93,13 @@ class JumpingClock(ProbeClock):
             relays_s = next_nat_timer_s(nat)
             if relays_s is not None:
                 due_s = min(due_s, self._now_s + max(0.0, relays_s))
-            await nat.advance(due_s - self._now_s)
-            self._now_s = due_s
+            patient_s = self._patient_until_s.get(self._sleepers[0][2], 0.0) - real_s()
+            if patient_s > 0 and due_s <= self._now_s:
+                await anyio.sleep(patient_s)
+                continue
+            if due_s > self._now_s:
+                nat._relay.do(Advance(due_s - self._now_s, "ignore"))  # waits for no look-up of processes
+                self._now_s = due_s
             self.jumps += 1
             while self._sleepers and self._sleepers[0][0] <= self._now_s:
                 _, _, sleeper = heapq.heappop(self._sleepers)
@@ -137,7 +156,7 @@ async def probed(
         open_probe_server(Endpoint(HOST, 0), clock=clock) as server,
         open_relay(profile, seed=1, time_scale=time_scale, **settings) as nat,
     ):
-        plan = Plan(patience_s=0.15, only_server=True, max_idle_s=100_000.0)
+        plan = Plan(patience_s=0.3, only_server=True, max_idle_s=12_000.0, max_life_s=1000.0, ages=11, ages_between=5)
         match mode:
             case "proxy" | "http":
                 via = Proxy("socks5" if mode == "proxy" else "http", nat.address)
@@ -150,12 +169,27 @@ async def probed(
         yield server, nat, course
 
 
-async def found_through(profile: str | Profile, mode: str, only: Iterable[str] = (), **settings: Any) -> Findings:
-    """What the probes find, of which there may be some alone, in no time of the NAT's."""
-    clock, findings = JumpingClock(), Findings()
-    async with probed(profile, mode, clock=clock, **settings) as (_, nat, course), anyio.create_task_group() as tasks:
-        tasks.start_soon(clock.run, nat)
+async def found_through(
+    profile: str | Profile,
+    mode: str,
+    only: Iterable[str] = (),
+    *,
+    real: bool = False,
+    keepalive_watch_s: float = 0.0,
+    **settings: Any,
+) -> Findings:
+    """What the probes find, of which there may be some alone, in no time of the NAT's; or in `real` time."""
+    jumping, findings = JumpingClock(), Findings()
+    clock = ProbeClock() if real else jumping
+    scale = 1.0 if real else _STANDS_STILL
+    async with (
+        probed(profile, mode, clock=clock, time_scale=scale, **settings) as (_, nat, course),
+        anyio.create_task_group() as tasks,
+    ):
+        if not real:
+            tasks.start_soon(jumping.run, nat)
+        planned = replace(course, plan=replace(course.plan, keepalive_watch_s=keepalive_watch_s))
         probes = [probe for probe in PROBES if probe.name in tuple(only) or not only]
-        await run_probes(course, probes, findings, clock=clock)
+        await run_probes(planned, probes, findings, clock=clock)
         tasks.cancel_scope.cancel()
     return findings

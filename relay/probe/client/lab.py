@@ -15,8 +15,10 @@ from relay.probe.clock import ProbeClock
 from relay.probe.findings import Findings
 from relay.probe.plan import Plan
 from relay.probe.protocol.report import Report
-from relay.probe.protocol.steps import Read, Send, Step, Wait, as_values
+from relay.probe.protocol.steps import MAX_WAIT_S, Read, Send, Step, Wait, as_values
 from relay.probe.stream import Broken, Stream
+
+_GREETED_WITHIN_S = 10.0  # real; many connections may be opened at once, over a long way
 
 
 class Trial:
@@ -54,7 +56,7 @@ class Trial:
     async def hear_out(self, count: int | None = None) -> str:
         """As `hear`, for as long as the plan's patience lasts; returns how it ended: `fin`, `rst`, an error's name,
         `bytes` if all have come, or `silence`."""
-        with self._lab.clock.limit_really(self._lab.plan.patience_s):
+        with self._lab.clock.patience(self._lab.plan.patience_s):
             await self.hear(count)
             return self.seen.end or "bytes"
         return "silence"
@@ -80,11 +82,13 @@ class Trial:
         return report
 
     async def forget(self) -> Report:
-        """End it: close this end, have the script end, and return what the server saw."""
-        self.stream.close()
+        """End it: have the script end, close this end, and return what the server saw until then."""
         begun = await self._has_begun()
         await self._lab.control.ask("forget", number=self.number)
-        return await self.their_report() if begun else Report()
+        if begun:
+            return await self.their_report()
+        self.stream.close()
+        return Report()
 
     async def _has_begun(self) -> bool:
         return bool((await self._lab.control.ask("begun", number=self.number)).get("begun"))
@@ -141,11 +145,15 @@ class Lab:
         return trial
 
     async def open_greeted(self, *steps: Step, tos: int | None = None) -> Opened:
-        """Likewise, when a byte has gone each way."""
+        """Likewise, when a byte has gone each way; a failure where none does."""
         trial = await self.open(Read(1, self.plan.give_up_s), Send(1), *steps, tos=tos)
         if isinstance(trial, Trial):
             await trial.send()
-            await trial.hear_out(1)
+            with self.clock.patience(_GREETED_WITHIN_S):
+                await trial.hear(1)
+            if not trial.seen.count("bytes"):
+                await trial.forget()
+                return Failure(trial.seen.end or "silence")
         return trial
 
     async def connect(self, target: Endpoint, *, tos: int | None = None, within_s: float | None = None) -> Connected:
@@ -173,8 +181,8 @@ class Lab:
     def _scaled(self, step: Step) -> Step:
         match step:
             case Read(count, within_s):
-                return Read(count, within_s / self.clock.scale)
+                return Read(count, min(within_s / self.clock.scale, MAX_WAIT_S))
             case Wait(seconds):
-                return Wait(seconds / self.clock.scale)
+                return Wait(min(seconds / self.clock.scale, MAX_WAIT_S))
             case _:
                 return step

@@ -32,13 +32,11 @@ async def _run(lab: Lab) -> None:
         refusals = await _dial(lab, lab.other, lab.plan.rounds)
         if all(how == "silence" for how in refusals):
             await _wait_for_end(lab)
-    known = {"refused": "as-is", "reset": "as-is", "silence": "silence"}
-    lab.findings.agree(
-        _QUIRK,
-        "refused",
-        [known.get(how) for how in refusals],
-        f"a connect to a closed port: {', '.join(sorted(set(refusals)))} ({{agreed}} of {{of}})",
-    )
+    says = f"a connect to a closed port: {', '.join(sorted(set(refusals)))} ({{agreed}} of {{of}})"
+    if set(refusals) <= {"refused", "reset"}:
+        lab.findings.agree(_QUIRK, "enabled", [False] * len(refusals), says)
+    else:
+        lab.findings.agree(_QUIRK, "refused", [how if how == "silence" else None for how in refusals], says)
     if not lab.plan.only_server:
         for what, target in (("an address that is never assigned", _NOWHERE), ("a name that does not exist", _NO_NAME)):
             lab.findings.note(f"a connect to {what}: {', '.join(await _dial(lab, target, 1))}")

@@ -1,0 +1,94 @@
+"""Which ages are tried, and what was seen comes to."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.probe.ages import Fate, at_the_limit, between, bracket, in_words, is_settled, spread
+from relay.probe.probes.keepalive import interval_of
+from relay.probe.probes.tos import mask_of
+
+_SECONDS = st.floats(1, 1e6)
+
+
+def fates(lived: list[float], died: list[float]) -> list[Fate]:
+    return [*(Fate(age_s, lived=True) for age_s in lived), *(Fate(age_s, lived=False) for age_s in died)]
+
+
+def test_ages_are_spread_from_the_shortest_to_the_longest() -> None:
+    ages = spread(10, 1200, 16)
+    assert len(ages) == 16
+    assert ages[0] == 10
+    assert ages[-1] == pytest.approx(1200)
+    assert all(later / earlier == pytest.approx(ages[1] / ages[0]) for earlier, later in pairwise(ages))
+    assert spread(10, 5, 16) == [5]
+
+
+def test_a_common_limit_is_tried_from_both_sides() -> None:
+    ages = between(300, 420, 8)
+    assert {346.5, 353.5} <= set(ages)
+    assert (ages[0] > 300, ages[-1]) == (True, 420)
+
+
+@given(_SECONDS, _SECONDS, st.integers(1, 20))
+def test_what_is_tried_between_lies_between(one: float, other: float, count: int) -> None:
+    lived_s, died_s = sorted((one, other))
+    ages = between(lived_s, died_s, count)
+    assert ages == sorted(set(ages))
+    assert all(lived_s <= age_s <= died_s for age_s in ages)
+    assert len(ages) <= count + 1
+
+
+@given(st.floats(11, 1100))
+def test_two_rounds_find_any_limit(limit_s: float) -> None:
+    first = [Fate(age_s, lived=age_s < limit_s) for age_s in spread(10, 1200, 16)]
+    lived_s, died_s = bracket(first)
+    assert died_s is not None
+    second = [Fate(age_s, lived=age_s < limit_s) for age_s in between(lived_s, died_s, 8) for _ in range(3)]
+    lived_s, died_s = bracket([*first, *second])
+    assert died_s is not None
+    assert lived_s < limit_s <= died_s
+    assert died_s - lived_s < 0.12 * limit_s
+
+
+def test_words_say_both_sides_and_what_contradicts_them() -> None:
+    says, agreed, of = in_words(fates([100, 340, 340, 340], [350, 350, 350, 400]))
+    assert says == "quiet connections of 340 s lived (3 of 3), of 350 s died (3 of 3)"
+    assert (agreed, of) == (3, 3)
+    says, agreed, of = in_words(fates([340, 500], [350]))
+    assert says.endswith("1 that were quiet for longer lived")
+    assert (agreed, of) == (1, 2)
+    assert in_words(fates([10, 20], [])) == ("quiet connections of up to 20 s lived", 2, 2)
+
+
+def test_longer_ages_are_given_up_when_two_died_and_the_shorter_are_known() -> None:
+    ages = [10, 20, 40, 80, 160]
+    assert not is_settled(fates([10, 20], [40]), ages)
+    assert is_settled(fates([10, 20], [40, 80]), ages)
+    assert not is_settled(fates([20], [40, 80]), ages)
+
+
+def test_a_reset_that_comes_long_after_the_limit_is_not_the_limit() -> None:
+    silent = Fate(360, lived=False, internal="silence")
+    later = Fate(1250, lived=False, heard=True, internal="rst")
+    assert at_the_limit([later, silent]) == [silent]
+    assert at_the_limit([later]) == [later]
+
+
+def test_the_interval_of_probes_lies_where_their_numbers_allow() -> None:
+    low_s, high_s = interval_of([(28 * index, 28 * index // 75) for index in range(7)])
+    assert low_s <= 75 <= high_s
+    assert high_s - low_s < 20
+    assert interval_of([(10, 0), (20, 0)])[1] == float("inf")
+
+
+@given(st.integers(0, 63).map(lambda bits: bits << 2))
+def test_a_mask_follows_from_single_bits_and_explains_the_others(mask: int) -> None:
+    values = (0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x48, 0xB8)
+    assert mask_of({value: bool(value & mask) for value in values}) == mask
+    wrong = {value: bool(value & mask) for value in values} | {0x48: not 0x48 & mask}
+    assert mask_of(wrong) is None
