@@ -105,6 +105,7 @@ def count_packets(host: EpollHost, connect: Connect, ether_type: int, *, ignore_
         for _ in range(3):  # on a busy host one in some hundred segments is not shown at all
             client.send(b"x")
             assert host.run_until(lambda: readable(accepted) == b"x")
+            accepted.recv(1)
             seen = []
             while packet := readable(packets):
                 packets.recv(1)
