@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.config import configure
+from relay.net.descriptors import raise_descriptor_limit
 from relay.probe import PROBES, Findings, profile_as_toml, run_probes
 from relay.probe.client.lab import Lab
 from relay.probe.clock import ProbeClock
@@ -21,7 +22,7 @@ from support.probing import found_through, probed
 
 pytestmark = pytest.mark.anyio
 PROFILES = [profile.name for profile in available()]
-_AT_ONCE = 5  # each has a few hundred descriptors
+_AT_ONCE = 9  # each has about two hundred descriptors
 
 
 def said(profile: Profile, behaviour: str, setting: str) -> object:
@@ -87,6 +88,7 @@ def _idle(name: str) -> dict[str, Any]:
 @pytest.mark.timeout(300)  # on a host that is busy; else a sixth of it
 async def test_every_profile_comes_back(anyio_backend: str) -> None:
     """On asyncio each one, by a proxy or a forward; on trio some, by the other way. A few at a time."""
+    raise_descriptor_limit()
     names = PROFILES if anyio_backend == "asyncio" else PROFILES[::4]
     wrong: dict[str, str] = {}
     for few in range(0, len(names), _AT_ONCE):

@@ -87,6 +87,15 @@ async def test_a_head_counts_once() -> None:
         assert await answer_to(server, lab.control.head(trial.number)) == b""
 
 
+async def test_a_forged_head_does_nothing_and_leaves_the_script_to_the_genuine_one() -> None:
+    async with open_probe_server(Endpoint("127.0.0.1", 0), _TOKEN) as server, session(server) as lab:
+        number = lab.control.new_number()
+        await lab.control.ask("script", number=number, steps=[["send", 3]])
+        head = lab.control.head(number)
+        assert await answer_to(server, head[:-1] + bytes([head[-1] ^ 1])) == b""
+        assert await answer_to(server, head) == b"..."
+
+
 @pytest.mark.parametrize("token", [b"", b"another token 123"])
 async def test_another_token_is_refused_in_words(token: bytes) -> None:
     async with open_probe_server(Endpoint("127.0.0.1", 0), _TOKEN) as server:
