@@ -39,7 +39,7 @@ class Cause(_Word):
         "wire mode: there is no room for so many unfinished handshakes, and this one had waited longest",
     )
     LINGER = "linger", "one side had ended, and the other did not end within 60 s"
-    COMMAND = "command", "a command ended it: its port forward was closed"
+    COMMAND = "command", "a command ended it: its port forward was closed, or a fault that ends flows was set"
     SHUTDOWN = "shutdown", "the relay stopped"
     FAULT = "fault", "the relay failed; `fault:NAME` if the behaviour of this name failed"
 

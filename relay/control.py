@@ -16,6 +16,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.errors import ConfigError
 from relay.events import Side, SideName
+from relay.fault import Fault
 from relay.log import Record
 from relay.totals import Totals
 
@@ -119,6 +120,26 @@ class ResolveAs(Command[None]):
     """Answer a name with an address of the relay's own choice."""
 
     override: ResolveOverride
+
+
+@dataclass(frozen=True, slots=True)
+class SetFault(Command[None]):
+    """Have flows suffer a fault, those that are open and those to come, until `LiftFault`.
+
+    With a `forward`, given as where it listens, its flows alone. One of the same name is replaced.
+    """
+
+    name: str
+    fault: Fault
+    forward: Endpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiftFault(Command[bool]):
+    """Have no flow suffer the fault of this name, of this forward, any more; the result is whether it was set."""
+
+    name: str
+    forward: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from relay.control import (
 )
 from relay.errors import ConfigError, RelayBug
 from relay.events import Side
+from relay.fault import Fault
+from relay.shape import Shape
 from relay.testing import serve_in_thread
 
 _FORWARD = ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 9))
@@ -37,6 +39,8 @@ COMMANDS: tuple[Command[object], ...] = (
     SetTimeScale(10.0),
     Advance(300.0),
     SetSeed(7),
+    control.SetFault("slow", Fault(side=Side.INTERNAL, shape=Shape(delay_s=0.1))),
+    control.LiftFault("slow"),
     control.CloseForward(Endpoint("127.0.0.1", 9)),
     control.CountUp(),
     control.ListFlows(),

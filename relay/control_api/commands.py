@@ -21,10 +21,12 @@ from relay.control import (
     Drain,
     Freeze,
     KeepaliveCredit,
+    LiftFault,
     LinkDown,
     ListFlows,
     OpenForward,
     ResolveAs,
+    SetFault,
     SetSeed,
     SetTimeScale,
     Thaw,
@@ -32,10 +34,13 @@ from relay.control import (
 from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
 from relay.errors import ConfigError, RelayError, Unsettled, Unsupported
-from relay.events import SideName
+from relay.events import Side, SideName
+from relay.fault import Fault
 from relay.log import EventLog, Record
+from relay.shape import Shape
 from relay.totals import Totals
 
+_LONGEST_S = 86_400.0
 Reader: TypeAlias = Callable[[Fields], Command[Any]]
 _STATUSES: tuple[tuple[type[RelayError], int], ...] = ((ConfigError, 400), (Unsettled, 409), (Unsupported, 501))
 
@@ -64,6 +69,32 @@ def _resolve_as(fields: Fields) -> Command[Any]:
     return ResolveAs(parse_resolve(fields.text("name"), where="name"))
 
 
+def _set_fault(fields: Fields) -> Command[Any]:
+    fault = Fault(
+        side=Side.named(_side(fields, "side"), where="side"),
+        shape=Shape(
+            delay_s=fields.number("delay_s", 0, low=0, high=_LONGEST_S),
+            jitter_s=fields.number("jitter_s", 0, low=0, high=_LONGEST_S),
+            rate_bytes_per_s=fields.number("rate_bytes_per_s", 0, low=0),
+            slice_bytes=fields.whole("slice_bytes", 0),
+            slice_delay_s=fields.number("slice_delay_s", 0, low=0, high=_LONGEST_S),
+            end_delay_s=fields.number("end_delay_s", 0, low=0, high=_LONGEST_S),
+            limit_bytes=fields.whole("limit_bytes") if "limit_bytes" in fields else None,
+            stall=fields.truth("stall", False),
+        ),
+        share=fields.number("share", 1, low=0, high=1),
+        end=fields.one_of("end", ("fin", "rst"), "fin"),
+        end_after_s=fields.number("end_after_s", low=0, high=_LONGEST_S) if "end_after_s" in fields else None,
+        end_at_limit=fields.truth("end_at_limit", False),
+        end_when_lifted=fields.truth("end_when_lifted", False),
+    )
+    return SetFault(fields.text("name"), fault, _forward(fields))
+
+
+def _forward(fields: Fields) -> Endpoint | None:
+    return parse_endpoint(fields.text("forward"), where="forward") if "forward" in fields else None
+
+
 COMMANDS: Mapping[str, Reader] = MappingProxyType(
     {
         "freeze": lambda fields: Freeze(_side(fields, "side")),
@@ -73,6 +104,8 @@ COMMANDS: Mapping[str, Reader] = MappingProxyType(
         "open-forward": _open_forward,
         "close-forward": lambda fields: CloseForward(parse_endpoint(fields.text("listen"), where="listen")),
         "resolve-as": _resolve_as,
+        "set-fault": _set_fault,
+        "lift-fault": lambda fields: LiftFault(fields.text("name"), _forward(fields)),
         "set-time-scale": lambda fields: SetTimeScale(fields.number("scale")),
         "advance": _advance,
         "set-seed": lambda fields: SetSeed(fields.whole("seed", low=-(2**63))),

@@ -22,7 +22,7 @@ from relay.control_api.exchange import JSON, Refused, Request
 
 OUR_HEADER = "x-relay-control"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OF_A_PAGE = ("origin", "sec-fetch-site", "sec-fetch-mode")
+_OF_A_PAGE = ("origin", "sec-fetch-site")  # Node's fetch sends Sec-Fetch-Mode
 _FILES = ("relay", "page")
 
 

@@ -113,10 +113,10 @@ class Fields:
         """An object; none is one without fields."""
         return Fields.of(self._take(name, {}), f"{self.where}: {name}")
 
-    def rest(self) -> dict[str, Any]:
-        """What is left, all of it."""
-        rest, self._values = self._values, {}
-        return rest
+    def skip(self, name: str) -> None:
+        """Take a field as it is, whatever it is."""
+        self._known.append(name)
+        self._values.pop(name, None)
 
     def done(self) -> None:
         """Refuse a field that was not asked for."""
@@ -127,7 +127,8 @@ class Fields:
 
     def _take(self, name: str, default: object) -> Any:
         self._known.append(name)
-        value = self._values.pop(name, default)
+        value = self._values.pop(name, None)
+        value = default if value is None else value  # null is as good as absent
         if value is None:
             raise Refused(400, f"{self.where}: {name} is missing")
         return value

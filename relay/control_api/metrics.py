@@ -18,7 +18,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class ProxyLabels:
     """A port forward, as toxiproxy's labels have it."""
 
     name: str
@@ -27,7 +27,7 @@ class Proxy:
 
 
 def metrics_text(
-    totals: Totals, open_flows: Iterable[OpenFlow], resets: Mapping[str, int], proxies: Iterable[Proxy]
+    totals: Totals, open_flows: Iterable[OpenFlow], resets: Mapping[str, int], proxies: Iterable[ProxyLabels]
 ) -> str:
     """All metrics: `totals` are those of flows that have ended, `resets` are by what sent them."""
     out, inward = Counter(totals.forwards_out), Counter(totals.forwards_in)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from relay.control import Command, CountUp, ListFlows
+from relay.control import Command, CountUp, ListFlows, OpenForward
 from relay.control_api.commands import COMMANDS, plain, read_command, refused
 from relay.control_api.event_stream import event_stream
 from relay.control_api.exchange import Answer, Refused, Request, as_json
 from relay.control_api.guard import Guard
 from relay.control_api.history import BEHIND, History
 from relay.control_api.json_body import parse_fields
-from relay.control_api.metrics import CONTENT_TYPE, Proxy, metrics_text
+from relay.control_api.metrics import CONTENT_TYPE, ProxyLabels, metrics_text
+from relay.control_api.toxiproxy import Proxies, ToxiproxyRoutes
 from relay.debug import show_traceback, traceback_of
 from relay.errors import RelayError
 from relay.server import Started
@@ -26,8 +26,12 @@ ResultT = TypeVar("ResultT")
 class Routes:
     """Answers requests by a relay; see `relay.control_api.connection.Answers`."""
 
-    def __init__(self, relay: Started, history: History, guard: Guard) -> None:
+    def __init__(self, relay: Started, history: History, guard: Guard, *, beyond_loopback: bool) -> None:
+        """With `beyond_loopback` forwards may be opened that listen for every host."""
         self._relay = relay
+        self._beyond_loopback = beyond_loopback
+        self._proxies = Proxies(relay, beyond_loopback=beyond_loopback)
+        self._toxiproxy = ToxiproxyRoutes(self._proxies)
         self._history = history
         self.check = guard.check
 
@@ -70,7 +74,10 @@ class Routes:
             case ("relay", "v1", "commands", name):
                 _demand(request, "POST")
                 command = read_command(name, parse_fields(request.body, name))
+                self._check(command)
                 return as_json({"result": plain(await self._do(command), self._relay.log)})
+        if (answer := await self._toxiproxy.answer(request)) is not None:
+            return answer
         raise Refused(404, f"there is nothing at {request.target[:200]}", hint="GET /relay/v1 lists what there is")
 
     async def _do(self, command: Command[ResultT]) -> ResultT:
@@ -85,17 +92,21 @@ class Routes:
             "forwards": list(map(str, relay.forward_addresses)),
             "inbound": list(map(str, relay.inbound_addresses)),
             "commands": list(COMMANDS),
-            "paths": ["/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N"]
+            "paths": ["/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N", "/proxies"]
             + [f"/relay/v1/commands/{name}" for name in COMMANDS],
         }
 
     async def _metrics(self) -> Answer:
         totals, flows = await self._do(CountUp()), await self._do(ListFlows())
-        text = metrics_text(totals, flows, self._history.resets, self._proxies())
+        proxies = [proxy for proxy in self._proxies.all().values() if proxy.enabled]
+        labels = [ProxyLabels(proxy.name, proxy.listen, str(proxy.upstream)) for proxy in proxies]
+        text = metrics_text(totals, flows, self._history.resets, labels)
         return Answer(200, text.encode(), CONTENT_TYPE)
 
-    def _proxies(self) -> Iterable[Proxy]:
-        return (Proxy(str(address), address, str(target)) for address, target in self._relay.targets.items())
+    def _check(self, command: Command[Any]) -> None:
+        if isinstance(command, OpenForward) and not (command.spec.bind.is_loopback or self._beyond_loopback):
+            hint = "start the relay with --allow-open to have forwards that every host reaches"
+            raise Refused(403, f"listen: {command.spec.bind} is beyond loopback", hint=hint)
 
 
 def _demand(request: Request, method: str) -> None:

@@ -41,7 +41,8 @@ class ControlServer:
         """
         is_path = isinstance(spec.bind, Path)
         self._history = history
-        self._routes = Routes(relay, history, Guard(hosts=spec.hosts, token=spec.token, any_host=is_path))
+        guard = Guard(hosts=spec.hosts, token=spec.token, any_host=is_path)
+        self._routes = Routes(relay, history, guard, beyond_loopback=spec.beyond_loopback)
         self._path = spec.bind if isinstance(spec.bind, Path) else None
         self._sock = _listen_at(spec.bind) if isinstance(spec.bind, Path) else _listen(spec.bind)
         self._clients = 0

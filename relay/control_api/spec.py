@@ -22,6 +22,8 @@ class ControlSpec:
     """A path is a Unix socket's."""
     token: str = ""
     """What clients have to send; empty: nothing."""
+    beyond_loopback: bool = False
+    """Whether clients may open forwards that listen for every host."""
     hosts: tuple[str, ...] = ()
     """Names, beside addresses and `localhost`, that clients may reach it by."""
 
@@ -51,7 +53,7 @@ def control_spec(
                 f"--control: listening on {bind} without a token",
                 hint="add --control-token-file FILE, or --allow-open to let every client steer the relay",
             )
-    return ControlSpec(bind=bind, token=token, hosts=tuple(hosts))
+    return ControlSpec(bind=bind, token=token, beyond_loopback=allow_open, hosts=tuple(hosts))
 
 
 def _read_token(path: Path) -> str:

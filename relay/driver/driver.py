@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
 from relay.causes import Cause
+from relay.driver.faults import Faults
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
 from relay.driver.slots import Slots
@@ -67,6 +68,8 @@ class Driver:
         """The sides that are frozen, of every flow there is and every one to come."""
         self._to_be_thawed: list[Flow] = []  # flows that ended meanwhile: a leg may have bytes for its peer
         self.flows: dict[int, Flow] = {}
+        self.faults = Faults(self)
+        """What flows suffer by commands."""
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
         self.slots = Slots(engine, part=(first_flow - 1) % flow_step, of=flow_step)
@@ -192,6 +195,7 @@ class Driver:
 
     def end_forward(self, forward: Endpoint) -> int:
         """End the flows that came in by a forward, in order; returns how many there were."""
+        self.faults.forget(forward)
         flows = [flow for flow in self.flows.values() if flow.forward == forward]
         for flow in flows:
             flow.give_up(Cause.COMMAND, in_order=True)

@@ -15,9 +15,9 @@ code for any single behaviour. A fault, a behaviour's or our own, ends this flow
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relay.abilities import Ability, Want
 from relay.actions import WatchIdle
@@ -79,6 +79,7 @@ class Flow(Timed):
         "_pending",
         "_waiting",
         "destination",
+        "faults",
         "forward",
         "idleness",
         "initiator",
@@ -108,6 +109,8 @@ class Flow(Timed):
         """What its initiator asked for; None until it asks."""
         self.forward: Endpoint | None = None
         """The port forward that it came in by: where that listens."""
+        self.faults: Mapping[str, Any] | None = None
+        """What it suffers by commands, by name; see `relay.driver.faults`."""
         self._pending: PendingConnection | None = None
         self.idleness: Idleness | None = None
         """When there was traffic, once a behaviour wants to know."""
@@ -167,6 +170,7 @@ class Flow(Timed):
         self.phase = self.log.carrying = carrying
         if self.machine.answered and pending.codec is None:
             self._pending = None  # not needed any more: an idle flow is to be small
+        self.driver.faults.begin(self)
         drop_old_shapes(self)
         carrying.begin(early)
 
@@ -215,6 +219,7 @@ class Flow(Timed):
         """As many bytes have gone to a side as its shape lets pass."""
         if self.phase is not OVER:
             self.guard(self.take, LimitReached(self.now_s(), side, limit_bytes))
+            self.guard(self.driver.faults.on_limit, self, side, limit_bytes)
 
     def report_broken(self, leg: Leg) -> None:
         """A leg's connection has broken."""

@@ -145,6 +145,8 @@ class FlowLegs:
     def combine_shape(self, side: Side, shape: Shape, because: str) -> Shape:
         """Take note of a behaviour's shape for what goes to a side; return what all of them come to."""
         of_side = {**(self._shapes or {}).get(side, {}), because: shape}
+        if shape.is_plain:
+            del of_side[because]
         self._shapes = {**(self._shapes or {}), side: of_side}
         return Shape.combined(of_side.values())
 

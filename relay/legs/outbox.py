@@ -97,6 +97,11 @@ class Outbox(LegInFront):
         """How it sends."""
         return self._shape
 
+    @property
+    def passed_bytes(self) -> int:
+        """How many bytes have passed so far: what `limit_bytes` limits."""
+        return self._passed_bytes
+
     def set_shape(self, shape: Shape) -> None:
         """Send so from now on, what waits already as well."""
         self._shape = shape

@@ -21,11 +21,13 @@ from relay.control import (
     Drain,
     Freeze,
     KeepaliveCredit,
+    LiftFault,
     LinkDown,
     ListFlows,
     OpenFlow,
     OpenForward,
     ResolveAs,
+    SetFault,
     SetSeed,
     SetTimeScale,
     Thaw,
@@ -150,6 +152,11 @@ class Relay:
                 return self._open_forward(spec, initiator)
             case ResolveAs(override):
                 driver.resolve_as(override)
+            case SetFault(name, fault, forward):
+                self._demand_forward(forward)
+                driver.faults.set(name, fault, forward)
+            case LiftFault(name, forward):
+                return driver.faults.lift(name, forward)
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 driver.engine.nat.scale = scale
@@ -306,12 +313,16 @@ class Relay:
         self.targets[address] = spec.target
         return address
 
+    def _demand_forward(self, forward: Endpoint | None) -> None:
+        if forward is not None and forward not in self.targets:
+            raise no_such_forward(forward, self.targets)
+
     def _close_forward(self, address: Endpoint) -> int:
         for front_end in self._listening_front_ends:
             if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
                 break
         else:
-            raise no_such_forward(address, (*self.forward_addresses, *self.inbound_addresses))
+            raise no_such_forward(address, self.targets)
         front_end.close()
         self._listening_front_ends.remove(front_end)
         self._driver.connector.own_addresses.discard(address)

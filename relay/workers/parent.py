@@ -10,7 +10,18 @@ from typing import TypeVar, cast
 import anyio
 
 from relay.clock import real_s
-from relay.control import Advance, CloseForward, Command, CountUp, Drain, LinkDown, ListFlows, OpenFlow, OpenForward
+from relay.control import (
+    Advance,
+    CloseForward,
+    Command,
+    CountUp,
+    Drain,
+    LiftFault,
+    LinkDown,
+    ListFlows,
+    OpenFlow,
+    OpenForward,
+)
 from relay.errors import RelayError
 from relay.events import Side
 from relay.fidelity import QuirkFidelity
@@ -95,6 +106,8 @@ class Workers:
                 addresses.append(spec.bind)
                 self.targets[spec.bind] = spec.target
                 return spec.bind
+            case LiftFault():
+                return any(each.result for each in done)
             case Drain(at_most_s):
                 flows = sum(cast("int", each.result) for each in done)
                 self._merged.emit("relay-draining", flows=flows, at_most_s=at_most_s)

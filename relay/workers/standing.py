@@ -21,10 +21,12 @@ from relay.control import (
     CountUp,
     Drain,
     Freeze,
+    LiftFault,
     LinkDown,
     ListFlows,
     OpenForward,
     ResolveAs,
+    SetFault,
     SetSeed,
     SetTimeScale,
     Thaw,
@@ -51,6 +53,7 @@ class Standing:
             log.clock.stop()
         self._holders: dict[Endpoint, socket.socket] = {}
         self._frozen: set[Side] = set()
+        self._faults: dict[tuple[Endpoint | None, str], Command[object]] = {}
         try:
             self.config = replace(
                 config,
@@ -66,7 +69,7 @@ class Standing:
     @property
     def replayed(self) -> tuple[Command[object], ...]:
         """The commands that a worker carries out as it starts."""
-        return tuple(Freeze(side) for side in Side if side in self._frozen)
+        return (*(Freeze(side) for side in Side if side in self._frozen), *self._faults.values())
 
     def take(self, command: Command[object]) -> Command[object]:
         """Take in a command; returns it as the workers are to have it.
@@ -100,6 +103,12 @@ class Standing:
                 check_advance(seconds, keepalive)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
+            case SetFault(name, _, forward):
+                if forward is not None and forward not in self._forwards:
+                    raise no_such_forward(forward, self._forwards)
+                self._faults[forward, name] = command
+            case LiftFault(name, forward):
+                self._faults.pop((forward, name), None)
             case CloseForward(address):
                 self._drop_forward(address)
             case CountUp() | ListFlows():
@@ -142,6 +151,12 @@ class Standing:
         inbound = tuple(spec for spec in config.inbound if spec.bind != address)
         forwards = tuple(spec for spec in config.forwards if spec.bind != address)
         if (inbound, forwards) == (config.inbound, config.forwards):
-            raise no_such_forward(address, [spec.bind for spec in (*config.forwards, *config.inbound)])
+            raise no_such_forward(address, self._forwards)
         self.config = replace(config, forwards=forwards, inbound=inbound)
         self._holders.pop(address).close()
+        self._faults = {key: command for key, command in self._faults.items() if key[0] != address}
+
+    @property
+    def _forwards(self) -> list[Endpoint]:
+        """Where forwards listen, inbound ones too."""
+        return [spec.bind for spec in (*self.config.forwards, *self.config.inbound)]

@@ -1,13 +1,19 @@
-"""A relay with a control, and its client."""
+"""A relay with a control, and its client.
+
+What needs a package of npm, or a browser, runs with `RELAY_SOAK=1 pytest -m soak`, where they are installed.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from relay.testing import RunningRelay, serve_in_thread
 from support.control_client import Client
+
+collect_ignore = [] if os.environ.get("RELAY_SOAK") == "1" else ["test_toxiproxy_node.py"]
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_a_page_of_another_origin_neither_sees_nor_steers(headers: dict[str, str
         {"origin": "http://127.0.0.1:8474", "content-type": "text/plain", "content-length": "9"},
         {"origin": "http://127.0.0.1:8474"},
         {"sec-fetch-site": "same-origin"},
-        {"sec-fetch-mode": "no-cors"},
+        {"sec-fetch-site": "none"},
         {"user-agent": "Mozilla/5.0", **_FORM},
         {"content-type": "text/plain", "content-length": "9"},
         {**_FORM, "transfer-encoding": "chunked"},
@@ -88,6 +88,7 @@ def test_a_simple_request_changes_nothing(headers: dict[str, str]) -> None:
     [
         {**_FORM, "content-length": "0", "user-agent": "axios/1.7"},
         {"content-length": "20", "user-agent": "Java/21"},
+        {"sec-fetch-mode": "cors", "user-agent": "node"},
         {**_JSON, "user-agent": "Go-http-client/1.1"},
         {"origin": "http://127.0.0.1:8474", "sec-fetch-site": "same-origin", **_JSON},
         {"origin": "http://127.0.0.1:8474", "x-relay-control": "1"},

@@ -13,6 +13,8 @@ from relay.control_api.commands import COMMANDS, read_command
 from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
 from relay.events import Side
+from relay.fault import Fault
+from relay.shape import Shape
 from relay.testing import RunningRelay
 from support.control_client import Client
 from support.origins import Origin, echo, read_exactly
@@ -28,6 +30,16 @@ _SAME: dict[str, tuple[dict[str, object], Command[object]]] = {
     ),
     "close-forward": ({"listen": "127.0.0.1:22"}, control.CloseForward(Endpoint("127.0.0.1", 22))),
     "resolve-as": ({"name": "a.test:80:192.0.2.1"}, control.ResolveAs(ResolveOverride("a.test", 80, "192.0.2.1"))),
+    "set-fault": (
+        {"name": "slow", "side": "app", "delay_s": 0.1, "share": 0.5, "limit_bytes": 7, "end_at_limit": True},
+        control.SetFault(
+            "slow", Fault(side=Side.INTERNAL, shape=Shape(delay_s=0.1, limit_bytes=7), share=0.5, end_at_limit=True)
+        ),
+    ),
+    "lift-fault": (
+        {"name": "slow", "forward": "127.0.0.1:22"},
+        control.LiftFault("slow", Endpoint("127.0.0.1", 22)),
+    ),
     "set-time-scale": ({"scale": 10}, control.SetTimeScale(10)),
     "advance": ({"seconds": 300.5, "keepalive": "ignore"}, control.Advance(300.5, "ignore")),
     "set-seed": ({"seed": 7}, control.SetSeed(7)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def test_it_steers_all_workers(tmp_path: Path, workers: str) -> None:
             assert read_exactly(app, 5) == b"hello"
         flows = client.ask("GET", "/relay/v1/flows").json["flows"]
         assert [flow["bytes_out"] for flow in flows] == [5] * 8
+        slow = {"name": "slow", "side": "app", "delay_s": 0.1, "forward": listen}
+        assert client.ask("POST", "/relay/v1/commands/set-fault", slow).json == {"result": None}
+        for app in apps:
+            began_s = time.monotonic()
+            app.sendall(b"hello")
+            assert read_exactly(app, 5) == b"hello"
+            assert time.monotonic() - began_s >= 0.1
+        lift = {"name": "slow", "forward": listen}
+        assert client.ask("POST", "/relay/v1/commands/lift-fault", lift).json == {"result": True}
+        assert client.ask("POST", "/relay/v1/commands/lift-fault", lift).json == {"result": False}
         assert client.ask("POST", "/relay/v1/commands/close-forward", {"listen": listen}).json == {"result": 8}
         for app in apps:
             assert app.recv(1) == b""

@@ -7,7 +7,7 @@ import re
 import socket
 
 from relay.address import Endpoint
-from relay.control_api.metrics import Proxy, metrics_text
+from relay.control_api.metrics import ProxyLabels, metrics_text
 from relay.testing import RunningRelay
 from relay.totals import Totals
 from support.control_client import Client
@@ -80,7 +80,7 @@ def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Clien
 
 
 def test_a_label_cannot_forge_a_metric() -> None:
-    proxy = Proxy('a"} 1\nb{c="\\', Endpoint("127.0.0.1", 1), "d:1")
+    proxy = ProxyLabels('a"} 1\nb{c="\\', Endpoint("127.0.0.1", 1), "d:1")
     for line in metrics_text(Totals(), [], {}, [proxy]).splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) .*|\w+(\{\w+="(\\.|[^"\\])*"(,\w+="(\\.|[^"\\])*")*\})? \d+', line), line
 

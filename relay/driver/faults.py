@@ -1,0 +1,125 @@
+"""The faults that commands have set: flows suffer them from the moment that both legs are there.
+
+Each flow draws once for a fault that is not for all, by its number and the fault's name. So a fault that is changed
+holds for the same flows, and the same seed repeats a run.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from relay.address import Endpoint
+from relay.causes import Cause
+from relay.driver.carrying import Carrying
+from relay.driver.shaping import set_shape
+from relay.events import Side
+from relay.fault import Fault
+from relay.legs.outbox import Outbox
+from relay.shape import PLAIN
+
+if TYPE_CHECKING:
+    from relay.driver.driver import Driver
+    from relay.driver.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class _Suffered:
+    """A fault that holds for a flow; its limit counts from when it took hold."""
+
+    fault: Fault
+    limit_bytes: int | None
+
+
+class Faults:
+    """The faults of one relay's flows, by name and by the forward whose flows suffer them; None is every flow."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._faults: dict[Endpoint | None, dict[str, Fault]] = {}
+
+    def set(self, name: str, fault: Fault, forward: Endpoint | None) -> None:
+        """Have flows suffer this, those that are open and those to come, in the place of the fault of this name."""
+        self._faults.setdefault(forward, {})[name] = fault
+        for flow in self._flows_of(forward):
+            flow.guard(self._begin_one, flow, name, fault)
+
+    def lift(self, name: str, forward: Endpoint | None) -> bool:
+        """Have no flow suffer this any more; returns whether it was set."""
+        if self._faults.get(forward, {}).pop(name, None) is None:
+            return False
+        for flow in self._flows_of(forward):
+            flow.guard(self._end_one, flow, name)
+        return True
+
+    def forget(self, forward: Endpoint) -> None:
+        """A forward is closed: its faults are no more."""
+        self._faults.pop(forward, None)
+
+    def begin(self, flow: Flow) -> None:
+        """A flow has both its legs."""
+        for forward in (None, flow.forward) if flow.forward is not None else (None,):
+            for name, fault in self._faults.get(forward, {}).items():
+                self._begin_one(flow, name, fault)
+
+    @staticmethod
+    def on_limit(flow: Flow, side: Side, limit_bytes: int) -> None:
+        """A shape's limit is reached."""
+        for suffered in (flow.faults or {}).values():
+            fault = suffered.fault
+            if fault.end_at_limit and (fault.side, suffered.limit_bytes) == (side, limit_bytes):
+                _end(flow, fault)
+                return
+
+    def _flows_of(self, forward: Endpoint | None) -> list[Flow]:
+        flows = self._driver.flows.values()
+        return [flow for flow in flows if forward in {None, flow.forward} and isinstance(flow.phase, Carrying)]
+
+    def _begin_one(self, flow: Flow, name: str, fault: Fault) -> None:
+        if name in (flow.faults or {}):
+            self._take_off(flow, name)
+        if flow.machine.is_over(fault.side) or not self._draws(flow, name, fault.share):
+            return
+        shape, leg = fault.shape, flow.legs[fault.side]
+        if shape.limit_bytes is not None and isinstance(leg, Outbox):
+            shape = replace(shape, limit_bytes=shape.limit_bytes + leg.passed_bytes)
+        flow.faults = {**(flow.faults or {}), name: _Suffered(fault, shape.limit_bytes)}
+        if fault.end_after_s:
+            flow.start_nat_timer(_key(name), fault.end_after_s, partial(_end, flow, fault))
+        elif fault.end_after_s is not None:
+            self._driver.engine.call_soon(lambda: flow.guard(_end, flow, fault))
+        set_shape(flow, fault.side, shape, _key(name))
+
+    def _end_one(self, flow: Flow, name: str) -> None:
+        suffered = (flow.faults or {}).get(name)
+        if suffered is None:
+            return
+        self._take_off(flow, name)
+        if suffered.fault.end_when_lifted:
+            _end(flow, suffered.fault)
+        elif not flow.machine.is_over(suffered.fault.side):
+            set_shape(flow, suffered.fault.side, PLAIN, _key(name))
+
+    @staticmethod
+    def _take_off(flow: Flow, name: str) -> None:
+        flow.stop_timer(_key(name))
+        flow.faults = {other: each for other, each in (flow.faults or {}).items() if other != name} or None
+
+    def _draws(self, flow: Flow, name: str, share: float) -> bool:
+        if share in {0, 1}:
+            return share == 1
+        number = flow.number - self._driver.flows_before_seed
+        value = random.Random(f"{self._driver.seed}/{number}/{name}").random()  # noqa: S311 - meant to be repeatable
+        flow.log.write("chance-drawn", value=value, because=name)
+        return value < share
+
+
+def _end(flow: Flow, fault: Fault) -> None:
+    if isinstance(flow.phase, Carrying):
+        flow.give_up(Cause.COMMAND, in_order=fault.end == "fin")
+
+
+def _key(name: str) -> str:
+    return f"fault {name}"  # no behaviour's name has a space
