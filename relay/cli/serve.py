@@ -115,7 +115,7 @@ def serve(
             "--control",
             envvar="RELAY_CONTROL",
             metavar="HOST:PORT|unix:PATH",
-            help="Serve an HTTP API, and metrics, there: to see the relay and steer it while it runs.",
+            help="Serve a page, an HTTP API and metrics there: to see the relay and steer it while it runs.",
         ),
     ] = None,
     control_token_file: Annotated[

@@ -40,9 +40,9 @@ class History:
         """Take in nothing more."""
         self._unsubscribe()
 
-    def of_flow(self, number: int) -> list[Record]:
+    def records_of(self, number: int) -> list[Record]:
         """What is kept of one flow, and of what concerns all."""
-        return [record for record in self._records if record.flow == number]
+        return [record for record in self._records if record.flow in {number, None}]
 
     def follow(self, earlier: int = 0) -> Follower:
         """Get what happens from now on, and up to so many records of what has."""

@@ -10,12 +10,16 @@ from relay.control_api.commands import COMMANDS, plain, read_command, refused
 from relay.control_api.event_stream import event_stream
 from relay.control_api.exchange import Answer, Refused, Request, as_json
 from relay.control_api.guard import Guard
-from relay.control_api.history import BEHIND, History
+from relay.control_api.history import BEHIND, KEPT, History
 from relay.control_api.json_body import parse_fields
 from relay.control_api.metrics import CONTENT_TYPE, ProxyLabels, metrics_text
+from relay.control_api.page_files import page_file
 from relay.control_api.toxiproxy import Proxies, ToxiproxyRoutes
 from relay.debug import show_traceback, traceback_of
 from relay.errors import RelayError
+from relay.ladder import Run
+from relay.profiles import Quirk
+from relay.report.sections import flow_data, profile_data
 from relay.server import Started
 
 TOXIPROXY_VERSION = "2.12.0"
@@ -56,6 +60,18 @@ class Routes:
 
     async def _answer(self, request: Request) -> Answer:
         match request.parts:
+            case ():
+                _demand(request, "GET")
+                return page_file("index.html")
+            case ("relay", "page", name):
+                _demand(request, "GET")
+                return page_file(name)
+            case ("relay", "v1", "profile"):
+                _demand(request, "GET")
+                return as_json(self._describe_profile())
+            case ("relay", "v1", "flows", number):
+                _demand(request, "GET")
+                return as_json(self._flow(_whole(number, "flow")))
             case ("version",):
                 _demand(request, "GET")
                 return as_json({"version": TOXIPROXY_VERSION})
@@ -70,7 +86,7 @@ class Routes:
                 return as_json({"flows": plain(await self._do(ListFlows()), self._relay.log)})
             case ("relay", "v1", "events"):
                 _demand(request, "GET")
-                return event_stream(self._history, _whole(request.query.get("earlier", "0")))
+                return event_stream(self._history, _whole(request.query.get("earlier", "0"), "earlier", BEHIND))
             case ("relay", "v1", "commands", name):
                 _demand(request, "POST")
                 command = read_command(name, parse_fields(request.body, name))
@@ -96,6 +112,23 @@ class Routes:
             + [f"/relay/v1/commands/{name}" for name in COMMANDS],
         }
 
+    def _describe_profile(self) -> dict[str, Any]:
+        """What the relay was started with, and what of it flows are made with now."""
+        started = self._relay.config.profile
+        return {
+            "profile": profile_data(started),
+            "enabled": [quirk.name for quirk in self._relay.profile.quirks],
+            "enable": {quirk.name: _settings_of(quirk) for quirk in started.quirks},
+        }
+
+    def _flow(self, number: int) -> dict[str, Any]:
+        run = Run(started_at=self._history.log.started_at)
+        for record in self._history.records_of(number):
+            run.take(record)
+        for ladder in run.ladders:
+            return flow_data(ladder, run.started_at)
+        raise Refused(404, f"there is no flow {number}", hint=f"the last {KEPT} records are kept")
+
     async def _metrics(self) -> Answer:
         totals, flows = await self._do(CountUp()), await self._do(ListFlows())
         proxies = [proxy for proxy in self._proxies.all().values() if proxy.enabled]
@@ -109,13 +142,19 @@ class Routes:
             raise Refused(403, f"listen: {command.spec.bind} is beyond loopback", hint=hint)
 
 
+def _settings_of(quirk: Quirk) -> list[str]:
+    """What `adjust` takes to have it as the profile has it."""
+    spelt = ((name, str(value).lower() if isinstance(value, bool) else value) for name, value in quirk.settings.items())
+    return [f"{quirk.name}.enabled=true", *(f"{quirk.name}.{name}={value}" for name, value in spelt)]
+
+
 def _demand(request: Request, method: str) -> None:
     allowed = (method, "HEAD") if method == "GET" else (method,)
     if request.method not in allowed:
         raise Refused(405, f"{request.method} is not for this path", headers={"Allow": ", ".join(allowed)})
 
 
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(BEHIND))):
-        raise Refused(400, f"earlier: {text[:20]!r} is not a whole number of records, up to {BEHIND}")
+def _whole(text: str, what: str, most: int = 10**15) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= most):
+        raise Refused(400, f"{what}: {text[:20]!r} is not a whole number, up to {most}")
     return int(text)

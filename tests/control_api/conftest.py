@@ -13,7 +13,7 @@ import pytest
 from relay.testing import RunningRelay, serve_in_thread
 from support.control_client import Client
 
-collect_ignore = [] if os.environ.get("RELAY_SOAK") == "1" else ["test_toxiproxy_node.py"]
+collect_ignore = [] if os.environ.get("RELAY_SOAK") == "1" else ["test_browser.py", "test_toxiproxy_node.py"]
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""The live page as it is served: nothing inline, nothing from elsewhere, every button a command."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from relay.control_api.commands import COMMANDS
+from relay.testing import RunningRelay
+from support.control_client import Client
+from support.origins import Origin, echo, read_exactly
+
+
+def test_the_page_loads_its_own_files_alone_and_runs_nothing_inline(client: Client) -> None:
+    page = client.ask("GET", "/")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    text = page.body.decode()
+    assert not re.findall(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|style=|https?://", text)
+    for name in re.findall(r'(?:src|href)="([^"]+)"', text):
+        file = client.ask("GET", name)
+        assert (file.status, file.headers["Content-Type"].partition("/")[0]) == (200, "text"), name
+    assert client.ask("GET", "/relay/page/..%2Froutes.py").status == 404
+    assert client.ask("GET", "/relay/page/routes.py").status == 404
+
+
+def test_every_button_is_a_command(client: Client) -> None:
+    text = client.ask("GET", "/").body.decode()
+    named = set(re.findall(r'data-command="([^"]+)"', text))
+    assert {"freeze", "thaw", "link-down", "advance", "adjust", "drain"} == named
+    assert named <= COMMANDS.keys()
+
+
+def test_a_flow_has_its_ladder_as_the_report_has_it(nat: RunningRelay, client: Client) -> None:
+    with Origin(echo) as origin:
+        with socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+            app.sendall(b"hello")
+            assert read_exactly(app, 5) == b"hello"
+            nat.link_down()
+            nat.wait_for("flow-ended")
+        flow = client.ask("GET", "/relay/v1/flows/1").json
+        assert (flow["destination"], flow["cause"], flow["out"]) == (origin.target, "link-down-reset", 5)
+        assert any("link" in step[2] for step in flow["steps"])
+    assert client.ask("GET", "/relay/v1/flows/2").json["error"] == "there is no flow 2"
+    assert client.ask("GET", "/relay/v1/flows/one").status == 400
+
+
+def test_the_profile_has_its_switches(nat: RunningRelay, client: Client) -> None:
+    told, before = client.ask("GET", "/relay/v1/profile").json, nat.profile
+    assert [quirk["name"] for quirk in told["profile"]["quirks"]] == told["enabled"] == list(told["enable"])
+    for quirk in before.quirks:
+        if quirk.name == "precomplete-handshake":
+            continue
+        client.ask("POST", "/relay/v1/commands/adjust", {"settings": [f"{quirk.name}.enabled=false"]})
+        assert quirk.name not in client.ask("GET", "/relay/v1/profile").json["enabled"]
+        assert client.ask("POST", "/relay/v1/commands/adjust", {"settings": told["enable"][quirk.name]}).status == 200
+        (again,) = [each for each in nat.profile.quirks if each.name == quirk.name]
+        assert again.settings == quirk.settings
