@@ -16,6 +16,7 @@ import anyio
 import h11
 
 from relay.control_api.exchange import Answer, Headers, Refused, Request, as_error
+from relay.server.started import Limited
 
 HEAD_BYTES = 16 << 10
 _TARGET_BYTES = 4096
@@ -62,10 +63,11 @@ class _Gone(Exception):
 class Connection:
     """A connection to one client; it owns the socket."""
 
-    def __init__(self, sock: socket.socket, answers: Answers) -> None:
+    def __init__(self, sock: socket.socket, answers: Answers, limited: Limited) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._answers = answers
+        self._limited = limited
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
 
     async def serve(self) -> None:
@@ -83,7 +85,7 @@ class Connection:
         http = self._http
         try:
             request = None
-            with anyio.move_on_after(IDLE_S):
+            with self._limited(IDLE_S):
                 request = await self._read()
             if request is None:  # gone, or too slow
                 return False
@@ -159,7 +161,7 @@ class Connection:
         return self._http.send(h11.EndOfMessage()) or b""
 
     async def _send_in_time(self, data: bytes) -> None:
-        with anyio.move_on_after(_SEND_WITHIN_S):
+        with self._limited(_SEND_WITHIN_S):
             await self._send(data)
             return
         raise _Gone
@@ -181,7 +183,7 @@ class Connection:
 
     async def _linger(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
-        with anyio.move_on_after(_LINGER_S):
+        with self._limited(_LINGER_S):
             while await self._receive():
                 pass
 

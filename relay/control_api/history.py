@@ -13,6 +13,7 @@ from itertools import islice
 import anyio
 
 from relay.log import EventLog, EventType, Record
+from relay.server.started import Limited
 
 KEPT = 50_000
 BEHIND = 10_000
@@ -85,11 +86,11 @@ class Follower:
             self.leave()
             self.drop()
 
-    async def next_batch(self) -> list[Record]:
+    async def next_batch(self, limited: Limited) -> list[Record]:
         """The next records, as many at once as there are; none after a while without any."""
         if not self._waiting:
             self._changed = anyio.Event()
-            with anyio.move_on_after(QUIET_S):
+            with limited(QUIET_S):
                 await self._changed.wait()
         return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
 

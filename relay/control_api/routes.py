@@ -86,7 +86,8 @@ class Routes:
                 return as_json({"flows": plain(await self._do(ListFlows()), self._relay.log)})
             case ("relay", "v1", "events"):
                 _demand(request, "GET")
-                return event_stream(self._history, _whole(request.query.get("earlier", "0"), "earlier", BEHIND))
+                earlier = _whole(request.query.get("earlier", "0"), "earlier", BEHIND)
+                return event_stream(self._history, earlier, self._relay.limited)
             case ("relay", "v1", "commands", name):
                 _demand(request, "POST")
                 command = read_command(name, parse_fields(request.body, name))

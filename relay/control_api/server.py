@@ -41,6 +41,7 @@ class ControlServer:
         """
         is_path = isinstance(spec.bind, Path)
         self._history = history
+        self._limited = relay.limited
         guard = Guard(hosts=spec.hosts, token=spec.token, any_host=is_path)
         self._routes = Routes(relay, history, guard, beyond_loopback=spec.beyond_loopback)
         self._path = spec.bind if isinstance(spec.bind, Path) else None
@@ -90,7 +91,7 @@ class ControlServer:
 
     async def _serve(self, client: socket.socket) -> None:
         try:
-            await Connection(client, self._routes).serve()
+            await Connection(client, self._routes, self._limited).serve()
         finally:
             self._clients -= 1
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeAlias, TypeVar
 
 from relay.address import Endpoint, ForwardSpec
 from relay.backend import running_backend
@@ -14,6 +16,9 @@ from relay.profiles import Profile
 from relay.totals import Totals
 
 ResultT = TypeVar("ResultT")
+
+Limited: TypeAlias = Callable[[float], AbstractContextManager[object]]
+"""What cancels a block after so many seconds: `Started.limited`."""
 
 
 class Started(Protocol):
@@ -41,6 +46,9 @@ class Started(Protocol):
 
     async def count_up(self) -> Totals:
         """What all flows so far come to."""
+
+    def limited(self, at_most_s: float, /) -> AbstractContextManager[object]:
+        """Cancel the block after so many seconds, by a clock that no test's replaces where there is one."""
 
     def link_down(self) -> None: ...
     async def drain(self, at_most_s: float) -> None: ...

@@ -91,6 +91,8 @@ class Workers:
             self._standing.move_clock(taken.seconds)
         return cast("ResultT", self._result_of(taken, await _all_of(answers)))
 
+    limited = staticmethod(anyio.move_on_after)
+
     carry_out = do
     """By the name that a relay of one process has it by."""
 

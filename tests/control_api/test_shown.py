@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
 
+import trio
+import trio.testing
+
+from relay import open_relay
 from relay.address import Endpoint
 from relay.control_api.metrics import ProxyLabels, metrics_text
 from relay.testing import RunningRelay
@@ -101,3 +106,23 @@ def test_one_connection_serves_several_requests(client: Client) -> None:
         for _ in range(3):
             sock.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_clock_that_jumps_neither_ends_a_follower_nor_spins_it() -> None:
+    def heard(url: str) -> bytes:
+        with Client(url).connect() as sock:
+            sock.sendall(b"GET /relay/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+            sock.settimeout(0.2)
+            text = b""
+            with contextlib.suppress(TimeoutError):
+                while len(text) < 10_000 and (piece := sock.recv(4096)):
+                    text += piece
+            return text
+
+    async def main() -> None:
+        async with open_relay("transparent") as nat:
+            text = await trio.to_thread.run_sync(heard, nat.control_url)
+            assert b"nothing" not in text
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
