@@ -80,3 +80,13 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
         url = served.wait_for_stderr("control http").partition("control ")[2].split()[0]
         assert Client(url).ask("GET", "/metrics").status == 401
         assert Client(url).ask("GET", "/metrics", Authorization="Bearer 0123456789abcdef").status == 200
+
+
+def test_the_variables_of_a_container_let_other_hosts_reach_it_by_the_service_s_name(tmp_path: Path) -> None:
+    with serve(tmp_path, RELAY_CONTROL="0.0.0.0:0", RELAY_ALLOW_OPEN="true", RELAY_CONTROL_HOST="toxiproxy") as served:
+        client = Client(f"http://127.0.0.1:{served.ports[-1]}")
+        assert client.ask("GET", "/version", Host="toxiproxy:8474").status == 200
+        assert client.ask("GET", "/version", Host="evil.test").status == 403
+        made = client.ask("POST", "/proxies", {"name": "one", "upstream": "127.0.0.1:9", "listen": "0.0.0.0:0"})
+        assert made.status == 201
+        assert made.json["listen"].startswith("0.0.0.0:")
