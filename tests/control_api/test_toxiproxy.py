@@ -218,17 +218,17 @@ def test_timeout_drops_what_comes_and_closes_when_it_is_taken_away(client: Clien
 
 def test_timeout_closes_after_its_time(client: Client) -> None:
     with _proxy(client) as (toxics, listen):
-        client.ask("POST", toxics, {"type": "timeout", "attributes": {"timeout": 100}})
+        client.ask("POST", toxics, {"type": "timeout", "attributes": {"timeout": 200}})
         began_s = time.monotonic()
         with socket.create_connection(listen, 5) as app:
             app.sendall(b"lost")
             assert _all_of(app) == b""
-        assert time.monotonic() - began_s >= 0.1
+        assert time.monotonic() - began_s >= 0.2
 
 
 def test_reset_peer_is_a_reset(nat: RunningRelay, client: Client) -> None:
     with _proxy(client) as (toxics, listen):
-        client.ask("POST", toxics, {"type": "reset_peer", "attributes": {"timeout": 50}})
+        client.ask("POST", toxics, {"type": "reset_peer", "attributes": {"timeout": 200}})
         with socket.create_connection(listen, 5) as app:
             app.sendall(b"lost")
             with pytest.raises(ConnectionResetError):
@@ -278,9 +278,9 @@ def _all_of(app: socket.socket) -> bytes:
 
 
 def _is_reset(listen: tuple[str, int]) -> bool:
-    with socket.create_connection(listen, 5) as app:
-        try:
+    try:
+        with socket.create_connection(listen, 5) as app:  # it may be reset while it connects
             app.sendall(b"x")
             return app.recv(1) != b"x"
-        except ConnectionError:
-            return True
+    except ConnectionError:
+        return True
