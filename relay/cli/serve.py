@@ -279,6 +279,9 @@ def _control(
         ConfigError: one of them is wrong.
     """
     if text is None:
+        if token_file is not None or hosts:
+            option = "--control-token-file" if token_file is not None else "--control-host"
+            raise ConfigError(f"{option}: nothing to control without --control", hint="add --control HOST:PORT")
         return None
     from relay.control_api import control_spec
 

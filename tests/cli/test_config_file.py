@@ -29,6 +29,9 @@ VALUES: dict[str, object] = {
     "pcap": "flows.pcapng",
     "resolve": ["api.test:80:127.0.0.1"],
     "source": "127.0.0.1",
+    "control": "127.0.0.1:0",
+    "control-token-file": "token",
+    "control-host": ["relay.test"],
     "port-file": "ports",
     "handshake-timeout": 2.5,
     "connect-timeout": 5,
@@ -52,12 +55,12 @@ def as_toml(values: dict[str, object]) -> str:
 
 def test_every_option_of_serve_can_stand_in_the_file(tmp_path: Path) -> None:
     assert {f"--{key}" for key in VALUES} | {"--config"} == options("serve").keys()
-    own = {"port-file", "events", "auth-file", "pcap"}
+    own = {"port-file", "events", "auth-file", "pcap", "control-token-file"}
     values = {key: value for key, value in VALUES.items() if key not in own}
     (tmp_path / "relay.toml").write_text(as_toml(values))
     with serve(tmp_path, "--config", str(tmp_path / "relay.toml")) as served:
         started = served.wait_for("relay-started")
-        assert len(served.ports) == 3
+        assert len(served.ports) == 4
     assert (started["profile"], started["backend"], started["seed"], started["time_scale"]) == (
         "transparent",
         "trio",

@@ -82,7 +82,9 @@ def test_a_profile_has_the_habits_of_the_real_program(backend: str, name: str) -
     with ExitStack() as stack:
         listener = stack.enter_context(listening("127.0.0.1"))
         nothing = real_nats.free_port()
-        short: Mapping[str, Any] = {"idle_timeout": {"after_s": real.idle_s}, **NO_CHANCE} if real.idle_s else {}
+        short: Mapping[str, Any] = (
+            {"idle_timeout": {"after_s": real.idle_s, "half_closed_s": 0}, **NO_CHANCE} if real.idle_s else {}
+        )
         nat = stack.enter_context(serve_in_thread(real.profile, backend=backend, **short))
         ours = habits(real, by_relay(nat, real.front_end, listener, nothing), listener)
     theirs = habits_of_real(name)

@@ -115,6 +115,7 @@ def test_iperf3_has_bulk_both_ways_and_datagrams(tmp_path: Path, backend: str) -
     up, down, datagrams = _objects(done.stdout)
     received = [each["end"]["sum_received"]["bytes"] for each in (up, down)]
     assert min(received) > 15_000_000, "iperf3 cuts off what is on its way at the end, and no more"
+    assert "sum" in datagrams["end"], datagrams
     arrived = datagrams["end"]["sum"]
     assert arrived["packets"] > 500
     assert arrived["lost_percent"] < 20, "a host that is busy may drop some"
