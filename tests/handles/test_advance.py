@@ -377,8 +377,9 @@ async def test_a_listener_of_the_log_cannot_move_the_clock_that_dates_its_record
 
         nat.log.subscribe(listener)
         with Origin(echo) as origin:
-            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)):  # noqa: TID251
-                await nat.wait_for("flow-connected")
+            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:  # noqa: TID251
+                await stream.send(b"x")  # so that the origin has accepted it by its end
+                assert await stream.receive() == b"x"
     assert faults == ["a callback of the relay's cannot advance its clock"]
 
 
