@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import anyio
 
 from relay.address import Endpoint
+from relay.probe.ages import Fate, is_settled
 from relay.probe.client.control import Control
 from relay.probe.client.dial import Connected, Dialer, Failure
 from relay.probe.clock import ProbeClock
@@ -186,3 +187,18 @@ class Lab:
                 return Wait(min(seconds / self.clock.scale, MAX_WAIT_S))
             case _:
                 return step
+
+
+async def use_until_settled(
+    lab: Lab, use: Callable[[Lab, float, list[Fate]], Awaitable[None]], ages: Sequence[float], fates: list[Fate]
+) -> None:
+    """Leave a connection alone for each of these ages, all at the same time, until their fates leave nothing open."""
+    async with anyio.create_task_group() as tasks:
+
+        async def use_one(age_s: float) -> None:
+            await use(lab, age_s, fates)
+            if is_settled(fates, ages):
+                tasks.cancel_scope.cancel()
+
+        for age_s in ages:
+            tasks.start_soon(use_one, age_s)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import anyio
 
-from relay.probe.ages import MOST_ROUNDS, Fate, at_the_limit, between, bracket, in_words, is_narrow, is_settled, spread
-from relay.probe.client.lab import Lab, Trial
+from relay.probe.ages import MOST_ROUNDS, Fate, at_the_limit, between, bracket, in_words, is_narrow, spread
+from relay.probe.client.lab import Lab, Trial, use_until_settled
 from relay.probe.findings import Finding
 from relay.probe.plan import Plan
 from relay.probe.probe import Probe
@@ -35,15 +35,7 @@ async def _run(lab: Lab) -> None:
     plan = lab.plan
     fates: list[Fate] = []
     ages = spread(plan.first_age_s, plan.max_idle_s, plan.ages)
-    async with anyio.create_task_group() as tasks:
-
-        async def use(age_s: float) -> None:
-            await use_by_app(lab, age_s, fates)
-            if is_settled(fates, ages):
-                tasks.cancel_scope.cancel()
-
-        for age_s in ages:
-            tasks.start_soon(use, age_s)
+    await use_until_settled(lab, use_by_app, ages, fates)
     lived_s, died_s = bracket(fates)
     if died_s is None:
         lab.findings.note(f"{_QUIRK}: none up to {lived_s:.5g} s: {in_words(fates)[0]}")

@@ -13,8 +13,8 @@ import socket
 
 import anyio
 
-from relay.probe.ages import MOST_ROUNDS, Fate, between, bracket, in_words, is_narrow, is_settled, spread
-from relay.probe.client.lab import Lab, Trial
+from relay.probe.ages import MOST_ROUNDS, Fate, between, bracket, in_words, is_narrow, spread
+from relay.probe.client.lab import Lab, Trial, use_until_settled
 from relay.probe.findings import Finding
 from relay.probe.plan import Plan
 from relay.probe.probe import Probe
@@ -105,15 +105,7 @@ def set_keepalive(sock: socket.socket, every_s: int) -> None:
 async def _half_closed(lab: Lab, after_s: float, late_s: float) -> None:
     fates: list[Fate] = []
     ages = spread(lab.plan.first_age_s / 2, _USE * (after_s + late_s), _HALF_CLOSED_AGES)
-    async with anyio.create_task_group() as tasks:
-
-        async def use(age_s: float) -> None:
-            await _use_half_closed(lab, age_s, fates)
-            if is_settled(fates, ages):
-                tasks.cancel_scope.cancel()
-
-        for age_s in ages:
-            tasks.start_soon(use, age_s)
+    await use_until_settled(lab, _use_half_closed, ages, fates)
     lived_s, died_s = bracket(fates)
     if died_s is None:
         return
