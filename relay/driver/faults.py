@@ -60,6 +60,8 @@ class Faults:
 
     def begin(self, flow: Flow) -> None:
         """A flow has both its legs."""
+        if not self._faults:
+            return
         for forward in (None, flow.forward) if flow.forward is not None else (None,):
             for name, fault in self._faults.get(forward, {}).items():
                 self._begin_one(flow, name, fault)

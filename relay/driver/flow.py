@@ -39,6 +39,7 @@ from relay.errors import BehaviourError, ProtocolError
 from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
+from relay.legs.in_front import LegInFront
 from relay.machine import FlowMachine, Step
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class Flow(Timed):
         if self.machine.answered and pending.codec is None:
             self._pending = None  # not needed any more: an idle flow is to be small
         self.driver.faults.begin(self)
-        drop_old_shapes(self)
+        if isinstance(pending.leg, LegInFront):  # only what one flow has handed over to the next brings an old shape
+            drop_old_shapes(self)
         carrying.begin(early)
 
     def hand_over(self) -> None:
