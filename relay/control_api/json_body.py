@@ -128,7 +128,7 @@ class Fields:
     def _take(self, name: str, default: object) -> Any:
         self._known.append(name)
         value = self._values.pop(name, None)
-        value = default if value is None else value  # null is as good as absent
+        value = default if value is None else value  # null stands for an absent field
         if value is None:
             raise Refused(400, f"{self.where}: {name} is missing")
         return value

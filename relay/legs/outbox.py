@@ -18,6 +18,7 @@ from typing import Protocol
 from relay.legs._api import Leg, LegOwner, Timer
 from relay.legs.ending import reset_after_data
 from relay.legs.in_front import LegInFront
+from relay.legs.unowned import NO_OWNER
 from relay.shape import PLAIN, Shape
 
 HELD_BYTES = 4 << 20
@@ -144,7 +145,7 @@ class Outbox(LegInFront):
             end(self.behind)
             return
         self._reset = end
-        self.owner = _NO_OWNER
+        self.owner = NO_OWNER
         self.behind.unwatch()
         self._put(None)
         self._send_due()
@@ -153,7 +154,7 @@ class Outbox(LegInFront):
         """End the leg at once; what waits is lost, as `has_unsent` says."""
         if not self._reset:
             self._drop()
-            self.owner = _NO_OWNER
+            self.owner = NO_OWNER
             self.behind.close()
 
     def forget(self) -> bool:
@@ -234,7 +235,7 @@ class Outbox(LegInFront):
 
     def _end(self) -> None:
         if self._reset is not None and not self._queue:
-            self.behind.owner = _NO_OWNER
+            self.behind.owner = NO_OWNER
             self._reset(self.behind)
         else:
             self.behind.finish()
@@ -309,14 +310,6 @@ class Outbox(LegInFront):
 
     def unacked_bytes(self) -> int:
         return self._held_bytes + self.behind.unacked_bytes()
-
-
-class _NoOwner:
-    def on_leg_ready(self, leg: Leg) -> None:
-        pass
-
-
-_NO_OWNER: LegOwner = _NoOwner()
 
 
 def _reset(leg: Leg) -> None:

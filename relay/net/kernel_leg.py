@@ -28,6 +28,7 @@ from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, PeerSocket, Process, Witness
+from relay.legs.unowned import NO_OWNER
 from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
 from relay.net.pipe import Pipe
@@ -37,16 +38,6 @@ _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
 
 _DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
-
-
-class _NoOwner:
-    """Owns the legs that are closed."""
-
-    def on_leg_ready(self, leg: object) -> None:
-        pass
-
-
-_NO_OWNER = _NoOwner()
 
 
 class KernelLeg:
@@ -80,7 +71,7 @@ class KernelLeg:
         engine: Engine,
         sock: socket.socket,
         side: Side,
-        owner: LegOwner = _NO_OWNER,
+        owner: LegOwner = NO_OWNER,
         abilities: Abilities = NO_ABILITIES,
         *,
         accepted: bool = False,
@@ -416,7 +407,7 @@ class KernelLeg:
             self.closed = True
             self.readable = self.writable = False
             # The owner holds the leg too: as a cycle the two would stay in memory until the garbage collector runs.
-            self.owner, self.ask_tos = _NO_OWNER, None
+            self.owner, self.ask_tos = NO_OWNER, None
             if self.unsent:
                 self._drop_unsent()
             self.unwatch()

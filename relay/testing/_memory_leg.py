@@ -11,21 +11,16 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Callable, Collection
-from typing import Any
 
 from relay.abilities import Ability, Want, tos_mask
 from relay.address import Endpoint
 from relay.events import Event, ProbeArrived, Side, TosChanged
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, PeerSocket, Process, Timer, Witness
+from relay.legs.unowned import NO_OWNER
 
 WINDOW_BYTES = 64 * 1024
 _PORTS = itertools.count(49_152)
 _PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER, Ability.IDLENESS})
-
-
-class _NoOwner:
-    def on_leg_ready(self, leg: Any) -> None:
-        pass
 
 
 class MemoryLeg:
@@ -34,7 +29,7 @@ class MemoryLeg:
     def __init__(self, loop: Loop, side: Side, owner: LegOwner | None = None) -> None:
         self.loop = loop
         self.side = side
-        self.owner: LegOwner = owner if owner is not None else _NoOwner()
+        self.owner: LegOwner = owner if owner is not None else NO_OWNER
         self.readable = False
         self.frozen = False
         self.broken = 0
@@ -280,7 +275,7 @@ class MemoryLeg:
     def _end(self) -> None:
         self.closed = True
         self.readable = False
-        self.owner = _NoOwner()
+        self.owner = NO_OWNER
         self._wants = ()
         if self._probe is not None:
             self._probe.cancel()

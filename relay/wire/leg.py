@@ -14,6 +14,7 @@ import errno
 
 from relay.address import Endpoint
 from relay.legs import BROKEN, LegOwner
+from relay.legs.unowned import NO_OWNER
 from relay.wire.ends import Ends
 from relay.wire.running import Wire
 from relay.wire.segment import Segment
@@ -22,16 +23,6 @@ from relay.wire.tcp import Seen, Tcp
 
 _NEWS = Seen.READABLE | Seen.FIN | Seen.RST | Seen.TIMED_OUT  # a read finds each of them
 _IGNORED_S = 180.0  # longer than a guest repeats its SYN
-
-
-class _NoOwner:
-    """Owns the legs that are closed."""
-
-    def on_leg_ready(self, leg: object) -> None:
-        pass
-
-
-_NO_OWNER = _NoOwner()
 
 
 class WireLeg(SeeingTcp):
@@ -54,7 +45,7 @@ class WireLeg(SeeingTcp):
 
     def __init__(self, wire: Wire, tcp: Tcp, ends: Ends) -> None:
         super().__init__(wire, tcp, ends)
-        self.owner: LegOwner = _NO_OWNER
+        self.owner: LegOwner = NO_OWNER
         self.local: Endpoint | None = ends.destination
         """What the guest takes our end to be: the destination itself."""
         self.peer: Endpoint | None = ends.guest
@@ -249,7 +240,7 @@ class WireLeg(SeeingTcp):
         """The driver is done with it; the TCP goes on by itself."""
         self.closed = True
         self.readable = False
-        self.owner = _NO_OWNER
+        self.owner = NO_OWNER
         self._answered = None
         self._undelivered_bytes += len(self._unsent)
         self._unsent.clear()
