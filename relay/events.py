@@ -48,11 +48,11 @@ class Side(enum.Enum):
     # Members are singletons; hashing them by name costs more than the rest of an event's way through the machine.
     __hash__ = object.__hash__
 
-    @property
-    def other(self) -> Side:
-        """The opposite end."""
-        return Side.EXTERNAL if self is Side.INTERNAL else Side.INTERNAL
+    other: Side
+    """The opposite end."""
 
+
+Side.INTERNAL.other, Side.EXTERNAL.other = Side.EXTERNAL, Side.INTERNAL
 
 _NAMES: Mapping[object, Side] = {
     "internal": Side.INTERNAL,

@@ -147,7 +147,10 @@ class FlowMachine:
             requested = self._released(event, requested)
         if len(requested) > 1:
             requested = _merged(self._hold(requested))
-        steps = self._possible(requested) if self._dropped is None else self._possible_or_told(requested, self._dropped)
+        if self._dropped is None:
+            steps = [step for step in requested if self._apply(step)]
+        else:
+            steps = self._possible_or_told(requested, self._dropped)
         if (
             self._dialling
             and self.is_over(self.initiator)

@@ -35,7 +35,7 @@ class Carrier:
         """
         if pump.ended:
             return _after_fin(pump.source)
-        outcome = self._run(pump)
+        outcome = pump.run()
         if outcome is Outcome.FINISHED or outcome is Outcome.BROKEN:
             pump.ended = True
         return outcome
@@ -70,9 +70,6 @@ class Carrier:
     def _out_and_in(self, from_near: int, from_far: int) -> tuple[int, int]:
         return (from_near, from_far) if self.from_near.source.side is Side.INTERNAL else (from_far, from_near)
 
-    def _run(self, pump: Pump) -> Outcome:
-        return pump.run()
-
 
 class ExchangeCarrier(Carrier):
     """Carries one client's plain HTTP requests to one origin, and the responses back."""
@@ -102,6 +99,14 @@ class ExchangeCarrier(Carrier):
     def within_head(self) -> bool:
         """Whether the client has begun a request, and the rest of its head is missing."""
         return self._codec.within_head
+
+    def run(self, pump: Pump) -> Outcome:
+        if pump.ended:
+            return _after_fin(pump.source)
+        outcome = self._run(pump)
+        if outcome is Outcome.FINISHED or outcome is Outcome.BROKEN:
+            pump.ended = True
+        return outcome
 
     def _run(self, pump: Pump) -> Outcome:
         outcome = self._run_from_client() if pump is self.from_near else self._run_from_origin()

@@ -36,7 +36,8 @@ class Carrying:
 
     def begin(self, early: bytes) -> None:
         """Begin with the early data: what the initiator sent before it was connected."""
-        self.drop_what_cannot_go()
+        if self._flow.machine.endings:
+            self.drop_what_cannot_go()
         if early:
             self._carrier.from_near.hand_on(early)
         self.on_leg_ready()

@@ -53,6 +53,8 @@ class Driver:
         flow_step: int = 1,
     ) -> None:
         self.engine = engine
+        self.now_s = engine.nat.now_s
+        """Seconds on the NAT's clock."""
         self.connector = connector
         self.connect_timeout_s = connector.timeout_s
         self._diallers: list[Dialler] = [connector]  # the first that reaches a destination opens the connection

@@ -31,7 +31,7 @@ from relay.driver.flow_log import FlowLog
 from relay.driver.handshaking import HANDSHAKE, Handshaking
 from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
-from relay.driver.performing import perform
+from relay.driver.performing import PERFORMERS
 from relay.driver.resolving import Resolving
 from relay.driver.shaping import drop_old_shapes
 from relay.driver.timers import Timed
@@ -281,16 +281,17 @@ class Flow(Timed):
 
     def _perform(self, steps: list[Step]) -> None:
         for action, because in steps:
-            perform(self, action, because)
+            PERFORMERS[type(action)](self, action, because)
         if self.machine.endings:
             self._follow_endings()
 
     def _follow_endings(self) -> None:
-        if isinstance(self.phase, Carrying):
-            self.phase.drop_what_cannot_go()
         if self.machine.over:
             self.finish()
-        elif self.machine.fading and not self.has_timer("linger"):
+            return
+        if isinstance(self.phase, Carrying):
+            self.phase.drop_what_cannot_go()
+        if self.machine.fading and not self.has_timer("linger"):
             self.start_timer("linger", LINGER_S, partial(self.give_up, Cause.LINGER))
 
     # Ending

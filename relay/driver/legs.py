@@ -36,7 +36,7 @@ class FlowLegs:
         return (leg for leg in (self._internal, self._external) if leg is not None)
 
     def __getitem__(self, side: Side) -> Leg:
-        leg = self.get(side)
+        leg = self._internal if side is Side.INTERNAL else self._external
         if leg is None:
             raise KeyError(side)
         return leg

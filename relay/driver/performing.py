@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from relay.actions import (
@@ -44,12 +43,9 @@ Performer: TypeAlias = Callable[["Flow", Any, str], None]
 """Carries out one kind of action for a flow; the last argument is the behaviour that asked for it."""
 
 
-def perform(flow: Flow, action: Action, because: str) -> None:
-    """Carry out an action that the machine has found possible."""
-    performer = _PERFORMERS.get(type(action))
-    if performer is None:
-        raise RelayBug(f"{action!r} is carried out nowhere")
-    performer(flow, action, because)
+class _Performers(dict[type[Action], Performer]):
+    def __missing__(self, kind: type[Action]) -> Performer:
+        raise RelayBug(f"{kind.__name__} is carried out nowhere")
 
 
 def _dial(flow: Flow, action: Dial, because: str) -> None:
@@ -158,7 +154,7 @@ def _note(flow: Flow, action: Note, because: str) -> None:
     flow.log.write("note", text=action.text, because=because)
 
 
-_PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
+PERFORMERS: Mapping[type[Action], Performer] = _Performers(
     {
         Dial: _dial,
         DelayDial: _delay_dial,
@@ -184,3 +180,4 @@ _PERFORMERS: Mapping[type[Action], Performer] = MappingProxyType(
         Note: _note,
     }
 )
+"""What carries out each kind of action, once the machine has found it possible."""

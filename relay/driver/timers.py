@@ -22,10 +22,12 @@ _Args = ParamSpec("_Args")
 class Timed(ABC):
     """What has timers; `relay.driver.flow.Flow` is one."""
 
-    __slots__ = ("_timers", "driver")
+    __slots__ = ("_timers", "driver", "now_s")
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
+        self.now_s = driver.now_s
+        """Seconds on the NAT's clock."""
         self._timers: dict[str, Timer] | None = None  # most idle flows have none
 
     @abstractmethod
@@ -42,10 +44,6 @@ class Timed(ABC):
     def guarded(self, method: Callable[_Args, None]) -> Callable[_Args, None]:
         """The same for a callback that is called later."""
         return partial(self.guard, method)
-
-    def now_s(self) -> float:
-        """Seconds on the NAT's clock."""
-        return self.driver.engine.nat.now_s()
 
     @property
     def has_timers(self) -> bool:

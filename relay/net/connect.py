@@ -94,8 +94,8 @@ class Connector:
         host = destination.host
         if self._overrides:
             host = self._overrides.get((host.lower(), destination.port), host)
-        literal = _literal(host)
-        return None if literal is None else [address_of(literal, destination.port)]
+        address = _address(host, destination.port)
+        return None if address is None else [address]
 
     async def answer(self, host: str, client: str, *, reverse: bool) -> str | None:
         """Answer a client that asks only for a name's address, or an address's name. The relay's overrides come first.
@@ -218,6 +218,13 @@ def _literal(host: str) -> str | None:
         return addresses_of(host, socket.AI_NUMERICHOST)[0]
     except (OSError, UnicodeError):
         return None
+
+
+@lru_cache(1024)
+def _address(host: str, port: int) -> Address | None:
+    """An address literal and a port, as they are dialled; None for a name."""
+    literal = _literal(host)
+    return None if literal is None else address_of(literal, port)
 
 
 @lru_cache(1024)

@@ -410,5 +410,6 @@ class KernelLeg:
             self.owner, self.ask_tos = NO_OWNER, None
             if self.unsent:
                 self._drop_unsent()
-            self.unwatch()
+            if self._watch is not None:
+                self.unwatch()
             self.loop.unwatch_and_close(self)

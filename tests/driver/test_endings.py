@@ -9,9 +9,9 @@ import pytest
 
 from relay.actions import Action, Note, SendRst
 from relay.behaviours import Actions, Behaviour
-from relay.driver.performing import perform
 from relay.events import DialSucceeded, FinReceived, ProbeArrived, Side
 from support.memory_driver import End, MemoryDriver, forward, proxy
+from support.performing import perform
 
 _MARK = 0x48  # AF21, as OpenSSH marks interactive traffic: precedence 2
 

@@ -9,13 +9,13 @@ import pytest
 from relay.actions import Blackhole, Ignore, LimitWindow, ReportLoss, SendRst, SetKeepalive
 from relay.behaviours import Actions, Behaviour
 from relay.driver.flow import Flow
-from relay.driver.performing import perform
 from relay.events import DialSucceeded, Side, SynUnknown, TosChanged
 from relay.frontends import ConversedConnection
 from relay.log import EventLog
 from relay.profiles import add_behaviours, load_profile
 from relay.testing import MemoryLeg, memory_pair
 from support.memory_driver import End, MemoryDriver, forward, proxy
+from support.performing import perform
 
 MARK = 0x48
 

@@ -6,7 +6,6 @@ import pytest
 
 from relay.actions import Action, SetKeepalive
 from relay.driver.flow import LINGER_S
-from relay.driver.performing import perform
 from relay.errors import BehaviourError
 from relay.events import Side
 from relay.legs import Process
@@ -14,6 +13,7 @@ from relay.log import EventLog
 from relay.net.connect import host_of
 from relay.testing import MemoryLeg
 from support.memory_driver import End, MemoryDriver, forward, proxy
+from support.performing import perform
 
 _MINDS_NO_ENDING = ("close-mapping.enabled=false",)
 

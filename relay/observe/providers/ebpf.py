@@ -240,9 +240,7 @@ class EbpfProvider(Provider):
 
     def attach(self, target: Target) -> EbpfWatch | None:
         sock, syn_tos = target.sock, target.syn_tos
-        if syn_tos is None:
-            return None
-        if sock.family != socket.AF_INET and ((ends := ends_of(sock)) is None or not ends.is_ipv4):
+        if syn_tos is None or not _is_ipv4(target):
             return None
         program = self._program(syn_tos & target.mask, target.mask)
         try:
@@ -339,3 +337,11 @@ class EbpfProvider(Provider):
 def _as_told(key: bytes, isn: int) -> bytes:
     """`Ends.key` and the SYN as a program has them: in words, which loading from a packet turns into our order."""
     return struct.pack("=4I", *struct.unpack("!3I", key), isn)
+
+
+def _is_ipv4(target: Target) -> bool:
+    # Only a SYN over IPv4 tells its number, and asking a socket for its family is slow.
+    if target.isn is not None or target.sock.family == socket.AF_INET:
+        return True
+    ends = ends_of(target.sock)
+    return ends is not None and ends.is_ipv4
