@@ -69,7 +69,7 @@ def _abandon_dial(flow: Flow, action: AbandonDial, because: str) -> None:
 def _grant(flow: Flow, action: Grant, because: str) -> None:
     if flow.log.wanted:
         flow.log.granted_s = flow.now_s()
-    far = flow.legs.get(flow.initiator.other)
+    far = flow.legs.get(flow.initiator.other) if flow.forward is None else None  # a forward tells no address
     flow.pending.grant(far.local if far is not None else None)
 
 

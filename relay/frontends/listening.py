@@ -119,6 +119,11 @@ class ForwardFrontEnd(ListeningFrontEnd):
         super().__init__(context, spec.bind)
         self._target = spec.target
         self.initiator = initiator
+        self._conversation: ForwardConversation | None = None
+
+    def open(self, host: Host) -> None:
+        super().open(host)
+        self._conversation = ForwardConversation(self._target, self.initiator, self.address)
 
     @property
     def where(self) -> str:
@@ -132,4 +137,5 @@ class ForwardFrontEnd(ListeningFrontEnd):
         return _FORWARDED.get(want.kind)
 
     def _converse(self) -> Conversation:
-        return ForwardConversation(self._target, self.initiator, self.address)
+        assert self._conversation is not None, "not open"  # noqa: S101
+        return self._conversation  # it has nothing to remember of a connection: one serves all
