@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 
 import pytest
 
-from relay.ladder import runs_of
+from relay.ladder import Ladder, Run, runs_of
+from relay.ladder.svg import ladder_svg
 from relay.ladder.text import LadderText, takes_unicode
 from relay.log.memory import as_text
 from relay.pytest_plugin.serving import SERVED, Served, note_shared
@@ -33,6 +34,8 @@ def pytest_runtest_makereport(
     served = item.stash.get(SERVED, None)
     if served and report.failed:
         report.sections.append((SECTION, "\n\n".join([*map(_told, served), _repeat_line(item)])))
+        if item.config.pluginmanager.hasplugin("html") and item.config.getoption("htmlpath", None):
+            _attach_drawings(report, served)
     if served and call.when == "teardown":
         served.clear()  # pytest keeps every item to the end of the run, and a relay has 300 KiB
     return report
@@ -48,12 +51,28 @@ def _told(served: Served) -> str:
     for run in runs_of(relay.events[served.first :]):
         if run.elsewhere:
             head += _last(as_text(run.elsewhere).splitlines(), "earlier records; nat_relay.events has them")
-        drawn = [ladder for ladder in run.ladders if ladder.is_remarkable][-_MOST_LADDERS:]
+        drawn = _drawn(run)
         blocks += map(text.whole, drawn)
         numbers = {ladder.number for ladder in drawn}
         if folded := [text.folded(ladder) for ladder in run.ladders if ladder.number not in numbers]:
             blocks.append(["other flows:", *_last(["\n".join(lines) for lines in folded], "earlier ones")])
     return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _drawn(run: Run) -> list[Ladder]:
+    """Those of a run's flows whose ladders are shown."""
+    return [ladder for ladder in run.ladders if ladder.is_remarkable][-_MOST_LADDERS:]
+
+
+def _attach_drawings(report: pytest.TestReport, served: Iterable[Served]) -> None:
+    """Have pytest-html show the same ladders as SVG, each under its flow's title."""
+    from pytest_html import extras  # noqa: PLC0415 - it is installed where its option is set
+
+    shown = list(getattr(report, "extras", []))
+    for each in served:
+        for run in runs_of(each.relay.events[each.first :]):
+            shown += [extras.html(ladder_svg(ladder, most_steps=_MOST_STEPS)) for ladder in _drawn(run)]
+    report.extras = shown  # type: ignore[attr-defined] # what pytest-html reads
 
 
 def _last(items: list[str], what: str) -> list[str]:

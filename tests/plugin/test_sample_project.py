@@ -154,7 +154,7 @@ def test_the_runs_report_has_the_flows_of_all_workers(run: RunSuite, checkout: P
 def test_pytest_htmls_report_has_the_ladders(whole: Ran, checkout: Path) -> None:
     text = html.unescape((checkout / "pytest.html").read_text(encoding="utf-8"))
     assert "nat_relay event log" in text
-    assert "RST, by tos-reset" in text
+    assert re.search(r"<svg [^>]*aria-label=[^>]*>.*<text [^>]*>RST, by tos-reset</text>", text)
 
 
 def test_workers_agree_on_a_seed_that_was_not_given(run: RunSuite) -> None:
