@@ -36,6 +36,8 @@ class Shape:
     and takes its place. None: any number."""
     stall: bool = False
     """Whether nothing passes, neither bytes nor an end."""
+    slice_variation_bytes: int = 0
+    """Up to so many bytes less or more than `slice_bytes`, for each slice, by chance; at least one byte passes."""
 
     @property
     def is_plain(self) -> bool:
@@ -55,6 +57,7 @@ class Shape:
             end_delay_s=sum(shape.end_delay_s for shape in each),
             limit_bytes=min((shape.limit_bytes for shape in each if shape.limit_bytes is not None), default=None),
             stall=any(shape.stall for shape in each),
+            slice_variation_bytes=sum(shape.slice_variation_bytes for shape in each),
         )
 
 

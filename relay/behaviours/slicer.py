@@ -22,10 +22,16 @@ class Slicer(Behaviour):
 
     slice_bytes: int = setting(1, low=1, high=1_000_000, doc="how many bytes pass at once, at most")
     pause_s: float = setting(0.01, low=0, high=3600, doc="the time between two slices, in s; with 0 they may join")
+    variation_bytes: int = setting(
+        0, low=0, high=1_000_000, doc="up to so many less or more, for each slice, by chance"
+    )
     direction: str = direction_setting()
 
     def wants(self) -> Iterable[Want]:
         return ()
 
     def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
-        yield from shaped(self.direction, Shape(slice_bytes=self.slice_bytes, slice_delay_s=self.pause_s))
+        shape = Shape(
+            slice_bytes=self.slice_bytes, slice_delay_s=self.pause_s, slice_variation_bytes=self.variation_bytes
+        )
+        yield from shaped(self.direction, shape)

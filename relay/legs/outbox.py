@@ -27,6 +27,7 @@ _LEAST_HELD_BYTES = 64 << 10
 _TICK_S = 0.005  # at a rate, how much passes at once
 _LEAST_PIECE_BYTES = 512
 _RESET_WITHIN_S = 900.0  # a line that stalls keeps a connection that is over for so long
+_TURN_PIECES = 256  # sent in one go: slices of a byte take 2 us each, and other flows have their turn
 _CATCH_UP_S = 0.1  # a line that was late, by a busy host or a peer without room, makes up for so much
 
 
@@ -75,7 +76,7 @@ class Outbox(LegInFront):
         Args:
             behind: the leg; its owner goes on as this one's.
             clock: for delays and rates.
-            draw: a number from 0 to 1, for jitter.
+            draw: a number from 0 to 1, 1 excluded, for jitter and for slices that vary.
             limit_reached: called, later, once `limit_bytes` have passed, with that limit.
         """
         super().__init__(behind)
@@ -177,7 +178,9 @@ class Outbox(LegInFront):
         queue, behind, shape = self._queue, self.behind, self._shape
         if self._reset and shape.stall:
             self._timer = self._clock.call_later(_RESET_WITHIN_S, self._end_now)
-        while queue and not shape.stall and not behind.frozen:
+        for _ in range(_TURN_PIECES):
+            if not queue or shape.stall or behind.frozen:
+                return
             if behind.broken or behind.closed:
                 self._give_up()
                 return
@@ -199,6 +202,8 @@ class Outbox(LegInFront):
                 self._drop_bytes()
                 continue
             self._send(waiting, size, max(due_s, now_s - _CATCH_UP_S))
+        if queue:
+            self._timer = self._clock.call_later(0.0, self._on_due)
 
     def _due_s(self, waiting: _Waiting) -> float:
         shape = self._shape
@@ -213,9 +218,16 @@ class Outbox(LegInFront):
         if shape.rate_bytes_per_s:
             size = min(size, max(_LEAST_PIECE_BYTES, int(shape.rate_bytes_per_s * _TICK_S)))
         if shape.slice_bytes:
-            size = min(size, shape.slice_bytes)
+            size = min(size, self._slice_bytes())
         if shape.limit_bytes is not None:
             size = min(size, max(0, shape.limit_bytes - self._passed_bytes))
+        return size
+
+    def _slice_bytes(self) -> int:
+        """How much the next slice has."""
+        size, variation = self._shape.slice_bytes, self._shape.slice_variation_bytes
+        if variation:
+            size = max(1, size - variation + int(self._draw() * (2 * variation + 1)))
         return size
 
     def _send(self, waiting: _Waiting, size: int, sent_s: float) -> None:

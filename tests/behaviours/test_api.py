@@ -155,6 +155,7 @@ def test_every_setting_has_its_default_and_takes_these_values() -> None:
         "bandwidth.direction": ("both", "both", "to-app", "to-server"),
         "slicer.slice_bytes": (1, 1, 1_000_000),
         "slicer.pause_s": (0.01, 0, 3600),
+        "slicer.variation_bytes": (0, 0, 1_000_000),
         "slicer.direction": ("both", "both", "to-app", "to-server"),
         "slow-close.delay_s": (1.0, 0, 3600),
         "slow-close.direction": ("both", "both", "to-app", "to-server"),

@@ -44,8 +44,8 @@ _FORM = "application/x-www-form-urlencoded"
         ({"type": "timeout"}, Fault(side=_DOWN, shape=_NOTHING, end_when_lifted=True)),
         ({"type": "reset_peer"}, Fault(side=_DOWN, shape=_NOTHING, end="rst", end_after_s=0)),
         (
-            {"type": "slicer", "attributes": {"average_size": 10, "delay": 20}},
-            Fault(side=_DOWN, shape=Shape(slice_bytes=10, slice_delay_s=20e-6)),
+            {"type": "slicer", "attributes": {"average_size": 10, "size_variation": 4, "delay": 20}},
+            Fault(side=_DOWN, shape=Shape(slice_bytes=10, slice_delay_s=20e-6, slice_variation_bytes=4)),
         ),
         (
             {"type": "limit_data", "toxicity": 0.5, "attributes": {"bytes": 7}},

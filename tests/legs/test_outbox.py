@@ -131,6 +131,23 @@ def test_slices_are_as_asked(size: int) -> None:
     assert [at_s for at_s, _ in got] == pytest.approx([n * 0.02 for n in range(len(got))])
 
 
+def test_slices_vary_by_the_draws_and_have_a_byte_at_least() -> None:
+    peer = Peer(Shape(slice_bytes=10, slice_delay_s=0.1, slice_variation_bytes=4), draws=(0.0, 0.999, 0.5, 0.2))
+    peer.outbox.write(bytes(37))
+    assert [len(piece) for _, piece in peer.pass_time(60)] == [6, 14, 10, 7]
+    peer = Peer(Shape(slice_bytes=2, slice_delay_s=0.1, slice_variation_bytes=100), draws=(0.0, 0.0))
+    peer.outbox.write(bytes(2))
+    assert [len(piece) for _, piece in peer.pass_time(60)] == [1, 1]
+
+
+def test_many_small_slices_leave_others_their_turn() -> None:
+    peer = Peer(Shape(slice_bytes=1))
+    peer.outbox.write(bytes(1_000))
+    assert 744 <= peer.outbox.unacked_bytes() < 1_000
+    assert sum(len(piece) for _, piece in peer.pass_time(0)) == 1_000
+    assert not peer.outbox.has_unsent
+
+
 def test_past_its_limit_nothing_goes_and_that_is_reported_once() -> None:
     peer = Peer(Shape(limit_bytes=5))
     peer.outbox.write(b"abc")

@@ -24,7 +24,12 @@ _NOTHING = Shape(limit_bytes=0)  # no byte passes, an end does: what comes meanw
 
 
 def _slicer(side: Side, of: Attributes) -> Fault:
-    return Fault(side=side, shape=Shape(slice_bytes=int(of["average_size"]), slice_delay_s=of["delay"] / 1e6))
+    shape = Shape(
+        slice_bytes=int(of["average_size"]),
+        slice_delay_s=of["delay"] / 1e6,
+        slice_variation_bytes=int(of["size_variation"]),
+    )
+    return Fault(side=side, shape=shape)
 
 
 def _timeout(side: Side, of: Attributes) -> Fault:
