@@ -143,6 +143,11 @@ class LiftFault(Command[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class ListFaults(Command[list[SetFault]]):
+    """Say which faults are set, each as the command that has set it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimeScale(Command[None]):
     """Have the NAT's clock run so many times as fast as the real one, from now on and for all flows."""
 

@@ -44,6 +44,7 @@ COMMANDS: tuple[Command[object], ...] = (
     control.CloseForward(Endpoint("127.0.0.1", 9)),
     control.CountUp(),
     control.ListFlows(),
+    control.ListFaults(),
     control.Drain(1.0),
 )
 

@@ -23,6 +23,7 @@ from relay.control import (
     KeepaliveCredit,
     LiftFault,
     LinkDown,
+    ListFaults,
     ListFlows,
     OpenForward,
     ResolveAs,
@@ -78,6 +79,7 @@ def _set_fault(fields: Fields) -> Command[Any]:
             rate_bytes_per_s=fields.number("rate_bytes_per_s", 0, low=0),
             slice_bytes=fields.whole("slice_bytes", 0),
             slice_delay_s=fields.number("slice_delay_s", 0, low=0, high=_LONGEST_S),
+            slice_variation_bytes=fields.whole("slice_variation_bytes", 0),
             end_delay_s=fields.number("end_delay_s", 0, low=0, high=_LONGEST_S),
             limit_bytes=fields.whole("limit_bytes") if "limit_bytes" in fields else None,
             stall=fields.truth("stall", False),
@@ -111,6 +113,7 @@ COMMANDS: Mapping[str, Reader] = MappingProxyType(
         "set-seed": lambda fields: SetSeed(fields.whole("seed", low=-(2**63))),
         "count-up": lambda _: CountUp(),
         "list-flows": lambda _: ListFlows(),
+        "list-faults": lambda _: ListFaults(),
         "drain": lambda fields: Drain(fields.number("at_most_s", 0.0, low=0)),
     }
 )
@@ -145,6 +148,10 @@ def plain(value: object, log: EventLog) -> Any:
     match value:
         case Endpoint():
             return str(value)
+        case Side():
+            return value.value
+        case SetFault(name, fault, forward):
+            return _told_fault(name, fault, plain(forward, log))
         case Record():
             return json.loads(value.as_json(log.started_at))
         case Totals():
@@ -155,6 +162,18 @@ def plain(value: object, log: EventLog) -> Any:
             return {name: plain(getattr(value, name), log) for name in value.__dataclass_fields__}
         case _:
             return value
+
+
+def _told_fault(name: str, fault: Fault, forward: str | None) -> dict[str, Any]:
+    """A fault as `set-fault` takes it, without the fields that say nothing."""
+    nothing = _fault_fields(Fault(side=fault.side)) | {"side": ""}
+    told = {field: value for field, value in _fault_fields(fault).items() if value != nothing[field]}
+    return {"name": name, **told} | ({"forward": forward} if forward is not None else {})
+
+
+def _fault_fields(fault: Fault) -> dict[str, Any]:
+    fields = asdict(fault)
+    return {**fields.pop("shape"), **fields, "side": fault.side.value}
 
 
 def _named(value: object) -> object:

@@ -11,7 +11,9 @@ from relay.control_api.exchange import Answer, Refused
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _PACKAGES: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(("index.html", "control.css", "client.js", "control.js"), "relay.control_api"),
+        **dict.fromkeys(
+            ("index.html", "control.css", "client.js", "forms.js", "panels.js", "control.js"), "relay.control_api"
+        ),
         **dict.fromkeys(("report.css", "format.js", "ladder.js", "profile.js", "table.js"), "relay.report"),
     }
 )

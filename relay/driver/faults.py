@@ -58,6 +58,10 @@ class Faults:
         """A forward is closed: its faults are no more."""
         self._faults.pop(forward, None)
 
+    def all(self) -> list[tuple[str, Fault, Endpoint | None]]:
+        """Those that are set: name, fault, and the forward whose flows suffer it."""
+        return [(name, fault, forward) for forward, of in self._faults.items() for name, fault in of.items()]
+
     def begin(self, flow: Flow) -> None:
         """A flow has both its legs."""
         if not self._faults:

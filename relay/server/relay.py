@@ -23,6 +23,7 @@ from relay.control import (
     KeepaliveCredit,
     LiftFault,
     LinkDown,
+    ListFaults,
     ListFlows,
     OpenFlow,
     OpenForward,
@@ -157,6 +158,8 @@ class Relay:
                 driver.faults.set(name, fault, forward)
             case LiftFault(name, forward):
                 return driver.faults.lift(name, forward)
+            case ListFaults():
+                return [SetFault(*each) for each in driver.faults.all()]
             case SetTimeScale(scale):
                 check_time_scale(scale)
                 driver.engine.nat.scale = scale

@@ -18,6 +18,7 @@ from relay.control import (
     Drain,
     LiftFault,
     LinkDown,
+    ListFaults,
     ListFlows,
     OpenFlow,
     OpenForward,
@@ -128,6 +129,8 @@ class Workers:
             case ListFlows():
                 listed = [flow for each in done for flow in cast("list[OpenFlow]", each.result)]
                 return sorted(listed, key=lambda flow: flow.number)
+            case ListFaults():
+                return next((each.result for each in done), [])  # all workers have the same
             case CountUp():
                 return _sum_of([self._replaced, *(cast("Totals", each.result) for each in done)])
             case _:

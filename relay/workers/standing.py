@@ -23,6 +23,7 @@ from relay.control import (
     Freeze,
     LiftFault,
     LinkDown,
+    ListFaults,
     ListFlows,
     OpenForward,
     ResolveAs,
@@ -111,7 +112,7 @@ class Standing:
                 self._faults.pop((forward, name), None)
             case CloseForward(address):
                 self._drop_forward(address)
-            case CountUp() | ListFlows():
+            case CountUp() | ListFlows() | ListFaults():
                 pass
             case Drain():
                 pass  # no worker starts after it

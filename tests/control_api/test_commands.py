@@ -45,6 +45,7 @@ _SAME: dict[str, tuple[dict[str, object], Command[object]]] = {
     "set-seed": ({"seed": 7}, control.SetSeed(7)),
     "count-up": ({}, control.CountUp()),
     "list-flows": ({}, control.ListFlows()),
+    "list-faults": ({}, control.ListFaults()),
     "drain": ({"at_most_s": 2}, control.Drain(2)),
 }
 
@@ -97,6 +98,16 @@ def test_they_are_carried_out(nat: RunningRelay, client: Client) -> None:
     assert client.ask("POST", "/relay/v1/commands/drain", {}).json == {"result": 0}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(nat.address)
+
+
+def test_a_fault_is_listed_as_it_can_be_set_again(client: Client) -> None:
+    fault = {"name": "slow", "side": "internal", "delay_s": 0.1, "stall": True, "end": "rst", "end_after_s": 0}
+    for name in ("set-fault", "lift-fault"):
+        client.ask("POST", "/relay/v1/commands/set-fault", fault)
+        (listed,) = client.ask("POST", "/relay/v1/commands/list-faults", {}).json["result"]
+        assert listed == fault
+        client.ask("POST", f"/relay/v1/commands/{name}", listed if name == "set-fault" else {"name": "slow"})
+    assert client.ask("POST", "/relay/v1/commands/list-faults", {}).json == {"result": []}
 
 
 def test_freeze_stalls_a_flow_and_thaw_lets_it_go(nat: RunningRelay, client: Client) -> None:

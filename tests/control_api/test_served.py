@@ -33,6 +33,8 @@ def test_it_steers_all_workers(tmp_path: Path, workers: str) -> None:
         assert [flow["bytes_out"] for flow in flows] == [5] * 8
         slow = {"name": "slow", "side": "app", "delay_s": 0.1, "forward": listen}
         assert client.ask("POST", "/relay/v1/commands/set-fault", slow).json == {"result": None}
+        listed = client.ask("POST", "/relay/v1/commands/list-faults", {}).json["result"]
+        assert listed == [slow | {"side": "internal"}]
         for app in apps:
             began_s = time.monotonic()
             app.sendall(b"hello")

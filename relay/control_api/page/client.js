@@ -28,11 +28,15 @@ class Client {
   }
 
   async command(name, fields) {
+    return (await this.request("POST", `/relay/v1/commands/${name}`, fields)).result;
+  }
+
+  async request(method, path, fields) {
     const headers = { "Content-Type": "application/json" };
-    const response = await this.ask(`/relay/v1/commands/${name}`, { method: "POST", headers, body: JSON.stringify(fields) });
-    const told = await response.json();
+    const response = await this.ask(path, { method, headers, body: JSON.stringify(fields) });
+    const told = response.status === 204 ? {} : await response.json();
     if (!response.ok) throw new Error(told.hint ? `${told.error} (${told.hint})` : told.error);
-    return told.result;
+    return told;
   }
 
   // Calls `took(record)` for each record, `again()` before the first, also after the log was lost and is asked for anew.

@@ -5,6 +5,7 @@
   const MOST_FLOWS = 10000; // the oldest are left out
   const EARLIER = 9999;
   const DRAW_EACH_MS = 200;
+  const LOOK_EACH_MS = 2000; // at what other clients have set
   const byId = (id) => document.getElementById(id);
   const flows = new Map();
   const behaviours = new Set();
@@ -105,18 +106,32 @@
   }
 
   async function command(name, fields) {
+    await attempt(name, () => client.command(name, fields));
+    if (name === "adjust") await describe();
+  }
+
+  const request = (method, path, fields) => attempt(`${method} ${decodeURIComponent(path)}`, () => client.request(method, path, fields));
+
+  async function attempt(what, carryOut) {
     try {
-      const result = await client.command(name, fields);
-      say(Array.isArray(result) ? `${name}: ${counted(result.length, "record")}` : `${name}: done`);
+      const result = await carryOut();
+      say(Array.isArray(result) ? `${what}: ${counted(result.length, "record")}` : `${what}: done`);
+      await panels.refresh();
     } catch (error) {
       say(error.message, true);
     }
-    if (name === "adjust") await describe();
   }
+
+  const panels = new Panels(client, { forwards: byId("forwards"), faults: byId("faults"), choice: byId("fault-forward"), command, request });
+  serveForms(document.querySelector("main"), { command, request });
+  setInterval(() => {
+    if (!document.hidden) panels.refresh().catch(() => {}); // that the relay is gone is said below
+  }, LOOK_EACH_MS);
 
   async function describe() {
     const told = await client.get("/relay/v1/profile");
     for (const { name } of told.profile.quirks) behaviours.add(name);
+    panels.refresh().catch((error) => say(error.message, true));
     byId("title").textContent = `${told.profile.name}: ${told.profile.title}`;
     byId("switches").replaceChildren(...told.profile.quirks.map((quirk) => switchOf(quirk.name, told.enabled.includes(quirk.name), told.enable[quirk.name])));
     byId("said-of").replaceChildren();
@@ -131,16 +146,6 @@
     return element("label", {}, box, ` ${name}`);
   }
 
-  byId("commands").addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-command]");
-    if (button) command(button.dataset.command, button.dataset.side ? { side: button.dataset.side } : {});
-  });
-  byId("commands").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const { seconds, settings } = event.target.elements;
-    if (seconds) command("advance", { seconds: Number(seconds.value) });
-    else command("adjust", { settings: settings.value.split(/\s+/).filter(Boolean) });
-  });
   byId("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     client.token = byId("token").value;

@@ -1,0 +1,150 @@
+"""The live page in a real browser, in short: a flow, its ladder, each form; and what pages of other origins can do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.testing import RunningRelay
+from support.chromium import Browser, Page, chromium
+from support.control_client import Client
+from support.origins import Origin, echo, read_exactly
+
+pytestmark = pytest.mark.system
+
+EVIL = "evil.test"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, nat: RunningRelay) -> Iterator[Page]:
+    page = browser.open(nat.control_url)
+    page.until("document.querySelector('#switches input')")
+    yield page
+    assert page.complaints() == []
+
+
+def submitted(page: Page, form: str, **fields: str) -> str:
+    """What the page says once a form with these fields was submitted."""
+    page.evaluate("document.querySelector('#said').textContent = ''")
+    for name, value in fields.items():
+        page.fill(f"{form} [name={name}]", value)
+    page.evaluate(f"document.querySelector({json.dumps(form)}).requestSubmit()")
+    told: str = page.until("document.querySelector('#said').textContent")
+    return told
+
+
+def test_a_flow_appears_its_ladder_opens_and_a_click_ends_it(nat: RunningRelay, page: Page) -> None:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+        app.sendall(b"hello")
+        assert read_exactly(app, 5) == b"hello"
+        assert origin.target in page.until("document.querySelector('.row:not([hidden])')")
+        page.click(".row:not([hidden])")
+        page.until("document.querySelector('#ladder svg .open')")
+        page.click("button[data-command=link-down]")
+        page.until("document.querySelector('.row .by-behaviour')?.innerText === 'link-down-reset'")
+        with pytest.raises(ConnectionResetError):
+            app.recv(1)
+
+
+def test_each_form_is_one_request(nat: RunningRelay, page: Page) -> None:
+    with Origin(echo) as origin:
+        assert submitted(page, "[data-command=open-forward]", target=origin.target) == "open-forward: done"
+        (address,) = nat.forward_addresses
+        page.until(f"document.querySelector('#fault-forward option[value=\"{address}\"]')")
+        fault = {"name": "late", "delay_s": "0.2", "forward": str(address)}
+        assert submitted(page, "[data-command=set-fault]", **fault) == "set-fault: done"
+        told = page.until("document.querySelector('#faults li')")
+        assert told.startswith(f"late: delay_s 0.2, toward the app, of {address}")
+        with socket.create_connection(address, 5) as app:
+            assert echoes_after(app) >= 0.2
+            page.click("#faults button")
+            page.until("!document.querySelector('#faults li')")
+            assert echoes_after(app) < 0.2
+        made = submitted(page, "[data-request]", name="redis", upstream=origin.target)
+        assert made == "POST /proxies: done"
+        page.until("document.querySelectorAll('#forwards li').length === 2")
+        page.click("#forwards li:last-child button")
+        page.until("document.querySelector('#forwards li:last-child').innerText.includes('disabled')")
+        page.click("#forwards li:last-child button:nth-of-type(2)")
+        page.until("document.querySelectorAll('#forwards li').length === 1")
+    assert submitted(page, "[data-command=set-seed]", seed="7") == "set-seed: done"
+    assert nat.seed == 7
+    assert submitted(page, "[data-command=resolve-as]", name="nonsense").startswith("name: ")
+
+
+def echoes_after(app: socket.socket) -> float:
+    began_s = time.monotonic()
+    app.sendall(b"x")
+    read_exactly(app, 1)
+    return time.monotonic() - began_s
+
+
+_ATTACKS = Path(__file__).with_name("other_origin.js").read_text()
+"""What a page of another origin attempts, as a function of the control's address: what came of each attempt."""
+
+
+def test_a_page_of_another_origin_reads_nothing_and_changes_nothing(
+    browser: Browser, nat: RunningRelay, client: Client
+) -> None:
+    client.ask("POST", "/proxies", {"name": "one", "upstream": "127.0.0.1:9"})
+    with Origin(_a_page) as origin:
+        evil = browser.open(f"http://{EVIL}:{origin.port}/")
+        outcomes = evil.evaluate(f"({_ATTACKS})({json.dumps(nat.control_url)})")
+    assert len(outcomes) == 13
+    assert {what: told for what, told in outcomes if told not in {"", "failed", "TypeError", "opaque"}} == {}
+    assert not [record for record in nat.events if record.event == "link-down"]
+    assert list(client.ask("GET", "/proxies").json) == ["one"]
+
+
+def test_a_name_that_was_rebound_to_the_control_gets_nothing(browser: Browser, nat: RunningRelay) -> None:
+    _, port = Client(nat.control_url).address
+    evil = browser.open(f"http://{EVIL}:{port}/")
+    assert f"Host '{EVIL}:{port}' is no name of this relay's" in evil.evaluate("document.body.innerText")
+    json_type: dict[str, Any] = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": "{}"}
+    for path, options in (("/relay/v1/flows", {}), ("/relay/v1/commands/link-down", json_type)):
+        asked = f"fetch({json.dumps(path)}, {json.dumps(options)}).then((got) => got.status, (error) => error.name)"
+        assert evil.evaluate(asked) in {403, "TypeError"}
+    assert not [record for record in nat.events if record.event == "link-down"]
+
+
+_SLIPPED = """
+  <img src=x onerror="document.body.dataset.ran = 'image'">
+  <svg onload="document.body.dataset.ran = 'svg'"></svg>
+  <a id=link href="javascript:void(document.body.dataset.ran = 'link')">x</a>
+  <iframe srcdoc="<script>parent.document.body.dataset.ran = 'frame'</script>"></iframe>
+"""
+
+
+def test_what_slips_into_the_page_does_not_run(browser: Browser, nat: RunningRelay) -> None:
+    page = browser.open(nat.control_url)
+    page.evaluate(f"document.querySelector('main').insertAdjacentHTML('beforeend', {json.dumps(_SLIPPED)})")
+    script = (
+        "Object.assign(document.createElement('script'), { textContent: \"document.body.dataset.ran = 'script'\" })"
+    )
+    page.evaluate(f"document.body.append({script})")
+    page.click("#link")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    assert page.evaluate("document.body.dataset.ran ?? 'nothing'") == "nothing"
+    refused = [said for said in page.complaints() if "Content Security Policy" in said]
+    assert len(refused) >= 4
+
+
+def _a_page(sock: socket.socket) -> None:
+    sock.recv(4096)
+    body = b"<!doctype html><title>evil</title><body>"
+    sock.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(body), body)
+    )
