@@ -36,7 +36,7 @@ from relay.net.queues import unread_bytes, unsent_bytes, waiting_bytes
 
 _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
-
+_MOST_KEEPALIVE_S = 32_767  # Linux: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL; more is EINVAL
 _DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
@@ -323,7 +323,11 @@ class KernelLeg:
     # Knobs
 
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
-        """Have the kernel send keepalive probes; a host without one of the three settings uses its own default."""
+        """Have the kernel send keepalive probes; a host without one of the three settings uses its own default.
+
+        Times that are longer than kernels take (9 h) are shortened to that: a relay's slow clock may make them so.
+        """
+        idle_s, interval_s = min(idle_s, _MOST_KEEPALIVE_S), min(interval_s, _MOST_KEEPALIVE_S)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (("TCP_KEEPCNT", count), ("TCP_KEEPINTVL", interval_s), ("TCP_KEEPIDLE", idle_s)):
             if hasattr(socket, name):

@@ -212,6 +212,8 @@ async def probes_are_the_kernels(bench: Bench) -> None:
     bench.leg.set_keepalive(75, 30, 4)
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     assert [bench.leg.sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [75, 30, 4]
+    bench.leg.set_keepalive(75_000, 30_000_000, 4)  # as with --time-scale 0.001: EINVAL to the kernel
+    assert [bench.leg.sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [32_767, 32_767, 4]
     assert bench.leg.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
