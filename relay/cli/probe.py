@@ -12,6 +12,27 @@ from relay.cli.completion import complete_profile
 from relay.cli.parameters import BackendOption, JsonOption, number_option
 from relay.cli.parsing import CONTEXT, Command, Group
 
+NAMES = (
+    "handshake",
+    "refusal",
+    "close",
+    "local-ack",
+    "keepalive",
+    "tos",
+    "syn",
+    "pending",
+    "dial-tail",
+    "ports",
+    "idle",
+    "idle-refresh",
+    "udp",
+    "lifetime",
+    "watch",
+    "flows",
+    "guess",
+)
+"""The probes' names: `relay.probe.PROBES` has them, too, and takes longer to import than the command line to parse."""
+
 TokenFileOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
@@ -81,7 +102,12 @@ def client(
     token_file: TokenFileOption = None,
     only: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--only", envvar="RELAY_PROBE_ONLY", metavar="PROBE", help="Run this probe alone; repeatable."),
+        typer.Option(
+            "--only",
+            envvar="RELAY_PROBE_ONLY",
+            metavar="PROBE",
+            help=f"Run this probe alone; repeatable. There are {', '.join(NAMES)}; flows runs only when it is named.",
+        ),
     ] = None,
     quick: Annotated[
         bool,
@@ -105,6 +131,16 @@ def client(
         float,
         number_option("--max-life", float, "SECONDS", "8100", "Watch busy connections for so long (0: not at all)."),
     ] = 0.0,
+    watch: Annotated[
+        float,
+        number_option(
+            "--watch", float, "SECONDS", "28800", "Watch connections for so long, for when all die (0: not at all)."
+        ),
+    ] = 0.0,
+    max_flows: Annotated[
+        int,
+        number_option("--max-flows", int, "COUNT", "2000", "For --only flows: open up to so many connections at once."),
+    ] = 2000,
     only_server: Annotated[
         bool,
         typer.Option(
@@ -168,6 +204,8 @@ def client(
             quick=quick,
             max_idle_s=max_idle,
             max_life_s=max_life,
+            watch_s=watch,
+            max_flows=max_flows,
             only_server=only_server,
             time_scale=time_scale,
             patience_s=patience,

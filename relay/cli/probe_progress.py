@@ -40,7 +40,7 @@ class ProgressLine:
         self._ends_s = now_s + left_s
         self._whole_s = max(self._ends_s - self._began_s, 0.1)
         if self._is_terminal:
-            self._draw()
+            self.draw()
         else:
             print(f"{name:12} about {in_words(left_s)} left", file=self._stream, flush=True)
 
@@ -49,9 +49,10 @@ class ProgressLine:
         while True:
             await anyio.sleep(_EVERY_S)
             if self._is_terminal and self._name:
-                self._draw()
+                self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draw the bar as it is now."""
         left_s = max(0.0, self._ends_s - real_s())
         done = round(_WIDTH * (1 - left_s / self._whole_s))
         bar = "#" * done + "." * (_WIDTH - done)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from importlib.metadata import version
@@ -18,11 +18,12 @@ import anyio
 from relay.address import Endpoint, parse_endpoint
 from relay.backend import choose_backend
 from relay.cli.output_file import worded, write_whole
+from relay.cli.probe_log import ProbeLog
 from relay.cli.probe_progress import ProgressLine
 from relay.cli.reports.probe import comparison, findings_as_json
 from relay.cli.terminal import complain, tell, tell_json
 from relay.config import check_time_scale
-from relay.errors import ConfigError, RelayError
+from relay.errors import ConfigError, RelayError, Unsupported
 from relay.interrupt import open_signals
 from relay.net.descriptors import raise_descriptor_limit
 from relay.probe import (
@@ -39,6 +40,7 @@ from relay.probe import (
 from relay.probe.client.proxy import parse_proxy
 from relay.probe.clock import ProbeClock
 from relay.probe.probe import Probe
+from relay.probe.server.limits import MAX_HELD
 from relay.probe.token import check_token, make_token, read_token
 from relay.profiles import load_profile
 from relay.settings import nearest
@@ -61,6 +63,8 @@ def probe(
     quick: bool,
     max_idle_s: float,
     max_life_s: float,
+    watch_s: float,
+    max_flows: int,
     only_server: bool,
     time_scale: float,
     patience_s: float,
@@ -81,9 +85,12 @@ def probe(
         ("--patience", patience_s, 0.01, 3600.0),
         ("--max-idle", max_idle_s, 1.0, _LONGEST_S),
         ("--max-life", max_life_s, 0.0, _LONGEST_S),
+        ("--watch", watch_s, 0.0, _LONGEST_S),
     ):
         if not low <= value <= high:
             raise ConfigError(f"{option}: {value:g} is out of range", hint=f"give from {low:g} to {high:g} seconds")
+    if not 1 <= max_flows <= MAX_HELD:
+        raise ConfigError(f"--max-flows: {max_flows} is out of range", hint=f"give from 1 to {MAX_HELD}")
     compared = load_profile(compare_with) if compare_with is not None else None
     nearer = load_profile(baseline) if baseline is not None else None
     course = Course(
@@ -95,6 +102,8 @@ def probe(
         plan=Plan(
             max_idle_s=max_idle_s,
             max_life_s=max_life_s,
+            watch_s=watch_s,
+            max_flows=max_flows,
             first_age_s=min(Plan.first_age_s, max_idle_s / 10),
             patience_s=patience_s,
             keepalive_watch_s=0.0 if quick else _KEEPALIVE_WATCH_S,
@@ -105,7 +114,7 @@ def probe(
     is_new = output is not None and not output.exists()
     if output is not None and is_new:
         _write(output, "# a probe is under way\n")  # a file that cannot be written is known before hours are spent
-    findings = Findings()
+    raise_descriptor_limit()
     clock = ProbeClock(time_scale)
 
     async def measure() -> bool:
@@ -122,11 +131,12 @@ def probe(
         return False
 
     over: RelayError | None = None
-    try:
-        with one_error():
-            finished = anyio.run(measure, backend=library, backend_options=library_options)
-    except RelayError as error:
-        over, finished = error, False
+    with _kept(output) as findings:
+        try:
+            with one_error():
+                finished = anyio.run(measure, backend=library, backend_options=library_options)
+        except RelayError as error:
+            over, finished = error, False
     if over is not None and not findings.by_setting:
         if output is not None and is_new:
             output.unlink(missing_ok=True)
@@ -135,14 +145,13 @@ def probe(
     run = token_hex(2)
     text = profile_as_toml(
         found,
-        title=title or "A NAT, measured",
+        title=title or (f"A NAT like {found.fits}, measured" if found.fits else "A NAT, measured"),
         date=date.today().isoformat(),  # noqa: DTZ011 - the day where it was measured
         source=f"relay probe {version('vmnat-relay')}, {date.today().isoformat()}, run {run}",  # noqa: DTZ011
         versions=_versions(found),
     )
     if output is not None:
         _write(output, text)
-        _write(output.with_suffix(".jsonl"), "".join(f"{json_.dumps(entry)}\n" for entry in found.log))
     if json:
         tell_json(findings_as_json(found, compared, finished=finished))
     elif compared is not None:
@@ -203,12 +212,30 @@ def _token(path: Path | None) -> bytes | None:
     return None
 
 
+@contextmanager
+def _kept(output: Path | None) -> Iterator[Findings]:
+    """Findings that go into a file beside the output as they come; into none, where that is a device or a pipe."""
+    if output is None or (output.exists() and not output.is_file()):
+        yield Findings()
+        return
+    with ProbeLog(output.with_suffix(".jsonl")) as log:
+        yield Findings(saw=log.add)
+    if log.error:
+        complain(f"--output: cannot write {log.path}: {log.error}", "what was seen before that is in it")
+
+
 def _chosen(names: Sequence[str], *, quick: bool) -> list[Probe]:
     known = {probe.name: probe for probe in PROBES}
     for name in names:
         if name not in known:
             raise ConfigError(f"--only: unknown probe {name!r}", hint=nearest(name, known, what="there are"))
-    return [probe for probe in PROBES if probe.name in names or not (names or (quick and not probe.is_quick))]
+    for probe in (known[name] for name in names):
+        if probe.systems and sys.platform not in probe.systems:
+            raise Unsupported(f"--only {probe.name}: {sys.platform} lacks what it needs", hint="run it on Linux")
+    if names:
+        return [probe for probe in PROBES if probe.name in names]
+    here = [probe for probe in PROBES if not probe.systems or sys.platform in probe.systems]
+    return [probe for probe in here if not probe.is_asked_for and (probe.is_quick or not quick)]
 
 
 def _versions(findings: Findings) -> str:

@@ -42,7 +42,7 @@ def compare(findings: Findings, profile: Profile) -> list[Row]:
 
 def beyond(findings: Findings, baseline: Profile) -> Findings:
     """Those findings that a profile measured nearer to the server does not have as well: what is this NAT's own."""
-    own = Findings(notes=list(findings.notes), log=list(findings.log))
+    own = Findings(notes=list(findings.notes), fits=findings.fits)
     same = {row.setting for row in compare(findings, baseline) if row.agrees}
     for (behaviour, setting), finding in findings.by_setting.items():
         if f"{behaviour}.{setting}" not in same:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,12 +37,15 @@ class Findings:
 
     by_setting: dict[tuple[str, str], Finding] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    log: list[dict[str, Any]] = field(default_factory=list)
-    """What was seen, in the order in which it was, for the file beside the profile."""
+    fits: str = ""
+    """The shipped profile that alone fits best."""
+    saw: Callable[[Mapping[str, Any]], object] = lambda entry: None
+    """Takes what was seen and found, as it comes, for the file beside the profile."""
 
     def found(self, finding: Finding) -> None:
         """Add one, or replace an earlier one about the same setting."""
         self.by_setting[finding.behaviour, finding.setting] = finding
+        self.saw({"found": f"{finding.behaviour}.{finding.setting}", "value": finding.value, "says": finding.says})
 
     def forget(self, behaviour: str) -> None:
         """Take back what was found about a behaviour, for it is known better now."""
@@ -67,6 +70,7 @@ class Findings:
         """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
+            self.saw({"note": text})
 
     def value(self, behaviour: str, setting: str, default: Any = None) -> Any:
         """What was found about a setting; the default where nothing was, or nothing certain."""

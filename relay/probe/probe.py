@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from relay.probe.client.lab import Lab
@@ -20,3 +20,7 @@ class Probe:
     """About how long, in seconds of the NAT's clock; 0: this plan leaves it out."""
     is_quick: bool = True
     """Whether `--quick` has it."""
+    systems: Collection[str] = ()
+    """The systems that it runs on (as `sys.platform` has them), where it does not run on all."""
+    is_asked_for: bool = False
+    """Whether it runs only where its name is given: it may keep others from the NAT."""

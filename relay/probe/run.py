@@ -66,6 +66,7 @@ async def run_probes(
             other = course.other or Endpoint(course.server.host, course.server.port + apart)
             lab = Lab(clock, course.plan, control, dialer, course.server, other)
             lab.findings = findings
+            lab.is_control_beside = course.control is not None
             control.at_end(lab.close)
             planned = [(probe, takes_s) for probe in probes if (takes_s := probe.takes_s(course.plan)) > 0]
             for index, (probe, takes_s) in enumerate(planned):

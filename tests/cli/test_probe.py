@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -62,6 +63,8 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
         (["127.0.0.1:1", "--via", "ftp://x:1"], "--via: cannot read 'ftp://x:1'", "socks5://"),
         (["127.0.0.1:1", "--only", "clos"], "--only: unknown probe 'clos'", "did you mean close?"),
         (["127.0.0.1:1", "--patience", "0"], "--patience: 0 is out of range", "from 0.01 to 3600 seconds"),
+        (["127.0.0.1:1", "--max-flows", "5000"], "--max-flows: 5000 is out of range", "from 1 to 4096"),
+        (["127.0.0.1:1", "--watch", "-1"], "--watch: -1 is out of range", "from 0 to 86000 seconds"),
         (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
         (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
         (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),
@@ -86,7 +89,22 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
             for line in server.stderr:
                 if line.endswith(": refusal\n"):
                     break
+            seen = [json.loads(line) for line in mine.with_suffix(".jsonl").read_text().splitlines()]
+            assert "precomplete-handshake.order" in [entry.get("found") for entry in seen]
             client.send_signal(signal.SIGINT)
             assert client.wait(20) == 130
     assert load_profile(str(mine)).quirks[0].settings["order"] == "lockstep"
     assert "close-mapping" not in mine.read_text()
+
+
+def test_times_are_given_and_what_the_baseline_has_is_left_out(tmp_path: Path) -> None:
+    watches = ("--max-life", "5", "--watch", "5", "--time-scale", "10", "--patience", "0.3")
+    only = [word for name in ("close", "lifetime", "watch") for word in ("--only", name)]
+    with probe_server(tmp_path) as (ports, _):
+        done = probe(f"127.0.0.1:{ports[0]}", *only, *watches, "--baseline", "transparent")
+    assert done.returncode == 0, done.stderr
+    assert "# lifetime-limit: none up to 5" in done.stdout
+    assert "# link-down-reset: connections did not die together in 5" in done.stdout
+    assert "# as in transparent, and so not this NAT's: close-mapping." in done.stdout
+    assert "[close-mapping]" not in done.stdout
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["close", "lifetime", "watch"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from relay.config import configure
 from relay.net.descriptors import raise_descriptor_limit
-from relay.probe import PROBES, Findings, profile_as_toml, run_probes
+from relay.probe import PROBES, Findings, beyond, profile_as_toml, run_probes
 from relay.probe.client.lab import Lab
 from relay.probe.clock import ProbeClock
 from relay.probe.findings import Finding
@@ -54,6 +54,16 @@ async def test_what_a_refused_connect_is_comes_back() -> None:
     assert found.value("refusal-mapping", "silence_s") == pytest.approx(130, rel=0.02)
 
 
+async def test_the_same_comes_back_by_way_of_an_http_proxy() -> None:
+    found = await found_through("vmware-fusion-11", "http", ["close", "tos"])
+    assert_ends(found, load_profile("vmware-fusion-11"))
+    found = await found_through("wsl2-mirrored", "http", ["refusal"])
+    assert found.value("refusal-mapping", "refused") == "silence"
+    found = await found_through("transparent", "http", ["handshake", "refusal"])
+    assert found.value("precomplete-handshake", "order") == "lockstep"
+    assert found.value("refusal-mapping", "enabled") is False
+
+
 async def test_what_was_found_is_a_profile(tmp_path_factory: pytest.TempPathFactory) -> None:
     found = await found_through("vmware-fusion", "proxy", ["close", "tos"])
     path = tmp_path_factory.mktemp("found") / "mine.toml"
@@ -76,6 +86,16 @@ def test_what_contradicts_itself_gets_no_table_and_what_is_thin_is_assumed() -> 
     assert '[tos-reset]\nmask = 0xE0\nstatus = "assumed"' in text
     assert '[idle-timeout]\nafter_s = 350\nstatus = "observed"' in text
     assert 'title = "A \\"quoted\\"?name"' in text
+
+
+def test_what_a_nearer_host_has_as_well_is_left_out() -> None:
+    found = Findings()
+    found.found(Finding("close-mapping", "half_close", "pass", "kept"))
+    found.found(Finding("idle-timeout", "after_s", 351.0, "dead"))
+    found.found(Finding("idle-timeout", "internal", "fin", "the app got fin"))
+    own = beyond(found, load_profile("aws-nat-gateway"))
+    assert list(own.by_setting) == [("idle-timeout", "internal")]
+    assert own.notes == ["as in aws-nat-gateway, and so not this NAT's: close-mapping.half_close, idle-timeout.after_s"]
 
 
 def _idle(name: str) -> dict[str, Any]:
@@ -163,6 +183,7 @@ _ANY_END = st.sampled_from(["silence", "rst-on-next", "rst", "fin"])
     internal=_ANY_END,
     external=_ANY_END,
     refreshed_by=st.sampled_from(["either", "internal", "external"]),
+    counts=st.sampled_from(["data", "segments"]),
     internal_rst=st.sampled_from(["rst", "fin"]),
     external_rst=st.sampled_from(["rst", "fin"]),
     mask=st.integers(1, 63).map(lambda bits: bits << 2),
@@ -173,6 +194,7 @@ def test_what_is_drawn_comes_back(
     internal: str,
     external: str,
     refreshed_by: str,
+    counts: str,
     internal_rst: str,
     external_rst: str,
     mask: int,
@@ -184,7 +206,7 @@ def test_what_is_drawn_comes_back(
             "internal": internal,
             "external": external,
             "refreshed_by": refreshed_by,
-            "counts": "data",
+            "counts": counts,
         },
         "close_mapping": {"internal_rst": internal_rst, "external_rst": external_rst},
         "tos_reset": {"mask": mask, "external_close_delay_ms": delay_ms},
@@ -203,7 +225,7 @@ def test_what_is_drawn_comes_back(
     assert found.value("idle-timeout", "external") == external
     assert after_s * 0.999 <= found.value("idle-timeout", "after_s") <= after_s * 1.15
     assert found.value("idle-timeout", "refreshed_by") == refreshed_by
-    assert found.value("idle-timeout", "counts") == (None if refreshed_by == "external" else "data")
+    assert found.value("idle-timeout", "counts") == (None if refreshed_by == "external" else counts)
     assert profile.quirks
 
 
@@ -231,7 +253,7 @@ async def test_who_answers_and_who_acknowledges_comes_back(anyio_backend: str) -
         parallels: dict[str, Any] = {"local_keepalive": {"external_interval_s": 1}} if name == "parallels" else {}
         profile = "transparent" if name == "direct" else name
         found[name, mode] = await found_through(
-            profile, mode, ["local-ack", "keepalive"], real=True, keepalive_watch_s=4.0, **parallels
+            profile, mode, ["local-ack", "keepalive"], real=True, plan={"keepalive_watch_s": 4.0}, **parallels
         )
 
     async with anyio.create_task_group() as tasks:

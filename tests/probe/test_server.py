@@ -202,6 +202,28 @@ async def test_the_other_port_is_closed_open_or_silent_and_one_sessions_at_a_tim
         assert await how() == "refused"
 
 
+async def test_connections_are_held_as_many_as_were_asked_for() -> None:
+    async with open_probe_server(Endpoint("127.0.0.1", 0), _TOKEN) as server, session(server) as lab:
+
+        async def hold() -> tuple[Stream, bytes]:
+            stream = await lab.connect(server.address)
+            assert isinstance(stream, Stream)
+            await stream.send(lab.held_head())
+            return stream, await stream.receive()
+
+        assert (await hold())[1] == b""
+        async with lab.holding(2):
+            held = [await hold() for _ in range(3)]
+            assert [said for _, said in held] == [b".", b".", b""]
+            held[0][0].close()
+            await held[1][0].send(b"...")
+            with anyio.fail_after(5):
+                while (await hold())[1] != b".":
+                    pass
+        assert await held[1][0].receive() == b""
+        assert (await hold())[1] == b""
+
+
 async def test_mangled_requests_end_their_connection_and_the_server_stays_up() -> None:
     chance = random.Random(3)  # noqa: S311 - which bytes are mangled
     line = as_line({"relay-probe": 1, "nonce": "0" * 32})
@@ -215,7 +237,13 @@ async def test_mangled_requests_end_their_connection_and_the_server_stays_up() -
             answer = await answer_to(server, bytes(mangled) + b"{}\n")
             assert len(answer.splitlines()) <= 2
         async with session(server) as lab:
-            for request in ({"do": 7}, {"do": "script"}, {"do": "other", "as": "x"}, {"do": "forget", "number": -1}):
+            for request in (
+                {"do": 7},
+                {"do": "script"},
+                {"do": "other", "as": "x"},
+                {"do": "forget", "number": -1},
+                {"do": "hold", "most": 1 << 20},
+            ):
                 with pytest.raises(RelayError, match="refuses"):
                     await lab.control.ask(**request)
             await lab.control.ask("ping")

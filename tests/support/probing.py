@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -36,8 +36,9 @@ HOST = "127.0.0.1"
 class JumpingClock(ProbeClock):
     """The NAT's clock, moved on by `run`, and the relay's with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet_turns: int = _QUIET_TURNS) -> None:
         super().__init__()
+        self._quiet_turns = quiet_turns
         self._now_s = 0.0
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, anyio.Event | anyio.CancelScope]] = []
@@ -110,7 +111,7 @@ class JumpingClock(ProbeClock):
 
     async def _until_quiet(self) -> None:
         turns = 0
-        while turns < _QUIET_TURNS:
+        while turns < self._quiet_turns:
             if self._real_waits or not self._sleepers:
                 turns = 0
                 self._changed = anyio.Event()
@@ -175,11 +176,16 @@ async def found_through(
     only: Iterable[str] = (),
     *,
     real: bool = False,
-    keepalive_watch_s: float = 0.0,
+    name: str = "",
+    quiet_turns: int = _QUIET_TURNS,
+    plan: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Findings:
-    """What the probes find, of which there may be some alone, in no time of the NAT's; or in `real` time."""
-    jumping, findings = JumpingClock(), Findings()
+    """What the probes find, of which there may be some alone, in no time of the NAT's; or in `real` time.
+
+    The server may be given by a `name`. Many connections at once take more turns than a few until all is quiet.
+    """
+    jumping, findings = JumpingClock(quiet_turns), Findings()
     clock = ProbeClock() if real else jumping
     scale = 1.0 if real else _STANDS_STILL
     async with (
@@ -188,7 +194,11 @@ async def found_through(
     ):
         if not real:
             tasks.start_soon(jumping.run, nat)
-        planned = replace(course, plan=replace(course.plan, keepalive_watch_s=keepalive_watch_s))
+        server = course.server
+        if name:
+            server = Endpoint(name, course.server.port)
+            nat.resolve(name, server.port, HOST)  # by no thread: the clock does not wait for one
+        planned = replace(course, server=server, plan=replace(course.plan, **(plan or {})))
         probes = [probe for probe in PROBES if probe.name in tuple(only) or not only]
         await run_probes(planned, probes, findings, clock=clock)
         tasks.cancel_scope.cancel()

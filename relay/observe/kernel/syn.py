@@ -56,12 +56,19 @@ def syn_of(accepted: socket.socket) -> Syn:
     """
     if sys.platform != "linux":
         return Syn(None, kept=False)
-    try:
-        headers = accepted.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, _HEADERS_BYTES)
-    except OSError:
-        return Syn(None, kept=False)
+    headers = saved_syn(accepted)
     tos = tos_of_syn(headers)
     return Syn(tos, isn_of_syn(headers)) if tos is not None else Syn(_handshake_tos(accepted), kept=False)
+
+
+def saved_syn(accepted: socket.socket) -> bytes:
+    """Return the headers of the SYN, from that of IP on, and have the kernel forget them; nothing if it kept none."""
+    if sys.platform != "linux":
+        return b""
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, _HEADERS_BYTES)
+    except OSError:
+        return b""
 
 
 def tos_of_syn(headers: bytes) -> int | None:

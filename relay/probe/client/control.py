@@ -135,7 +135,12 @@ class Control:
 
     def head(self, number: int) -> bytes:
         """The first bytes of the connection that is to do this script."""
-        return make_head(session_key(self._token, self.session), self.session, number)
+        return make_head(self.key, self.session, number)
+
+    @property
+    def key(self) -> bytes:
+        """What proves that something is this session's."""
+        return session_key(self._token, self.session)
 
     async def ask(self, do: str, **request: object) -> Mapping[str, Any]:
         """Ask the server something, and wait for the answer, over as many connections as that takes.

@@ -46,16 +46,19 @@ class Dialer:
         self.via = via
         self._clock = clock
 
-    async def connect(self, target: Endpoint, within_s: float | None, *, tos: int | None = None) -> Connected:
+    async def connect(
+        self, target: Endpoint, within_s: float | None, *, tos: int | None = None, past_proxy: bool = False
+    ) -> Connected:
         """Connect within so many real seconds (None: the caller limits it). A TOS byte is the SYN's already."""
+        via = None if past_proxy else self.via
         stream: Stream | None = None
         with self._clock.limit_really(within_s) if within_s is not None else nullcontext():
             try:
-                addresses = await _resolved(self.via.address if self.via is not None else target)
+                addresses = await _resolved(via.address if via is not None else target)
                 stream = await _connected(*addresses[0], tos)
-                if self.via is None:
+                if via is None:
                     return stream
-                refusal = await self.via.ask(stream, target)
+                refusal = await via.ask(stream, target)
                 if not refusal:
                     return stream
                 stream.close()

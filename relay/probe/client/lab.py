@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from relay.probe.client.dial import Connected, Dialer, Failure
 from relay.probe.clock import ProbeClock
 from relay.probe.findings import Findings
 from relay.probe.plan import Plan
+from relay.probe.protocol.proof import HELD
 from relay.probe.protocol.report import Report
 from relay.probe.protocol.steps import MAX_WAIT_S, Read, Send, Step, Wait, as_values
 from relay.probe.stream import Broken, Stream
@@ -25,9 +27,11 @@ _GREETED_WITHIN_S = 10.0  # real; many connections may be opened at once, over a
 class Trial:
     """One connection, looked at from both ends."""
 
-    def __init__(self, lab: Lab, stream: Stream, number: int) -> None:
+    def __init__(self, lab: Lab, stream: Stream, number: int, dialled_s: float = 0.0) -> None:
         self.stream = stream
         self.number = number
+        self.dialled_s = dialled_s
+        """When it was asked for."""
         self.seen = Report(began_s=lab.clock.now_s())
         """What this end saw so far."""
         self._lab = lab
@@ -79,7 +83,7 @@ class Trial:
         self.stream.close()
         apart_s = round(report.began_s - self.seen.began_s, 6)
         seen = {"connection": self.number, "client": self.seen.as_values(), "server": report.as_values()}
-        self._lab.findings.log.append({**seen, "server_began_s": apart_s})
+        self._lab.findings.saw({**seen, "server_began_s": apart_s})
         return report
 
     async def forget(self) -> Report:
@@ -122,23 +126,41 @@ class Lab:
         self.other = other
         """The server's other port, likewise."""
         self.findings = Findings()
+        self.is_control_beside = False
+        """Whether the control connection goes past the NAT."""
         self._streams: list[Stream] = []
+
+    @property
+    def round_trip_s(self) -> float:
+        """To the server and back by the control connection: real, and a second while it is not known."""
+        return min(self.control.round_trip_s, 1.0)
 
     def close(self) -> None:
         """Close whatever is still open."""
         for stream in self._streams:
             stream.close()
 
-    async def open(self, *steps: Step, tos: int | None = None, other: bool = False) -> Opened:
-        """Connect to the server, which then does these steps. Their times are of the NAT's clock."""
+    async def open(
+        self, *steps: Step, tos: int | None = None, target: Endpoint | None = None, within_s: float | None = None
+    ) -> Opened:
+        """Connect to the server, which then does these steps. Their times are of the NAT's clock.
+
+        It is the server's main port, or another way to it; connected within so many real seconds, as by `connect`.
+        """
         number = self.control.new_number()
         scaled = tuple(self._scaled(step) for step in steps)
         await self.control.ask("script", number=number, steps=as_values(scaled))
-        connected = await self.connect(self.other if other else self.main, tos=tos)
+        dialled_s = self.clock.now_s()
+        try:
+            connected = await self.connect(target or self.main, tos=tos, within_s=within_s)
+        except BaseException:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await self.control.ask("forget", number=number)
+            raise
         if isinstance(connected, Failure):
             await self.control.ask("forget", number=number)
             return connected
-        trial = Trial(self, connected, number)
+        trial = Trial(self, connected, number, dialled_s)
         try:
             await connected.send(self.control.head(number))
         except Broken as broken:
@@ -157,9 +179,28 @@ class Lab:
                 return Failure(trial.seen.end or "silence")
         return trial
 
+    @asynccontextmanager
+    async def holding(self, most: int) -> AsyncIterator[None]:
+        """Have the server hold so many connections for the block: those that `held_head` begins.
+
+        Raises:
+            RelayError: it does not.
+        """
+        await self.control.ask("hold", most=most)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await self.control.ask("hold", most=0)
+
+    def held_head(self) -> bytes:
+        """The first bytes of a connection that is only held; the server sends one byte when it has come."""
+        return self.control.head(HELD)
+
     async def connect(self, target: Endpoint, *, tos: int | None = None, within_s: float | None = None) -> Connected:
-        """Connect; within so many real seconds, or the plan's patience."""
-        connected = await self.dialer.connect(target, self.plan.patience_s if within_s is None else within_s, tos=tos)
+        """Connect within so many real seconds: the plan's patience, or as long as the caller lets it (math.inf)."""
+        limit_s = self.plan.patience_s if within_s is None else None if within_s == math.inf else within_s
+        connected = await self.dialer.connect(target, limit_s, tos=tos)
         if isinstance(connected, Stream):
             self._streams = [each for each in self._streams if not each.is_closed]
             self._streams.append(connected)

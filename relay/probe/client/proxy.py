@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from relay.address import Endpoint, parse_endpoint
-from relay.errors import ConfigError
+from relay.errors import ConfigError, RelayError
 from relay.probe.stream import Stream
 
 _SCHEMES = ("socks5", "socks5h", "http")
@@ -47,14 +48,37 @@ class Proxy:
             return await self._ask_http(stream, target)
         return await self._ask_socks(stream, target)
 
-    async def _ask_socks(self, stream: Stream, target: Endpoint) -> str:
+    async def associate(self, stream: Stream) -> Endpoint:
+        """Have a SOCKS5 proxy carry UDP for as long as this connection lasts; returns where it takes it.
+
+        Raises:
+            Broken: the connection to the proxy is over.
+            RelayError: it does not.
+        """
+        if not await self._greet(stream):
+            raise RelayError("the proxy denies access")
+        await stream.send(b"\x05\x03\x00" + _address(Endpoint("0.0.0.0", 0)) + bytes(2))
+        head = await _exactly(stream, 4)
+        size = {1: 4, 4: 16}.get(head[3] if len(head) == 4 else 0)
+        if head[1:2] != b"\0" or size is None:
+            raise RelayError("the proxy carries no UDP")
+        bound = await _exactly(stream, size + 2)
+        ip = ip_address(bound[:-2])
+        host = self.address.host if ip.is_unspecified else str(ip)
+        return Endpoint(host, int.from_bytes(bound[-2:], "big"))
+
+    async def _greet(self, stream: Stream) -> bool:
+        """Whether the proxy takes this client."""
         await stream.send(b"\x05\x01\x02" if self.user else b"\x05\x01\x00")
         method = await _exactly(stream, 2)
         if method == b"\x05\x02" and self.user:
             user, password = self.user.encode(), self.password.encode()
             await stream.send(b"\x01%c%b%c%b" % (len(user), user, len(password), password))
             method = b"\x05\x00" if (await _exactly(stream, 2))[1:] == b"\x00" else b""
-        if method != b"\x05\x00":
+        return method == b"\x05\x00"
+
+    async def _ask_socks(self, stream: Stream, target: Endpoint) -> str:
+        if not await self._greet(stream):
             return "denied"
         await stream.send(b"\x05\x01\x00" + _address(target) + target.port.to_bytes(2, "big"))
         head = await _exactly(stream, 4)

@@ -8,7 +8,8 @@
 
 A later connection begins with 32 bytes: magic, session, the number of its script, and an HMAC of these under a key that
 follows from the token and the session. A number counts once, so that a head that was overheard opens nothing. Without a
-token (on loopback alone) the proofs are made with an empty one.
+token (on loopback alone) the proofs are made with an empty one. A connection whose number is 0 does no script: it is
+held, and told so by one byte, for as long as the session may hold so many.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ TOKEN_BYTES = 16  # 128 bits, in 32 hexadecimal digits
 MAGIC = b"\0rp\x01"
 HEAD_BYTES = 32
 MAX_NUMBER = 0xFFFF_FFFF
+HELD = 0
+"""The number in the heads of connections that are only held."""
 _HEAD = struct.Struct("!4s8sI16s")
 _MAC_BYTES = 16
 

@@ -18,12 +18,14 @@ from typing import Any
 from relay.errors import ProtocolError
 from relay.probe.protocol.fields import number, whole
 from relay.probe.protocol.steps import MAX_WAIT_S
+from relay.probe.protocol.syn import SYN_KEYS
 
 MAX_ENTRIES = 48
 _TOGETHER_S = 0.001  # bytes that come within this time are one entry
 _KINDS = frozenset({"bytes", "sent", "fin", "rst", "error", "state"})
-STATE_KEYS = ("port", "tos", "segments_in", "segments_out", "bytes_in", "bytes_acked", "rtt_us")
-"""What a state may have: the peer's port; its SYN's TOS byte; segments and bytes so far; the kernel's round trip."""
+STATE_KEYS = ("port", "tos", "segments_in", "segments_out", "bytes_in", "bytes_acked", "rtt_us", *SYN_KEYS)
+"""What a state may have: the peer's port; its SYN's TOS byte; segments and bytes so far; the kernel's round trip; and
+more of the SYN."""
 _MOST = 1 << 62
 
 

@@ -30,7 +30,7 @@ from relay.probe.protocol.proof import (
     server_proof,
 )
 from relay.probe.protocol.steps import MAX_WAIT_S, read_steps
-from relay.probe.server.limits import INTRODUCTION_S
+from relay.probe.server.limits import INTRODUCTION_S, MAX_HELD
 from relay.probe.server.other_port import STATES
 from relay.probe.server.session import Session
 from relay.probe.stream import Broken, Stream
@@ -146,6 +146,11 @@ class ControlConnection:
                 for_s = fields.number(request.get("for_s"), "for_s", 0, MAX_WAIT_S)
                 if error := await self._server.other.become(state, session, for_s):
                     raise ProtocolError(error)
+            case "hold":
+                if most := fields.whole(request.get("most"), "most", 0, MAX_HELD):
+                    session.may_hold = most
+                else:
+                    session.let_go()
             case "arrivals":
                 return {"done": True, "arrivals": self._server.other.arrivals}
             case "probing":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import anyio
 
 from relay.probe.clock import ProbeClock
@@ -24,10 +26,11 @@ class Script:
         self.is_done = False
         self._clock = clock
         self._reads = True
+        self._syn: Mapping[str, int] = {}
 
-    async def perform(self, stream: Stream, syn_tos: int | None) -> None:
+    async def perform(self, stream: Stream, syn: Mapping[str, int]) -> None:
         """Do the steps, until the last one or until the connection is broken; then close it."""
-        self._syn_tos = syn_tos
+        self._syn = syn
         try:
             with self.scope:
                 for step in self.steps:
@@ -59,8 +62,8 @@ class Script:
                 self._reads = False
                 stream.shrink()
             case Do("report"):
-                state = stream.state()
-                self._note("state", state if self._syn_tos is None else state | {"tos": self._syn_tos})
+                self._note("state", {**stream.state(), **self._syn})
+                self._syn = {}  # once: all of a report fits into a line
             case _:
                 raise AssertionError(step)
 

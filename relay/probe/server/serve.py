@@ -19,10 +19,12 @@ from relay.address import Endpoint
 from relay.clock import real_s
 from relay.errors import ConfigError, ProtocolError
 from relay.net.listen import open_listener
-from relay.observe.kernel.syn import save_syn, syn_of
+from relay.observe.kernel.syn import save_syn, saved_syn, syn_of, tos_of_syn
 from relay.probe.clock import ProbeClock
-from relay.probe.protocol.proof import HEAD_BYTES, MAGIC, SESSION_BYTES, is_genuine, read_head
+from relay.probe.protocol.proof import HEAD_BYTES, HELD, MAGIC, SESSION_BYTES, is_genuine, read_head
+from relay.probe.protocol.syn import read_syn
 from relay.probe.server.control import ControlConnection
+from relay.probe.server.datagrams import Datagrams
 from relay.probe.server.limits import INTRODUCTION_S, KEEP_SESSION_S, MAX_SESSIONS, MAX_STRANGERS
 from relay.probe.server.other_port import OtherPort
 from relay.probe.server.session import Session
@@ -71,6 +73,8 @@ class ProbeServer:
         self.other = OtherPort(Endpoint(bind.host, bind.port + 1 if bind.port else 0), clock)
         """The port beside it."""
         self._sessions: dict[bytes, Session] = {}
+        self.datagrams = Datagrams(self._sessions, clock)
+        """UDP on both ports."""
         self._strangers: list[anyio.CancelScope] = []
         self._listener: socket.socket | None = None
 
@@ -84,6 +88,10 @@ class ProbeServer:
         save_syn(self._listener)
         self.address = Endpoint(*self._listener.getsockname()[:2])
         self.other.hold()
+        if self.datagrams.open(self.address, self.other.address):
+            tasks.start_soon(self.datagrams.serve)
+        else:
+            self.tell("no UDP: one of the ports is taken")
 
         async def take(accepted: socket.socket) -> None:
             tasks.start_soon(self._serve, accepted)
@@ -95,6 +103,7 @@ class ProbeServer:
     def close(self) -> None:
         """Stop listening."""
         self.other.close()
+        self.datagrams.close()
         if self._listener is not None:
             self._listener.close()
 
@@ -184,10 +193,20 @@ class ProbeServer:
         session = self._sessions.get(name)
         if session is None or not is_genuine(head, session.key):
             return
+        if number == HELD:
+            await session.hold(stream)
+            return
         script = session.begin(number)
         if script is not None:
             script.began_s = began_s
             try:
-                await script.perform(stream, syn_of(stream.sock).tos)
+                await script.perform(stream, _syn_of(stream.sock))
             finally:
                 session.end(number)
+
+
+def _syn_of(sock: socket.socket) -> dict[str, int]:
+    """What is known of the SYN, as a report has it."""
+    headers = saved_syn(sock)
+    tos = tos_of_syn(headers) if headers else syn_of(sock).tos
+    return read_syn(headers) | ({} if tos is None else {"tos": tos})

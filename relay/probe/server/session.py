@@ -7,13 +7,17 @@ that is measured, and the client comes back by the session's name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
 
 from relay.errors import ProtocolError
 from relay.probe.clock import ProbeClock
 from relay.probe.protocol.proof import session_key
 from relay.probe.protocol.steps import Send, Step
-from relay.probe.server.limits import MAX_CONNECTIONS, MAX_SESSION_BYTES
+from relay.probe.server.limits import KEEP_HELD_S, MAX_CONNECTIONS, MAX_SESSION_BYTES
 from relay.probe.server.script import Script
+from relay.probe.stream import Broken, Stream
 
 
 class Session:
@@ -30,6 +34,9 @@ class Session:
         """When its control connection ended, in real seconds; None while there is one."""
         self.wake: Callable[[], None] = lambda: None
         """Has the control connection, if there is one, send what there is to send."""
+        self.may_hold = 0
+        """How many connections it may have that are only held."""
+        self._held: set[Stream] = set()
         self._clock = clock
         self._announced: dict[int, Script] = {}
         self._running: dict[int, Script] = {}
@@ -93,7 +100,27 @@ class Session:
         """What can go, and is not known to have arrived."""
         return dict(self._done)
 
+    async def hold(self, stream: Stream) -> None:
+        """Say by a byte that a connection has come, and keep it until its peer ends it; one too many is closed."""
+        if len(self._held) >= self.may_hold:
+            return
+        self._held.add(stream)
+        try:
+            with suppress(Broken), anyio.move_on_after(KEEP_HELD_S):
+                await stream.send(b".")
+                while await stream.receive():
+                    pass
+        finally:
+            self._held.discard(stream)
+
+    def let_go(self) -> None:
+        """Close the connections that are only held, and hold no more."""
+        self.may_hold = 0
+        for stream in self._held:
+            stream.close()
+
     def stop(self) -> None:
         """End every connection of it."""
+        self.let_go()
         for script in self._running.values():
             script.scope.cancel()
