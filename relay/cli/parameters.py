@@ -101,7 +101,9 @@ OffloadOption = Annotated[
 ]
 
 
-def number_option(option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str) -> Any:
+def number_option(
+    option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str, *, variable: str = ""
+) -> Any:
     """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
 
     def read(text: str) -> int | float:
@@ -113,5 +115,5 @@ def number_option(option: str, kind: type[int] | type[float], metavar: str, exam
             hint = f"{unit}e.g. {option} {example}; see `relay serve --help`"
             raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
 
-    variable = f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
+    variable = variable or f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
     return typer.Option(option, parser=read, envvar=variable, metavar=metavar, help=explained)

@@ -139,7 +139,14 @@ def client(
     ] = 0.0,
     max_flows: Annotated[
         int,
-        number_option("--max-flows", int, "COUNT", "2000", "For --only flows: open up to so many connections at once."),
+        number_option(
+            "--max-flows",
+            int,
+            "COUNT",
+            "2000",
+            "For --only flows: open up to so many connections at once.",
+            variable="RELAY_PROBE_MAX_FLOWS",  # RELAY_MAX_FLOWS is another option's, of relay serve
+        ),
     ] = 2000,
     only_server: Annotated[
         bool,
