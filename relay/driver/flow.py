@@ -332,7 +332,7 @@ class Flow(Timed):
         self.driver.take_ending(self.machine, *carried, self.forward)
         if (self.destination is not None or self.machine.endings) and self.log.wanted:
             destination = str(self.destination) if self.destination is not None else None
-            self.log.write_ending(self.machine, destination, carried, self.now_s())
+            self.log.write_ending(self.machine, destination, carried)
         self.log.carrying = None  # they hold each other
 
     # What the flow is for

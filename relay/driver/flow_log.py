@@ -65,12 +65,15 @@ class FlowLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Record one thing; see `relay.log.FIELDS`."""
-        if not self._log.wanted:
-            return
+        if self._log.wanted:
+            self._write(event, None, fields)
+
+    def _write(self, event: str, read: tuple[float, float] | None, fields: dict[str, Any]) -> None:
+        """Likewise; `read` is what the log's clock says, if it was read just before."""
         carried = (0, 0)
         if (carrying := self.carrying) is not None:
             carried = carrying.carried_bytes()
-        record = self._log.record(event, flow=self._flow, process=self._process, carried=carried, **fields)
+        record = self._log.record(event, flow=self._flow, process=self._process, carried=carried, read=read, **fields)
         self._log.hand_on(record, self._hold)
 
     def hold(self) -> None:
@@ -129,26 +132,26 @@ class FlowLog:
             origin = fault.__cause__ if isinstance(fault, BehaviourError) else None
             self.write("fault", error=error, traceback=traceback_of(origin or fault))
 
-    def write_ending(
-        self, machine: FlowMachine, destination: str | None, carried_bytes: tuple[int, int], now_s: float
-    ) -> None:
-        """Record how it all ended; `carried_bytes` are those out and those in."""
-        fields: dict[str, Any] = {}
+    def write_ending(self, machine: FlowMachine, destination: str | None, carried_bytes: tuple[int, int]) -> None:
+        """Record how it all ended; `carried_bytes` are those out and those in.
+
+        The flow's beginning, from which `granted_after_s` counts, is `at_s` less `duration_s`: to the microsecond.
+        """
+        read = self._log.clock.read()
+        fields: dict[str, Any] = {
+            "destination": destination,
+            "because": machine.cause,
+            "bytes_out": carried_bytes[0],
+            "bytes_in": carried_bytes[1],
+            "bytes_lost": self.lost_bytes,
+            "duration_s": round(read[0] - self.started_s, 6),
+            "granted_after_s": None if self.granted_s is None else round(self.granted_s - self.started_s, 6),
+        }
         for side in Side:
             ending = machine.endings.get(side)
             fields[side.value] = ending.how if ending else None
             fields[f"{side.value}_because"] = ending.because if ending else None
-        self.write(
-            "flow-ended",
-            destination=destination,
-            because=machine.cause,
-            bytes_out=carried_bytes[0],
-            bytes_in=carried_bytes[1],
-            bytes_lost=self.lost_bytes,
-            duration_s=round(now_s - self.started_s, 6),
-            granted_after_s=None if self.granted_s is None else round(self.granted_s - self.started_s, 6),
-            **fields,
-        )
+        self._write("flow-ended", read, fields)
 
 
 def _described(action: Action) -> str:

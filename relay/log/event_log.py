@@ -97,12 +97,13 @@ class EventLog:
         flow: int | None = None,
         process: tuple[int, str] | None = None,
         carried: tuple[int, int] = (0, 0),
+        read: tuple[float, float] | None = None,
         **fields: Any,
     ) -> Record:
-        """Make a record of now without handing it on."""
+        """Make a record of now without handing it on; `read` is what the clock says, if it was read just before."""
         if unknown := fields.keys() - FIELDS[event].keys():
             raise KeyError(f"{event} has no field {', '.join(sorted(unknown))}")
-        at_s, ahead_s = self.clock.read()
+        at_s, ahead_s = read or self.clock.read()
         return Record(event, at_s, flow, process, fields, ahead_s, carried)
 
     def emit(
