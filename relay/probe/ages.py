@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from relay.probe.findings import ENOUGH
+
 COMMON_S = (30, 50, 60, 120, 240, 270, 300, 350, 600, 900, 1200, 1800, 3600, 7200, 7440, 14_400, 86_400, 432_000)
 """Limits that NATs, firewalls and load balancers are known to have by default."""
 MOST_ROUNDS = 2
 """So often ages between two are tried."""
 _NARROW = 0.9  # of the shortest age that died: one as long that lived is near enough
+_ALIKE = 2 / 3  # of one lateness: as much later are others that bear it out
 _BESIDE = 0.01
 """Ages are tried so much shorter and longer than a common limit, as a share of it, or by a second if that is more."""
 
@@ -33,6 +36,10 @@ class Fate:
     """What the server got, likewise."""
     external_s: float = 0.0
     """When it got that, unasked, since the connection was left alone; 0 where it was in answer to its own segment."""
+    error_s: float = 0.0
+    """By how much `age_s` may be too long or too short, for both its ends were noted by a host that may be busy."""
+    staggered: bool = False
+    """Whether it began at a moment of its own, and not with others."""
 
 
 def spread(first_s: float, last_s: float, count: int) -> list[float]:
@@ -72,6 +79,28 @@ def at_the_limit(fates: Iterable[Fate]) -> list[Fate]:
         return [fate for fate in dead if fate.heard or not fate.internal]
     later_s = min((fate.age_s for fate in dead if fate.heard), default=None)
     return [fate for fate in dead if not fate.heard and (later_s is None or fate.age_s < later_s * (1 - _BESIDE))]
+
+
+def lateness(heard: Iterable[Fate]) -> tuple[float, int, int]:
+    """By how much a NAT that looks now and then is late, and how many of those that surely were late bear that out.
+
+    Surely late is what began at a moment of its own, and exceeds the shortest by more than the error of both. What
+    delays one connection, or all of one moment, proves nothing: the lateness is the longest to which others come near,
+    so many that they are enough together; 0 where none is.
+    """
+    seen = sorted(heard, key=lambda fate: fate.age_s)
+    if not seen:
+        return 0.0, 0, 0
+    first = seen[0]
+    late = [
+        fate.age_s - first.age_s
+        for fate in reversed(seen)
+        if fate.staggered and fate.age_s - first.age_s > fate.error_s + first.error_s
+    ]
+    for index in range(len(late) - ENOUGH + 1):
+        if late[index + ENOUGH - 1] >= _ALIKE * late[index]:
+            return late[index], len(late) - index, len(late)
+    return 0.0, 0, len(late)
 
 
 def is_settled(fates: Sequence[Fate], ages: Iterable[float]) -> bool:

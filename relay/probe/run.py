@@ -61,7 +61,7 @@ async def run_probes(
         return await beside.connect(place, _CONNECT_S)
 
     with one_error():
-        async with open_control(dial, course.token, clock, str(place)) as control:
+        async with clock.beating(), open_control(dial, course.token, clock, str(place)) as control:
             apart = control.other_port - control.port
             other = course.other or Endpoint(course.server.host, course.server.port + apart)
             lab = Lab(clock, course.plan, control, dialer, course.server, other)

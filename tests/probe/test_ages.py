@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.probe.ages import Fate, at_the_limit, between, bracket, in_words, is_settled, spread
+from relay.probe.ages import Fate, at_the_limit, between, bracket, in_words, is_settled, lateness, spread
+from relay.probe.findings import Findings
+from relay.probe.probes.idle import tell
 from relay.probe.probes.keepalive import interval_of
 from relay.probe.probes.tos import mask_of
 
@@ -77,6 +79,54 @@ def test_a_reset_that_comes_long_after_the_limit_is_not_the_limit() -> None:
     later = Fate(1250, lived=False, heard=True, internal="rst")
     assert at_the_limit([later, silent]) == [silent]
     assert at_the_limit([later]) == [later]
+
+
+def ended(lates: list[float], error_s: float = 0.0, *, staggered: bool = True, after_s: float = 600) -> list[Fate]:
+    """Connections that were ended unasked, so much later than the limit."""
+    return [
+        Fate(after_s + late_s, lived=False, heard=True, internal="fin", error_s=error_s, staggered=staggered)
+        for late_s in lates
+    ]
+
+
+_SWEPT = [30 * (index * 0.618034 % 1) for index in range(12)]
+
+
+@given(st.floats(1, 86_400), st.floats(0, 1))
+def test_a_nat_that_looks_now_and_then_is_late_by_nearly_the_time_between_two_looks(sweep_s: float, at: float) -> None:
+    moments = [60 * (index * 0.618034 % 1) for index in range(12)]
+    lates = [-(moment_s + at * sweep_s) % sweep_s for moment_s in moments]
+    late_s, agreed, of = lateness([*ended([0], staggered=False), *ended(lates)])
+    assert late_s <= sweep_s
+    assert 3 <= agreed <= of <= 12
+    if 10 <= sweep_s <= 60:
+        assert late_s >= 0.5 * sweep_s
+
+
+def test_one_that_is_late_alone_proves_nothing() -> None:
+    assert lateness(ended([0, 0.1, 46.3]))[0] == 0
+    assert lateness(ended([0, 0.1, 45.9, 46.3]))[0] == 0
+    late_s, *count = lateness(ended([*_SWEPT, 46.3]))
+    assert late_s == pytest.approx(max(_SWEPT))
+    assert count == [11, 12]
+
+
+def test_all_that_began_together_are_one_observation() -> None:
+    assert lateness([*ended([0.0]), *ended([46.3] * 6, staggered=False)])[0] == 0
+
+
+def test_no_lateness_is_found_that_is_within_what_a_busy_host_adds() -> None:
+    assert lateness(ended(_SWEPT, error_s=0.1))[0] == pytest.approx(max(_SWEPT))
+    assert lateness(ended(_SWEPT, error_s=16)) == (0.0, 0, 0)
+    assert lateness([]) == (0.0, 0, 0)
+
+
+def test_a_lateness_is_written_where_it_was_found_and_else_is_not() -> None:
+    for fates, value in ((ended(_SWEPT), round(max(_SWEPT), 1)), (ended(_SWEPT, error_s=16), None)):
+        findings = Findings()
+        tell(findings, fates)
+        assert findings.value("idle-timeout", "late_s") == value
+        assert findings.value("idle-timeout", "after_s") == 600
 
 
 def test_the_interval_of_probes_lies_where_their_numbers_allow() -> None:

@@ -50,6 +50,13 @@ class JumpingClock(ProbeClock):
     def now_s(self) -> float:
         return self._now_s
 
+    def error_s(self) -> float:
+        return 0.0  # no time passes while anything is on its way
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        yield
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await anyio.lowlevel.checkpoint()
@@ -67,6 +74,7 @@ class JumpingClock(ProbeClock):
             finally:
                 self._sleepers = [each for each in self._sleepers if each is not entry]
                 heapq.heapify(self._sleepers)
+                self._changed.set()
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[anyio.CancelScope]:
@@ -96,7 +104,9 @@ class JumpingClock(ProbeClock):
                 due_s = min(due_s, self._now_s + max(0.0, relays_s))
             patient_s = self._patient_until_s.get(self._sleepers[0][2], 0.0) - real_s()
             if patient_s > 0 and due_s <= self._now_s:
-                await anyio.sleep(patient_s)
+                self._changed = anyio.Event()
+                with anyio.move_on_after(patient_s):
+                    await self._changed.wait()
                 continue
             if due_s > self._now_s:
                 nat._relay.do(Advance(due_s - self._now_s, "ignore"))  # waits for no look-up of processes

@@ -4,7 +4,8 @@ Method: connections are left alone, each for an age of its own, and used once: f
 plan allows, then between the longest that lived and the shortest that died, three for each age, and once more so if
 these are not near to each other. The app uses most of
 them, the server some, for each end may hear of it on its own next segment alone. An end that comes unasked gives the
-moment itself; then more are begun at other moments, to see by how much a NAT that looks now and then is late.
+moment itself; then more are begun at other moments, to see by how much a NAT that looks now and then is late. Several
+of them have to be, by more than this host's own delays.
 
 Confidence: three of three on both sides of the limit are sure. `after_s` is the shortest age that was seen dead, so
 that a replay is never kinder than the NAT.
@@ -14,9 +15,9 @@ from __future__ import annotations
 
 import anyio
 
-from relay.probe.ages import MOST_ROUNDS, Fate, at_the_limit, between, bracket, in_words, is_narrow, spread
+from relay.probe.ages import MOST_ROUNDS, Fate, at_the_limit, between, bracket, in_words, is_narrow, lateness, spread
 from relay.probe.client.lab import Lab, Trial, use_until_settled
-from relay.probe.findings import Finding
+from relay.probe.findings import Finding, Findings
 from relay.probe.plan import Plan
 from relay.probe.probe import Probe
 from relay.probe.protocol.steps import Read, Send, Wait
@@ -40,10 +41,10 @@ async def _run(lab: Lab) -> None:
     if died_s is None:
         lab.findings.note(f"{_QUIRK}: none up to {lived_s:.5g} s: {in_words(fates)[0]}")
         return
-    _tell(lab, fates)
+    tell(lab.findings, fates)
     for _ in range(MOST_ROUNDS):
         await _narrow(lab, lived_s, died_s, fates)
-        _tell(lab, fates)
+        tell(lab.findings, fates)
         lived_s, narrowed_s = bracket(fates)
         died_s = narrowed_s or died_s
         if is_narrow(lived_s, died_s):
@@ -53,7 +54,7 @@ async def _run(lab: Lab) -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(plan.rounds):
                 tasks.start_soon(_use_by_server, lab, min(fate.age_s for fate in limit), fates)
-    _tell(lab, fates)
+    tell(lab.findings, fates)
 
 
 async def _narrow(lab: Lab, lived_s: float, died_s: float, fates: list[Fate]) -> None:
@@ -73,16 +74,16 @@ async def _narrow(lab: Lab, lived_s: float, died_s: float, fates: list[Fate]) ->
                 tasks.start_soon(use_by_app, lab, died_s * 1.5, fates, stagger_s * (index * _GOLDEN % 1))
 
 
-async def use_by_app(lab: Lab, age_s: float, fates: list[Fate], begin_s: float = 0.0) -> None:
-    """Leave a connection alone for so long, then send a byte from the app's end; begin after `begin_s`."""
-    await lab.clock.sleep(begin_s)
+async def use_by_app(lab: Lab, age_s: float, fates: list[Fate], begin_s: float | None = None) -> None:
+    """Leave a connection alone for so long, then send a byte from the app's end; begin at once or after `begin_s`."""
+    await lab.clock.sleep(begin_s or 0.0)
     trial = await lab.open_greeted(Read(1, 2 * age_s + 60), Send(1), Wait(age_s))
     if not isinstance(trial, Trial):
         return
-    quiet_s = lab.clock.now_s()
+    quiet_s, error_s = lab.clock.now_s(), lab.clock.error_s()
     with lab.clock.limit(age_s):
         await trial.hear()
-    used_s = lab.clock.now_s()
+    used_s, error_s = lab.clock.now_s(), error_s + lab.clock.error_s()
     heard, lived = bool(trial.seen.end), False
     internal = trial.seen.end
     if not heard:
@@ -95,7 +96,8 @@ async def use_by_app(lab: Lab, age_s: float, fates: list[Fate], begin_s: float =
     entry, external, external_s = report.end_entry, "", 0.0
     if not lived and entry is not None and report.began_s + entry.at_s <= used_s + _AFTER_S:
         external, external_s = report.end, report.began_s + entry.at_s - quiet_s
-    fates.append(Fate(used_s - quiet_s, lived, heard, "" if lived else internal, external, external_s))
+    known = "" if lived else internal
+    fates.append(Fate(used_s - quiet_s, lived, heard, known, external, external_s, error_s, begin_s is not None))
 
 
 async def _use_by_server(lab: Lab, age_s: float, fates: list[Fate]) -> None:
@@ -117,30 +119,32 @@ async def _use_by_server(lab: Lab, age_s: float, fates: list[Fate]) -> None:
     fates.append(Fate(age_s, lived, external="" if lived else external, external_s=external_s))
 
 
-def _tell(lab: Lab, fates: list[Fate]) -> None:
+def tell(findings: Findings, fates: list[Fate]) -> None:
+    """Add what all that was seen comes to."""
     dead = at_the_limit(fates)
     if not dead:
         return
     says, agreed, of = in_words(fates)
-    lab.findings.forget(_QUIRK)
+    findings.forget(_QUIRK)
     died_s = min(fate.age_s for fate in dead)
-    heard = [fate.age_s for fate in dead if fate.heard]
+    heard = [fate for fate in dead if fate.heard]
     if heard:  # the moments themselves; a NAT that looks now and then finds some later than others
-        late_s, agreed = max(heard) - died_s, len(heard)
-        says, of = f"quiet connections ended unasked after {died_s:.5g} to {max(heard):.5g} s", agreed
+        agreed = of = len(heard)
+        says = f"quiet connections ended unasked after {died_s:.5g} to {max(fate.age_s for fate in heard):.5g} s"
+        late_s, *count = lateness(heard)
         if late_s > max(2.0, _LATE_SHARE * died_s):
-            lab.findings.found(Finding(_QUIRK, "late_s", round(late_s, 1), says, agreed, of))
+            findings.found(Finding(_QUIRK, "late_s", round(late_s, 1), says, *count))
     elif later := [fate.age_s for fate in fates if fate.heard and fate.internal == "rst"]:
         silent_s = float(f"{min(later) - died_s:.3g}")
         said = f"RST came, unasked, after {min(later):.5g} s ({len(later)} of {len(later)})"
-        lab.findings.found(Finding(_QUIRK, "silence_s", max(1.0, silent_s), said, len(later), len(later)))
-    lab.findings.found(Finding(_QUIRK, "after_s", float(f"{died_s:.5g}"), says, agreed, of))
+        findings.found(Finding(_QUIRK, "silence_s", max(1.0, silent_s), said, len(later), len(later)))
+    findings.found(Finding(_QUIRK, "after_s", float(f"{died_s:.5g}"), says, agreed, of))
     in_time_s = died_s * (1 + _LATE_SHARE) + _AFTER_S  # what comes later is not the limit's
     internal = [fate.internal for fate in dead if fate.internal]
     external = [fate.external for fate in dead if fate.external and fate.external_s <= in_time_s]
     for setting, ends, who in (("internal", internal, "the app"), ("external", external, "the server")):
         known = [end if end in _ENDS else None for end in ends]
-        lab.findings.agree(_QUIRK, setting, known, f"{who} got {{value}} ({{agreed}} of {{of}})")
+        findings.agree(_QUIRK, setting, known, f"{who} got {{value}} ({{agreed}} of {{of}})")
 
 
 def _takes_s(plan: Plan) -> float:
