@@ -138,6 +138,7 @@ NO_REQUESTS = [
     (b"[" * 10_000 + b"]" * 10_000, 400, "the body is nested deeper than 32 levels"),
     (b'{"a":' * 10_000, 400, "the body is nested deeper than 32 levels"),
     (b"[]", 400, "freeze: [] is no object"),
+    (b"[" + b"[{}]," * 40 + b"{}]", 400, "freeze: [[{}], [{}]"),
     (b'{"side": "app", "colour": "red"}', 400, "freeze: unknown field 'colour'"),
     (b'{"side": "\\u202e\\u0000\\n"}', 400, "freeze: side: '\\u202e\\x00\\n' is not one of"),
 ]

@@ -6,7 +6,9 @@ import contextlib
 import json
 import re
 import socket
+from typing import NoReturn
 
+import pytest
 import trio
 import trio.testing
 
@@ -90,15 +92,70 @@ def test_a_label_cannot_forge_a_metric() -> None:
         assert re.fullmatch(r'# (HELP|TYPE) .*|\w+(\{\w+="(\\.|[^"\\])*"(,\w+="(\\.|[^"\\])*")*\})? \d+', line), line
 
 
+def test_each_sum_stands_by_its_own_name() -> None:
+    listener = Endpoint("127.0.0.1", 1)
+    totals = Totals(flows=7, open=2, bytes_out=300, bytes_in=40)
+    totals.ended_by.update({"linger": 3})
+    totals.forwards_out[listener], totals.forwards_in[listener] = 200, 10
+    proxy = ProxyLabels("one", listener, "d:1")
+    samples = [line for line in metrics_text(totals, [], {"tos-reset": 5}, [proxy]).splitlines() if line[0] != "#"]
+    labels = 'listener="127.0.0.1:1",proxy="one",upstream="d:1"'
+    assert samples == [
+        "relay_flows_total 7",
+        "relay_flows_open 2",
+        'relay_flows_ended_total{cause="linger"} 3',
+        'relay_resets_total{behaviour="tos-reset"} 5',
+        'relay_bytes_total{direction="out"} 300',
+        'relay_bytes_total{direction="in"} 40',
+        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{labels}}} 200',
+        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{labels}}} 10',
+        f'toxiproxy_proxy_sent_bytes_total{{direction="upstream",{labels}}} 200',
+        f'toxiproxy_proxy_sent_bytes_total{{direction="downstream",{labels}}} 10',
+    ]
+
+
 def test_there_is_a_list_of_what_there_is(client: Client) -> None:
     told = client.ask("GET", "/relay/v1").json
     assert told["profile"] == "vmware-fusion-11"
     assert "/relay/v1/commands/freeze" in told["paths"]
     assert client.ask("GET", "/version").json == {"version": "2.12.0"}
     assert client.ask("HEAD", "/version").body == b""
-    assert client.ask("GET", "/nowhere").status == 404
+    for missing in ("/nowhere", "/relay/v1/flows/1"):
+        assert client.ask("GET", missing).status == 404
     wrong = client.ask("GET", "/relay/v1/commands/freeze")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(client: Client) -> None:
+    body = b'{"side": "app"}'
+    head = (
+        f"POST /relay/v1/commands/freeze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with client.connect() as sock, sock.makefile("rb") as lines:
+        sock.sendall(head.encode())
+        assert [lines.readline().split()[:2], lines.readline()] == [[b"HTTP/1.1", b"100"], b"\r\n"]
+        sock.sendall(body)
+        assert lines.readline().startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_fault_of_the_controls_own_is_answered_and_recorded(
+    nat: RunningRelay, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Exception] = []
+
+    async def trip(*_: object) -> NoReturn:
+        raise ZeroDivisionError("I tripped")
+
+    assert client.ask("GET", "/version").status == 200
+    monkeypatch.setattr("relay.control_api.routes.Routes._answer", trip)
+    monkeypatch.setattr("relay.control_api.routes.show_traceback", shown.append)
+    answer = client.ask("GET", "/version")
+    assert (answer.status, answer.json["error"]) == (500, "the relay failed: ZeroDivisionError")
+    fault = nat.wait_for("fault").fields
+    assert fault["error"] == "control: ZeroDivisionError: I tripped"
+    assert "in trip" in fault["traceback"]
+    assert [str(each) for each in shown] == ["I tripped"]
 
 
 def test_one_connection_serves_several_requests(client: Client) -> None:

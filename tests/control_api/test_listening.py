@@ -1,0 +1,126 @@
+"""How a control listens: on a Unix socket, without descriptors, and with more clients than it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from relay.address import Endpoint
+from relay.config import configure
+from relay.control_api import ControlServer, ControlSpec, History, control_spec, open_control
+from relay.errors import ConfigError
+from relay.log import EventLog
+from relay.server import open_relay
+from support.bench import DEADLINE_S, in_thread
+
+pytestmark = pytest.mark.anyio
+
+_ASK = b"GET /version HTTP/1.1\r\nHost: any.test\r\nConnection: close\r\n\r\n"
+
+
+@asynccontextmanager
+async def serving(bind: Endpoint | Path) -> AsyncIterator[tuple[ControlServer, Callable[[], ControlServer]]]:
+    """A control that serves, and what makes another at the same place."""
+    log, spec = EventLog(), ControlSpec(bind=bind)
+    async with (
+        open_relay(configure("transparent", listen="127.0.0.1:0"), log) as relay,
+        open_control(spec, relay, History(log)) as server,
+    ):
+        yield server, lambda: ControlServer(spec, relay, History(log))
+
+
+def ask(where: str | Endpoint, request: bytes = _ASK) -> bytes:
+    """The whole answer to a request; empty where the connection is closed without one."""
+    family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
+    with socket.socket(family) as sock, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        sock.settimeout(DEADLINE_S)
+        sock.connect(where)
+        sock.sendall(request)
+        with sock.makefile("rb") as answer:
+            return answer.read()
+    return b""
+
+
+def address_of(server: ControlServer) -> Endpoint:
+    host, _, port = server.url.removeprefix("http://").rpartition(":")
+    return Endpoint(host, int(port))
+
+
+async def test_a_unix_socket_is_for_its_user_alone_needs_no_host_and_goes_with_the_relay(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()  # as a relay that was killed leaves it
+    before = os.umask(0)
+    try:
+        async with serving(path) as (server, make_another):
+            assert server.url == f"unix:{path}"
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert (await in_thread(ask, str(path))).startswith(b"HTTP/1.1 200 ")
+            with pytest.raises(ConfigError, match=f"cannot listen on unix:{path}: address already in use"):
+                make_another()
+            assert (await in_thread(ask, str(path))).startswith(b"HTTP/1.1 200 ")
+    finally:
+        assert os.umask(before) == 0
+    assert not path.exists()
+
+
+async def test_a_file_at_the_sockets_place_stays(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    path.write_text("someone's")
+    with pytest.raises(ConfigError, match="address already in use"):
+        async with serving(path):
+            pass
+    assert path.read_text() == "someone's"
+
+
+def test_a_unix_socket_has_a_name() -> None:
+    assert control_spec("unix:/run/relay.sock").bind == Path("/run/relay.sock")
+    with pytest.raises(ConfigError, match="--control: 'unix:' names no socket"):
+        control_spec("unix:")
+
+
+async def test_every_address_is_named_by_one_that_leads_here() -> None:
+    async with serving(Endpoint("0.0.0.0", 0)) as (server, _):
+        assert server.url.startswith("http://127.0.0.1:")
+
+
+class Failing:
+    """A listening socket of which the next calls of accept fail."""
+
+    def __init__(self, sock: socket.socket, *numbers: int) -> None:
+        self._sock, self.numbers = sock, list(numbers)
+        self.fileno, self.close = sock.fileno, sock.close
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.numbers:
+            raise OSError(self.numbers.pop(), "as the test has it")
+        return self._sock.accept()
+
+
+@pytest.mark.parametrize(("number", "rests"), [(errno.EMFILE, 3), (errno.ENOBUFS, 3), (errno.ECONNABORTED, 0)])
+async def test_without_a_descriptor_it_rests_and_a_caller_that_is_gone_holds_nothing_up(
+    number: int, rests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.control_api.server._REST_S", 0.03)
+    async with serving(Endpoint("127.0.0.1", 0)) as (server, _):
+        address = address_of(server)
+        await anyio.lowlevel.checkpoint()
+        failing = Failing(server._sock, *[number] * 3)
+        monkeypatch.setattr(server, "_sock", failing)
+        began_s = time.monotonic()
+        request = _ASK.replace(b"any.test", b"localhost")
+        for _ in range(2):  # the first may be accepted before the socket is another
+            assert (await in_thread(ask, address, request)).startswith(b"HTTP/1.1 200 ")
+        assert not failing.numbers
+        assert (time.monotonic() - began_s >= 0.03 * rests) or not rests
