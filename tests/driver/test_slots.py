@@ -62,6 +62,37 @@ def test_one_too_many_is_denied_and_dialled_for_nothing() -> None:
     assert nat.fields("flow-ended")["internal"] == "silence"
 
 
+@dataclass
+class TwoGates(Behaviour):
+    """Lets one flow in at a time, for each destination and for all, until it is closed by half."""
+
+    def on_connect_requested(self, event: ConnectRequested) -> Actions:
+        yield TakeSlot("gate", 1)
+        yield TakeSlot("gate", 1, per="destination")
+
+    def on_slot_denied(self, event: SlotDenied) -> Actions:
+        yield Ignore(60.0)
+
+    def on_fin_received(self, event: FinReceived) -> Actions:
+        yield GiveSlot("gate")
+
+
+def test_all_pools_of_a_name_are_given_back_at_once() -> None:
+    nat = MemoryDriver()
+    nat.driver.profile = add_behaviours(nat.driver.profile, [TwoGates()])
+    app = nat.call(forward())
+    nat.answer()
+    app.finishes()
+    nat.settle()
+    assert len(nat.driver.flows) == 1
+    nat.call(forward())
+    assert nat.told("slot-denied") == []
+    nat.call(forward())
+    assert nat.told("slot-denied") == ["slot-denied"] * 2
+    nat.driver.end_all("a test")
+    assert not nat.driver.slots._pools
+
+
 def ends_by_fin(nat: MemoryDriver, app: End) -> None:
     server = nat.answer()
     app.finishes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from relay.actions import Action, SetKeepalive
@@ -12,6 +14,7 @@ from relay.legs import Process
 from relay.log import EventLog
 from relay.net.connect import host_of
 from relay.testing import MemoryLeg
+from support.bench import DEADLINE_S
 from support.memory_driver import End, MemoryDriver, forward, proxy
 from support.performing import perform
 
@@ -113,6 +116,45 @@ def test_a_probe_setting_that_comes_while_a_side_is_frozen_limits_its_silence() 
     assert nat.fields("timed-out")["side"] == "external"
 
 
+def test_the_probes_of_one_side_are_not_those_of_the_other() -> None:
+    nat = MemoryDriver()
+    connect(nat)
+    (flow,) = nat.driver.flows.values()
+    for side, idle_s in ((Side.EXTERNAL, 10), (Side.INTERNAL, 500)):
+        flow.guard(perform, flow, SetKeepalive(side, idle_s, interval_s=2, count=3), "a test")
+    nat.driver.freeze(Side.EXTERNAL)
+    nat.advance(15.9)
+    assert nat.told("timed-out") == []
+    nat.advance(0.2)
+    assert nat.fields("timed-out")["side"] == "external"
+
+
+@pytest.mark.anyio
+async def test_waiting_for_the_last_flow_lasts_as_long_as_it_does_whatever_has_ended_before() -> None:
+    nat = MemoryDriver()
+    nat.call(forward()).resets()
+    nat.settle()
+    await nat.driver.wait_until_idle()
+    app = nat.call(forward())
+    with anyio.move_on_after(0.01) as limited:
+        await nat.driver.wait_until_idle()
+    assert limited.cancelled_caught
+    with anyio.fail_after(DEADLINE_S):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(nat.driver.wait_until_idle)
+            await anyio.lowlevel.checkpoint()
+            app.resets()
+            nat.settle()
+
+
+def test_a_profile_that_opens_no_connection_says_so_and_keeps_no_flow() -> None:
+    nat = MemoryDriver("transparent", "precomplete-handshake.enabled=false")
+    app = nat.call(forward())
+    assert nat.fields("fault")["error"].startswith("nothing in the profile opens connections; ")
+    assert (app.hears(), app.end) == (b"", "rst")
+    assert not nat.driver.flows
+
+
 def test_a_client_that_is_gone_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
     nat = MemoryDriver()
     nat.call(proxy())
@@ -161,6 +203,28 @@ def test_a_behaviours_fault_tells_where_in_the_behaviour_it_is() -> None:
     fault = nat.fields("fault")
     assert fault["traceback"].rstrip().endswith("ZeroDivisionError: I tripped")
     assert "BehaviourError" not in fault["traceback"]
+
+
+@pytest.mark.parametrize("command", ["freeze", "thaw"])
+def test_a_flow_that_fails_at_a_command_ends_alone(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nat = MemoryDriver()
+    connect(nat)
+    connect(nat)
+    failing, other = (flow.legs[Side.EXTERNAL] for flow in nat.driver.flows.values())
+    carry_out = getattr(MemoryLeg, command)
+
+    def trip(leg: MemoryLeg) -> None:
+        if leg is failing:
+            raise RuntimeError("I tripped")
+        carry_out(leg)
+
+    monkeypatch.setattr(MemoryLeg, command, trip)
+    nat.driver.freeze(Side.EXTERNAL)
+    if command == "thaw":
+        nat.driver.thaw(Side.EXTERNAL)
+    assert nat.fields("fault")["error"] == "RuntimeError: I tripped"
+    assert list(nat.driver.flows) == [2]
+    assert other.frozen == (command == "freeze")
 
 
 def test_a_fault_of_our_own_tells_where_it_is() -> None:
