@@ -103,6 +103,45 @@ def test_a_reset_comes_behind_the_bytes_before_it() -> None:
     assert peer.outbox.behind.closed
 
 
+def test_a_reset_that_is_repeated_is_one_and_a_close_does_not_overtake_it() -> None:
+    peer = Peer(Shape(delay_s=0.1))
+    peer.outbox.write(b"one")
+    peer.outbox.reset()
+    peer.pass_time(0.05)
+    peer.outbox.reset()
+    peer.outbox.reset_after_data()
+    peer.outbox.close()
+    assert peer.pass_time(1) == [(0.1, b"one"), (0.1, "RST")]
+
+
+def test_a_reset_does_not_wait_for_a_peer_that_is_gone() -> None:
+    for finds_first in (True, False):
+        peer = Peer(Shape(delay_s=10))
+        peer.outbox.write(b"one")
+        peer.leg.reset()
+        if finds_first:
+            assert peer.outbox.find_broken()
+            peer.outbox.reset()
+        else:
+            peer.outbox.reset()
+            assert peer.outbox.find_broken()
+        peer.pass_time(0)
+        assert peer.outbox.behind.closed
+        assert peer.loop.next_due_s is None
+
+
+def test_what_waits_is_forgotten_with_the_leg_but_not_a_reset() -> None:
+    forgotten, over = Peer(Shape(delay_s=1)), Peer(Shape(delay_s=1))
+    for peer in (forgotten, over):
+        peer.outbox.write(b"one")
+    over.outbox.reset()
+    assert over.outbox.forget()
+    assert over.pass_time(2) == [(1, b"one"), (1, "RST")]
+    assert forgotten.outbox.forget()
+    assert not forgotten.outbox.has_unsent
+    assert forgotten.pass_time(2) == []
+
+
 def test_a_rate_holds_over_many_writes() -> None:
     peer = Peer(Shape(rate_bytes_per_s=100_000))
     for _ in range(10):
@@ -120,6 +159,15 @@ def test_an_idle_line_saves_nothing_up() -> None:
     peer.outbox.write(bytes(2_000))
     assert peer.pass_time(1.0)[-1][0] < 61.0
     assert sum(len(piece) for _, piece in peer.pass_time(10)) >= 900
+
+
+def test_a_line_that_was_held_up_makes_up_for_a_tenth_of_a_second() -> None:
+    peer = Peer(Shape(rate_bytes_per_s=10_000))
+    peer.outbox.write(bytes(50_000))
+    peer.outbox.freeze()
+    peer.pass_time(3)
+    peer.outbox.thaw()
+    assert sum(len(piece) for _, piece in peer.pass_time(1)) == pytest.approx(11_000, abs=512)
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])

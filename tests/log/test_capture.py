@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from relay.address import Endpoint
 from relay.log import pcapng
 from relay.log.capture import Capture, Interface
+from relay.log.captured import CaptureReader
 from relay.log.pcapng import ETHERNET, Buffer
 from relay.log.rebuilt_tcp import PSH, SYN, RebuiltTcp
 from support.pcapng import blocks, packets
@@ -147,6 +149,19 @@ def test_a_process_is_written_once_and_a_pid_that_is_another_program_now_again()
     for process in (GIT, GIT, (4711, "ssh"), GIT):
         kept.capture.guest(kept.syn(), 0, True, process=process)
     assert _processes(kept) == [4711, 4711]
+
+
+def test_the_relay_on_behalf_of_an_unknown_process_is_not_the_apps() -> None:
+    kept = Kept()
+    kept.capture.host(kept.syn(), 0, True, "tos-reset")
+    kept.capture.host(kept.syn(), 1, True, "tos-reset", GIT)
+    read = [(each.process, each.comment) for each in CaptureReader(BytesIO(kept.data))]
+    assert read == [(None, "tos-reset"), (GIT, "tos-reset")]
+
+
+def test_a_file_says_who_wrote_it() -> None:
+    _, body = next(iter(blocks(bytes(Kept().data))))
+    assert struct.pack("<HH", 4, 11) + b"vmnat-relay" in body
 
 
 def test_a_name_is_written_once() -> None:
