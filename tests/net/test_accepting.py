@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -92,3 +93,36 @@ async def test_a_listener_that_is_closed_in_the_middle_of_a_burst_lets_no_other_
             await anyio.lowlevel.checkpoint()
         assert len(callers.sockets) == 1
         assert faults == []
+
+
+class Failing:
+    """A listening socket of which the next calls of accept fail."""
+
+    def __init__(self, sock: socket.socket, *numbers: int) -> None:
+        self._sock, self._numbers = sock, list(numbers)
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self._numbers:
+            raise OSError(self._numbers.pop(0), "as the test has it")
+        return self._sock.accept()
+
+
+async def test_without_a_descriptor_callers_wait_and_the_log_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.listen._REST_S", 0.01)
+    callers, states = Callers(), list[str]()
+    async with open_engine() as (engine, faults):
+        sock = open_listener(Endpoint("127.0.0.1", 0), where="--listen")
+        listener = Listener(engine, sock, callers.accepted, states.append, lambda: states.append("resumed"))
+        address = listener.address
+        for numbers in ((errno.ECONNABORTED,), (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED)):
+            count = len(callers.sockets)
+            listener.sock = Failing(sock, *numbers)  # type: ignore[assignment]
+            with socket.create_connection(address, DEADLINE_S):
+                await callers.until(count + 1)
+                await anyio.sleep(0.02)
+            listener.sock = sock
+        listener.close()
+        for caller in callers.sockets:
+            caller.close()
+    assert states == ["too many open files; raise the limit (ulimit -n) or end some connections", "resumed"]
+    assert faults == []

@@ -70,6 +70,15 @@ def unused_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.fixture(params=[True, False], ids=["asked-again", "awaited"])
+def asks_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a connect that is under way is asked for again at once, as on Linux, or awaited, as elsewhere."""
+    if not request.param:
+        monkeypatch.setattr("relay.net.dial._ASKS_AGAIN", False)
+        monkeypatch.setattr("relay.net.dial._NON_BLOCKING", 0)
+
+
+@pytest.mark.usefixtures("asks_again")
 async def test_the_next_address_is_tried_after_one_that_refuses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -78,6 +87,7 @@ async def test_the_next_address_is_tried_after_one_that_refuses() -> None:
     assert outcome.addresses == [f"127.0.0.1:{port}"]
 
 
+@pytest.mark.usefixtures("asks_again")
 async def test_the_last_address_says_why_none_was_reached() -> None:
     first, last = unused_port(), unused_port()
     async with dialling(address_of("127.0.0.1", first), address_of("127.0.0.1", last)) as outcome:

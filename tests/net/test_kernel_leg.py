@@ -90,6 +90,15 @@ async def a_fin_to_a_peer_that_has_reset_finds_it_broken(bench: Bench) -> None:
     assert await bench.receive() == BROKEN
 
 
+async def a_second_fin_is_none_and_hides_no_reset(bench: Bench) -> None:
+    bench.leg.finish()
+    reset(bench.peer)
+    await bench.until(lambda: bench.leg.readable)
+    bench.leg.finish()
+    assert await bench.receive() == BROKEN
+    assert bench.leg.broken == errno.ECONNRESET
+
+
 async def keeps_what_the_kernel_does_not_take(bench: Bench) -> None:
     bench.leg.write(MUCH)
     bench.leg.write(b"more")
@@ -256,6 +265,7 @@ CHECKS: tuple[Check, ...] = (
     a_rst_that_a_write_met_is_still_found_after_the_bytes,
     a_rst_after_a_fin_is_found_by_asking,
     a_fin_to_a_peer_that_has_reset_finds_it_broken,
+    a_second_fin_is_none_and_hides_no_reset,
     keeps_what_the_kernel_does_not_take,
     a_fin_waits_for_what_is_unsent_and_reading_goes_on,
     a_reset_is_a_rst_at_once,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
 from relay.address import Endpoint
 from relay.errors import ConfigError
-from relay.net.listen import open_listener, reserve_address
+from relay.net.listen import demand_address, open_listener, reserve_address
 from support.capabilities import missing
 from support.namespaces import in_own_network
 
@@ -96,6 +98,28 @@ def test_connections_of_the_past_are_no_obstacle(shared: bool) -> None:
             connection.close()  # first, so that TIME_WAIT is on this side
             assert client.recv(1) == b""
     assert can_be_reserved(address)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "hint"),
+    [
+        (PermissionError(errno.EACCES, "denied"), "permission denied", "ports below 1024 need a privilege"),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), "no such address", "give an address of this host"),
+        (UnicodeError("label too long"), "no such address", "give an address of this host"),
+        (OSError(errno.EADDRINUSE, "in use"), "address already in use", "another program listens there"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_named_with_the_reason(
+    error: Exception, reason: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    for take in (open_listener, reserve_address, demand_address):
+        with pytest.raises(ConfigError, match=f"--listen: cannot listen on a.test:80: {reason}") as raised:
+            take(Endpoint("a.test", 80), where="--listen")
+        assert raised.value.hint.startswith(hint)
 
 
 @pytest.mark.system
