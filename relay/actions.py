@@ -208,6 +208,11 @@ class WatchIdle(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class CountRequests(Action):
+    """Call `on_request_began` at each request of the initiator's from now on. For flows that are connected."""
+
+
+@dataclass(frozen=True, slots=True)
 class TakeSlot(Action):
     """Take one of the `limit` slots of a pool; whatever else was asked for in the same answer waits for it.
 

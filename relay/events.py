@@ -211,6 +211,16 @@ class LimitReached(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestBegan(Event):
+    """The initiator has sent the first bytes of its request of this number, and they were passed on.
+
+    A request is what it sends until the other side sends something; the first has number 1. It takes `CountRequests`.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired(Event):
     """A timer that this behaviour started ran out. Only the behaviour that started it sees it."""
 

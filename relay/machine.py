@@ -160,6 +160,15 @@ class FlowMachine:
             steps += self.handle(InitiatorVanished(event.at_s))
         return steps
 
+    @property
+    def lineup(self) -> Lineup:
+        """The behaviours that are asked."""
+        return self._lineup
+
+    def go_on_with(self, lineup: Lineup) -> None:
+        """Ask these behaviours from now on; each has the place that it has in the lineup so far."""
+        self._lineup = lineup
+
     def end(self, because: str, *, in_order: bool = False) -> list[Step]:
         """Give the whole flow up: the steps that end whatever is not over yet, by RST or, in order, by FIN."""
         end = SendFin if in_order else SendRst

@@ -7,8 +7,23 @@ A package of your own adds one with an entry point:
 """
 
 from relay.behaviours._api import Actions, Behaviour, Conflict
-from relay.behaviours._installed import ENTRY_POINT_GROUP, installed_behaviours
-from relay.behaviours._lineup import Lineup
+from relay.behaviours._installed import ENTRY_POINT_GROUP, installed_behaviours, with_aliases
+from relay.behaviours._lineup import Conditional, Lineup
+from relay.behaviours._when import ALWAYS, When, read_condition, read_when
 from relay.settings import setting
 
-__all__ = ["ENTRY_POINT_GROUP", "Actions", "Behaviour", "Conflict", "Lineup", "installed_behaviours", "setting"]
+__all__ = [
+    "ALWAYS",
+    "ENTRY_POINT_GROUP",
+    "Actions",
+    "Behaviour",
+    "Conditional",
+    "Conflict",
+    "Lineup",
+    "When",
+    "installed_behaviours",
+    "read_condition",
+    "read_when",
+    "setting",
+    "with_aliases",
+]

@@ -77,8 +77,13 @@ class Behaviour:
 
     name: ClassVar[str]
     """What profiles, `--set` and the event log call it."""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """What profiles and `--set` may call it as well."""
     handled: ClassVar[Mapping[type[Event], str]]
     """The events it has a handler for, and the handlers' names."""
+
+    indispensable: ClassVar[bool] = False
+    """Whether no connection works without it: then it takes no `when`."""
 
     draws: ClassVar[bool] = False
     """Whether it leaves anything to chance; one that does says so, and calls `chance`."""

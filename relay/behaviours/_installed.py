@@ -40,6 +40,12 @@ def installed_behaviours() -> Mapping[str, type[Behaviour]]:
     return found
 
 
+def with_aliases(kinds: Mapping[str, type[Behaviour]]) -> dict[str, type[Behaviour]]:
+    """The same behaviours, by their names and then by their other names, as far as no behaviour has these."""
+    others = {alias: kind for kind in kinds.values() for alias in kind.aliases if alias not in kinds}
+    return {**kinds, **others}
+
+
 def _loaded(entry: EntryPoint, found: Mapping[str, type[Behaviour]]) -> type[Behaviour]:
     loaded = entry.load()
     if not (isinstance(loaded, type) and issubclass(loaded, Behaviour)):

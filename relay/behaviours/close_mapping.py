@@ -22,6 +22,8 @@ class CloseMapping(Behaviour):
     (sequence 2642) 2.5 ms later. No trace shows a half-close; it is assumed to pass.
     """
 
+    indispensable = True
+
     internal_rst: str = setting("rst", choices=("rst", "fin"), doc="what the server gets when the app resets")
     external_rst: str = setting("rst", choices=("rst", "fin"), doc="what the app gets when the server resets")
     half_close: str = setting(

@@ -21,6 +21,7 @@ class LifetimeLimit(Behaviour):
     https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto
     """
 
+    aliases = ("limit-time",)
     draws = True
 
     after_s: float = setting(3600.0, low=0.001, high=31_536_000, doc="how old a connection gets, in s")

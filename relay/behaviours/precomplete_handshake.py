@@ -25,6 +25,8 @@ class PrecompleteHandshake(Behaviour):
     three-way handshake with the server.
     """
 
+    indispensable = True
+
     order: str = setting(
         "external-first",
         choices=("external-first", "internal-first", "lockstep"),

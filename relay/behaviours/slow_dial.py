@@ -24,6 +24,7 @@ class SlowDial(Behaviour):
 
     draws = True
 
+    delay_s: float = setting(0.0, low=0, high=3600, doc="how much later every dial begins, in s")
     syn_share: float = setting(0.0, low=0, high=1, doc="which share of the SYNs is lost, from 0 to 1")
     by_s: float = setting(1.0, low=0, high=3600, doc="when the SYN is sent again, in s; the next in twice that")
     name_share: float = setting(0.0, low=0, high=1, doc="which share of the names' lookups, from 0 to 1")
@@ -33,7 +34,7 @@ class SlowDial(Behaviour):
         return ()
 
     def on_connect_requested(self, event: ConnectRequested) -> Actions:
-        delay_s = 0.0
+        delay_s = self.delay_s
         if self.name_share and event.destination.ip is None and self.chance() < self.name_share:
             delay_s += self.name_by_s
         lost = 0

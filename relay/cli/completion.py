@@ -17,18 +17,19 @@ def complete_profile(incomplete: str) -> list[str]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """Behaviours and the stack, then the settings of the one that is named, then the values of one that has choices."""
-    from relay.behaviours import installed_behaviours
+    from relay.behaviours import When, installed_behaviours, with_aliases
     from relay.profiles import describe_settings
     from relay.stack import Stack
 
     behaviour, dot, rest = incomplete.partition(".")
-    known = {**installed_behaviours(), Stack.name: Stack}
+    known = {**with_aliases(installed_behaviours()), Stack.name: Stack}
     if not dot or behaviour not in known:
         return [f"{name}." for name in known if name.startswith(behaviour)]
     setting, equals, _ = rest.partition("=")
     settings = {each.name: each.choices for each in describe_settings(known[behaviour])}
     if behaviour != Stack.name:
         settings["enabled"] = ("true", "false")
+        settings |= {f"when.{each.name}": () for each in describe_settings(When)}
     if not equals:
         offered = [f"{behaviour}.{name}=" for name in settings]
     else:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypedDict, cast
 
-from relay.behaviours import Behaviour, installed_behaviours
+from relay.behaviours import Behaviour, installed_behaviours, with_aliases
 from relay.config.configure import configure
 from relay.config.relay_config import RelayConfig
 from relay.deprecation import warn_of_former_name
@@ -111,7 +111,7 @@ def configured_by(arguments: dict[str, Any]) -> RelayConfig:
 
 def _check_option(name: str, value: object) -> None:
     if name not in _DEFAULTS:
-        if name.replace("_", "-") in (*installed_behaviours(), Stack.name):
+        if name.replace("_", "-") in (*with_aliases(installed_behaviours()), Stack.name):
             raise _not_a_mapping(name, value)
         close = difflib.get_close_matches(name, _DEFAULTS, n=1)
         guess = f"did you mean {close[0]}? " if close else ""
@@ -145,8 +145,17 @@ def _spellings(settings: Settings) -> Iterator[tuple[str, str]]:
         if not values:
             yield f"{behaviour}.enabled=true", f"{name}={{}}"
         for key, value in values.items():
+            if key == "when" and isinstance(value, Mapping):
+                yield from _conditions(name, behaviour, value)
+                continue
             text = str(value).lower() if isinstance(value, bool) else str(value)
             yield f"{behaviour}.{key}={text}", f"{name}={{{key!r}: {value!r}}}"
+
+
+def _conditions(name: str, behaviour: str, when: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for key, value in when.items():
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        yield f"{behaviour}.when.{key}={text}", f"{name}={{'when': {{{key!r}: {value!r}}}}}"
 
 
 def _not_a_mapping(name: str, value: object) -> ConfigError:

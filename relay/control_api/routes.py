@@ -146,7 +146,8 @@ class Routes:
 def _settings_of(quirk: Quirk) -> list[str]:
     """What `adjust` takes to have it as the profile has it."""
     spelt = ((name, str(value).lower() if isinstance(value, bool) else value) for name, value in quirk.settings.items())
-    return [f"{quirk.name}.enabled=true", *(f"{quirk.name}.{name}={value}" for name, value in spelt)]
+    when = (f"{quirk.name}.when.{name}={value}" for name, value in quirk.when.given.items())
+    return [f"{quirk.name}.enabled=true", *(f"{quirk.name}.{name}={value}" for name, value in spelt), *when]
 
 
 def _demand(request: Request, method: str) -> None:

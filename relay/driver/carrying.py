@@ -40,17 +40,23 @@ class Carrying:
             self.drop_what_cannot_go()
         if early:
             self._carrier.from_near.hand_on(early)
+        if (saw_data := self._flow.saw_data) is not None and self._carrier.from_near.moved_bytes:
+            saw_data(self._flow.initiator)
+            if self._flow.phase is not self:
+                return
         self.on_leg_ready()
 
     def on_leg_ready(self) -> None:
         flow, carrier = self._flow, self._carrier
-        idleness = flow.idleness
+        saw_data = flow.saw_data
         try:
             for pump in (carrier.from_near, carrier.from_far):
                 moved_bytes = pump.moved_bytes
                 outcome = carrier.run(pump)
-                if idleness is not None and pump.moved_bytes != moved_bytes:
-                    idleness.saw_data(pump.source.side)
+                if saw_data is not None and pump.moved_bytes != moved_bytes:
+                    saw_data(pump.source.side)
+                    if flow.phase is not self:
+                        return
                 if outcome is not Outcome.WAITING:
                     self._follow_up(pump.source, outcome)
                     if flow.phase is not self:

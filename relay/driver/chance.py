@@ -16,6 +16,18 @@ def draws_of_line(seed: int, number: int, side: Side) -> Callable[[], float]:
     return random.Random(f"{seed}/{number}/{side.value}").random  # noqa: S311 - meant to be repeatable
 
 
+def drawn_once(log: FlowLog, seed: int, number: int, name: str, share: float) -> bool:
+    """Whether a flow is in the share of those that have something of this name.
+
+    A flow draws once, whenever it is asked, and the draw is recorded: a share that is changed holds for the same flows.
+    """
+    if share in {0, 1}:
+        return share == 1
+    value = random.Random(f"{seed}/{number}/{name}").random()  # noqa: S311 - meant to be repeatable
+    log.write("chance-drawn", value=value, because=name)
+    return value < share
+
+
 class Chance:
     """One flow's draws, for those of its behaviours that draw."""
 

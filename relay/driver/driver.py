@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
 from relay.causes import Cause
+from relay.driver.choosing import Choosing
 from relay.driver.faults import Faults
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
@@ -61,6 +62,8 @@ class Driver:
         self._names: list[Names] = [connector]
         self.profile = profile
         """What flows are made with from now on; those that are open keep theirs."""
+        self.forward_profiles: dict[Endpoint, Profile] = {}
+        """The same for flows that come in by a forward with settings of its own, by where it listens."""
         self.log = log
         self.limits = limits
         self.seed = seed
@@ -72,6 +75,8 @@ class Driver:
         self.flows: dict[int, Flow] = {}
         self.faults = Faults(self)
         """What flows suffer by commands."""
+        self.choosing = Choosing(self)
+        """Which behaviours flows have, where these have conditions."""
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
         self.slots = Slots(engine, part=(first_flow - 1) % flow_step, of=flow_step)
@@ -88,7 +93,7 @@ class Driver:
         if self.limits.max_flows is not None and len(self.flows) >= self.limits.max_flows:
             self._surplus.turn_away(leg, conversation, self.limits.max_flows)
             return
-        if (flow := self._new_flow(leg, conversation.initiator)) is not None:
+        if (flow := self._new_flow(leg, conversation.initiator, conversation.forward)) is not None:
             flow.start(leg, conversation)
 
     def take(self, pending: PendingConnection) -> None:
@@ -158,6 +163,7 @@ class Driver:
         """Derive what is left to chance from another seed, as if the next flow were the first."""
         self.seed = seed
         self.flows_before_seed = self._last_flow
+        self.choosing.start_anew()
 
     @property
     def holds_records(self) -> bool:
@@ -203,9 +209,9 @@ class Driver:
             flow.give_up(Cause.COMMAND, in_order=True)
         return len(flows)
 
-    def name_owner(self, log: FlowLog, leg: Leg) -> None:
-        """Find out which process has the other end of a leg, if the log has a listener."""
-        if not self.log.wanted:
+    def name_owner(self, log: FlowLog, leg: Leg, *, wanted: bool) -> None:
+        """Find out which process has the other end of a leg, if that is wanted or the log has a listener."""
+        if not (wanted or self.log.wanted):
             return
         if (process := leg.glimpse_process()) is not None:
             log.name_process(process)
@@ -225,12 +231,12 @@ class Driver:
             self._lookups -= 1
             log.name_process(found)
 
-    def _new_flow(self, leg: Leg, initiator: Side) -> Flow | None:
+    def _new_flow(self, leg: Leg, initiator: Side, forward: Endpoint | None = None) -> Flow | None:
         """A flow, or None where making one has failed; then the leg is closed."""
         self._last_flow += self._flow_step
         self._begun += 1
         try:
-            flow = Flow(self, self._last_flow, initiator)
+            flow = Flow(self, self._last_flow, initiator, forward)
         except Exception as fault:
             leg.close()
             self.engine.on_fault(fault)

@@ -6,7 +6,6 @@ holds for the same flows, and the same seed repeats a run.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.driver.carrying import Carrying
+from relay.driver.chance import drawn_once
 from relay.driver.shaping import set_shape
 from relay.events import Side
 from relay.fault import Fault
@@ -86,7 +86,9 @@ class Faults:
     def _begin_one(self, flow: Flow, name: str, fault: Fault) -> None:
         if name in (flow.faults or {}):
             self._take_off(flow, name)
-        if flow.machine.is_over(fault.side) or not self._draws(flow, name, fault.share):
+        if flow.machine.is_over(fault.side):
+            return
+        if not drawn_once(flow.log, self._driver.seed, flow.seeded_number, name, fault.share):
             return
         shape, leg = fault.shape, flow.legs[fault.side]
         if shape.limit_bytes is not None and isinstance(leg, Outbox):
@@ -112,14 +114,6 @@ class Faults:
     def _take_off(flow: Flow, name: str) -> None:
         flow.stop_timer(_key(name))
         flow.faults = {other: each for other, each in (flow.faults or {}).items() if other != name} or None
-
-    def _draws(self, flow: Flow, name: str, share: float) -> bool:
-        if share in {0, 1}:
-            return share == 1
-        number = flow.number - self._driver.flows_before_seed
-        value = random.Random(f"{self._driver.seed}/{number}/{name}").random()  # noqa: S311 - meant to be repeatable
-        flow.log.write("chance-drawn", value=value, because=name)
-        return value < share
 
 
 def _end(flow: Flow, fault: Fault) -> None:

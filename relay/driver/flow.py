@@ -3,6 +3,7 @@
 A flow passes through these phases, each an object that holds what exists in it alone:
 
     Handshaking   the initiator says what it wants (a front end's conversation)
+    RECOGNISING   a behaviour's condition names the app's process, which is being found out
     Resolving     the initiator wants only the answer to a question; the answer ends the flow
     Dialling      the behaviours were asked; what the initiator sends meanwhile is kept
     Carrying      two pumps move bytes, and every FIN, RST and change goes to the machine
@@ -32,6 +33,7 @@ from relay.driver.handshaking import HANDSHAKE, Handshaking
 from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
 from relay.driver.performing import PERFORMERS
+from relay.driver.requests import Requests
 from relay.driver.resolving import Resolving
 from relay.driver.shaping import drop_old_shapes
 from relay.driver.timers import Timed
@@ -61,7 +63,7 @@ class Phase(Protocol):
         """The flow is over: let go of what the phase holds."""
 
 
-class _Over:
+class _Idle:
     def on_leg_ready(self) -> None:
         pass
 
@@ -69,7 +71,8 @@ class _Over:
         pass
 
 
-OVER: Phase = _Over()
+RECOGNISING: Phase = _Idle()
+OVER: Phase = _Idle()
 
 
 class Flow(Timed):
@@ -77,6 +80,7 @@ class Flow(Timed):
 
     __slots__ = (
         "_answering",
+        "_counts_requests",
         "_pending",
         "_waiting",
         "destination",
@@ -89,17 +93,23 @@ class Flow(Timed):
         "machine",
         "number",
         "phase",
+        "profile",
+        "saw_data",
     )
 
-    def __init__(self, driver: Driver, number: int, initiator: Side) -> None:
+    def __init__(self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None) -> None:
         super().__init__(driver)
         self.number = number
         self.initiator = initiator
         self.log = FlowLog(driver.log, number, driver.engine.nat.now_s())
-        lineup = driver.profile.lineup
-        chance = Chance(self.log, driver.seed, number - driver.flows_before_seed) if lineup.draws else None
+        self.forward = forward
+        """The port forward that it came in by: where that listens."""
+        self.profile = driver.profile if forward is None else driver.forward_profiles.get(forward, driver.profile)
+        """What its behaviours are made from; of those that have conditions it may have a part."""
+        lineup = self.profile.lineup
+        chance = Chance(self.log, driver.seed, self.seeded_number) if lineup.draws else None
         self.machine = FlowMachine(
-            lineup,
+            lineup.unconditional if lineup.conditional else lineup,
             initiator,
             chance.give_to if chance is not None else None,
             self.log.write_dropped if driver.log.debug else None,
@@ -108,21 +118,26 @@ class Flow(Timed):
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
-        self.forward: Endpoint | None = None
-        """The port forward that it came in by: where that listens."""
         self.faults: Mapping[str, Any] | None = None
         """What it suffers by commands, by name; see `relay.driver.faults`."""
         self._pending: PendingConnection | None = None
         self.idleness: Idleness | None = None
         """When there was traffic, once a behaviour wants to know."""
+        self.saw_data: Callable[[Side], None] | None = None
+        """Called with a side whose bytes were carried, once something wants to know."""
+        self._counts_requests = False
         self._answering = False
         self._waiting: tuple[Event, ...] = ()
+
+    @property
+    def seeded_number(self) -> int:
+        """Its number among the flows since the seed was set: what is left to chance follows from both."""
+        return self.number - self.driver.flows_before_seed
 
     # Beginning
 
     def start(self, leg: Leg, conversation: Conversation) -> None:
         """Begin with a connection whose initiator has yet to make its request."""
-        self.forward = conversation.forward
         handshaking = self.phase = Handshaking(self, leg, conversation)
         self.guard(self._begin, leg, handshaking.begin)
 
@@ -140,8 +155,8 @@ class Flow(Timed):
         leg.owner = self
         self.legs.add(leg)
         if leg.side is Side.INTERNAL:
-            driver.name_owner(self.log, leg)
-            leg.watch(driver.profile.wants, self)
+            driver.name_owner(self.log, leg, wanted=self.profile.lineup.names_process)
+            leg.watch(self.profile.wants if self.destination is None else self.machine.lineup.wants, self)
         if leg.side in driver.frozen:
             self.legs.freeze(leg.side)
 
@@ -158,6 +173,28 @@ class Flow(Timed):
         """The initiator wants a connection."""
         self.stop_timer(HANDSHAKE)
         self._pending, self.destination = pending, pending.destination
+        if self.profile.lineup.conditional:
+            self._recognise(pending)
+        else:
+            self._dial(pending)
+
+    def _recognise(self, pending: PendingConnection) -> None:
+        """Find out which behaviours it has; that may take the name of the app's process."""
+        recognised = partial(self.guard, self._recognised, pending)
+        self.phase = RECOGNISING
+        if not (self.profile.lineup.names_process and self.log.once_named(recognised)):
+            self._recognised(pending)
+
+    def _recognised(self, pending: PendingConnection) -> None:
+        if self.phase is not RECOGNISING:
+            return
+        lineup = self.driver.choosing.choose(self, pending.destination)
+        self.machine.go_on_with(lineup)
+        if lineup.wants != self.profile.wants and pending.leg.side is Side.INTERNAL:
+            pending.leg.watch(lineup.wants, self)
+        self._dial(pending)
+
+    def _dial(self, pending: PendingConnection) -> None:
         dialling = self.phase = Dialling(self, pending)
         dialling.begin()
 
@@ -323,7 +360,7 @@ class Flow(Timed):
         self.phase = OVER
         self.driver.forget(self)
         self.stop_timers()
-        self.idleness = None  # it holds this flow
+        self.idleness = self.saw_data = None  # they hold this flow
         self.driver.slots.release(self)
         self.legs.unwatch(Side.INTERNAL)
         phase.leave()
@@ -393,8 +430,15 @@ class Flow(Timed):
     def watch_idle(self, name: str, action: WatchIdle) -> None:
         """Tell the machine when there was no traffic for so long."""
         if self.idleness is None:
-            self.idleness = Idleness(self)
+            self.idleness = Idleness(self, self.saw_data)
+            self.saw_data = self.idleness.saw_data
         if action.counts == "segments" and not self.idleness.listens:
             self.idleness.listens = True
             self.legs[Side.EXTERNAL].watch(_SEGMENTS, self)
         self.idleness.watch(name, action)
+
+    def count_requests(self) -> None:
+        """Tell the machine of each request from now on."""
+        if not self._counts_requests:
+            self._counts_requests = True
+            self.saw_data = Requests(self, self.saw_data).saw_data

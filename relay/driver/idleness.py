@@ -15,7 +15,7 @@ a watch that is due late goes on for as long as it was late.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class Idleness:
 
     __slots__ = (
         "_began_s",
+        "_beside",
         "_carried_s",
         "_data_s",
         "_flow",
@@ -50,8 +51,10 @@ class Idleness:
         "unseen",
     )
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, beside: Callable[[Side], None] | None = None) -> None:
+        """`beside` is called for the bytes that are carried, too, and last."""
         self._flow = flow
+        self._beside = beside
         self._data_s = dict.fromkeys(Side, -math.inf)
         self._probe_s = dict.fromkeys(Side, -math.inf)
         self._carried_s = -math.inf  # on the real clock
@@ -68,6 +71,8 @@ class Idleness:
         """Bytes of this side's were carried."""
         self._data_s[side] = self._flow.now_s()
         self._carried_s = self._flow.driver.engine.now_s()
+        if self._beside is not None:
+            self._beside(side)
 
     def saw_probe(self, side: Side) -> None:
         """A segment of this side's came that has no bytes."""

@@ -12,6 +12,7 @@ from relay.actions import (
     AnswerProbe,
     Blackhole,
     Close,
+    CountRequests,
     DelayDial,
     Dial,
     Forget,
@@ -142,6 +143,10 @@ def _watch_idle(flow: Flow, action: WatchIdle, because: str) -> None:
     flow.watch_idle(f"{because}/{action.key}", action)
 
 
+def _count_requests(flow: Flow, action: CountRequests, because: str) -> None:
+    flow.count_requests()
+
+
 def _take_slot(flow: Flow, action: TakeSlot, because: str) -> None:
     flow.driver.slots.take(flow, because, action)
 
@@ -175,6 +180,7 @@ PERFORMERS: Mapping[type[Action], Performer] = _Performers(
         ReportLoss: _report_loss,
         StartTimer: _start_timer,
         WatchIdle: _watch_idle,
+        CountRequests: _count_requests,
         TakeSlot: _take_slot,
         GiveSlot: _give_slot,
         Note: _note,

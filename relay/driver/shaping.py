@@ -35,7 +35,7 @@ def drop_old_shapes(flow: Flow) -> None:
 
 def _put_outbox(flow: Flow, side: Side) -> Outbox:
     driver = flow.driver
-    draw = draws_of_line(driver.seed, flow.number - driver.flows_before_seed, side)
+    draw = draws_of_line(driver.seed, flow.seeded_number, side)
     outbox = Outbox(flow.legs[side], driver.engine.nat, draw, partial(flow.on_limit, side))
     flow.legs.add(outbox)
     if side is flow.initiator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relay.behaviours import Behaviour
+from relay.behaviours import Behaviour, When
 from relay.settings import accepted, settings_of
 from relay.stack import Stack
 
@@ -46,8 +46,8 @@ class Setting:
                 return str(value)
 
 
-def describe_settings(kind: type[Behaviour] | type[Stack]) -> list[Setting]:
-    """Every setting of a behaviour, or of the stack, in the order in which it declares them."""
+def describe_settings(kind: type[Behaviour] | type[Stack] | type[When]) -> list[Setting]:
+    """Every setting of a behaviour or of the stack, or every condition, in the order in which it declares them."""
     return [
         Setting(
             name=name,

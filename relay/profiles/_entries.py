@@ -6,10 +6,11 @@ A status above `assumed` needs evidence, and evidence needs a status.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 
-from relay.behaviours import Behaviour, installed_behaviours
+from relay.behaviours import ALWAYS, Behaviour, When, installed_behaviours, read_condition, read_when, with_aliases
 from relay.errors import ConfigError
 from relay.profiles._profile import STATUSES, Evidence, StackSettings
 from relay.profiles._text import read_string
@@ -32,11 +33,13 @@ class Entry:
     evidence: tuple[Evidence, ...]
     note: Evidence
     """Who said so: the evidence for what has no other."""
+    condition: Callable[[When], When] | None = None
+    """What becomes of the base's conditions; None: they stay."""
 
 
 def read_entry(name: str, table: object, *, where: str) -> Entry:
     """Read the table of the behaviour `name` in the profile `where`."""
-    kind = installed_behaviours()[name]
+    kind = with_aliases(installed_behaviours())[name]
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: {name} is not a table", hint=f"write [{name}], and its settings below that line")
     at = f"{where}: {name}"
@@ -48,9 +51,13 @@ def read_entry(name: str, table: object, *, where: str) -> Entry:
     settings = {
         key: check_value(kind, key, value, where=f"{at}.{key}")
         for key, value in table.items()
-        if key not in {"enabled", "status", "evidence"}
+        if key not in {"enabled", "status", "evidence", "when"}
     }
-    return Entry(kind, settings, enabled, status, evidence or (note,), note)
+    condition = None
+    if "when" in table:
+        when = _allowed(kind, read_when(table["when"], where=f"{at}.when"), where=f"{at}.when")
+        condition = partial(_instead, when)
+    return Entry(kind, settings, enabled, status, evidence or (note,), note, condition)
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def read_override(text: str) -> Entry | StackEntry:
     where = f"--set {text}"
     target, equals, value = text.partition("=")
     name, dot, key = target.strip().partition(".")
-    kinds = installed_behaviours()
+    kinds = with_aliases(installed_behaviours())
     known: Mapping[str, type[Declaring]] = {**kinds, STACK: Stack}
     if not (equals and dot):
         named = known.get(target.strip())
@@ -101,11 +108,39 @@ def read_override(text: str) -> Entry | StackEntry:
     if name == STACK:
         return StackEntry({key: read_value(Stack, key, value, where=where)}, note)
     kind = kinds[name]
+    if key == "when" or key.startswith("when."):
+        return Entry(kind, {}, True, None, (note,), note, _read_condition(kind, key, value, where))
     if key != "enabled":
         return Entry(kind, {key: read_value(kind, key, value, where=where)}, True, None, (note,), note)
     if value not in {"true", "false"}:
         raise ConfigError(f"{where}: {value!r} is not true or false", hint="false removes what the profile has")
     return Entry(kind, {}, value == "true", None, (note,), note)
+
+
+def _instead(when: When, base: When) -> When:
+    return when
+
+
+def _read_condition(kind: type[Behaviour], key: str, text: str, where: str) -> Callable[[When], When]:
+    """What a command line makes of a behaviour's conditions."""
+    _, dot, condition = key.partition(".")
+    if not dot:
+        conditions = ", ".join(settings_of(When))
+        raise ConfigError(f"{where}: no condition", hint=f"e.g. {kind.name}.when.first=3; the conditions: {conditions}")
+    _allowed(kind, read_condition(ALWAYS, condition, text, where=where), where=where)
+    return partial(_changed, condition, text, where)
+
+
+def _changed(key: str, text: str, where: str, base: When) -> When:
+    return read_condition(base, key, text, where=where)
+
+
+def _allowed(kind: type[Behaviour], when: When, *, where: str) -> When:
+    if kind.indispensable and when != ALWAYS:
+        raise ConfigError(
+            f"{where}: {kind.name} is there for every connection", hint="no connection works without it: leave out when"
+        )
+    return when
 
 
 def _read_grounds(name: str, table: Mapping[str, object], at: str) -> tuple[str | None, tuple[Evidence, ...]]:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from relay.behaviours import installed_behaviours
+from relay.behaviours import installed_behaviours, with_aliases
 from relay.errors import ConfigError
 from relay.profiles._entries import STACK
 from relay.profiles._text import read_string
@@ -26,7 +26,7 @@ ROOT = "transparent"
 _MAX_DEPTH = 50
 _MAX_INTEGER_BITS = 63  # and the sign
 
-_HEAD = ("title", "era", "aliases", "extends", "symptom", "reproduce", "remedy")
+HEAD = ("title", "era", "aliases", "extends", "symptom", "reproduce", "remedy")
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,9 @@ def _text(path: Traversable, where: str) -> str:
 
 
 def _document(text: str, *, name: str, identity: object, where: str, directory: Path | None) -> Document:
-    table = _read(text, where)
-    known = (*_HEAD, STACK, *installed_behaviours())
+    table = read_tables(text, where)
     for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key or behaviour {key!r}", hint=nearest(key, known, what="there are"))
+        check_head(key, table, where)
     return Document(
         name=name,
         identity=identity,
@@ -116,11 +114,28 @@ def _document(text: str, *, name: str, identity: object, where: str, directory: 
         symptom=_string(table, "symptom", "", where),
         reproduce=_string(table, "reproduce", "", where),
         remedy=_string(table, "remedy", "", where),
-        tables={key: value for key, value in table.items() if key not in _HEAD},
+        tables={key: value for key, value in table.items() if key not in HEAD},
     )
 
 
-def _read(text: str, where: str) -> dict[str, object]:
+def check_head(key: str, table: Mapping[str, object], where: str) -> None:
+    """Insist that a key may stand at the top of a profile's file, with its value unless it is a behaviour's table.
+
+    Raises:
+        ConfigError: it may not, or is not.
+    """
+    known = (*HEAD, STACK, *with_aliases(installed_behaviours()))
+    if key not in known:
+        raise ConfigError(f"{where}: unknown key or behaviour {key!r}", hint=nearest(key, known, what="there are"))
+    if key == "title":
+        _title(table, where)
+    elif key == "aliases":
+        _aliases(table, where)
+    elif key in HEAD:
+        _string(table, key, "", where)
+
+
+def read_tables(text: str, where: str) -> dict[str, object]:
     """Read TOML whose values can be shown: tomllib takes integers and depths at which repr() gives up."""
     try:
         table = tomllib.loads(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from relay.behaviours import Behaviour
+from relay.behaviours import ALWAYS, Behaviour
 from relay.errors import ConfigError
 from relay.profiles._entries import STACK, Entry, StackEntry, read_entry, read_override, read_stack
 from relay.profiles._files import Document, find, shipped
@@ -142,13 +142,15 @@ class _Layers:
         below = self.present.get(name)
         base = below.settings if below is not None else defaults_of(entry.kind)
         settings = {**base, **entry.settings}
+        base_when = below.when if below is not None else ALWAYS
+        when = entry.condition(base_when) if entry.condition is not None else base_when
         if entry.status is not None:
             status, evidence = entry.status, entry.evidence
-        elif below is not None and entry.enabled and settings == base:
+        elif below is not None and entry.enabled and (settings, when) == (base, base_when):
             status, evidence = below.status, below.evidence
         else:
             status, evidence = "assumed", (entry.note, *(below.evidence if below is not None and entry.enabled else ()))
-        quirk = Quirk(entry.kind, MappingProxyType(settings), status, evidence)
+        quirk = Quirk(entry.kind, MappingProxyType(settings), status, evidence, when)
         if entry.enabled:
             self.absent.pop(name, None)
             self.present[name] = quirk

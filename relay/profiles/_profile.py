@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from relay.abilities import Want, tos_mask
-from relay.behaviours import Behaviour, Lineup
+from relay.behaviours import ALWAYS, Behaviour, Lineup, When
 from relay.stack import Stack
 
 STATUSES = ("observed", "documented", "reported", "assumed")
@@ -38,6 +38,8 @@ class Quirk:
     status: str
     """One of `STATUSES`."""
     evidence: tuple[Evidence, ...]
+    when: When = ALWAYS
+    """The connections that it is there for."""
 
     @property
     def name(self) -> str:
@@ -93,12 +95,13 @@ class Profile:
     @cached_property
     def lineup(self) -> Lineup:
         """What each flow's behaviours are made from."""
-        return Lineup((quirk.kind for quirk in self.quirks), (quirk.build for quirk in self.quirks))
+        quirks = self.quirks
+        return Lineup([each.kind for each in quirks], [each.build for each in quirks], [each.when for each in quirks])
 
-    @cached_property
+    @property
     def wants(self) -> tuple[Want, ...]:
         """What its behaviours want of a leg, each want once."""
-        return tuple(dict.fromkeys(want for behaviour in self.behaviours() for want in behaviour.wants()))
+        return self.lineup.wants
 
     @cached_property
     def idle_limit_s(self) -> float | None:

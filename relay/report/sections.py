@@ -111,7 +111,10 @@ def _quirk_data(quirk: Quirk) -> Data:
         "name": escape_unprintable(quirk.name),
         "summary": escape_unprintable(summary),
         "status": quirk.status,
-        "settings": [escape_unprintable(f"{name} = {value}") for name, value in quirk.settings.items()],
+        "settings": [
+            *(escape_unprintable(f"{name} = {value}") for name, value in quirk.settings.items()),
+            *(escape_unprintable(f"when.{name} = {value}") for name, value in quirk.when.given.items()),
+        ],
         "evidence": [
             {
                 "source": escape_unprintable(each.source),

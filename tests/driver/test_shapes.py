@@ -110,6 +110,68 @@ def test_limit_data_ends_the_connection_behind_the_last_byte(ends: str, heard: s
     assert (ended["because"], ended["internal_because"]) == ("limit-data", "limit-data")
 
 
+@pytest.mark.parametrize(("how", "heard"), [("fin", "fin"), ("rst", "rst"), ("stall", "")])
+def test_a_cut_at_a_request_lets_that_request_pass_and_nothing_of_its_answer(how: str, heard: str) -> None:
+    nat, app, server = connected("cut.at_request=2", f"cut.how={how}")
+    server.says(b"greeting")  # it answers nothing
+    for number in (b"1", b"2"):
+        app.says(b"request " + number)
+        nat.settle()
+        assert server.hears() == b"request " + number
+        server.says(b"answer " + number)
+        nat.settle()
+    assert (app.hears(), app.end) == (b"greetinganswer 1", heard)
+    assert (server.hears(), server.end) == (b"", heard)
+    assert nat.fields("note") == {"text": f"{how} at request 2", "because": "cut"}
+    if how != "stall":
+        assert nat.fields("flow-ended")["because"] == "cut"
+
+
+def test_a_request_that_came_before_the_connection_is_counted() -> None:
+    nat = MemoryDriver("transparent", "cut.at_request=1")
+    app = nat.call(forward())
+    app.says(b"early")
+    nat.settle()
+    server = nat.answer()
+    assert (server.hears(), server.end) == (b"early", "rst")
+    assert nat.driver.flows == {}
+
+
+def test_a_request_of_several_pieces_is_one_and_watches_of_idleness_see_them() -> None:
+    nat, app, server = connected("cut.at_request=2", "idle-timeout.after_s=5", "idle-timeout.counts=data")
+    for _ in range(4):
+        app.says(b"piece")
+        nat.advance(3)
+    assert (server.hears(), server.end) == (b"piece" * 4, "")
+    server.says(b"answer")
+    nat.advance(3)
+    app.says(b"next")
+    nat.settle()
+    assert (server.hears(), server.end) == (b"next", "rst")
+
+
+def test_after_some_bytes_a_stalled_cut_keeps_both_sides_connected() -> None:
+    nat, app, server = connected("cut.after_bytes=5", "cut.how=stall")
+    server.says(b"abcdefg")
+    nat.settle()
+    app.says(b"request")
+    app.finishes()
+    nat.advance(1000)
+    assert (app.hears(), app.end) == (b"abcde", "")
+    assert (server.hears(), server.end) == (b"", "")
+    assert len(nat.driver.flows) == 1
+
+
+def test_a_cut_by_age_comes_while_bytes_flow() -> None:
+    nat, app, server = connected("cut.after_s=2")
+    for _ in range(19):
+        server.says(b"x")
+        nat.advance(0.1)
+    assert (app.hears(), app.end) == (b"x" * 19, "")
+    nat.advance(0.2)
+    assert (app.hears(), app.end, server.hears(), server.end) == (b"", "rst", b"", "rst")
+
+
 def test_a_fault_of_one_flow_leaves_an_idle_sibling_alone() -> None:
     nat, app, server = connected("latency.delay_s=1")
     other = nat.call(forward())
@@ -182,19 +244,19 @@ def test_loss_stalls_a_direction_for_a_timeout_and_loses_nothing() -> None:
 @pytest.mark.parametrize("order", ["external-first", "internal-first", "lockstep"])
 @pytest.mark.parametrize("failure", ["refused", "silence"])
 def test_a_dial_that_is_refused_reaches_no_server_whatever_the_order(order: str, failure: str) -> None:
-    nat = MemoryDriver("vmware-fusion", f"precomplete-handshake.order={order}", f"refuse-dial.failure={failure}")
+    nat = MemoryDriver("vmware-fusion", f"precomplete-handshake.order={order}", f"refuse.failure={failure}")
     app = nat.call(proxy())
     app.says(bytes([4, 1, 0, 80, 192, 0, 2, 80, 0]))  # SOCKS4
     nat.settle()
     assert nat.connector.dials == []
     answer, refused = app.hears(), failure == "refused"
     assert (answer[:2], app.end) == ((b"\0\x5b", "fin") if refused else (b"", ""))
-    assert nat.fields("flow-ended")["because"] == "refuse-dial"
+    assert nat.fields("flow-ended")["because"] == "refuse"
 
 
 def test_some_dials_are_refused_by_chance_and_the_seed_repeats_them() -> None:
     def refused(seed: int) -> list[bool]:
-        nat = MemoryDriver("transparent", "refuse-dial.share=0.5", seed=seed)
+        nat = MemoryDriver("transparent", "refuse.share=0.5", seed=seed)
         found = []
         for _ in range(40):
             nat.call(forward())

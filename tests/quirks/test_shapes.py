@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -124,6 +125,49 @@ def test_limit_data_lets_so_many_bytes_pass(backend: str) -> None:
             got += len(data)
         assert got == 12_345
         assert nat.wait_for("flow-ended").fields["internal_because"] == "limit-data"
+
+
+def test_only_connections_that_the_conditions_fit_are_late(backend: str) -> None:
+    with Origin(echo) as far, Origin(echo) as near:
+        when = {"port": far.port, "process": ["python*", "pytest*"], "first": 1}
+        targets = [f"0:{origin.target}" for origin in (far, near)]
+        with serve_in_thread(
+            "transparent", backend=backend, forwards=targets, latency={"delay_s": 0.1, "when": when}
+        ) as nat:
+            took = [min(pings(address, 3)) for address in [*nat.forward_addresses, nat.forward_addresses[0]]]
+            (process,) = {record.process[1] for record in nat.events if record.process is not None}
+    assert process.startswith(("python", "pytest"))
+    assert took[0] >= 0.2 > max(took[1:])
+
+
+@pytest.mark.parametrize("how", ["rst", "fin", "stall"])
+def test_a_connection_is_cut_at_its_second_request(backend: str, how: str) -> None:
+    def answer_all(sock: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := sock.recv(100):
+                sock.sendall(data)
+
+    with (
+        Origin(answer_all) as origin,
+        serve_in_thread(
+            "transparent", backend=backend, forwards=[f"0:{origin.target}"], cut={"at_request": 2, "how": how}
+        ) as nat,
+        socket.create_connection(nat.forward_addresses[0], timeout=20) as app,
+    ):
+        app.sendall(b"first")
+        assert read_exactly(app, 5) == b"first"
+        app.sendall(b"second")
+        nat.wait_for("note", because="cut")
+        match how:
+            case "rst":
+                with pytest.raises(ConnectionResetError):
+                    app.recv(100)
+            case "fin":
+                assert app.recv(100) == b""
+            case _:
+                app.settimeout(0.1)
+                with pytest.raises(TimeoutError):
+                    app.recv(100)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -25,6 +25,7 @@ def explain_profile(profile: Profile, assessed: Iterable[QuirkFidelity], *, colo
         lines = [f"{quirk.name} ({quirk.status})", *indented(_summary(quirk))]
         for setting in describe_settings(quirk.kind):
             lines += _setting_lines(setting, quirk.settings[setting.name])
+        lines += _when_lines(quirk)
         lines += list(support_lines(each.support, colour=colour))
         blocks.append("\n".join([*lines, *_evidence(quirk.evidence)]))
     blocks += [
@@ -59,6 +60,7 @@ def profile_as_json(profile: Profile, assessed: Iterable[QuirkFidelity]) -> dict
                     _setting_as_json(setting, each.quirk.settings[setting.name])
                     for setting in describe_settings(each.quirk.kind)
                 ],
+                "when": dict(each.quirk.when.given),
                 "evidence": _evidence_as_json(each.quirk.evidence),
                 "here": support_as_json(each.support),
             }
@@ -88,6 +90,12 @@ def _stack_lines(said: StackSettings) -> Iterator[str]:
 
 def _summary(quirk: Quirk) -> str:
     return (quirk.kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _when_lines(quirk: Quirk) -> list[str]:
+    given = quirk.when.given
+    text = ", ".join(f"{name} = {value}" for name, value in given.items())
+    return indented(f"only for connections with: {escape_unprintable(text)}") if given else []
 
 
 def _setting_lines(setting: Setting, value: object) -> Iterator[str]:

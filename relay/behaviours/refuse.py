@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay import actions
 from relay.abilities import Ability, Want
-from relay.actions import AbandonDial, Ignore, Refuse
 from relay.behaviours._api import Actions, Behaviour
 from relay.events import ConnectRequested, DialFailure, FailureKind
 from relay.settings import setting
@@ -20,12 +20,13 @@ _KINDS = {
 
 
 @dataclass
-class RefuseDial(Behaviour):
+class Refuse(Behaviour):
     """Refuse connections, or leave them unanswered, and open none to their server.
 
     Source: none, for it is a fault made on purpose.
     """
 
+    aliases = ("refuse-dial",)
     draws = True
 
     share: float = setting(1.0, low=0, high=1, doc="which share of the connections, from 0 to 1")
@@ -38,8 +39,9 @@ class RefuseDial(Behaviour):
     def on_connect_requested(self, event: ConnectRequested) -> Actions:
         if self.share < 1 and self.chance() >= self.share:
             return
-        yield AbandonDial()
+        yield actions.AbandonDial()
         if self.failure == "silence":
-            yield Ignore(self.silence_s)
+            yield actions.Ignore(self.silence_s)
         else:
-            yield Refuse(DialFailure(_KINDS[self.failure], f"{self.failure}, by {self.name}"), instead=True)
+            failure = DialFailure(_KINDS[self.failure], f"{self.failure}, by {self.name}")
+            yield actions.Refuse(failure, instead=True)
