@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -64,6 +65,8 @@ class ForwardSpec:
 
     bind: Endpoint
     target: Endpoint
+    settings: tuple[str, ...] = ()
+    """What its connections' behaviours are set to where they differ, each `BEHAVIOUR.SETTING=VALUE`."""
 
     def __str__(self) -> str:
         return f"{self.bind} -> {self.target}"
@@ -108,14 +111,31 @@ def check_endpoint(host: object, port: object, *, where: str) -> Endpoint:
 
 
 def parse_forward(text: str, *, where: str) -> ForwardSpec:
-    """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one."""
+    """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one.
+
+    Settings may follow, `BEHAVIOUR.SETTING=VALUE`, after spaces; they are not checked here.
+    """
     form = "[BIND:]PORT:HOST:PORT, e.g. 8022:127.0.0.1:22"
+    text, settings = _settings_behind(text, where=where, form=form)
     meant = re.sub(r"^(\d+):(\d+)$", r"\1:127.0.0.1:\2", text)
     *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form, meant=meant)
     target = Endpoint(_host(host, where), _port(target_port, where))
     if target.port == 0:
         raise ConfigError(f"{where}: nothing can listen on port 0 of {host}", hint=f"the form is {form}")
-    return ForwardSpec(Endpoint(_host(bind[0], where) if bind else "127.0.0.1", _port(port, where)), target)
+    return ForwardSpec(Endpoint(_host(bind[0], where) if bind else "127.0.0.1", _port(port, where)), target, settings)
+
+
+def _settings_behind(text: str, *, where: str, form: str) -> tuple[str, tuple[str, ...]]:
+    """A forward alone, and the settings behind it; a value with spaces in it is quoted as in a shell."""
+    if " " not in text.strip():
+        return text, ()
+    try:
+        first, *settings = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: cannot read {text!r}: {error}", hint=f"the form is {form}") from None
+    if any("=" not in each for each in settings):
+        raise ConfigError(f"{where}: cannot read {text!r}", hint=f"the form is {form}, then settings, A.B=C")
+    return first, tuple(settings)
 
 
 def parse_resolve(text: str, *, where: str) -> ResolveOverride:

@@ -91,7 +91,8 @@ class Adjust(Command[None]):
 class OpenForward(Command[Endpoint]):
     """Open one more port forward; the result is where it listens.
 
-    With an external initiator it is an inbound one: its target is the guest.
+    With an external initiator it is an inbound one: its target is the guest. Its flows have the relay's settings, and
+    over them those of its `spec`.
     """
 
     spec: ForwardSpec
@@ -103,6 +104,17 @@ class OpenForward(Command[Endpoint]):
 
 
 @dataclass(frozen=True, slots=True)
+class AdjustForward(Command[None]):
+    """Change settings for flows that come in by the forward that listens at `address`, from now on; all or none.
+
+    They lie over the relay's, and take the place of those that the forward had of its own.
+    """
+
+    address: Endpoint
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloseForward(Command[int]):
     """Close the port forward that listens at `address`, and end its flows by FIN; the result is how many there were."""
 
@@ -110,7 +122,7 @@ class CloseForward(Command[int]):
 
 
 def no_such_forward(address: Endpoint, known: Iterable[Endpoint]) -> ConfigError:
-    """The error of `CloseForward` where no forward listens at the address."""
+    """The error of a command where no forward listens at the address."""
     listening = ", ".join(map(str, known)) or "nowhere"
     return ConfigError(f"no forward listens at {address}", hint=f"forwards listen at: {listening}")
 

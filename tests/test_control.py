@@ -41,6 +41,7 @@ COMMANDS: tuple[Command[object], ...] = (
     SetSeed(7),
     control.SetFault("slow", Fault(side=Side.INTERNAL, shape=Shape(delay_s=0.1))),
     control.LiftFault("slow"),
+    control.AdjustForward(Endpoint("127.0.0.1", 9), ("cut.after_s=1",)),
     control.CloseForward(Endpoint("127.0.0.1", 9)),
     control.CountUp(),
     control.ListFlows(),
@@ -80,7 +81,7 @@ def test_there_is_a_case_for_every_command() -> None:
 def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
     with serve_in_thread("vmware-fusion", backend=backend) as nat:
         for command in COMMANDS[:-1]:
-            if not isinstance(command, control.CloseForward):
+            if not isinstance(command, control.CloseForward | control.AdjustForward):
                 nat.do(command)
         changes = ["frozen", "thawed", "link-down", "settings-changed", "time-advanced"]
         assert [record.event for record in nat.events][1:] == changes

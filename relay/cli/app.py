@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.check import check
 from relay.cli.demo import demo
 from relay.cli.doctor import doctor
 from relay.cli.explain import explain
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (serve, ladder, report, profiles, explain, doctor, demo):
+for command in (serve, check, ladder, report, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
 app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
 app.add_typer(probe_group(), name="probe", help="Measure a NAT, and write a profile of it.")

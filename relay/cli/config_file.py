@@ -6,6 +6,12 @@
     idle-timeout = 300
     strict = true
 
+    [[forward]]                      # in the place of `forward = [...]`; also `[[inbound]]`
+    listen = 16379
+    target = "redis.test:6379"
+    [forward.latency]                # faults of these connections alone
+    delay_s = 0.1
+
 A key is an option's long name without its dashes. Repeatable options take an array. What stands on the command line or
 in the environment comes before what stands here. Paths are relative to the current directory, as in the options.
 """
@@ -21,6 +27,8 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from relay.cli.sources import FILE_KEY
 from relay.errors import ConfigError
 
+FORWARDS = ("forward", "inbound")
+"""The keys that may also be arrays of tables."""
 _NOUNS: Mapping[type, str] = {
     bool: "true or false",
     int: "an integer",
@@ -61,21 +69,38 @@ def read_config_file(path: Path, options: Mapping[str, tuple[str, type]]) -> dic
         raise ConfigError(f"--config: cannot read {path}: {error.strerror}", hint="name a TOML file") from None
     except ValueError as error:  # bytes that are not UTF-8, or text that is not TOML
         raise ConfigError(f"{path}: not TOML: {error}", hint="its syntax is at https://toml.io") from None
-    values: dict[str, object] = {}
-    for key, value in table.items():
-        if key not in options:
-            from relay.settings import nearest
+    read = {key: read_value(key, value, options, where=str(path)) for key, value in table.items()}
+    return {options[key][0]: value for key, value in read.items()}
 
-            raise ConfigError(
-                f"{path}: unknown key {key!r}", hint=nearest(key.replace("_", "-"), options, what="the keys")
-            )
-        name, kind = options[key]
-        if not _fits(value, kind):
-            raise ConfigError(
-                f"{path}: {key}: {value!r} is not {_NOUNS[kind]}", hint=f"see --{key} in `relay serve --help`"
-            )
-        values[name] = value
-    return values
+
+def read_value(key: str, value: object, options: Mapping[str, tuple[str, type]], *, where: str) -> object:
+    """The value of a key of the file, as the option takes it.
+
+    Raises:
+        ConfigError: the key is no option, or the value is of another type.
+    """
+    if key not in options:
+        from relay.settings import nearest
+
+        raise ConfigError(
+            f"{where}: unknown key {key!r}", hint=nearest(key.replace("_", "-"), options, what="the keys")
+        )
+    kind = options[key][1]
+    if key in FORWARDS and isinstance(value, list):
+        value = [_as_forward(each, f"{where}: {key} {number}") for number, each in enumerate(value, 1)]
+    if not _fits(value, kind):
+        raise ConfigError(
+            f"{where}: {key}: {value!r} is not {_NOUNS[kind]}", hint=f"see --{key} in `relay serve --help`"
+        )
+    return value
+
+
+def _as_forward(each: object, where: str) -> object:
+    if not isinstance(each, dict):
+        return each
+    from relay.config.forward_table import forward_text
+
+    return forward_text(each, where=where)
 
 
 def _fits(value: object, kind: type) -> bool:

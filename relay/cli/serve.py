@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -25,10 +23,6 @@ from relay.cli.parameters import (
     SetOption,
     number_option,
 )
-from relay.errors import ConfigError
-
-if TYPE_CHECKING:
-    from relay.control_api import ControlSpec
 
 
 def serve(
@@ -218,49 +212,43 @@ def serve(
     SIGUSR1 takes the link down for a moment; SIGUSR2 prints totals; SIGHUP reopens the files of
     --events and --pcap.
     """
-    from relay.backend import choose_backend
+    from relay.cli.prepared import prepare
     from relay.cli.serving import serve_until_stopped
-    from relay.config import configure
-    from relay.config.auth_file import read_auth_file
 
-    choose_backend(backend, where="--backend")
-    if auth_file is not None:
-        if auth is not None:
-            hint = "give one of them; RELAY_AUTH and RELAY_AUTH_FILE count, too"
-            raise ConfigError("--auth-file: --auth says already who may use the proxy", hint=hint)
-        auth = read_auth_file(auth_file)
-    configured = configure(
-        profile,
-        settings=settings or (),
+    prepared = prepare(
+        profile=profile,
+        settings=settings,
         listen=listen,
-        forwards=forward or (),
-        inbound=inbound or (),
+        forward=forward,
+        inbound=inbound,
         auth=auth,
+        auth_file=auth_file,
         allow_open=allow_open,
+        backend=backend,
         observer=observer,
         strict=strict,
-        resolve=resolve or (),
+        resolve=resolve,
         source=source,
-        handshake_timeout_s=handshake_timeout,
-        connect_timeout_s=connect_timeout,
-        idle_timeout_s=idle_timeout,
-        drain_timeout_s=drain_timeout,
+        control=control,
+        control_token_file=control_token_file,
+        control_host=control_host,
+        handshake_timeout=handshake_timeout,
+        connect_timeout=connect_timeout,
+        idle_timeout=idle_timeout,
+        drain_timeout=drain_timeout,
         max_flows=max_flows,
         time_scale=time_scale,
         seed=seed,
+        wire=wire,
+        network=network,
+        no_host=no_host,
+        dns=dns,
+        offload=offload,
     )
-    guests = None
-    if wire or dns or (network, offload) != (defaults.NETWORK, defaults.OFFLOAD):  # else wire mode is not even loaded
-        from relay.config.guest import check_offload, configure_guest, configure_links
-        from relay.wire.guests import Guests
-
-        links, offloads = configure_links(wire or (), allow_open=allow_open), check_offload(offload)
-        guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
-        guests = Guests(links, guest, offload=offloads) if links else None
     serve_until_stopped(
-        configured,
-        guests,
-        control=_control(control, control_token_file, control_host or (), allow_open=allow_open),
+        prepared.config,
+        prepared.guests,
+        control=prepared.control,
         backend=backend,
         workers=workers,
         events=events,
@@ -268,22 +256,3 @@ def serve(
         port_file=port_file,
         quiet=quiet,
     )
-
-
-def _control(
-    text: str | None, token_file: Path | None, hosts: Iterable[str], *, allow_open: bool
-) -> ControlSpec | None:
-    """What the options of `--control` say.
-
-    Raises:
-        ConfigError: one of them is wrong.
-    """
-    if text is None:
-        if token_file is not None or hosts:
-            option = "--control-token-file" if token_file is not None else "--control-host"
-            raise ConfigError(f"{option}: nothing to control without --control", hint="add --control HOST:PORT")
-        return None
-    from relay.control_api import control_spec
-
-    token = os.environ.get("RELAY_CONTROL_TOKEN", "")
-    return control_spec(text, token=token, token_file=token_file, hosts=hosts, allow_open=allow_open)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from relay import defaults
-from relay.address import Endpoint, parse_endpoint, parse_forward, parse_resolve
+from relay.address import Endpoint, ForwardSpec, parse_endpoint, parse_forward, parse_resolve
 from relay.behaviours import Behaviour
 from relay.config.credentials import parse_credentials
 from relay.config.ranges import check_max_flows, check_time_scale, check_timeout
@@ -47,7 +47,8 @@ def configure(
 
     `profile` is a name, a TOML file's path or a loaded profile, `settings` are `BEHAVIOUR.SETTING=VALUE`, `behaviours`
     are the caller's own, beside the profile's or in place of those with the same name. `listen` is the proxy's
-    HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, `auth` is USER:PASS, `resolve`
+    HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, and settings of their connections
+    alone behind that, `auth` is USER:PASS, `resolve`
     are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` is short for settings of the
     behaviour `idle-timeout`. It and `max_flows` of None are no limit. Without `needs_listener` there may be neither
     proxy nor forward. The NAT's clock runs `time_scale` times as fast as the real one; with a `clock` of `manual` it
@@ -93,8 +94,12 @@ def configure(
     check_time_scale(time_scale)
     if clock not in _CLOCKS:
         raise ConfigError(f"clock: {clock!r} is not known", hint=f"it is {' or '.join(map(repr, _CLOCKS))}")
+    configured = _profile(profile, tuple(behaviours), (*_idle_settings(idle_timeout_s), *settings))
+    for where, parsed in specs.items():
+        for text, spec in zip(told[where], parsed, strict=True):
+            _check_settings(configured, spec, f"{where} {text}")
     return RelayConfig(
-        profile=_profile(profile, tuple(behaviours), (*_idle_settings(idle_timeout_s), *settings)),
+        profile=configured,
         listen=endpoint,
         forwards=specs["--forward"],
         inbound=specs["--inbound"],
@@ -111,6 +116,18 @@ def configure(
         clock=clock,
         seed=seed if seed is not None else secrets.randbits(32),
     )
+
+
+def _check_settings(profile: Profile, spec: ForwardSpec, where: str) -> None:
+    """Insist that a forward's own settings can be laid over the relay's."""
+    try:
+        own = adjust_profile(profile, spec.settings)
+    except ConfigError as error:
+        told = str(error).removeprefix("--set ")
+        raise ConfigError(f"{where}: {told}", hint=error.hint) from None
+    if own.stack != profile.stack:
+        hint = "give the relay itself these settings, with --set"
+        raise ConfigError(f"{where}: the stack is not a forward's own", hint=hint)
 
 
 def _profile(

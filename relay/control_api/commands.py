@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, get_args
 from relay.address import Endpoint, ForwardSpec, parse_endpoint, parse_resolve
 from relay.control import (
     Adjust,
+    AdjustForward,
     Advance,
     CloseForward,
     Command,
@@ -63,7 +64,12 @@ def _advance(fields: Fields) -> Command[Any]:
 def _open_forward(fields: Fields) -> Command[Any]:
     bind = parse_endpoint(fields.text("listen", "127.0.0.1:0"), where="listen")
     target = parse_endpoint(fields.text("target"), where="target")
-    return OpenForward(ForwardSpec(bind, target), _side(fields, "initiator", "internal"))
+    settings = fields.texts("settings") if "settings" in fields else ()
+    return OpenForward(ForwardSpec(bind, target, settings), _side(fields, "initiator", "internal"))
+
+
+def _adjust_forward(fields: Fields) -> Command[Any]:
+    return AdjustForward(parse_endpoint(fields.text("listen"), where="listen"), fields.texts("settings"))
 
 
 def _resolve_as(fields: Fields) -> Command[Any]:
@@ -104,6 +110,7 @@ COMMANDS: Mapping[str, Reader] = MappingProxyType(
         "link-down": lambda _: LinkDown(),
         "adjust": _adjust,
         "open-forward": _open_forward,
+        "adjust-forward": _adjust_forward,
         "close-forward": lambda fields: CloseForward(parse_endpoint(fields.text("listen"), where="listen")),
         "resolve-as": _resolve_as,
         "set-fault": _set_fault,

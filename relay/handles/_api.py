@@ -226,18 +226,27 @@ class RelayHandle(ABC):
             RuntimeError: the relay has stopped.
         """
 
-    def forward(self, host: str, port: int) -> Endpoint:
-        """Open a port forward to HOST:PORT and return where it listens, as a (host, port) pair."""
-        return self._forward(host, port, Side.INTERNAL)
+    def forward(self, host: str, port: int, **behaviours: Mapping[str, object]) -> Endpoint:
+        """Open a port forward to HOST:PORT and return where it listens, as a (host, port) pair.
 
-    def forward_inbound(self, host: str, port: int) -> Endpoint:
+        Settings are for its connections alone: `nat.forward("127.0.0.1", 6379, latency={"delay_s": 0.1})`.
+
+        Raises:
+            ConfigError: there is no such host or port, or a setting is wrong.
+        """
+        return self._forward(host, port, Side.INTERNAL, behaviours)
+
+    def forward_inbound(self, host: str, port: int, **behaviours: Mapping[str, object]) -> Endpoint:
         """Likewise, to a server of the guest's: what is dialled is then the app under test."""
-        return self._forward(host, port, Side.EXTERNAL)
+        return self._forward(host, port, Side.EXTERNAL, behaviours)
 
-    def _forward(self, host: str, port: int, initiator: Side) -> Endpoint:
+    def _forward(
+        self, host: str, port: int, initiator: Side, behaviours: Mapping[str, Mapping[str, object]]
+    ) -> Endpoint:
         where = "forward" if initiator is Side.INTERNAL else "forward_inbound"
         target = check_endpoint(host, port, where=where)
-        return self.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), target), initiator))
+        with worded_for_python(behaviours) as settings:
+            return self.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), target, tuple(settings)), initiator))
 
     def resolve(self, name: str, port: int, address: str) -> None:
         """Answer `name` with `address` from now on, when it is asked for with `port`."""

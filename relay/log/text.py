@@ -138,6 +138,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "frozen": lambda f: f"{_WHO[f['side']]} is frozen",
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
+    "forward-changed": lambda f: f"at {f['forward']} from now on {', '.join(f['settings']) or 'what the relay has'}",
     "keepalive-presumed": lambda f: (
         f"keepalive of {_WHO[f['side']]}: {f['probes']} probes, {f['every_s']:g} s apart, count as sent by then "
         f"(known by {f['known_by']})"

@@ -82,6 +82,7 @@ class EventType(StrEnum, metaclass=_Members):
     FROZEN = "frozen"
     THAWED = "thawed"
     SETTINGS_CHANGED = "settings-changed"
+    FORWARD_CHANGED = "forward-changed"
     KEEPALIVE_PRESUMED = "keepalive-presumed"
     NOT_ADVANCED = "not-advanced"
     TIME_ADVANCED = "time-advanced"
@@ -178,6 +179,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "frozen": {"side": "the side of all flows that the relay stops reading and writing"},
     "thawed": {"side": "the side of all flows that the relay reads and writes again"},
     "settings-changed": {"settings": "the settings of flows from now on, as BEHAVIOUR.SETTING=VALUE"},
+    "forward-changed": {
+        "forward": "the forward, by where it listens",
+        "settings": "the settings of its own of its flows from now on, as BEHAVIOUR.SETTING=VALUE",
+    },
     "keepalive-presumed": {
         "side": "the side whose socket sends keepalive probes, by its kernel's timer, which an advance does not move",
         "probes": "how many it would send in the time that passes at once; they count as traffic",

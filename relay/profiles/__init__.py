@@ -31,12 +31,15 @@ from __future__ import annotations
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
 from relay.profiles._load import add_behaviours, adjust_profile, available, load_profile, profile_names
+from relay.profiles._mistakes import Mistake, mistakes_in_behaviour, mistakes_in_profile
 from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings
+from relay.profiles._spelt import spelt
 
 __all__ = [
     "COLUMNS",
     "STATUSES",
     "Evidence",
+    "Mistake",
     "Profile",
     "Quirk",
     "Setting",
@@ -47,5 +50,8 @@ __all__ = [
     "columns_of",
     "describe_settings",
     "load_profile",
+    "mistakes_in_behaviour",
+    "mistakes_in_profile",
     "profile_names",
+    "spelt",
 ]

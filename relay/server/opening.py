@@ -18,6 +18,7 @@ from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.net.connect import Connector, demand_own
 from relay.observe import survey
+from relay.profiles import adjust_profile
 from relay.server.relay import Relay, Share
 
 
@@ -42,6 +43,10 @@ async def open_relay(
     assessed = assess(config.profile, surveyed, [*ways_in(config), *(each.support for each in front_ends)])
     if config.strict:
         demand_possible(assessed)
+        for spec in (*config.forwards, *config.inbound):
+            if spec.settings:
+                own = adjust_profile(config.profile, spec.settings)
+                demand_possible(assess(own, surveyed, [ForwardFrontEnd.support]))
     if config.source is not None:
         demand_own(config.source)
     failure: BaseException | None = None

@@ -14,6 +14,7 @@ from relay.causes import Cause
 from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
+    AdjustForward,
     Advance,
     CloseForward,
     Command,
@@ -88,6 +89,7 @@ class Relay:
         self.targets: dict[Endpoint, Endpoint] = {}
         """Where each forward leads, inbound ones too, by where it listens."""
         self._driver = driver
+        self._forward_settings: dict[Endpoint, tuple[str, ...]] = {}
         self._is_one_of_several = share is not None
         self._listening = ListeningContext(
             driver.engine,
@@ -151,6 +153,8 @@ class Relay:
                 self._adjust(settings)
             case OpenForward(spec, initiator):
                 return self._open_forward(spec, initiator)
+            case AdjustForward(address, settings):
+                self._adjust_forward(address, settings)
             case ResolveAs(override):
                 driver.resolve_as(override)
             case SetFault(name, fault, forward):
@@ -302,16 +306,43 @@ class Relay:
         return self._driver.end_all(Cause.SHUTDOWN)
 
     def _adjust(self, settings: tuple[str, ...]) -> None:
-        adjusted = adjust_profile(self._driver.profile, settings)
-        if adjusted.stack != self.profile.stack:
-            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
-        self._driver.profile = adjusted
+        adjusted = self._adjusted(self._driver.profile, settings)
+        own = {address: self._adjusted(adjusted, own) for address, own in self._forward_settings.items()}
+        self._driver.profile, self._driver.forward_profiles = adjusted, own
         for front_end in self._listening_front_ends:
-            front_end.cover(self.profile.tos_mask)
+            self._cover(front_end)
         self.log.emit("settings-changed", settings=list(settings))
 
+    def _adjust_forward(self, address: Endpoint, settings: tuple[str, ...]) -> None:
+        front_end = self._find_forward(address)
+        adjusted = self._adjusted(self._driver.profile, settings)
+        self._keep_settings(address, settings, adjusted)
+        self._cover(front_end)
+        self.log.emit("forward-changed", forward=str(address), settings=list(settings))
+
+    def _adjusted(self, profile: Profile, settings: tuple[str, ...]) -> Profile:
+        adjusted = adjust_profile(profile, settings)
+        if adjusted.stack != self.config.profile.stack:
+            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
+        return adjusted
+
+    def _keep_settings(self, address: Endpoint, settings: tuple[str, ...], profile: Profile) -> None:
+        """Have a forward's flows made with settings of its own; without any, with the relay's."""
+        self._forward_settings.pop(address, None)
+        self._driver.forward_profiles.pop(address, None)
+        if settings:
+            self._forward_settings[address] = settings
+            self._driver.forward_profiles[address] = profile
+
+    def _cover(self, front_end: ListeningFrontEnd) -> None:
+        front_end.cover(self._driver.forward_profiles.get(front_end.address, self.profile).tos_mask)
+
     def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        address = self._open(ForwardFrontEnd(self._listening, spec, initiator))
+        profile = self._adjusted(self.profile, spec.settings) if spec.settings else self.profile
+        front_end = ForwardFrontEnd(self._listening, spec, initiator)
+        address = self._open(front_end)
+        self._keep_settings(address, spec.settings, profile)
+        self._cover(front_end)
         (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
         self.targets[address] = spec.target
         return address
@@ -321,22 +352,25 @@ class Relay:
             raise no_such_forward(forward, self.targets)
 
     def _close_forward(self, address: Endpoint) -> int:
-        for front_end in self._listening_front_ends:
-            if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
-                break
-        else:
-            raise no_such_forward(address, self.targets)
+        front_end = self._find_forward(address)
         front_end.close()
         self._listening_front_ends.remove(front_end)
         self._driver.connector.own_addresses.discard(address)
         (self.inbound_addresses if front_end.initiator is Side.EXTERNAL else self.forward_addresses).remove(address)
         del self.targets[address]
+        self._keep_settings(address, (), self.profile)
         return self._driver.end_forward(address)
+
+    def _find_forward(self, address: Endpoint) -> ForwardFrontEnd:
+        for front_end in self._listening_front_ends:
+            if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
+                return front_end
+        raise no_such_forward(address, self.targets)
 
     def _open(self, front_end: ListeningFrontEnd) -> Endpoint:
         front_end.open(self._driver)
         self._listening_front_ends.append(front_end)
-        front_end.cover(self.profile.tos_mask)
+        self._cover(front_end)
         self._driver.connector.own_addresses.add(front_end.address)
         return front_end.address
 

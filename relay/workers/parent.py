@@ -37,7 +37,9 @@ from relay.workers.standing import Standing
 
 MAX_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
-_SAID_ONCE = frozenset({"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "time-advanced"})
+_SAID_ONCE = frozenset(
+    {"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "forward-changed", "time-advanced"}
+)
 """The records of what all workers do, which the parent makes."""
 ResultT = TypeVar("ResultT")
 

@@ -15,6 +15,7 @@ from relay.address import Endpoint, ForwardSpec
 from relay.config import RelayConfig, check_advance, check_time_scale
 from relay.control import (
     Adjust,
+    AdjustForward,
     Advance,
     CloseForward,
     Command,
@@ -90,8 +91,13 @@ class Standing:
             case LinkDown():
                 self._log.emit("link-down")
             case Adjust(settings):
-                self.config = replace(self.config, profile=adjust_profile(self.config.profile, settings))
+                adjusted = adjust_profile(self.config.profile, settings)
+                for spec in (*self.config.forwards, *self.config.inbound):
+                    adjust_profile(adjusted, spec.settings)
+                self.config = replace(self.config, profile=adjusted)
                 self._log.emit("settings-changed", settings=list(settings))
+            case AdjustForward(address, settings):
+                self._adjust_forward(address, settings)
             case OpenForward(spec, initiator):
                 return self._add_forward(spec, initiator)
             case ResolveAs(override):
@@ -138,8 +144,22 @@ class Standing:
             self.config = replace(self.config, forwards=(*self.config.forwards, spec))
         return OpenForward(spec, initiator)
 
+    def _adjust_forward(self, address: Endpoint, settings: tuple[str, ...]) -> None:
+        config = self.config
+        if address not in self._forwards:
+            raise no_such_forward(address, self._forwards)
+        adjust_profile(config.profile, settings)
+        forwards, inbound = (
+            tuple(replace(spec, settings=settings) if spec.bind == address else spec for spec in specs)
+            for specs in (config.forwards, config.inbound)
+        )
+        self.config = replace(config, forwards=forwards, inbound=inbound)
+        self._log.emit("forward-changed", forward=str(address), settings=list(settings))
+
     def _reserve_forward(self, spec: ForwardSpec, where: str) -> ForwardSpec:
-        return ForwardSpec(self._reserve(spec.bind, where), spec.target)
+        if spec.settings:
+            adjust_profile(self.config.profile, spec.settings)
+        return replace(spec, bind=self._reserve(spec.bind, where))
 
     def _reserve(self, bind: Endpoint, where: str) -> Endpoint:
         holder = reserve_address(bind, where=where)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from cli.test_settings import check, complaint, options, variable_of
 from support import option_reference
+from support.origins import Origin, echo, read_exactly
 from support.programs import serve
 
 # A value for every option that is not its default. Those that need a file or another process have theirs below.
@@ -86,6 +89,36 @@ def test_the_command_line_comes_before_the_environment_and_that_before_the_file(
     assert (started["seed"], started["time_scale"], started["profile"]) == (3, 5, "transparent")
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_each_forward_has_faults_of_its_own(tmp_path: Path, backend: str) -> None:
+    with Origin(echo) as origin:
+        (tmp_path / "relay.toml").write_text(
+            f'''
+            profile = "transparent"
+            backend = "{backend}"
+            [[forward]]
+            listen = 0
+            target = "{origin.target}"
+            latency = {{ delay_s = 0.1, when.first = 1 }}
+            [[forward]]
+            listen = "127.0.0.1:0"
+            target = "{origin.target}"
+            '''
+        )
+        with serve(tmp_path, "--config", str(tmp_path / "relay.toml"), "--listen", "127.0.0.1:0") as served:
+            slow, plain = served.ports[1:]
+            took = [round_trip_s(port) for port in (plain, slow, slow)]
+    assert took[1] >= 0.2 > max(took[0], took[2])
+
+
+def round_trip_s(port: int) -> float:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as app:
+        began_s = time.monotonic()
+        app.sendall(b"x")
+        assert read_exactly(app, 1) == b"x"
+        return time.monotonic() - began_s
+
+
 def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "relay.toml").write_text(as_toml({"seed": 41}))
     with serve(tmp_path, RELAY_CONFIG=str(tmp_path / "relay.toml")) as served:
@@ -97,6 +130,9 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
     [
         ("forwrad = []", "unknown key 'forwrad'", "did you mean forward? & the keys: profile"),
         ("idle_timeout = 5", "unknown key 'idle_timeout'", "did you mean idle-timeout?"),
+        ("forward = [{ listen = 1, target = 'h' }]", "forward 1: target: cannot read 'h'", "HOST:PORT"),
+        ("[[forward]]\nlisten = 1\ntarget = 'h:1'\nlatency.delay = 1", "forward 1: latency.delay", "delay_s?"),
+        ("forward = ['1:h:2', 3]", "forward: ['1:h:2', 3] is not an array of strings", "--forward"),
         ("config = 'x'", "unknown key 'config'", "the keys: "),
         ("listen =", "not TOML", "toml.io"),
         ("listen = 1080", "listen: 1080 is not a string", "--listen"),

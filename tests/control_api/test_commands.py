@@ -25,8 +25,14 @@ _SAME: dict[str, tuple[dict[str, object], Command[object]]] = {
     "link-down": ({}, control.LinkDown()),
     "adjust": ({"settings": ["tos-reset.mask=252"]}, control.Adjust(("tos-reset.mask=252",))),
     "open-forward": (
-        {"listen": "127.0.0.1:0", "target": "192.0.2.1:22", "initiator": "server"},
-        control.OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 22)), Side.EXTERNAL),
+        {"listen": "127.0.0.1:0", "target": "192.0.2.1:22", "initiator": "server", "settings": ["cut.after_s=1"]},
+        control.OpenForward(
+            ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 22), ("cut.after_s=1",)), Side.EXTERNAL
+        ),
+    ),
+    "adjust-forward": (
+        {"listen": "127.0.0.1:22", "settings": ["cut.after_s=1"]},
+        control.AdjustForward(Endpoint("127.0.0.1", 22), ("cut.after_s=1",)),
     ),
     "close-forward": ({"listen": "127.0.0.1:22"}, control.CloseForward(Endpoint("127.0.0.1", 22))),
     "resolve-as": ({"name": "a.test:80:192.0.2.1"}, control.ResolveAs(ResolveOverride("a.test", 80, "192.0.2.1"))),

@@ -23,6 +23,7 @@ from relay.actions import Grant, Note
 from relay.behaviours import Actions, Behaviour
 from relay.cli.outputs import open_outputs
 from relay.config import configure
+from relay.control import AdjustForward
 from relay.events import DialSucceeded, FinReceived, Side
 from relay.log import COMMON_FIELDS, FIELDS, Cause, EventLog, How, Record
 from relay.log.reading import RecordReader
@@ -136,6 +137,7 @@ def drive_the_control(backend: str) -> list[Record]:
         serve_in_thread("transparent", backend=backend, local_keepalive={"server_probes": 1}) as nat,
     ):
         nat.set(local_ack={"buffer_bytes": 65536})
+        nat.do(AdjustForward(nat.forward(origin.host, origin.port), ("local-ack.buffer_bytes=1024",)))
         if sys.platform == "linux":
             with black_hole() as port, socket.create_connection(("127.0.0.1", nat.address.port)) as sock:
                 sock.sendall(b"\x05\x01\x00")

@@ -111,6 +111,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "frozen": [({"side": "external"}, "the server is frozen")],
     "thawed": [({"side": "external"}, "the server is thawed")],
     "settings-changed": [({"settings": ["a.b=1", "a.c=2"]}, "from now on a.b=1, a.c=2")],
+    "forward-changed": [
+        ({"forward": "127.0.0.1:1", "settings": ["a.b=1", "a.c=2"]}, "at 127.0.0.1:1 from now on a.b=1, a.c=2"),
+        ({"forward": "127.0.0.1:1", "settings": []}, "at 127.0.0.1:1 from now on what the relay has"),
+    ],
     "keepalive-presumed": [
         (
             {"side": "internal", "probes": 5, "every_s": 60.0, "known_by": "the socket's options"},

@@ -19,6 +19,7 @@ from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.config import configure
 from relay.control import (
     Adjust,
+    AdjustForward,
     Advance,
     Command,
     Drain,
@@ -213,6 +214,28 @@ def test_a_forward_that_is_opened_later_is_served_by_every_worker(shared: Comman
         assert workers == {0, 1}
         with pytest.raises(ConfigError, match="address already in use"):
             shared.do(OpenForward(ForwardSpec(forward, spec.target), initiator))
+
+
+def test_a_forwards_own_settings_hold_on_every_worker_and_one_that_starts_later(shared: Commanded) -> None:
+    with Origin(echo) as origin:
+        target = Endpoint(origin.host, origin.port)
+        forward = shared.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), target, ("cut.at_request=2",))))
+        with pytest.raises(ConfigError, match="nothing says when it cuts"):
+            shared.do(AdjustForward(forward, ("cut.how=fin",)))
+        with pytest.raises(ConfigError, match="no forward listens at"):
+            shared.do(AdjustForward(Endpoint("127.0.0.1", 1), ()))
+        assert {first_answer(forward) for _ in range(8)} == {b"x"}
+        shared.do(AdjustForward(forward, ("cut.at_request=1", "cut.how=fin")))
+        assert {first_answer(forward) for _ in range(ENOUGH_FOR_BOTH)} == {b""}
+        (spec,) = (spec for spec in shared.workers._standing.config.forwards if spec.bind == forward)
+        assert spec.settings == ("cut.at_request=1", "cut.how=fin"), "what a worker that starts later begins with"
+        shared.wait_for("forward-changed", settings=list(spec.settings))
+
+
+def first_answer(address: Endpoint) -> bytes:
+    with socket.create_connection(address, timeout=20) as sock:
+        sock.sendall(b"x")
+        return sock.recv(1)
 
 
 def test_a_worker_that_replaces_a_dead_one_has_what_was_changed_before_and_while_it_starts(served: Commanded) -> None:
