@@ -71,8 +71,8 @@ async def test_what_gets_lost_comes_back() -> None:
         slow_dial=lossy,
         stray_reset={"enabled": False},
     )
-    assert found.value("slow-dial", "by_s") == pytest.approx(1, rel=0.01)
-    assert found.value("slow-dial", "name_by_s") == pytest.approx(5, rel=0.01)
+    assert found.value("slow-dial", "by_s") == pytest.approx(1, rel=0.05)
+    assert found.value("slow-dial", "name_by_s") == pytest.approx(5, rel=0.05)
     for setting in ("syn_share", "name_share"):
         assert found.value("slow-dial", setting) == pytest.approx(0.2, abs=0.15)
     found = await found_through("transparent", "forward", ["dial-tail"], plan=plan, quiet_turns=300)

@@ -30,6 +30,7 @@ def test_settings_follow_from_what_happened_at_the_limit(seen: Blocked, expected
     assert tuple(judge(seen).values()) == expected
 
 
+@pytest.mark.system
 async def test_a_limit_of_dials_comes_back() -> None:
     wanted: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {
         "podman": ("podman-machine", "proxy", {}, (10, "silence", False)),
@@ -43,7 +44,8 @@ async def test_a_limit_of_dials_comes_back() -> None:
 
     async def probe(case: str) -> None:
         profile, mode, settings, _ = wanted[case]
-        found[case] = await found_through(profile, mode, ["pending"], real=True, pending_limit=settings)
+        plan = {"patience_s": 0.2}
+        found[case] = await found_through(profile, mode, ["pending"], real=True, plan=plan, pending_limit=settings)
 
     async with anyio.create_task_group() as tasks:
         for case in wanted:

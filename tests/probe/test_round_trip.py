@@ -59,8 +59,7 @@ async def test_the_same_comes_back_by_way_of_an_http_proxy() -> None:
     assert_ends(found, load_profile("vmware-fusion-11"))
     found = await found_through("wsl2-mirrored", "http", ["refusal"])
     assert found.value("refusal-mapping", "refused") == "silence"
-    found = await found_through("transparent", "http", ["handshake", "refusal"])
-    assert found.value("precomplete-handshake", "order") == "lockstep"
+    found = await found_through("transparent", "http", ["refusal"])
     assert found.value("refusal-mapping", "enabled") is False
 
 

@@ -35,16 +35,16 @@ def test_moments_that_are_evenly_apart_have_an_interval() -> None:
 @pytest.mark.anyio
 async def test_what_ends_all_connections_now_and_then_comes_back() -> None:
     found = await found_through(
-        "wsl2", "proxy", ["watch"], plan={"watch_s": 800}, link_down_reset={"every_s": 180, "external": "fin"}
+        "wsl2", "proxy", ["watch"], plan={"watch_s": 600}, link_down_reset={"every_s": 140, "external": "fin"}
     )
-    assert found.value("link-down-reset", "every_s") == pytest.approx(180, rel=0.03)
+    assert found.value("link-down-reset", "every_s") == pytest.approx(140, rel=0.03)
     assert found.value("link-down-reset", "internal") == "rst"
     assert found.value("link-down-reset", "external") == "fin"
     found = await found_through(
-        "transparent", "proxy", ["watch"], plan={"watch_s": 400}, lifetime_limit={"after_s": 150}
+        "transparent", "proxy", ["watch"], plan={"watch_s": 300}, lifetime_limit={"after_s": 120}
     )
     assert found.value("link-down-reset", "internal") is None
-    assert any("did not die together in 400" in note for note in found.notes)
+    assert any("did not die together in 300" in note for note in found.notes)
 
 
 def test_the_profile_that_fits_best_is_first() -> None:
