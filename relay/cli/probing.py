@@ -102,6 +102,7 @@ def probe(
         plan=Plan(
             max_idle_s=max_idle_s,
             max_life_s=max_life_s,
+            max_udp_s=min(max_idle_s, Plan.max_udp_s),
             watch_s=watch_s,
             max_flows=max_flows,
             first_age_s=min(Plan.first_age_s, max_idle_s / 10),

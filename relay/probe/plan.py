@@ -13,7 +13,7 @@ class Plan:
     """The longest time without traffic that is tried; RFC 5382 asks NATs for 7440."""
     max_life_s: float = 0.0
     """How long a busy connection is watched; 0: not at all."""
-    max_udp_s: float = 300.0
+    max_udp_s: float = 600.0
     """The longest time without a datagram that is tried; RFC 4787 asks NATs for 120 at least, better 300."""
     watch_s: float = 0.0
     """For how long connections are watched for their common death; 0: not at all."""

@@ -15,8 +15,8 @@ from support.programs import RELAY
 pytestmark = pytest.mark.system
 
 
-def measured(tmp_path: Path, profile: str, *probes: str, options: tuple[str, ...] = (), scale: int = 1) -> Any:
-    """What probes find behind the NAT, as JSON: value and the profile's own by setting."""
+def run_probes(tmp_path: Path, profile: str, *probes: str, options: tuple[str, ...] = (), scale: int = 1) -> Any:
+    """What probes find behind the NAT, as JSON."""
     only = [word for name in probes for word in ("--only", name)]
     times = ("--time-scale", str(scale))
     with probe_server(tmp_path) as (ports, _):
@@ -24,7 +24,12 @@ def measured(tmp_path: Path, profile: str, *probes: str, options: tuple[str, ...
         command += ["--only-server", "--patience", "0.5", "--compare", profile, "--json"]
         done, _ = run_inside(tmp_path, command, "--profile", profile, *times, timeout_s=60)
     assert done.returncode == 0, done.stderr
-    findings = json.loads(done.stdout)["findings"]
+    return json.loads(done.stdout)
+
+
+def measured(tmp_path: Path, profile: str, *probes: str, options: tuple[str, ...] = (), scale: int = 1) -> Any:
+    """The findings: value and the profile's own by setting."""
+    findings = run_probes(tmp_path, profile, *probes, options=options, scale=scale)["findings"]
     return {f"{each['behaviour']}.{each['setting']}": (each["value"], each["profile"]) for each in findings}
 
 
@@ -45,3 +50,15 @@ def test_an_idle_limit_is_found_with_the_nats_clock_hurried(tmp_path: Path) -> N
         "idle-timeout.internal": ("rst-on-next", "rst-on-next"),
         "idle-timeout.external": ("silence", "silence"),
     }
+
+
+def test_a_limit_of_dials_is_found_whose_surplus_is_a_syn_without_an_answer(tmp_path: Path) -> None:
+    found = run_probes(tmp_path, "podman-machine", "pending", "syn", "guess")
+    values = {f"{each['behaviour']}.{each['setting']}": (each["value"], each["agrees"]) for each in found["findings"]}
+    assert values == {
+        "pending-limit.max_pending": (10, True),
+        "pending-limit.surplus": ("silence", True),
+        "pending-limit.leaks": (False, True),
+    }
+    assert "fits podman-machine in 3 of 3 settings" in found["notes"]
+    assert any(note.startswith("the SYN arrives with MSS ") for note in found["notes"])
