@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from relay.probe import Findings
-from relay.probe.probes.pending import Blocked, judge
+from relay.probe.probes.pending import Blocked, had_their_turn, judge, next_syn_s
 from support.probing import found_through
 
 pytestmark = pytest.mark.anyio
@@ -21,13 +21,20 @@ pytestmark = pytest.mark.anyio
         (Blocked(10, ["silence"] * 3, "abandoned"), (10, "silence", False)),
         (Blocked(10, ["silence"] * 3, "answered"), (10, "silence", False)),
         (Blocked(10, ["silence"] * 3), (10, "silence", True)),
-        (Blocked(4, ["silence"] * 3, "abandoned", had_its_turn=True), (4, "wait", False)),
+        (Blocked(4, ["silence"] * 3, "abandoned", had_their_turn=True), (4, "wait", False)),
         (Blocked(4, ["refused", "rst", "refused"], "abandoned"), (4, "refuse", False)),
         (Blocked(4, ["refused", "silence", "refused"], "abandoned"), (4, None, False)),
     ],
 )
 def test_settings_follow_from_what_happened_at_the_limit(seen: Blocked, expected: tuple[Any, ...]) -> None:
     assert tuple(judge(seen).values()) == expected
+
+
+def test_repeated_syns_do_not_look_like_turns() -> None:
+    assert had_their_turn([7.0, 7.01, 7.02])
+    assert not had_their_turn([7.0, 7.7, 8.4])
+    assert not had_their_turn([7.0, 7.01])
+    assert [next_syn_s(age_s) for age_s in (0.2, 3, 5, 100)] == [0.8, 4, 2, 0]
 
 
 @pytest.mark.system

@@ -2,9 +2,10 @@
 
 Method: connects to a port of the server whose queue is full, so that it answers no SYN, are held one more at a time;
 after each a connect to the server's own port is tried. The first that does not get through shows the limit: two more
-must fare alike. Then one more is left waiting, and the held ones are abandoned. If another gets through at once, an
+must fare alike. Then three more are left waiting, and the held ones are abandoned. If another gets through at once, an
 initiator that goes away gives its place back; if only once the server answers again, the NAT's dials go on without it;
-if not even then, the place is lost. The one that was left waiting has its turn before others, or never.
+if not even then, the place is lost. Those that were left waiting get through together, in their turn, or each when its
+SYN is repeated, or never.
 
 Confidence: good, with a server on Linux. More than 64 dials are not tried: a NAT that lets these pass may have a limit
 beyond them.
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
+from relay.clock import real_s
 from relay.errors import RelayError
 from relay.probe.client.dial import Failure
 from relay.probe.client.lab import Lab, Trial
@@ -32,10 +35,12 @@ _QUIRK = "pending-limit"
 _MOST = 64
 _APART_S = 0.005  # real, and a round trip: a dial is under way at the NAT before the next one comes
 _SOON_S = 0.25  # real, and some round trips: what is not held up has got through
-_BEFORE_RELEASE_S = 0.3  # real: a SYN is repeated after 1 s, and by then it is known whether its turn came
+_WAITING = 3
+_BEGIN_APART_S = 0.7  # real: so their SYNs, repeated 1, 3, 7 s after the first, never come all within 1.3 s
+_TOGETHER_S = 0.6  # real
 _AT_ONCE_S = 1.0  # real
 _TURN_S = 0.1  # real: whose turn it was is through by then
-_PATIENT = 7  # times the plan's patience: the NAT's dial, whose SYN is repeated less and less often, is answered
+_REPEATED_S = (1.0, 3.0, 7.0, 15.0, 31.0, 63.0)  # real: when a kernel repeats the SYN of a dial
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,14 @@ class Blocked:
     """What further connects got: `silence`, or how they failed."""
     freed_by: str = ""
     """When others got through again: `abandoned`, `answered`, or not at all."""
-    had_its_turn: bool = False
-    """Whether the one that was left waiting was through by then."""
+    had_their_turn: bool = False
+    """Whether those that were left waiting were through by then, all at once."""
 
 
 def judge(seen: Blocked) -> dict[str, Any]:
     """The settings that explain this."""
     is_silent = set(seen.hows) == {"silence"}
-    surplus = ("wait" if seen.had_its_turn else "silence") if is_silent else "refuse"
+    surplus = ("wait" if seen.had_their_turn else "silence") if is_silent else "refuse"
     if is_silent != ("silence" in seen.hows):
         surplus = ""
     return {"max_pending": seen.held, "surplus": surplus or None, "leaks": not seen.freed_by}
@@ -73,7 +78,7 @@ async def _run(lab: Lab) -> None:
         lab.findings.note(f"{_QUIRK}: not measured: {error}")
 
 
-async def _block(lab: Lab, dials: _Dials, tasks: anyio.abc.TaskGroup) -> Blocked | None:
+async def _block(lab: Lab, dials: _Dials, tasks: TaskGroup) -> Blocked | None:
     """Hold more and more dials, until others do not get through; None if they always do."""
     for held in range(1, _MOST + 1):
         tasks.start_soon(dials.hold)
@@ -97,28 +102,38 @@ async def _block(lab: Lab, dials: _Dials, tasks: anyio.abc.TaskGroup) -> Blocked
     return None
 
 
-async def _release(lab: Lab, dials: _Dials, seen: Blocked, tasks: anyio.abc.TaskGroup) -> Blocked:
-    """Leave one more waiting, abandon those that are held, and see when others get through."""
-    turn = anyio.Event()
+async def _release(lab: Lab, dials: _Dials, seen: Blocked, tasks: TaskGroup) -> Blocked:
+    """Leave some more waiting, abandon those that are held, and see when others get through."""
+    through_s: list[float] = []
 
     async def wait_for_turn() -> None:
         trial = await lab.open(Send(1), within_s=math.inf)
         if isinstance(trial, Trial):
             await trial.hear(1)
             if trial.seen.count("bytes"):
-                turn.set()
+                through_s.append(real_s())
             await trial.forget()
 
-    tasks.start_soon(wait_for_turn)
-    await lab.clock.sleep_really(_BEFORE_RELEASE_S)
+    for _ in range(_WAITING):
+        tasks.start_soon(wait_for_turn)
+        await lab.clock.sleep_really(_BEGIN_APART_S)
     dials.abandon()
     freed_by = "abandoned" if await _is_freed(lab, _AT_ONCE_S) else ""
     if not freed_by:
         await lab.control.ask("other", **{"as": "open"}, for_s=60)
-        freed_by = "answered" if await _is_freed(lab, _PATIENT * lab.plan.patience_s) else ""
-    with lab.clock.limit_really(_TURN_S):
-        await turn.wait()
-    return Blocked(seen.held, seen.hows, freed_by, turn.is_set())
+        freed_by = "answered" if await _is_freed(lab, next_syn_s(dials.age_s) + _AT_ONCE_S) else ""
+    await lab.clock.sleep_really(_TURN_S)
+    return Blocked(seen.held, seen.hows, freed_by, had_their_turn(through_s))
+
+
+def next_syn_s(age_s: float) -> float:
+    """In how long the SYN of a dial that is so old is repeated."""
+    return next((moment_s - age_s for moment_s in _REPEATED_S if moment_s > age_s), 0.0)
+
+
+def had_their_turn(through_s: Sequence[float]) -> bool:
+    """Whether all that were waiting got through together: by repeated SYNs each does at a time of its own."""
+    return len(through_s) == _WAITING and max(through_s) - min(through_s) < _TOGETHER_S
 
 
 async def _is_freed(lab: Lab, within_s: float) -> bool:
@@ -148,6 +163,7 @@ class _Dials:
     def __init__(self, lab: Lab) -> None:
         self.failures: list[str] = []
         self._lab = lab
+        self._began_s = real_s()
         self._scopes: list[anyio.CancelScope] = []
 
     async def hold(self) -> None:
@@ -159,6 +175,11 @@ class _Dials:
                 self.failures.append(connected.how)
                 return
             await _keep(connected)
+
+    @property
+    def age_s(self) -> float:
+        """How long the oldest has been under way; the others began soon after."""
+        return real_s() - self._began_s
 
     def abandon(self) -> None:
         """Give all of them up."""
@@ -178,9 +199,10 @@ def _tell(lab: Lab, seen: Blocked) -> None:
     count = len(seen.hows)
     kinds = ", ".join(sorted(set(seen.hows)))
     freed = {"abandoned": "when these were abandoned", "answered": "when these were answered", "": "not at all"}
+    turn = "had their turn" if seen.had_their_turn else "did not have a turn"
     says = {
         "max_pending": f"while {seen.held} connects were not answered, further ones were not let through: {kinds}",
-        "surplus": f"a further connect: {kinds}, and {'had' if seen.had_its_turn else 'did not have'} its turn later",
+        "surplus": f"a further connect: {kinds}; those that waited {turn}",
         "leaks": f"further connects got through again: {freed[seen.freed_by]}",
     }
     for setting, value in found.items():
