@@ -9,9 +9,8 @@ from relay.causes import Cause, How
 from relay.driver.flow_log import FlowLog
 from relay.events import Ending, LegTimedOut, RstReceived, Side
 from relay.legs import Leg
-from relay.legs.ending import reset_after_data, wind_down
+from relay.legs.ending import wind_down
 from relay.legs.forgotten import fall_silent, is_forgotten, reset_on_next
-from relay.legs.outbox import Outbox
 from relay.loop.engine import Engine
 from relay.shape import Shape
 
@@ -87,10 +86,8 @@ class FlowLegs:
     def reset(self, leg: Leg, because: str, *, after_data: bool) -> None:
         """Send RST: at once, or when the peer has all that was written."""
         self._log.write("rst-sent", side=leg.side.value, because=because)
-        if after_data and isinstance(leg, Outbox):
+        if after_data:
             leg.reset_after_data()
-        elif after_data:
-            reset_after_data(leg)
         else:
             leg.reset()
 

@@ -85,9 +85,9 @@ class Witness(Protocol):
 class Leg(Protocol):
     """One side's connection.
 
-    Legal after `close`, `reset` or `forget`: these again, `finish`, `freeze`, `thaw`, `unwatch`, `unacked_bytes`,
-    `waiting_bytes`, `unread_bytes`, and reading the attributes; each of them does nothing or says what was last known.
-    A closed leg makes no calls.
+    Legal after `close`, `reset` or `forget`: these again, `reset_after_data`, `finish`, `freeze`, `thaw`, `unwatch`,
+    `unacked_bytes`, `waiting_bytes`, `unread_bytes`, and reading the attributes; each of them does nothing or says what
+    was last known. A closed leg makes no calls.
     """
 
     owner: LegOwner
@@ -159,6 +159,12 @@ class Leg(Protocol):
 
     def reset(self) -> None:
         """Send RST, and end the leg. Harmless when repeated, and after the peer's own RST."""
+
+    def reset_after_data(self) -> None:
+        """The same once the peer has acknowledged all that was written, or has taken nothing for a while.
+
+        What the peer sends until then is read and dropped: nothing else may read it.
+        """
 
     def close(self) -> None:
         """End the leg; harmless when repeated.

@@ -3,10 +3,7 @@
     flow --write, finish, reset--> Outbox --when due--> the leg behind it
 
 Bytes, FIN and RST leave in the order in which they were written, so an end never overtakes data. All else, reading
-above all, is what the leg behind it does. A flow without a shape has no outbox.
-
-A piece is due `delay_s` after it was written, and not before the line is free: what was sent before it takes its time
-at the shape's rate. A new shape holds at once, for what waits already too.
+above all, is what the leg behind it does. A flow without a shape has no outbox. `relay.legs.line` has the times.
 """
 
 from __future__ import annotations
@@ -16,19 +13,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from relay.legs._api import Leg, LegOwner, Timer
-from relay.legs.ending import reset_after_data
 from relay.legs.in_front import LegInFront
+from relay.legs.line import Line
 from relay.legs.unowned import NO_OWNER
-from relay.shape import PLAIN, Shape
+from relay.shape import Shape
 
-HELD_BYTES = 4 << 20
-"""How much waits at most before its source is no longer read; at a rate, what passes in a quarter of a second."""
-_LEAST_HELD_BYTES = 64 << 10
-_TICK_S = 0.005  # at a rate, how much passes at once
-_LEAST_PIECE_BYTES = 512
 _RESET_WITHIN_S = 900.0  # a line that stalls keeps a connection that is over for so long
 _TURN_PIECES = 256  # sent in one go: slices of a byte take 2 us each, and other flows have their turn
-_CATCH_UP_S = 0.1  # a line that was late, by a busy host or a peer without room, makes up for so much
 
 
 class Clock(Protocol):
@@ -56,14 +47,12 @@ class Outbox(LegInFront):
     __slots__ = (
         "_at_limit",
         "_clock",
-        "_draw",
-        "_free_s",
         "_held_bytes",
         "_limit_reached",
-        "_passed_bytes",
+        "_line",
+        "_lost_bytes",
         "_queue",
         "_reset",
-        "_shape",
         "_timer",
         "owner",
     )
@@ -83,13 +72,11 @@ class Outbox(LegInFront):
         self.owner: LegOwner = behind.owner
         behind.owner = self
         self._clock = clock
-        self._draw = draw
         self._limit_reached = limit_reached
-        self._shape = PLAIN
+        self._line = Line(draw)
         self._queue: deque[_Waiting] = deque()
         self._held_bytes = 0
-        self._passed_bytes = 0
-        self._free_s = 0.0
+        self._lost_bytes = 0
         self._timer: Timer | None = None
         self._reset: Callable[[Leg], None] | None = None
         self._at_limit = False
@@ -97,16 +84,26 @@ class Outbox(LegInFront):
     @property
     def shape(self) -> Shape:
         """How it sends."""
-        return self._shape
+        return self._line.shape
 
     @property
     def passed_bytes(self) -> int:
         """How many bytes have passed so far: what `limit_bytes` limits."""
-        return self._passed_bytes
+        return self._line.passed_bytes
+
+    @property
+    def withheld_bytes(self) -> int:
+        """How many bytes that were written have not passed: they wait, or were dropped."""
+        return self._held_bytes + self._lost_bytes
+
+    @property
+    def stranded_bytes(self) -> int:
+        """How many of those never pass, as the shape is now: they were dropped, or stand behind a limit or a stall."""
+        return self._lost_bytes + self._held_bytes - self._line.passing_bytes(self._held_bytes)
 
     def set_shape(self, shape: Shape) -> None:
         """Send so from now on, what waits already as well."""
-        self._shape = shape
+        self._line.shape = shape
         self._at_limit = False
         self._send_due()
 
@@ -115,8 +112,8 @@ class Outbox(LegInFront):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data or self.behind.closed or self._reset:
             return
-        if not self._queue and self._shape.is_plain:
-            self._passed_bytes += len(data)
+        if self._sends_at_once:
+            self._line.passed_bytes += len(data)
             self.behind.write(data)
             return
         self._put(memoryview(bytes(data)))
@@ -124,11 +121,11 @@ class Outbox(LegInFront):
         self._send_due()
 
     def finish(self) -> None:
-        if self._queue or not self._shape.is_plain:
+        if self._sends_at_once:
+            self.behind.finish()
+        else:
             self._put(None)
             self._send_due()
-        else:
-            self.behind.finish()
 
     def reset(self) -> None:
         """Send RST after what was written, when it is due; for the owner the leg is over at once."""
@@ -136,12 +133,12 @@ class Outbox(LegInFront):
 
     def reset_after_data(self) -> None:
         """The same, once the peer has acknowledged what was written."""
-        self._reset_by(reset_after_data)
+        self._reset_by(_reset_after_data)
 
     def _reset_by(self, end: Callable[[Leg], None]) -> None:
         if self.closed:
             return
-        if self.behind.broken or (not self._queue and self._shape.is_plain):
+        if self.behind.broken or self._sends_at_once:
             self._drop()
             end(self.behind)
             return
@@ -168,24 +165,27 @@ class Outbox(LegInFront):
         self.behind.flush()
         self._send_due()
 
+    @property
+    def _sends_at_once(self) -> bool:
+        return not self._queue and self._line.shape.is_plain
+
     def _put(self, data: memoryview | None) -> None:
-        lag = 2 * self._draw() - 1 if self._shape.jitter_s else 0.0
-        self._queue.append(_Waiting(self._clock.now_s(), lag, data))
+        self._queue.append(_Waiting(self._clock.now_s(), self._line.draw_lag(), data))
 
     def _send_due(self) -> None:
         """Send what is due, and wait for what is not."""
         self._disarm()
-        queue, behind, shape = self._queue, self.behind, self._shape
-        if self._reset and shape.stall:
+        queue, behind, line = self._queue, self.behind, self._line
+        if self._reset and line.shape.stall:
             self._timer = self._clock.call_later(_RESET_WITHIN_S, self._end_now)
         for _ in range(_TURN_PIECES):
-            if not queue or shape.stall or behind.frozen:
+            if not queue or line.shape.stall or behind.frozen:
                 return
             if behind.broken or behind.closed:
                 self._give_up()
                 return
             waiting, now_s = queue[0], self._clock.now_s()
-            due_s = self._due_s(waiting)
+            due_s = line.due_s(waiting.written_s, waiting.lag, is_end=waiting.data is None)
             if due_s > now_s:
                 self._timer = self._clock.call_later(due_s - now_s, self._on_due)
                 return
@@ -195,55 +195,27 @@ class Outbox(LegInFront):
                 continue
             if not behind.has_room:
                 return
-            if (size := self._piece_bytes(len(waiting.data))) == 0:
+            if (size := line.piece_bytes(len(waiting.data))) == 0:
                 self._tell_limit()
                 if queue[-1].data is not None:
                     return
                 self._drop_bytes()
                 continue
-            self._send(waiting, size, max(due_s, now_s - _CATCH_UP_S))
+            self._send(waiting.data, size)
+            line.take(size, due_s=due_s, now_s=now_s)
+            if line.is_at_limit:
+                self._tell_limit()
         if queue:
             self._timer = self._clock.call_later(0.0, self._on_due)
 
-    def _due_s(self, waiting: _Waiting) -> float:
-        shape = self._shape
-        delay_s = max(0.0, shape.delay_s + waiting.lag * shape.jitter_s)
-        if waiting.data is None:
-            delay_s += shape.end_delay_s
-        return max(waiting.written_s + delay_s, self._free_s)
-
-    def _piece_bytes(self, size: int) -> int:
-        """How much of so many bytes passes at once."""
-        shape = self._shape
-        if shape.rate_bytes_per_s:
-            size = min(size, max(_LEAST_PIECE_BYTES, int(shape.rate_bytes_per_s * _TICK_S)))
-        if shape.slice_bytes:
-            size = min(size, self._slice_bytes())
-        if shape.limit_bytes is not None:
-            size = min(size, max(0, shape.limit_bytes - self._passed_bytes))
-        return size
-
-    def _slice_bytes(self) -> int:
-        """How much the next slice has."""
-        size, variation = self._shape.slice_bytes, self._shape.slice_variation_bytes
-        if variation:
-            size = max(1, size - variation + int(self._draw() * (2 * variation + 1)))
-        return size
-
-    def _send(self, waiting: _Waiting, size: int, sent_s: float) -> None:
-        data, shape = waiting.data, self._shape
-        assert data is not None  # noqa: S101
+    def _send(self, data: memoryview, size: int) -> None:
+        """Send so much of what waits first."""
         self.behind.write(data[:size])
         if size < len(data):
-            waiting.data = data[size:]
+            self._queue[0].data = data[size:]
         else:
             self._queue.popleft()
         self._held_bytes -= size
-        self._passed_bytes += size
-        takes_s = size / shape.rate_bytes_per_s if shape.rate_bytes_per_s else 0.0
-        self._free_s = sent_s + takes_s + (shape.slice_delay_s if shape.slice_bytes else 0.0)
-        if shape.limit_bytes is not None and self._passed_bytes >= shape.limit_bytes:
-            self._tell_limit()
 
     def _end(self) -> None:
         if self._reset is not None and not self._queue:
@@ -253,7 +225,7 @@ class Outbox(LegInFront):
             self.behind.finish()
 
     def _tell_limit(self) -> None:
-        limit_bytes = self._shape.limit_bytes
+        limit_bytes = self._line.shape.limit_bytes
         if not self._at_limit and limit_bytes is not None:
             self._at_limit = True
             self.behind.loop.call_soon(lambda: self.closed or self._limit_reached(limit_bytes))
@@ -275,11 +247,15 @@ class Outbox(LegInFront):
     def _drop_bytes(self) -> None:
         """An end waits behind bytes that are past the limit: they never pass."""
         while self._queue[0].data is not None:
-            self._held_bytes -= len(self._queue.popleft().data or b"")
+            size = len(self._queue.popleft().data or b"")
+            self._held_bytes -= size
+            self._lost_bytes += size
 
     def _drop(self) -> None:
         self._disarm()
         self._queue.clear()
+        self._lost_bytes += self._held_bytes
+        self._held_bytes = 0
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -300,13 +276,9 @@ class Outbox(LegInFront):
 
     @property
     def has_room(self) -> bool:
-        shape = self._shape
-        if not self._queue and shape.is_plain:
+        if self._sends_at_once:
             return self.behind.has_room
-        most_bytes = HELD_BYTES
-        if shape.rate_bytes_per_s:
-            most_bytes = min(most_bytes, max(_LEAST_HELD_BYTES, int(shape.rate_bytes_per_s * (shape.delay_s + 0.25))))
-        return self._held_bytes < most_bytes and not self.behind.frozen
+        return self._held_bytes < self._line.most_held_bytes and not self.behind.frozen
 
     @property
     def readable(self) -> bool:
@@ -321,8 +293,13 @@ class Outbox(LegInFront):
         return bool(self._queue) or self.behind.has_unsent
 
     def unacked_bytes(self) -> int:
-        return self._held_bytes + self.behind.unacked_bytes()
+        own_bytes = self.withheld_bytes if self.closed else self._held_bytes  # a limit's are no loss of the peer's
+        return own_bytes + self.behind.unacked_bytes()
 
 
 def _reset(leg: Leg) -> None:
     leg.reset()
+
+
+def _reset_after_data(leg: Leg) -> None:
+    leg.reset_after_data()

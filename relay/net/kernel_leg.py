@@ -28,6 +28,7 @@ from relay.abilities import Want
 from relay.address import Endpoint
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, PeerSocket, Process, Witness
+from relay.legs.ending import reset_after_data
 from relay.legs.unowned import NO_OWNER
 from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
@@ -404,6 +405,10 @@ class KernelLeg:
                 with contextlib.suppress(OSError):  # the peer has reset it already: there is nothing left to reset
                     self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST_WINDOWS)
             self.close()
+
+    def reset_after_data(self) -> None:
+        """Send RST once the peer's kernel has all that was written, or takes nothing more."""
+        reset_after_data(self)
 
     def close(self) -> None:
         """Give the socket back; harmless when repeated."""

@@ -3,7 +3,8 @@
     app, leg = memory_pair(loop, Side.INTERNAL)     a peer, and our half of the connection to it
 
 Each is a `relay.legs.Leg`. What one writes goes into the other's window as far as that has room, and counts as
-acknowledged there; the rest waits. A FIN follows the bytes, a RST overtakes those that wait.
+acknowledged there; the rest waits. A FIN follows the bytes, a RST overtakes those that wait. What a leg sees of its
+peer's segments is in `_memory_sight`, keepalive in `_memory_keepalive`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import errno
 import itertools
 from collections.abc import Callable, Collection
 
-from relay.abilities import Ability, Want, tos_mask
+from relay.abilities import Want
 from relay.address import Endpoint
-from relay.events import Event, ProbeArrived, Side, TosChanged
-from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, PeerSocket, Process, Timer, Witness
+from relay.events import Side
+from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, PeerSocket, Process, Witness
+from relay.legs.ending import reset_after_data
 from relay.legs.unowned import NO_OWNER
+from relay.testing._memory_keepalive import Keepalive
+from relay.testing._memory_sight import Sight
 
 WINDOW_BYTES = 64 * 1024
 _PORTS = itertools.count(49_152)
-_PROBES = frozenset({Ability.KEEPALIVE, Ability.KEEPALIVE_ANSWER, Ability.IDLENESS})
 
 
 class MemoryLeg:
@@ -57,16 +60,9 @@ class MemoryLeg:
         self.forgotten = False
         """Whether what the peer sends is answered with RST."""
         self._called = False
-        self._keepalive: tuple[int, int, int] | None = None
-        self._heard_at_s = 0.0
-        self._unanswered = 0
-        self._answered: Callable[[], None] | None = None  # called when the peer answers a probe
+        self._keepalive = Keepalive(self)
         self._probe_waits = False  # for `answer_probe`
-        self._probe: Timer | None = None
-        self._wants: Collection[Want] = ()
-        self._witness: Witness | None = None
-        self._seen_tos = 0
-        self._withholds = False
+        self._sight = Sight(self)
 
     @property
     def peer(self) -> Endpoint | None:
@@ -83,7 +79,7 @@ class MemoryLeg:
     @property
     def takes_bytes(self) -> int:
         """How many bytes its window has room for."""
-        return 0 if self.hears_nothing or self._withholds else max(0, self._window_bytes - len(self._inbox))
+        return 0 if self.hears_nothing or self._sight.withholds else max(0, self._window_bytes - len(self._inbox))
 
     @property
     def timed_out(self) -> bool:
@@ -93,6 +89,11 @@ class MemoryLeg:
     def hears_nothing(self) -> bool:
         """Whether what the other end sends is lost."""
         return self._blackholed or self.closed
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the connection has broken, whether that was found or not."""
+        return bool(self._error)
 
     # Reading
 
@@ -131,7 +132,7 @@ class MemoryLeg:
             self.take_rst()
             return
         if self._unsent:
-            self.other.see_tos(self.tos)
+            self.other.take_tos(self.tos)
         count = min(len(self._unsent), self.other.takes_bytes)
         if count:
             self.other.take(self._unsent[:count])
@@ -164,13 +165,13 @@ class MemoryLeg:
     def take(self, data: bytes | bytearray) -> None:
         """The peer's bytes have arrived."""
         self._inbox += data
-        self._heard()
+        self._keepalive.heard()
         self._call()
 
     def take_fin(self) -> None:
         """The peer's FIN has arrived."""
         self._fin_arrived = True
-        self._heard()
+        self._keepalive.heard()
         self._call()
 
     def take_rst(self, error: int = errno.ECONNRESET) -> None:
@@ -187,15 +188,18 @@ class MemoryLeg:
         if self.hears_nothing:
             return False
         self.probes_seen += 1
-        self._probe_waits = not self.answers_probes and Want(Ability.KEEPALIVE_ANSWER, by="server") in self._wants
-        answered = not self._probe_waits
-        self.loop.call_soon(lambda: self._tell_of_probe(answered))
-        return answered
+        self._probe_waits = self._sight.leaves_answers_to_server and not self.answers_probes
+        self._sight.see_probe(answered=not self._probe_waits)
+        return not self._probe_waits
 
     def take_answer(self) -> None:
         """The answer to a keepalive probe has arrived."""
         if not self.hears_nothing:
-            self._heard()
+            self._keepalive.heard()
+
+    def take_tos(self, tos: int) -> None:
+        """A segment of the peer's arrives with this TOS byte."""
+        self._sight.see_tos(tos)
 
     def _call(self) -> None:
         self.readable = True
@@ -211,11 +215,10 @@ class MemoryLeg:
     # What it sees
 
     def watch(self, wants: Collection[Want], witness: Witness) -> None:
-        self._wants, self._witness = wants, witness
-        self._let_through()
+        self._sight.watch(wants, witness)
 
     def unwatch(self) -> None:
-        self._wants = ()
+        self._sight.unwatch()
 
     def glimpse_process(self) -> Process | None:
         return self.find_process()
@@ -226,31 +229,6 @@ class MemoryLeg:
     def look_at_peer(self) -> PeerSocket | None:
         return self.peer_socket
 
-    def see_tos(self, tos: int) -> None:
-        """A segment of the peer's comes with this byte."""
-        mask = tos_mask(self._wants)
-        if mask and tos != self._seen_tos and not (self.hears_nothing or self._withholds):
-            old, self._seen_tos = self._seen_tos, tos
-            self._withholds = bool(tos & mask)
-            self.loop.call_soon(lambda: self._tell_of_tos(old, tos))
-
-    def _tell_of_tos(self, old: int, tos: int) -> None:
-        self._tell(TosChanged(self.loop.now_s(), self.side, 0, old, tos))
-        if self._wants:
-            self._let_through()
-
-    def _let_through(self) -> None:
-        self._withholds = False
-        self.other.call_flush()
-
-    def _tell_of_probe(self, answered: bool) -> None:
-        if any(want.ability in _PROBES for want in self._wants):
-            self._tell(ProbeArrived(self.loop.now_s(), self.side, answered))
-
-    def _tell(self, event: Event) -> None:
-        if self._wants and self._witness is not None:
-            self._witness.on_leg_saw(event, isinstance(event, TosChanged) and self._withholds)
-
     # Ending
 
     def reset(self) -> None:
@@ -259,6 +237,9 @@ class MemoryLeg:
             self._drop_unsent()
             if not self.other.hears_nothing:
                 self.other.take_rst()
+
+    def reset_after_data(self) -> None:
+        reset_after_data(self)
 
     def close(self) -> None:
         if self.closed:
@@ -276,9 +257,8 @@ class MemoryLeg:
         self.closed = True
         self.readable = False
         self.owner = NO_OWNER
-        self._wants = ()
-        if self._probe is not None:
-            self._probe.cancel()
+        self._sight.unwatch()
+        self._keepalive.stop()
 
     def _drop_unsent(self) -> None:
         self._undelivered_bytes += len(self._unsent)
@@ -327,50 +307,16 @@ class MemoryLeg:
         self._window_bytes = size_bytes
 
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:
-        self._keepalive = (idle_s, interval_s, count)
-        self._wait_to_probe(idle_s)
+        self._keepalive.start(idle_s, interval_s, count)
 
     def probe(self, answered: Callable[[], None]) -> bool:
-        self._answered = answered
-        if self.other.take_probe():
-            self.take_answer()
+        self._keepalive.ask(answered)
         return True
 
     def answer_probe(self) -> None:
         if self._probe_waits and not self.closed:
             self._probe_waits = False
             self.other.take_answer()
-
-    def _heard(self) -> None:
-        self._unanswered = 0
-        self._heard_at_s = self.loop.now_s()
-        if self._answered is not None:
-            self.loop.call_soon(self._tell_of_answer)
-
-    def _tell_of_answer(self) -> None:
-        answered, self._answered = self._answered, None
-        if answered is not None and not self.closed:
-            answered()
-
-    def _wait_to_probe(self, after_s: float) -> None:
-        if self._probe is not None:
-            self._probe.cancel()
-        self._probe = self.loop.call_later(after_s, self._send_probe)
-
-    def _send_probe(self) -> None:
-        if self.closed or self._error or self._keepalive is None:
-            return
-        idle_s, interval_s, count = self._keepalive
-        if (silent_s := self.loop.now_s() - self._heard_at_s) < idle_s:
-            self._wait_to_probe(idle_s - silent_s)
-        elif self._unanswered == count:
-            self.take_rst(errno.ETIMEDOUT)
-        elif self.other.take_probe() and not self._blackholed:
-            self._heard()
-            self._wait_to_probe(idle_s)
-        else:
-            self._unanswered += 1
-            self._wait_to_probe(interval_s)
 
 
 def memory_pair(loop: Loop, side: Side = Side.INTERNAL) -> tuple[MemoryLeg, MemoryLeg]:

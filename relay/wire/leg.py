@@ -14,6 +14,7 @@ import errno
 
 from relay.address import Endpoint
 from relay.legs import BROKEN, LegOwner
+from relay.legs.ending import reset_after_data
 from relay.legs.unowned import NO_OWNER
 from relay.wire.ends import Ends
 from relay.wire.running import Wire
@@ -230,6 +231,9 @@ class WireLeg(SeeingTcp):
         if not self.closed:
             self._did(self.tcp.reset(self.loop.now_s()))
             self._let_go()
+
+    def reset_after_data(self) -> None:
+        reset_after_data(self)
 
     def close(self) -> None:
         if not self.closed:

@@ -113,7 +113,7 @@ def test_a_connection_that_no_condition_fits_pays_nothing() -> None:
         assert (flow.saw_data, flow.idleness, flow.has_timers) == (None, None, False)
         (leg,) = (leg for leg in flow.legs if leg.side is Side.INTERNAL)
         assert isinstance(leg, MemoryLeg)
-        watched.append(leg._wants)
+        watched.append(leg._sight._wants)
     assert watched[0] == watched[1], "the leg is not asked for what only a behaviour wants that is not there"
     nat.call(forward(destination=OTHER))
     nat.answer()

@@ -85,6 +85,11 @@ class Polite(MemoryLeg):
         self.close()
 
 
+class Rash(MemoryLeg):
+    def reset_after_data(self) -> None:
+        self.reset()
+
+
 class Sleepy(MemoryLeg):
     def receive_into(self, buffer: memoryview) -> int:
         count = super().receive_into(buffer)
@@ -124,6 +129,7 @@ class Credulous(MemoryLeg):
         (Talkative, "no call of the owners calls it back"),
         (Boundless, "without room everything is taken and none is lost"),
         (Polite, "a reset is a rst that overtakes what waits"),
+        (Rash, "a reset after data comes when the peer has everything"),
         (Sleepy, "a read that finds nothing clears readable until the owner is called"),
         (Impatient, "a rst is found after the bytes"),
         (Restless, "a closed leg calls nothing and allows what is legal"),

@@ -9,7 +9,8 @@ import pytest
 
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
-from relay.legs.outbox import HELD_BYTES, Clock, Outbox
+from relay.legs.line import HELD_BYTES
+from relay.legs.outbox import Clock, Outbox
 from relay.net.kernel_leg import KernelLeg
 from relay.shape import Shape
 from relay.testing import LegPair, MemoryLoop, check_leg, memory_pair
@@ -223,6 +224,31 @@ def test_a_stall_holds_everything_until_it_ends() -> None:
     assert peer.pass_time(3600) == []
     peer.outbox.set_shape(Shape())
     assert [piece for _, piece in peer.pass_time(0)] == [b"one", "FIN"]
+
+
+def test_what_an_end_drops_is_held_no_longer_and_was_acknowledged_by_no_peer() -> None:
+    peer = Peer(Shape(delay_s=1))
+    peer.outbox.write(b"one")
+    assert (peer.outbox.withheld_bytes, peer.outbox.stranded_bytes) == (3, 0), "it will pass"
+    peer.outbox.close()
+    assert (peer.outbox.withheld_bytes, peer.outbox.stranded_bytes) == (3, 3)
+    assert peer.outbox.unacked_bytes() == 3
+    assert not peer.outbox.has_unsent
+    assert peer.pass_time(5) == [(0, "FIN")]
+
+
+def test_what_stands_behind_a_limit_or_a_stall_is_stranded() -> None:
+    peer = Peer(Shape(limit_bytes=5))
+    peer.outbox.write(b"abcdefgh")
+    assert (peer.outbox.withheld_bytes, peer.outbox.stranded_bytes, peer.outbox.passed_bytes) == (3, 3, 5)
+    peer.outbox.set_shape(Shape(delay_s=1, limit_bytes=6))
+    assert (peer.outbox.withheld_bytes, peer.outbox.stranded_bytes) == (3, 2)
+    peer.outbox.set_shape(Shape(stall=True))
+    assert peer.outbox.stranded_bytes == 3
+    peer.outbox.finish()
+    peer.outbox.set_shape(Shape(limit_bytes=6))
+    assert peer.outbox.unacked_bytes() == 0, "what the limit has dropped was never sent"
+    assert (peer.outbox.withheld_bytes, peer.outbox.stranded_bytes, peer.outbox.passed_bytes) == (2, 2, 6)
 
 
 def test_a_connection_that_is_over_does_not_stall_for_ever() -> None:

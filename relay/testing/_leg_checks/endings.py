@@ -80,6 +80,15 @@ async def a_reset_is_a_rst_that_overtakes_what_waits(ends: Ends) -> None:
     assert ends.peer.broken == errno.ECONNRESET
 
 
+async def a_reset_after_data_comes_when_the_peer_has_everything(ends: Ends) -> None:
+    ends.leg.write(MUCH)
+    ends.leg.reset_after_data()
+    ends.leg.reset_after_data()
+    assert await ends.receive_all(ends.peer) == (MUCH, BROKEN)
+    await ends.until(lambda: ends.leg.closed, "the leg is closed")
+    ends.leg.reset_after_data()
+
+
 async def to_close_with_bytes_unread_resets_the_peer(ends: Ends) -> None:
     ends.peer.write(SOME)
     await ends.until(lambda: ends.leg.unread_bytes() == len(SOME), "the bytes have arrived")
@@ -120,6 +129,7 @@ ENDING_CHECKS: tuple[Check, ...] = (
     a_write_that_meets_a_rst_leaves_the_bytes_before_it_to_be_read,
     a_rst_behind_a_fin_is_found_by_asking,
     a_reset_is_a_rst_that_overtakes_what_waits,
+    a_reset_after_data_comes_when_the_peer_has_everything,
     to_close_with_bytes_unread_resets_the_peer,
     to_close_with_nothing_unread_is_a_fin,
     a_closed_leg_calls_nothing_and_allows_what_is_legal,
