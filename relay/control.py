@@ -39,9 +39,9 @@ class OpenFlow:
     forward: Endpoint | None
     """The forward that it came in by: where that listens."""
     bytes_out: int
-    """Carried so far from the internal to the external side."""
+    """Carried so far from the internal to the external side; what a fault delays counts once it is sent."""
     bytes_in: int
-    """Carried so far from the external to the internal side."""
+    """Carried so far from the external to the internal side, likewise."""
     age_s: float
     """How long it is open, in seconds of the NAT's clock."""
 

@@ -6,7 +6,8 @@ Fault(side=Side.INTERNAL, end="rst", end_after_s=5.0)          both sides get RS
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from relay.events import Side
@@ -33,3 +34,22 @@ class Fault:
     """Whether it does once the shape's limit is reached."""
     end_when_lifted: bool = False
     """Whether it does when the fault is lifted."""
+
+    @property
+    def effects(self) -> list[str]:
+        """What it does, as NAME=VALUE of all that is not as without a fault."""
+        return [
+            *_changed(self.shape, PLAIN),
+            *_changed(self, Fault(side=self.side, shape=self.shape, end=self.end)),
+        ] + ([f"end={self.end}"] if self.ends_flows else [])
+
+    @property
+    def ends_flows(self) -> bool:
+        """Whether it ends flows at all."""
+        return self.end_after_s is not None or self.end_at_limit or self.end_when_lifted
+
+
+def _changed(value: Shape | Fault, plain: Shape | Fault) -> Iterator[str]:
+    for field in fields(value):
+        if (here := getattr(value, field.name)) != getattr(plain, field.name):
+            yield f"{field.name}={str(here).lower() if isinstance(here, bool) else here}"

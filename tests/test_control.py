@@ -83,7 +83,12 @@ def test_each_is_carried_out_by_a_running_relay(backend: str) -> None:
         for command in COMMANDS[:-1]:
             if not isinstance(command, control.CloseForward | control.AdjustForward):
                 nat.do(command)
-        changes = ["frozen", "thawed", "link-down", "settings-changed", "time-advanced"]
+        changes = ["frozen", "thawed", "link-down", "settings-changed", "time-advanced", "fault-set", "fault-lifted"]
+        assert [record.event for record in nat.events][1:] == changes
+        effects = {"name": "slow", "side": "internal", "effects": ["delay_s=0.1"], "forward": None}
+        assert nat.wait_for("fault-set").fields == effects
+        assert nat.wait_for("fault-lifted").fields == {"name": "slow", "forward": None}
+        assert not nat.do(control.LiftFault("slow")), "there is none any more, so nothing is recorded"
         assert [record.event for record in nat.events][1:] == changes
         assert (nat.time_scale, nat.seed, nat.profile.tos_mask) == (10.0, 7, 0xFC)
         (forward,), (inbound,) = nat.forward_addresses, nat.inbound_addresses

@@ -14,6 +14,7 @@ from __future__ import annotations
 from relay.events import Side
 from relay.legs import Leg
 from relay.legs.in_front import last_leg
+from relay.legs.outbox import Outbox
 from relay.net.pump import Outcome, Pump, TranslatingPump
 from relay.protocols import HttpExchange
 
@@ -21,11 +22,16 @@ from relay.protocols import HttpExchange
 class Carrier:
     """Carries bytes as they are between the initiator's leg (near) and the other (far)."""
 
-    __slots__ = ("from_far", "from_near")
+    __slots__ = ("_outboxes", "from_far", "from_near", "over")
 
     def __init__(self, near: Leg, far: Leg) -> None:
         self.from_near = Pump(last_leg(near), far)  # what stands in front of a leg is for what is sent
         self.from_far = Pump(last_leg(far), near)
+        self._outboxes: tuple[Outbox, ...] = ()
+        if near is not self.from_near.source or far is not self.from_far.source:
+            self._outboxes = tuple(leg for leg in (near, far) if isinstance(leg, Outbox))
+        self.over = False
+        """Whether nothing more will be carried: what an outbox has still to send then counts as sent."""
 
     def run(self, pump: Pump) -> Outcome:
         """Move what one of the pumps can move now; return why it stopped.
@@ -52,6 +58,8 @@ class Carrier:
 
     def send_through(self, leg: Leg) -> None:
         """Have what goes to this leg's side go through this one."""
+        if isinstance(leg, Outbox):
+            self._outboxes += (leg,)
         pump = self._pump_from(leg.side.other)
         if pump.sink is not None:
             pump.sink = leg
@@ -61,13 +69,22 @@ class Carrier:
         return self._pump_from(side).moved_bytes
 
     def carried_bytes(self) -> tuple[int, int]:
-        """How many bytes were passed on, out and in: without those of a request that another origin gets."""
+        """How many bytes were passed on, out and in: without those of a request that another origin gets.
+
+        What waits in an outbox is not passed on yet, and what an outbox has dropped never is.
+        """
         return self._out_and_in(self.from_near.moved_bytes, self.from_far.moved_bytes)
 
     def _pump_from(self, side: Side) -> Pump:
         return self.from_near if self.from_near.source.side is side else self.from_far
 
     def _out_and_in(self, from_near: int, from_far: int) -> tuple[int, int]:
+        for outbox in self._outboxes:
+            kept_bytes = outbox.stranded_bytes if self.over else outbox.withheld_bytes
+            if outbox.side is self.from_near.source.side:
+                from_far = max(0, from_far - kept_bytes)
+            else:
+                from_near = max(0, from_near - kept_bytes)
         return (from_near, from_far) if self.from_near.source.side is Side.INTERNAL else (from_far, from_near)
 
 

@@ -72,7 +72,7 @@ class Carrying:
         self._carrier.send_through(leg)
 
     def leave(self) -> None:
-        pass
+        self._carrier.over = True
 
     def moved_bytes(self, side: Side) -> int:
         """How many bytes have come from this side."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relay.address import Endpoint
 from relay.causes import Cause
@@ -23,6 +23,13 @@ from relay.shape import PLAIN
 if TYPE_CHECKING:
     from relay.driver.driver import Driver
     from relay.driver.flow import Flow
+
+
+class Records(Protocol):
+    """What takes records: an event log, or the one of several workers."""
+
+    def emit(self, event: str, **fields: Any) -> object:
+        """Make a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Faults:
     def set(self, name: str, fault: Fault, forward: Endpoint | None) -> None:
         """Have flows suffer this, those that are open and those to come, in the place of the fault of this name."""
         self._faults.setdefault(forward, {})[name] = fault
+        record_fault_set(self._driver.log, name, fault, forward)
         for flow in self._flows_of(forward):
             flow.guard(self._begin_one, flow, name, fault)
 
@@ -50,6 +58,7 @@ class Faults:
         """Have no flow suffer this any more; returns whether it was set."""
         if self._faults.get(forward, {}).pop(name, None) is None:
             return False
+        record_fault_lifted(self._driver.log, name, forward)
         for flow in self._flows_of(forward):
             flow.guard(self._end_one, flow, name)
         return True
@@ -114,6 +123,20 @@ class Faults:
     def _take_off(flow: Flow, name: str) -> None:
         flow.stop_timer(_key(name))
         flow.faults = {other: each for other, each in (flow.faults or {}).items() if other != name} or None
+
+
+def record_fault_set(log: Records, name: str, fault: Fault, forward: Endpoint | None) -> None:
+    """Record that flows suffer a fault from now on."""
+    log.emit("fault-set", name=name, side=fault.side.value, effects=fault.effects, forward=_text(forward))
+
+
+def record_fault_lifted(log: Records, name: str, forward: Endpoint | None) -> None:
+    """Record that no flow suffers a fault any more."""
+    log.emit("fault-lifted", name=name, forward=_text(forward))
+
+
+def _text(forward: Endpoint | None) -> str | None:
+    return str(forward) if forward is not None else None
 
 
 def _end(flow: Flow, fault: Fault) -> None:

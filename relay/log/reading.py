@@ -34,14 +34,25 @@ _KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes", "probes"), _COUNT),
     **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), _COUNT),
     **dict.fromkeys(("time_scale", "value"), _NUMBER),
-    **dict.fromkeys(("forwards", "inbound", "settings", "wire"), (list,)),
+    **dict.fromkeys(("forwards", "inbound", "settings", "wire", "effects"), (list,)),
     "fidelity": (dict,),
 }
 """By the field's name; of others, those that end in `_s` are numbers of seconds, and the rest is text."""
 
 _MAYBE_NULL = frozenset(
     {
-        *("listen", "answer", "failure", "local", "new", "new_precedence", "reference", "traceback", "destination"),
+        *(
+            "forward",
+            "listen",
+            "answer",
+            "failure",
+            "local",
+            "new",
+            "new_precedence",
+            "reference",
+            "traceback",
+            "destination",
+        ),
         *("internal", "external", "internal_because", "external_because", "granted_after_s"),
     }
 )

@@ -95,6 +95,10 @@ def _records_dropped(records: int) -> str:
     return f"{'1 record is' if records == 1 else f'{records} records are'} missing here: this log was read too slowly"
 
 
+def _of_forward(fields: Mapping[str, Any]) -> str:
+    return f" on the forward at {fields['forward']}" if fields["forward"] else ""
+
+
 def _flow_ended(fields: Mapping[str, Any]) -> str:
     sides = ", ".join(
         f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
@@ -139,6 +143,10 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "thawed": lambda f: f"{_WHO[f['side']]} is thawed",
     "settings-changed": lambda f: f"from now on {', '.join(f['settings'])}",
     "forward-changed": lambda f: f"at {f['forward']} from now on {', '.join(f['settings']) or 'what the relay has'}",
+    "fault-set": lambda f: (
+        f"fault {f['name']} is set{_of_forward(f)}, toward {_WHO[f['side']]}: {', '.join(f['effects']) or 'no effect'}"
+    ),
+    "fault-lifted": lambda f: f"fault {f['name']} is lifted{_of_forward(f)}",
     "keepalive-presumed": lambda f: (
         f"keepalive of {_WHO[f['side']]}: {f['probes']} probes, {f['every_s']:g} s apart, count as sent by then "
         f"(known by {f['known_by']})"

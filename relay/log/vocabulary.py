@@ -83,6 +83,8 @@ class EventType(StrEnum, metaclass=_Members):
     THAWED = "thawed"
     SETTINGS_CHANGED = "settings-changed"
     FORWARD_CHANGED = "forward-changed"
+    FAULT_SET = "fault-set"
+    FAULT_LIFTED = "fault-lifted"
     KEEPALIVE_PRESUMED = "keepalive-presumed"
     NOT_ADVANCED = "not-advanced"
     TIME_ADVANCED = "time-advanced"
@@ -183,6 +185,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "forward": "the forward, by where it listens",
         "settings": "the settings of its own of its flows from now on, as BEHAVIOUR.SETTING=VALUE",
     },
+    "fault-set": {
+        "name": "the name of a fault that a command has set: flows suffer it from now on, those that are open, too",
+        "side": "the side toward which bytes are delayed, slowed down or cut up",
+        "effects": "what it does, as NAME=VALUE",
+        "forward": "the forward whose flows suffer it, by where that listens; null: all flows",
+    },
+    "fault-lifted": {"name": "the name of a fault that no flow suffers any more", "forward": "likewise"},
     "keepalive-presumed": {
         "side": "the side whose socket sends keepalive probes, by its kernel's timer, which an advance does not move",
         "probes": "how many it would send in the time that passes at once; they count as traffic",
@@ -228,8 +237,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "internal_because": "what ended it: a cause, or a behaviour's name; or null likewise",
         "external": "how the external side ended, or null likewise",
         "external_because": "likewise",
-        "bytes_out": "bytes carried from the internal to the external side",
-        "bytes_in": "bytes carried from the external to the internal side",
+        "bytes_out": "bytes carried from the internal to the external side, without those that a fault kept from it",
+        "bytes_in": "bytes carried from the external to the internal side, likewise",
         "bytes_lost": "bytes that the internal side had acknowledged and the external side never took",
         "duration_s": "from accept to end, in seconds",
         "granted_after_s": "from accept until its initiator was granted the connection, in seconds; null if it never "
@@ -249,5 +258,5 @@ COMMON_FIELDS: Mapping[str, str] = {
     "flow": "the flow's number, or null",
     "process": "pid and name of the process that owns the internal socket, or null where the host cannot tell",
     "carried": "how many bytes the flow had carried by then: a list of those to the external side and those to the "
-    "internal side; null without a flow",
+    "internal side, where bytes that a fault delays count once they are sent; null without a flow",
 }

@@ -39,6 +39,7 @@ MAX_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
 _SAID_ONCE = frozenset(
     {"relay-draining", "link-down", "frozen", "thawed", "settings-changed", "forward-changed", "time-advanced"}
+    | {"fault-set", "fault-lifted"}
 )
 """The records of what all workers do, which the parent makes."""
 ResultT = TypeVar("ResultT")

@@ -34,6 +34,7 @@ from relay.control import (
     Thaw,
     no_such_forward,
 )
+from relay.driver.faults import record_fault_lifted, record_fault_set
 from relay.errors import RelayBug
 from relay.events import Side
 from relay.net.listen import reserve_address
@@ -110,12 +111,14 @@ class Standing:
                 check_advance(seconds, keepalive)
             case SetSeed(seed):
                 self.config = replace(self.config, seed=seed)
-            case SetFault(name, _, forward):
+            case SetFault(name, fault, forward):
                 if forward is not None and forward not in self._forwards:
                     raise no_such_forward(forward, self._forwards)
                 self._faults[forward, name] = command
+                record_fault_set(self._log, name, fault, forward)
             case LiftFault(name, forward):
-                self._faults.pop((forward, name), None)
+                if self._faults.pop((forward, name), None) is not None:
+                    record_fault_lifted(self._log, name, forward)
             case CloseForward(address):
                 self._drop_forward(address)
             case CountUp() | ListFlows() | ListFaults():

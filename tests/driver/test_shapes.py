@@ -31,6 +31,36 @@ def test_latency_delays_the_way_that_it_says(direction: str, to_server_s: float,
     assert (server.hears(), app.hears()) == (b"request" if to_server_s else b"", b"greeting" if to_app_s else b"")
 
 
+def test_bytes_count_once_they_are_sent_on_and_in_the_end_those_that_will_be() -> None:
+    nat, app, server = connected("latency.delay_s=1", "latency.direction=to-app")
+    (flow,) = nat.driver.flows.values()
+    app.says(b"request")
+    server.says(b"answer")
+    nat.advance(0.5)
+    server.says(b"more")
+    nat.settle()
+    assert flow.carried_bytes == (7, 0)
+    nat.advance(0.6)
+    assert flow.carried_bytes == (7, 6)
+    app.finishes()
+    server.finishes()
+    nat.settle()
+    ended = nat.records[-1]
+    assert (ended.event, ended.carried, ended.fields["bytes_in"]) == ("flow-ended", (7, 10), 10)
+    nat.advance(1)
+    assert app.hears() == b"answermore"
+
+
+def test_bytes_that_were_on_their_way_to_a_side_that_has_reset_do_not_count() -> None:
+    nat, app, server = connected("latency.delay_s=1")
+    server.says(b"answer")
+    nat.settle()
+    app.resets()
+    nat.advance(2)
+    assert nat.fields("flow-ended")["bytes_in"] == 0
+    assert server.hears() == b""
+
+
 def test_an_end_comes_behind_the_delayed_bytes_on_either_side() -> None:
     nat, app, server = connected("latency.delay_s=1")
     app.says(b"request")
@@ -107,7 +137,7 @@ def test_limit_data_ends_the_connection_behind_the_last_byte(ends: str, heard: s
     nat.advance(0.1)
     assert (app.hears(), app.end) == (b"de", heard)
     ended = nat.fields("flow-ended")
-    assert (ended["because"], ended["internal_because"]) == ("limit-data", "limit-data")
+    assert (ended["because"], ended["internal_because"], ended["bytes_in"]) == ("limit-data", "limit-data", 5)
 
 
 @pytest.mark.parametrize(("how", "heard"), [("fin", "fin"), ("rst", "rst"), ("stall", "")])

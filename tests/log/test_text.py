@@ -115,6 +115,20 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"forward": "127.0.0.1:1", "settings": ["a.b=1", "a.c=2"]}, "at 127.0.0.1:1 from now on a.b=1, a.c=2"),
         ({"forward": "127.0.0.1:1", "settings": []}, "at 127.0.0.1:1 from now on what the relay has"),
     ],
+    "fault-set": [
+        (
+            {"name": "slow", "side": "internal", "effects": ["delay_s=0.1", "share=0.5"], "forward": None},
+            "fault slow is set, toward the app: delay_s=0.1, share=0.5",
+        ),
+        (
+            {"name": "none", "side": "external", "effects": [], "forward": "127.0.0.1:8080"},
+            "fault none is set on the forward at 127.0.0.1:8080, toward the server: no effect",
+        ),
+    ],
+    "fault-lifted": [
+        ({"name": "slow", "forward": None}, "fault slow is lifted"),
+        ({"name": "slow", "forward": "127.0.0.1:8080"}, "fault slow is lifted on the forward at 127.0.0.1:8080"),
+    ],
     "keepalive-presumed": [
         (
             {"side": "internal", "probes": 5, "every_s": 60.0, "known_by": "the socket's options"},
