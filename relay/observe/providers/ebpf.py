@@ -25,7 +25,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -36,113 +35,23 @@ from relay.errors import Unsupported
 from relay.observe._api import WITHHELD, Failure, Fidelity, Offer, Provider, Target, Watch
 from relay.observe.kernel import ebpf
 from relay.observe.kernel.early import EarlyOffences
-from relay.observe.kernel.ebpf import R0, R1, R2, R3, R4, R6, R7, R8, Code
 from relay.observe.kernel.ends import ends_of
 from relay.observe.kernel.host import Host, Timer
 from relay.observe.kernel.privileges import Capability
 from relay.observe.kernel.ring import Ring
 from relay.observe.kernel.sock_diag import PeerLookup
+from relay.observe.kernel.tos_programs import (
+    ENDS_BYTES,
+    NO_KEY,
+    SYN_BYTES,
+    key_of_syn,
+    listening_program,
+    read_told,
+    withholding_program,
+)
 from relay.observe.self_test import tos_self_test
 
-_TCP_FLAGS_AT = 13
-_TCP_FLAG_RST, _TCP_FLAG_SYN = 0x04, 0x02
-_VERSION_AT = ebpf.NET_HEADER
-_TOS_AT = ebpf.NET_HEADER + 1
-_SOURCE_AT, _DESTINATION_AT = ebpf.NET_HEADER + 12, ebpf.NET_HEADER + 16
-_PORTS_AT, _SEQUENCE_AT = 0, 4
-_PASS, _DROP = -1, 0
-# What a program tells, as it lies on its stack: addresses and ports and the SYN's sequence number (zeros, if it runs on
-# a connection that is attached to), the socket's cookie, the TOS byte.
-_RECORD = struct.Struct("=16s8sB")
-_RECORD_AT = -32
-_KEY_AT, _ISN_AT, _COOKIE_AT, _NEW_TOS_AT = _RECORD_AT, _RECORD_AT + 12, _RECORD_AT + 16, _RECORD_AT + 24
-_ENDS_BYTES = 12
-_NO_KEY = bytes(16)
-# What is remembered of a SYN, as it lies on the stack: sequence number, TOS byte; a word each.
-_SYN_AT, _SYN_TOS_AT, _SYN_BYTES = -40, -36, 8
 _MAX_SYNS = 16_384  # remembered from the SYN until the connection is accepted; a queue of ours has 1,024 at most
-
-_LOAD_TOS: list[Code] = [ebpf.load_packet_byte(_TOS_AT), ebpf.copy(R7, R0)]
-
-
-def _tell(ring: int) -> list[Code]:
-    """Put what is at `_KEY_AT`, the socket's cookie and R7 into the ring."""
-    return [
-        ebpf.copy(R1, R6),
-        ebpf.call(ebpf.GET_SOCKET_COOKIE),
-        ebpf.store_double(_COOKIE_AT, R0),
-        ebpf.store_byte(_NEW_TOS_AT, R7),
-        *ebpf.put_map(R1, ring),
-        *ebpf.put_stack(R2, _RECORD_AT),
-        ebpf.put(R3, _RECORD.size),
-        ebpf.put(R4, ebpf.RING_FORCE_WAKEUP),
-        ebpf.call(ebpf.RINGBUF_OUTPUT),
-    ]
-
-
-def withholding_program(wanted: int, bits: int, ring: int) -> bytes:
-    """Assemble the program for a connection: drop and report what has not `wanted` in these bits. RST passes."""
-    return ebpf.assemble(
-        ebpf.copy(R6, R1),
-        ebpf.load_packet_byte(_TCP_FLAGS_AT),
-        ebpf.if_any(R0, _TCP_FLAG_RST, "pass"),
-        *_LOAD_TOS,
-        ebpf.mask(R0, bits),
-        ebpf.if_equal(R0, wanted, "pass"),
-        ebpf.put(R0, 0),
-        ebpf.store_double(_KEY_AT, R0),
-        ebpf.store_double(_KEY_AT + 8, R0),
-        *_tell(ring),
-        *ebpf.leave(_DROP),
-        "pass",
-        *ebpf.leave(_PASS),
-    )
-
-
-def listening_program(bits: int, ring: int, syns: int) -> bytes:
-    """Assemble the program for a listener: report what differs in these bits from its connection's SYN."""
-    return ebpf.assemble(
-        ebpf.copy(R6, R1),
-        ebpf.load_packet_byte(_VERSION_AT),
-        ebpf.mask(R0, 0xF0),
-        ebpf.if_equal(R0, 0x40, "IPv4"),
-        *ebpf.leave(_PASS),
-        "IPv4",
-        ebpf.load_packet_byte(_TCP_FLAGS_AT),
-        ebpf.if_any(R0, _TCP_FLAG_RST, "pass"),
-        ebpf.copy(R8, R0),
-        *_LOAD_TOS,
-        ebpf.load_packet_word(_SOURCE_AT),
-        ebpf.store_word(_KEY_AT, R0),
-        ebpf.load_packet_word(_DESTINATION_AT),
-        ebpf.store_word(_KEY_AT + 4, R0),
-        ebpf.load_packet_word(_PORTS_AT),
-        ebpf.store_word(_KEY_AT + 8, R0),
-        ebpf.if_any(R8, _TCP_FLAG_SYN, "SYN"),
-        *ebpf.put_map(R1, syns),
-        *ebpf.put_stack(R2, _KEY_AT),
-        ebpf.call(ebpf.MAP_LOOKUP),
-        ebpf.if_equal(R0, 0, "pass"),
-        ebpf.load_word(R1, R0, _SYN_TOS_AT - _SYN_AT),
-        ebpf.xor(R1, R7),
-        ebpf.mask(R1, bits),
-        ebpf.if_equal(R1, 0, "pass"),
-        ebpf.load_word(R1, R0, 0),
-        ebpf.store_word(_ISN_AT, R1),
-        *_tell(ring),
-        "pass",
-        *ebpf.leave(_PASS),
-        "SYN",
-        ebpf.load_packet_word(_SEQUENCE_AT),
-        ebpf.store_word(_SYN_AT, R0),
-        ebpf.store_word(_SYN_TOS_AT, R7),
-        *ebpf.put_map(R1, syns),
-        *ebpf.put_stack(R2, _KEY_AT),
-        *ebpf.put_stack(R3, _SYN_AT),
-        ebpf.put(R4, 0),
-        ebpf.call(ebpf.MAP_UPDATE),
-        *ebpf.leave(_PASS),
-    )
 
 
 class EbpfWatch(Watch):
@@ -269,7 +178,7 @@ class EbpfProvider(Provider):
         """Load what its listeners need, which have one mask at a time, and most of their connections."""
         self._forget_programs()
         if self._syns < 0:
-            self._syns = ebpf.create_map(ebpf.LRU_HASH, _ENDS_BYTES, _SYN_BYTES, _MAX_SYNS)
+            self._syns = ebpf.create_map(ebpf.LRU_HASH, ENDS_BYTES, SYN_BYTES, _MAX_SYNS)
         self._listening[mask] = ebpf.load_filter(listening_program(mask, self._ring.fileno(), self._syns))
         self._program(0, mask)
 
@@ -309,7 +218,7 @@ class EbpfProvider(Provider):
         """The byte of a segment that came before its connection was attached to."""
         if not self._early or isn is None or (ends := ends_of(sock)) is None:
             return None
-        claimed = self._early.claim(_as_told(ends.key, isn))
+        claimed = self._early.claim(key_of_syn(ends.key, isn))
         return claimed[0] if claimed is not None else None
 
     def _read(self) -> None:
@@ -327,16 +236,11 @@ class EbpfProvider(Provider):
 
     def _sort(self, record: bytes) -> tuple[EbpfWatch | None, int]:
         """The watch that a record is for; a record for a connection to come is kept."""
-        key, cookie, tos = _RECORD.unpack(record)
+        key, cookie, tos = read_told(record)
         watch = self._watches.get(cookie)
-        if watch is None and key != _NO_KEY:
+        if watch is None and key != NO_KEY:
             self._early.note(key, tos, 0)
         return watch, tos
-
-
-def _as_told(key: bytes, isn: int) -> bytes:
-    """`Ends.key` and the SYN as a program has them: in words, which loading from a packet turns into our order."""
-    return struct.pack("=4I", *struct.unpack("!3I", key), isn)
 
 
 def _is_ipv4(target: Target) -> bool:

@@ -15,7 +15,8 @@ from observe.watched import PRECEDENCE, QUIET_S, Watched
 from relay.observe import save_syn
 from relay.observe.kernel import ebpf
 from relay.observe.kernel.ring import RING_BYTES, Ring
-from relay.observe.providers.ebpf import EbpfProvider, withholding_program
+from relay.observe.kernel.tos_programs import withholding_program
+from relay.observe.providers.ebpf import EbpfProvider
 
 pytestmark = pytest.mark.system
 
