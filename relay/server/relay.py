@@ -1,4 +1,9 @@
-"""One relay in one process: what it carries out, and the listeners that it has open."""
+"""One relay in one process: what programs read of it, and the commands that they give it as plain calls.
+
+listeners     the ways in, `relay.server.listeners`
+performing    what each command does, `relay.server.performing`
+driver        the flows, `relay.driver`
+"""
 
 from __future__ import annotations
 
@@ -11,46 +16,35 @@ import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.causes import Cause
-from relay.config import RelayConfig, check_advance, check_time_scale
+from relay.config import RelayConfig
 from relay.control import (
     Adjust,
-    AdjustForward,
     Advance,
-    CloseForward,
     Command,
-    CountUp,
     Drain,
     Freeze,
     KeepaliveCredit,
-    LiftFault,
     LinkDown,
-    ListFaults,
-    ListFlows,
-    OpenFlow,
     OpenForward,
     ResolveAs,
-    SetFault,
     SetSeed,
     SetTimeScale,
     Thaw,
-    no_such_forward,
 )
 from relay.deprecation import warn_of_former_name
-from relay.driver import Driver, Flow, advance
-from relay.errors import ConfigError, RelayBug
+from relay.driver import Driver
 from relay.events import Side, SideName
 from relay.fidelity import QuirkFidelity
 from relay.frontends import FrontEnd
-from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog, Record
-from relay.loop.settling import Steps, finish, follow
 from relay.observe import Observers
-from relay.profiles import Profile, adjust_profile
+from relay.profiles import Profile
+from relay.server.listeners import Listeners
+from relay.server.performing import Commands
 from relay.server.started import emit_started
 from relay.totals import Totals
 
 ResultT = TypeVar("ResultT")
-_STACK_HINT = "start another one with them, e.g. relay run --set stack.mss=1400"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,29 +74,32 @@ class Relay:
         self.log = log
         self.fidelity = fidelity
         """How well this host can show each quirk of the profile."""
-        self.address: Endpoint | None = None
-        """Where the proxy listens, if there is one."""
-        self.forward_addresses: list[Endpoint] = []
-        """Where each forward listens, in the order they were given."""
-        self.inbound_addresses: list[Endpoint] = []
-        """Likewise for inbound forwards."""
-        self.targets: dict[Endpoint, Endpoint] = {}
-        """Where each forward leads, inbound ones too, by where it listens."""
+        is_shared = share is not None
         self._driver = driver
-        self._forward_settings: dict[Endpoint, tuple[str, ...]] = {}
-        self._is_one_of_several = share is not None
-        self._listening = ListeningContext(
-            driver.engine,
-            observers,
-            shared=share is not None,
-            resting=lambda reason: log.emit("accept-paused", reason=reason),
-            resumed=lambda: log.emit("accept-resumed"),
-        )
-        self._listening_front_ends: list[ListeningFrontEnd] = []
-        self._others = list(front_ends)
-        self._advances = anyio.Lock()
+        self._listeners = Listeners(driver, observers, log, shared=is_shared, front_ends=front_ends)
+        self._commands = Commands(driver, self._listeners, log, in_step=is_shared)
         self.wire = [each.describe() for each in front_ends]
         """The guests' links, in wire mode."""
+
+    @property
+    def address(self) -> Endpoint | None:
+        """Where the proxy listens, if there is one."""
+        return self._listeners.address
+
+    @property
+    def forward_addresses(self) -> list[Endpoint]:
+        """Where each forward listens, in the order they were given."""
+        return self._listeners.forward_addresses
+
+    @property
+    def inbound_addresses(self) -> list[Endpoint]:
+        """Likewise for inbound forwards."""
+        return self._listeners.inbound_addresses
+
+    @property
+    def targets(self) -> dict[Endpoint, Endpoint]:
+        """Where each forward leads, inbound ones too, by where it listens."""
+        return self._listeners.targets
 
     @property
     def flow_count(self) -> int:
@@ -122,7 +119,7 @@ class Relay:
             Unsettled: a flow does not come to rest, which `Advance` waits for.
             RuntimeError: `Advance` comes from inside the relay's own work, by a listener of its log for instance.
         """
-        return cast("ResultT", self._carry_out(command))
+        return cast("ResultT", self._commands.perform(command))
 
     async def carry_out(self, command: Command[ResultT]) -> ResultT:
         """`do`, where other tasks go on while a command waits for something.
@@ -130,60 +127,7 @@ class Relay:
         Raises:
             ConfigError, Unsettled: likewise.
         """
-        if not isinstance(command, Advance):
-            return self.do(command)
-        async with self._advances:
-            return cast("ResultT", await follow(self._driver.engine, self._advance(command, waits=True)))
-
-    def _advance(self, command: Advance, *, waits: bool) -> Steps[list[Record]]:
-        check_advance(command.seconds, command.keepalive)
-        credit, in_step = command.keepalive == "credit", self._is_one_of_several
-        return advance(self._driver, command.seconds, credit=credit, waits=waits, in_step=in_step)
-
-    def _carry_out(self, command: Command[object]) -> object:
-        driver = self._driver
-        match command:
-            case Freeze(side):
-                driver.freeze(side)
-            case Thaw(side):
-                driver.thaw(side)
-            case LinkDown():
-                driver.link_down()
-            case Adjust(settings):
-                self._adjust(settings)
-            case OpenForward(spec, initiator):
-                return self._open_forward(spec, initiator)
-            case AdjustForward(address, settings):
-                self._adjust_forward(address, settings)
-            case ResolveAs(override):
-                driver.resolve_as(override)
-            case SetFault(name, fault, forward):
-                self._demand_forward(forward)
-                driver.faults.set(name, fault, forward)
-            case LiftFault(name, forward):
-                return driver.faults.lift(name, forward)
-            case ListFaults():
-                return [SetFault(*each) for each in driver.faults.all()]
-            case SetTimeScale(scale):
-                check_time_scale(scale)
-                driver.engine.nat.scale = scale
-            case Advance():
-                return finish(driver.engine, self._advance(command, waits=False))
-            case SetSeed(seed):
-                driver.reseed(seed)
-            case CloseForward(address):
-                return self._close_forward(address)
-            case CountUp():
-                return driver.totals
-            case ListFlows():
-                return [_open_flow(flow) for _, flow in sorted(driver.flows.items())]
-            case Drain(at_most_s):
-                self._stop_listening()
-                self.log.emit("relay-draining", flows=self.flow_count, at_most_s=at_most_s)
-                return self.flow_count
-            case _:
-                raise RelayBug(f"{command!r} is carried out nowhere")
-        return None
+        return cast("ResultT", await self._commands.perform_beside(command))
 
     def forward(
         self, spec: ForwardSpec, initiator: Side | SideName = Side.INTERNAL, *, opener: Side | SideName | None = None
@@ -289,112 +233,14 @@ class Relay:
 
     def open_listeners(self) -> None:
         """Begin to serve; `open_relay` does."""
-        config = self.config
-        if config.listen is not None:
-            self.address = self._open(ProxyFrontEnd(self._listening, config.listen, config.auth))
-        for spec in config.forwards:
-            self.forward(spec)
-        for spec in config.inbound:
-            self.forward(spec, Side.EXTERNAL)
-        for front_end in self._others:
-            front_end.open(self._driver)
+        self._listeners.open(self.config)
         emit_started(self)
 
     def stop(self) -> int:
         """End everything now; returns how many flows that ended."""
-        self._stop_listening()
+        self._listeners.close()
         return self._driver.end_all(Cause.SHUTDOWN)
-
-    def _adjust(self, settings: tuple[str, ...]) -> None:
-        adjusted = self._adjusted(self._driver.profile, settings)
-        own = {address: self._adjusted(adjusted, own) for address, own in self._forward_settings.items()}
-        self._driver.profile, self._driver.forward_profiles = adjusted, own
-        for front_end in self._listening_front_ends:
-            self._cover(front_end)
-        self.log.emit("settings-changed", settings=list(settings))
-
-    def _adjust_forward(self, address: Endpoint, settings: tuple[str, ...]) -> None:
-        front_end = self._find_forward(address)
-        adjusted = self._adjusted(self._driver.profile, settings)
-        self._keep_settings(address, settings, adjusted)
-        self._cover(front_end)
-        self.log.emit("forward-changed", forward=str(address), settings=list(settings))
-
-    def _adjusted(self, profile: Profile, settings: tuple[str, ...]) -> Profile:
-        adjusted = adjust_profile(profile, settings)
-        if adjusted.stack != self.config.profile.stack:
-            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
-        return adjusted
-
-    def _keep_settings(self, address: Endpoint, settings: tuple[str, ...], profile: Profile) -> None:
-        """Have a forward's flows made with settings of its own; without any, with the relay's."""
-        self._forward_settings.pop(address, None)
-        self._driver.forward_profiles.pop(address, None)
-        if settings:
-            self._forward_settings[address] = settings
-            self._driver.forward_profiles[address] = profile
-
-    def _cover(self, front_end: ListeningFrontEnd) -> None:
-        front_end.cover(self._driver.forward_profiles.get(front_end.address, self.profile).tos_mask)
-
-    def _open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        profile = self._adjusted(self.profile, spec.settings) if spec.settings else self.profile
-        front_end = ForwardFrontEnd(self._listening, spec, initiator)
-        address = self._open(front_end)
-        self._keep_settings(address, spec.settings, profile)
-        self._cover(front_end)
-        (self.inbound_addresses if initiator is Side.EXTERNAL else self.forward_addresses).append(address)
-        self.targets[address] = spec.target
-        return address
-
-    def _demand_forward(self, forward: Endpoint | None) -> None:
-        if forward is not None and forward not in self.targets:
-            raise no_such_forward(forward, self.targets)
-
-    def _close_forward(self, address: Endpoint) -> int:
-        front_end = self._find_forward(address)
-        front_end.close()
-        self._listening_front_ends.remove(front_end)
-        self._driver.connector.own_addresses.discard(address)
-        (self.inbound_addresses if front_end.initiator is Side.EXTERNAL else self.forward_addresses).remove(address)
-        del self.targets[address]
-        self._keep_settings(address, (), self.profile)
-        return self._driver.end_forward(address)
-
-    def _find_forward(self, address: Endpoint) -> ForwardFrontEnd:
-        for front_end in self._listening_front_ends:
-            if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
-                return front_end
-        raise no_such_forward(address, self.targets)
-
-    def _open(self, front_end: ListeningFrontEnd) -> Endpoint:
-        front_end.open(self._driver)
-        self._listening_front_ends.append(front_end)
-        self._cover(front_end)
-        self._driver.connector.own_addresses.add(front_end.address)
-        return front_end.address
 
     def run_beside(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run an async function for as long as the relay serves; what it raises is recorded as a fault."""
         self._driver.engine.spawn(function)
-
-    def _stop_listening(self) -> None:
-        for front_end in (*self._listening_front_ends, *self._others):
-            front_end.close()
-        self._listening_front_ends.clear()
-        self._others.clear()
-
-
-def _open_flow(flow: Flow) -> OpenFlow:
-    bytes_out, bytes_in = flow.carried_bytes
-    peer = flow.client_end()
-    return OpenFlow(
-        number=flow.number,
-        client=str(peer) if peer is not None else "",
-        destination=str(flow.destination) if flow.destination is not None else "",
-        process=flow.log.process,
-        forward=flow.forward,
-        bytes_out=bytes_out,
-        bytes_in=bytes_in,
-        age_s=round(flow.now_s() - flow.log.started_s, 6),
-    )

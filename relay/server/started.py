@@ -27,11 +27,23 @@ class Started(Protocol):
     config: RelayConfig
     log: EventLog
     fidelity: list[QuirkFidelity]
-    address: Endpoint | None
-    forward_addresses: list[Endpoint]
-    inbound_addresses: list[Endpoint]
-    targets: dict[Endpoint, Endpoint]
     wire: list[str]
+
+    @property
+    def address(self) -> Endpoint | None:
+        """Where the proxy listens, if there is one."""
+
+    @property
+    def forward_addresses(self) -> list[Endpoint]:
+        """Where each forward listens, in the order they were given."""
+
+    @property
+    def inbound_addresses(self) -> list[Endpoint]:
+        """Likewise for inbound forwards."""
+
+    @property
+    def targets(self) -> dict[Endpoint, Endpoint]:
+        """Where each forward leads, inbound ones too, by where it listens."""
 
     @property
     def totals(self) -> Totals:

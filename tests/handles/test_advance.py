@@ -296,7 +296,7 @@ def test_the_clock_of_one_of_several_relays_keeps_in_step_even_so(
     backend: str, origin: Origin, monkeypatch: pytest.MonkeyPatch, rests_at_first: bool
 ) -> None:
     with serve_in_thread(with_alarms(), backend=backend) as nat, called(nat, origin):
-        nat._relay._is_one_of_several = True
+        nat._relay._commands._in_step = True
         with monkeypatch.context() as patch:
             patch.setattr("relay.loop.settling.SETTLE_S", 0.1)
             patch.setattr("relay.loop.settling._QUIET_S", 0.001)

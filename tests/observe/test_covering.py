@@ -34,7 +34,7 @@ async def test_listeners_are_covered_as_the_settings_go() -> None:
 
         def covered() -> list[bool]:
             return [
-                is_covered(front_end._listener.sock) for front_end in relay._listening_front_ends if front_end._listener
+                is_covered(front_end._listener.sock) for front_end in relay._listeners._listening if front_end._listener
             ]
 
         assert covered() == [True, False, True]

@@ -1,0 +1,64 @@
+"""What flows are made with: the relay's profile, and the settings of their own that forwards' flows have.
+
+A forward's own settings are laid over whatever the relay's profile is, also after that has changed.
+"""
+
+from __future__ import annotations
+
+from relay.address import Endpoint
+from relay.driver import Driver
+from relay.errors import ConfigError
+from relay.profiles import Profile, adjust_profile
+
+_STACK_HINT = "start another one with them, e.g. relay run --set stack.mss=1400"
+
+
+class Adjusting:
+    """Changes the profiles of a driver; flows that are open keep theirs."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._stack = driver.profile.stack
+        self._own: dict[Endpoint, tuple[str, ...]] = {}
+
+    def adjust(self, settings: tuple[str, ...]) -> None:
+        """Change settings of the relay's profile.
+
+        Raises:
+            ConfigError: one is wrong, or clashes with a forward's own; none was changed.
+        """
+        adjusted = self.adjusted(self._driver.profile, settings)
+        own = {address: self.adjusted(adjusted, settings) for address, settings in self._own.items()}
+        self._driver.profile, self._driver.forward_profiles = adjusted, own
+
+    def adjusted(self, profile: Profile, settings: tuple[str, ...]) -> Profile:
+        """A profile with these settings.
+
+        Raises:
+            ConfigError: one is wrong, or the stack's.
+        """
+        adjusted = adjust_profile(profile, settings)
+        if adjusted.stack != self._stack:
+            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
+        return adjusted
+
+    def keep(self, forward: Endpoint, settings: tuple[str, ...]) -> None:
+        """Have a forward's flows made with settings of its own; without any, with the relay's.
+
+        Raises:
+            ConfigError: one is wrong; those that it had stay.
+        """
+        if not settings:
+            self.forget(forward)
+            return
+        self._driver.forward_profiles[forward] = self.adjusted(self._driver.profile, settings)
+        self._own[forward] = settings
+
+    def forget(self, forward: Endpoint) -> None:
+        """A forward has no settings of its own any more."""
+        self._own.pop(forward, None)
+        self._driver.forward_profiles.pop(forward, None)
+
+    def tos_mask_at(self, address: Endpoint) -> int:
+        """The bits of the TOS byte that matter to flows that come in there."""
+        return self._driver.forward_profiles.get(address, self._driver.profile).tos_mask
