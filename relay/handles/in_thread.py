@@ -14,9 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
-
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing import Any, TypeVar, cast
 
 from relay import defaults
 from relay.backend import choose_backend, running_backend
@@ -27,6 +25,7 @@ from relay.config.options import configured_by
 from relay.control import Advance, Command, KeepaliveCredit
 from relay.errors import ConfigError
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
+from relay.handles.portal import Portal, open_portal
 from relay.log import EventLog, EventType, Record
 from relay.log.memory import Records, as_text
 from relay.log.vocabulary import current_causes, current_event
@@ -48,12 +47,12 @@ class RunningRelay(RelayHandle):
     When it has stopped, what happened can still be read; anything else is a RuntimeError that says so.
     """
 
-    def __init__(self, portal: BlockingPortal, relay: Relay, records: Records) -> None:
+    def __init__(self, portal: Portal, relay: Relay, records: Records) -> None:
         super().__init__(relay, records)
         self._running = portal
 
     @property
-    def _portal(self) -> BlockingPortal:
+    def _portal(self) -> Portal:
         self._records.demand_more()
         return self._running
 
@@ -84,7 +83,7 @@ class RunningRelay(RelayHandle):
             time.sleep(0.002)  # the end of a look-up cannot be waited on
 
     def do(self, command: Command[ResultT]) -> ResultT:
-        return self._portal.call(self._relay.carry_out, command)
+        return cast("ResultT", self._portal.call(self._relay.carry_out, command))
 
     def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
         check_advance(seconds, keepalive)  # here, and not in the relay's thread, whose frames a test would show
@@ -181,9 +180,9 @@ def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[R
     log, records = EventLog(), Records()
     log.subscribe(records)
     try:
-        with start_blocking_portal(library, library_options) as portal:
+        with open_portal(library, library_options) as portal:
             try:
-                with portal.wrap_async_context_manager(open_relay(config, log)) as relay:
+                with portal.enter(open_relay(config, log)) as relay:
                     yield RunningRelay(portal, relay, records)
             finally:
                 records.complete(over)
