@@ -12,6 +12,7 @@ BACKEND = "asyncio"
 WORKERS = 1
 HANDSHAKE_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 30.0
+RUN_CONNECT_TIMEOUT_S = 130.0  # a guest's kernel gives up by itself, after 127 s on Linux
 DRAIN_TIMEOUT_S = 5.0
 TIME_SCALE = 1.0
 NETWORK = "192.168.127.0/24"

@@ -79,7 +79,7 @@ def test_there_is_an_event_type_for_every_event_and_no_other() -> None:
 
 def test_the_options_are_those_of_configure_with_its_types() -> None:
     expected = dict(typing.get_type_hints(configure))
-    for name in ("profile", "listen", "needs_listener", "return"):
+    for name in ("profile", "listen", "has_guests", "return"):
         del expected[name]
     options = typing.get_type_hints(relay.RelayOptions)
     del expected["settings"]

@@ -1,4 +1,4 @@
-"""The command line: `relay serve`, `relay profiles`, `relay explain`, `relay doctor`, `relay demo`.
+"""The command line: `relay serve`, `relay run`, and the other commands of `relay.cli.app`.
 
 Data goes to stdout, talk to stderr. A mistake is answered with one line that names it and a hint, and exit code 2; what
 this host cannot do with exit code 3. Every option can be set by an environment variable instead.

@@ -1,4 +1,4 @@
-"""Options that several commands have, and those that are numbers."""
+"""Options that several commands have, each defined once, and how an option that is a number is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ import typer
 
 from relay.cli.completion import complete_backend, complete_observer, complete_profile, complete_setting
 from relay.errors import ConfigError
+
+
+def number_option(
+    option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str, *, variable: str = ""
+) -> Any:
+    """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
+
+    def read(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            unit = "give seconds without a unit, " if metavar == "SECONDS" else ""
+            raise ConfigError(f"{option}: {text!r} is not {noun}", hint=f"{unit}e.g. {option} {example}") from None
+
+    variable = variable or f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
+    return typer.Option(option, parser=read, envvar=variable, metavar=metavar, help=explained)
+
 
 ProfileOption = Annotated[
     str,
@@ -51,11 +69,29 @@ BackendOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", envvar="RELAY_JSON", help="Print JSON instead of text.")]
 
+EventsOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
+    ),
+]
 PcapOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--pcap", envvar="RELAY_PCAP", metavar="FILE|-", help="Write both sides' packets for Wireshark."),
 ]
-
+ConnectTimeoutOption = Annotated[
+    float,
+    number_option(
+        "--connect-timeout", float, "SECONDS", "2.5", "Give up on a destination that is not connected within this time."
+    ),
+]
+TimeScaleOption = Annotated[
+    float, number_option("--time-scale", float, "FACTOR", "10", "Run the NAT's clock this many times as fast.")
+]
+SeedOption = Annotated[
+    Optional[int],  # noqa: UP045
+    number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
+]
 InboundOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
@@ -74,7 +110,10 @@ AllowOpenOption = Annotated[
 ResolveOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--resolve", envvar="RELAY_RESOLVE", metavar="NAME:PORT:ADDR", help="Answer a name ourselves; repeatable."
+        "--resolve",
+        envvar="RELAY_RESOLVE",
+        metavar="NAME:PORT:ADDR",
+        help="Resolve a name to this address; repeatable.",
     ),
 ]
 NetworkOption = Annotated[
@@ -99,21 +138,3 @@ OffloadOption = Annotated[
         help="auto: carry bulk in segments of 64 KiB; off: every segment as the NAT's, for captures.",
     ),
 ]
-
-
-def number_option(
-    option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str, *, variable: str = ""
-) -> Any:
-    """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
-
-    def read(text: str) -> int | float:
-        try:
-            return kind(text)
-        except ValueError:
-            noun = "a whole number" if kind is int else "a number"
-            unit = "give seconds without a unit, " if metavar == "SECONDS" else ""
-            hint = f"{unit}e.g. {option} {example}; see `relay serve --help`"
-            raise ConfigError(f"{option}: {text!r} is not {noun}", hint=hint) from None
-
-    variable = variable or f"RELAY_{option.removeprefix('--').replace('-', '_').upper()}"
-    return typer.Option(option, parser=read, envvar=variable, metavar=metavar, help=explained)

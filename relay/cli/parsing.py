@@ -61,7 +61,7 @@ class _PlainReader:
         if value is None:
             return () if param.multiple else None
         if self._parser is not None:
-            return self._parser(value) if isinstance(value, str) else value
+            return self._parsed(value, ctx) if isinstance(value, str) else value
         if isinstance(value, bool) or self._annotation is str:
             return value
         if self._annotation is bool:
@@ -72,6 +72,13 @@ class _PlainReader:
             return Path(value)
         self._option._runtime_param = None  # noqa: SLF001
         return self._option.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+    def _parsed(self, text: str, ctx: Any) -> Any:
+        """A number; an error says which command's help explains it."""
+        try:
+            return self._parser(text)
+        except ConfigError as error:
+            raise ConfigError(str(error), hint=f"{error.hint}; see `{ctx.command_path} --help`") from None
 
     def _flag(self, text: str) -> bool:
         """A flag's environment variable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,18 +83,40 @@ def prepare(
         max_flows=max_flows,
         time_scale=time_scale,
         seed=seed,
+        has_guests=bool(wire),
     )
     guests = None
-    if wire or dns or (network, offload) != (defaults.NETWORK, defaults.OFFLOAD):  # else wire mode is not even loaded
+    if wire:  # else wire mode is not even loaded
         from relay.config.guest import check_offload, configure_guest, configure_links
         from relay.wire.guests import Guests
 
-        links, offloads = configure_links(wire or (), allow_open=allow_open), check_offload(offload)
+        links, offloads = configure_links(wire, allow_open=allow_open), check_offload(offload)
         guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
-        guests = Guests(links, guest, offload=offloads) if links else None
+        guests = Guests(links, guest, offload=offloads)
+    else:
+        _demand_guests(
+            {
+                "--network": network != defaults.NETWORK,
+                "--no-host": no_host,
+                "--dns": bool(dns),
+                "--offload": offload != defaults.OFFLOAD,
+            }
+        )
     return Prepared(
         configured, guests, _control(control, control_token_file, control_host or (), allow_open=allow_open)
     )
+
+
+def _demand_guests(given: Mapping[str, bool]) -> None:
+    """Insist that no option is given that is for guests.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for option, is_given in given.items():
+        if is_given:
+            hint = "add --wire SPEC, or use relay run -- COMMAND"
+            raise ConfigError(f"{option}: there is no guest without --wire", hint=hint)
 
 
 def _credentials(auth: str | None, auth_file: Path | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -10,7 +10,9 @@ from relay import defaults
 from relay.cli.parameters import (
     AllowOpenOption,
     BackendOption,
+    ConnectTimeoutOption,
     DnsOption,
+    EventsOption,
     InboundOption,
     NetworkOption,
     NoHostOption,
@@ -18,8 +20,9 @@ from relay.cli.parameters import (
     PcapOption,
     ProfileOption,
     ResolveOption,
+    SeedOption,
     SetOption,
-    number_option,
+    TimeScaleOption,
 )
 
 
@@ -37,36 +40,16 @@ def run(
     allow_open: AllowOpenOption = False,
     offload: OffloadOption = defaults.OFFLOAD,
     resolve: ResolveOption = None,
-    backend: BackendOption = "asyncio",
-    events: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
-        ),
-    ] = None,
+    backend: BackendOption = defaults.BACKEND,
+    events: EventsOption = None,
     pcap: PcapOption = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Print the event log, and totals at the end."),
     ] = False,
-    connect_timeout: Annotated[
-        float,
-        number_option(
-            "--connect-timeout",
-            float,
-            "SECONDS",
-            "2.5",
-            "Give up on a destination that is not connected within this time.",
-        ),
-    ] = 130.0,
-    time_scale: Annotated[
-        float,
-        number_option("--time-scale", float, "FACTOR", "10", "Run the NAT's clock this many times as fast."),
-    ] = 1.0,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
-    ] = None,
+    connect_timeout: ConnectTimeoutOption = defaults.RUN_CONNECT_TIMEOUT_S,
+    time_scale: TimeScaleOption = defaults.TIME_SCALE,
+    seed: SeedOption = None,
 ) -> None:
     """Run a command behind the NAT (Linux).
 
@@ -80,7 +63,7 @@ def run(
         profile,
         settings=settings or (),
         listen=None,
-        needs_listener=False,
+        has_guests=True,
         inbound=inbound or (),
         allow_open=allow_open,
         resolve=resolve or (),

@@ -12,7 +12,9 @@ from relay.cli.config_file import take_config_file
 from relay.cli.parameters import (
     AllowOpenOption,
     BackendOption,
+    ConnectTimeoutOption,
     DnsOption,
+    EventsOption,
     InboundOption,
     NetworkOption,
     NoHostOption,
@@ -20,7 +22,10 @@ from relay.cli.parameters import (
     OffloadOption,
     PcapOption,
     ProfileOption,
+    ResolveOption,
+    SeedOption,
     SetOption,
+    TimeScaleOption,
     number_option,
 )
 
@@ -83,22 +88,9 @@ def serve(
     strict: Annotated[
         bool, typer.Option("--strict", envvar="RELAY_STRICT", help="Refuse to start if this host cannot show a quirk.")
     ] = False,
-    events: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--events", envvar="RELAY_EVENTS", metavar="FILE|-", help="Write the event log as JSON lines; - is stdout."
-        ),
-    ] = None,
+    events: EventsOption = None,
     pcap: PcapOption = None,
-    resolve: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--resolve",
-            envvar="RELAY_RESOLVE",
-            metavar="NAME:PORT:ADDR",
-            help="Resolve a name to this address; repeatable.",
-        ),
-    ] = None,
+    resolve: ResolveOption = None,
     source: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="Dial from this address of the host."),
@@ -149,16 +141,7 @@ def serve(
             "Turn away clients that send no complete request within this time.",
         ),
     ] = defaults.HANDSHAKE_TIMEOUT_S,
-    connect_timeout: Annotated[
-        float,
-        number_option(
-            "--connect-timeout",
-            float,
-            "SECONDS",
-            "2.5",
-            "Give up on a destination that is not connected within this time.",
-        ),
-    ] = defaults.CONNECT_TIMEOUT_S,
+    connect_timeout: ConnectTimeoutOption = defaults.CONNECT_TIMEOUT_S,
     idle_timeout: Annotated[
         Optional[float],  # noqa: UP045
         number_option(
@@ -181,14 +164,8 @@ def serve(
             "--max-flows", int, "N", "1000", "Refuse connections beyond this many open flows (default: no limit)."
         ),
     ] = None,
-    time_scale: Annotated[
-        float,
-        number_option("--time-scale", float, "FACTOR", "10", "Run the NAT's clock this many times as fast."),
-    ] = defaults.TIME_SCALE,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        number_option("--seed", int, "N", "7", "Seed of all random choices, to repeat a run (default: a new one)."),
-    ] = None,
+    time_scale: TimeScaleOption = defaults.TIME_SCALE,
+    seed: SeedOption = None,
     wire: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(

@@ -15,6 +15,7 @@ from relay.config.relay_config import RelayConfig
 from relay.errors import ConfigError
 from relay.net.listen import demand_address
 from relay.profiles import Profile, add_behaviours, adjust_profile, load_profile
+from relay.stack import Stack
 
 _CLOCKS = ("running", "manual")
 
@@ -25,7 +26,7 @@ def configure(
     settings: Iterable[str] = (),
     behaviours: Iterable[Behaviour | type[Behaviour]] = (),
     listen: str | None = defaults.LISTEN,
-    needs_listener: bool = True,
+    has_guests: bool = False,
     forwards: Iterable[str] = (),
     inbound: Iterable[str] = (),
     auth: str | None = None,
@@ -50,13 +51,17 @@ def configure(
     HOST:PORT (None: no proxy), `forwards` and `inbound` are `[BIND:]PORT:HOST:PORT`, and settings of their connections
     alone behind that, `auth` is USER:PASS, `resolve`
     are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` is short for settings of the
-    behaviour `idle-timeout`. It and `max_flows` of None are no limit. Without `needs_listener` there may be neither
-    proxy nor forward. The NAT's clock runs `time_scale` times as fast as the real one; with a `clock` of `manual` it
-    moves by commands alone. What is left to chance follows from `seed`; None picks one.
+    behaviour `idle-timeout`. It and `max_flows` of None are no limit. With `has_guests` there may be neither proxy nor
+    forward, and settings of the stack, which is toward them. The NAT's clock runs `time_scale` times as fast as the
+    real one; with a `clock` of `manual` it moves by commands alone. What is left to chance follows from `seed`; None
+    picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
     """
+    settings = tuple(settings)
+    if not has_guests:
+        _refuse_stack(settings)
     endpoint = parse_endpoint(listen, where="--listen") if listen is not None else None
     credentials = parse_credentials(auth, where="--auth") if auth is not None else None
     if endpoint is not None and credentials is None and not allow_open:
@@ -79,7 +84,7 @@ def configure(
             ),
         ]
     )
-    if needs_listener and endpoint is None and not any(specs.values()):
+    if not has_guests and endpoint is None and not any(specs.values()):
         raise ConfigError("nothing to listen on", hint="give --listen, --forward or --inbound")
     if source is not None and Endpoint(source, 0).ip is None:
         raise ConfigError(f"--source: {source!r} is not an IP address", hint="give one of this host's addresses")
@@ -144,6 +149,15 @@ def _idle_settings(idle_timeout_s: float | None) -> tuple[str, ...]:
         return ()
     settings = {"after_s": idle_timeout_s, "half_closed_s": 0, "counts": "data", "internal": "rst", "external": "rst"}
     return tuple(f"idle-timeout.{name}={value}" for name, value in settings.items())
+
+
+def _refuse_stack(settings: Iterable[str]) -> None:
+    for text in settings:
+        if text.partition(".")[0].strip() == Stack.name:
+            raise ConfigError(
+                f"--set {text}: the stack is for guests, and there are none",
+                hint="guests come by `relay serve --wire SPEC` and `relay run -- COMMAND`",
+            )
 
 
 def _refuse_open(bind: Endpoint, where: str, hint: str) -> None:

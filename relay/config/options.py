@@ -73,7 +73,7 @@ class RelayOptions(TypedDict, total=False):
 _DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(configure).parameters.items()
-    if name not in {"profile", "listen", "needs_listener", "settings"}
+    if name not in {"profile", "listen", "has_guests", "settings"}
 }
 
 

@@ -32,7 +32,7 @@ _JUST_S = 0.001  # past a limit
 
 
 class RelayCommands(ABC):
-    """What a relay is told to do, or to be from now on; when it has stopped, each is a RuntimeError that says so."""
+    """Commands to a relay; when it has stopped, each is a RuntimeError that says so."""
 
     _relay: Relay
     _records: Records

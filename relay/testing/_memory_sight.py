@@ -1,7 +1,7 @@
 """What a leg in memory sees of its peer's segments: the TOS byte, and keepalive probes.
 
-A change of the byte that somebody wants is seen before the bytes that come with it. Those are withheld, by a window
-that is closed, until the witness has been told.
+A change of the byte, if it is wanted, is seen before the bytes that come with it. Those are withheld, by a window that
+is closed, until the witness knows of the change.
 """
 
 from __future__ import annotations

@@ -85,6 +85,11 @@ WRONG_OPTIONS = {
     "--max-flows 0": ("--max-flows & 0", "1 or more & no limit"),
     "--max-flows few": ("relay: --max-flows: 'few' is not a whole number", "--max-flows 1000 & relay serve --help"),
     "--drain-timeout nan": ("--drain-timeout & nan", "more than 0 and up to 86400"),
+    "--network 10.0.0.0/24": ("relay: --network: there is no guest without --wire", "add --wire SPEC & relay run"),
+    "--no-host": ("relay: --no-host: there is no guest without --wire", "add --wire SPEC & relay run"),
+    "--dns 192.0.2.53": ("relay: --dns: there is no guest without --wire", "add --wire SPEC & relay run"),
+    "--offload off": ("relay: --offload: there is no guest without --wire", "add --wire SPEC & relay run"),
+    "--set stack.mss=1400": ("relay: --set stack.mss=1400: the stack is for guests & none", "--wire SPEC & relay run"),
     "--events ./none/events": ("--events & none/events & No such file", "- for stdout"),
     "--lisen 127.0.0.1:0": ("--lisen", "relay serve --help"),
     "127.0.0.1:0": ("127.0.0.1:0", "relay serve --help"),
@@ -118,6 +123,8 @@ WRONG_COMMANDS = {
     "explain --set": ("--set & needs a value", "relay explain --help"),
     "--version=1": ("--version & takes no value", "relay --help"),
     "profiles --all": ("--all", "relay profiles --help"),
+    "run --seed 1.5 -- true": ("relay: --seed: '1.5' is not a whole number", "--seed 7 & `relay run --help`"),
+    "probe --patience long 127.0.0.1:9": ("relay: --patience: 'long' is not a number", "5 & `relay probe --help`"),
 }
 
 

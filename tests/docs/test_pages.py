@@ -17,6 +17,7 @@ from docs.conftest import PROJECT
 from relay.behaviours import installed_behaviours
 from relay.cli.app import app
 from relay.profiles import profile_names
+from support import option_reference
 from support.capabilities import need_program
 from support.namespaces import in_own_network
 from support.page import blocks_of, follow
@@ -156,9 +157,21 @@ def test_the_symptoms_name_behaviours_and_profiles_that_there_are() -> None:
 def test_the_page_of_the_command_line_names_every_command_and_option() -> None:
     page = (DOCS / "command-line.md").read_text(encoding="utf-8")
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    assert {name for name in commands if f"| `relay {name}" not in page} == set()
+    assert set(re.findall(r"^\| `relay ([a-z]+)", page, re.MULTILINE)) == commands.keys()
+    (told,) = re.findall(r"^(.*) print JSON with `--json`", page, re.MULTILINE)
+    assert set(re.findall(r"`([a-z]+)`", told)) == {name for name in commands if _has_json(name)}
     options = {option for parameter in commands["serve"].params for option in parameter.opts if option.startswith("--")}
     assert {option for option in options if option not in page} == set()
+
+
+def _has_json(command: str) -> bool:
+    return any("--json" in option.opts for option in option_reference.commands()[command].params)
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`relay ([a-z]+)\b", page.read_text(encoding="utf-8"))
+    assert set(named) - option_reference.commands().keys() == set()
 
 
 def test_the_figures_of_the_performance_page_are_those_of_the_benchmark() -> None:

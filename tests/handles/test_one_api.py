@@ -69,7 +69,7 @@ def test_they_are_opened_with_the_same_options_each_documented_and_with_its_defa
     assert list(threaded.values()) == list(looped.values())
     assert _arguments(serve_in_thread) == _arguments(open_relay)
     configured = dict(inspect.signature(configure).parameters)
-    del configured["needs_listener"]  # of `relay run`
+    del configured["has_guests"]  # of wire mode
     for name, parameter in configured.items():
         assert f"    {name}: " in _arguments(open_relay)
         if name not in {"listen", "settings"}:

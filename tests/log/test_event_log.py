@@ -259,7 +259,7 @@ def drive_without_pings(backend: str) -> list[Record]:
         log.subscribe(records.append)
         profile = load_profile("transparent")
         guest = WireFrontEnd(MemoryLink(), profile.stack.build(), GuestNetwork(), 7)
-        async with open_relay(configure(profile, listen=None, needs_listener=False), log, front_ends=[guest]):
+        async with open_relay(configure(profile, listen=None, has_guests=True), log, front_ends=[guest]):
             pass
 
     with pytest.MonkeyPatch.context() as patch:

@@ -17,6 +17,7 @@ MARKERS = {
     "tos_reset={'mask': 256}": ("tos_reset={'mask': 256}: * is not an integer from 1 to 255", "mask: bits of *"),
     "close_mapping={'half_close': 'no'}": ("close_mapping={'half_close': 'no'}: 'no' is not 'pass' or 'close'", "*"),
     "tos_reset=0xFC": ("tos_reset=252: no mapping of settings", "name them: tos_reset={'SETTING': VALUE}"),
+    "stack={'mss': 1400}": ("stack={'mss': 1400}: the stack is for guests, and there are none", "guests come by *"),
     "forwards='0:[::1]:22'": ("forwards='0:[::1]:22': no list", "give a list, also of one: forwards=['0:[::1]:22']"),
     "time_scle=10": ("there is no option 'time_scle'", "did you mean time_scale? the options: allow_open, *"),
     "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),

@@ -120,7 +120,7 @@ async def test_every_profile_comes_back(anyio_backend: str) -> None:
 async def _check_profile(name: str, backend: str, wrong: dict[str, str]) -> None:
     is_proxied = (PROFILES.index(name) % 2 == 0) is (backend == "asyncio")
     given_ = _idle(name)
-    profile = configure(name, listen=None, needs_listener=False, settings=_spelt(given_)).profile
+    profile = configure(name, listen=None, has_guests=True, settings=_spelt(given_)).profile
     probes = ["close", "tos", "idle", "idle-refresh"]
     found = await found_through(name, "proxy" if is_proxied else "forward", probes, **given_)
     try:
@@ -215,7 +215,7 @@ def test_what_is_drawn_comes_back(
         return await found_through("transparent", "proxy", ["close", "tos", "idle", "idle-refresh"], **given_)
 
     found = anyio.run(probe)
-    profile = configure("transparent", listen=None, needs_listener=False, settings=_spelt(given_)).profile
+    profile = configure("transparent", listen=None, has_guests=True, settings=_spelt(given_)).profile
     assert found.value("tos-reset", "mask") == mask
     assert found.value("tos-reset", "external_close_delay_ms") == pytest.approx(delay_ms, abs=5)
     assert found.value("close-mapping", "internal_rst") == internal_rst

@@ -27,7 +27,7 @@ ADDRESSES = GuestNetwork().addresses
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[Relay, MemoryLink]]:
     """A relay whose guest is on a link in memory."""
-    config = configure("vmware-fusion", listen=None, needs_listener=False)
+    config = configure("vmware-fusion", listen=None, has_guests=True)
     link = MemoryLink()
     front_end = WireFrontEnd(link, config.profile.stack.build(), GuestNetwork(), config.seed)
     async with open_relay(config, EventLog(), front_ends=[front_end]) as relay:

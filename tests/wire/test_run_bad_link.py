@@ -41,7 +41,7 @@ FAULTS = {
 
 async def echoed(directory: Path, faults: Faults, profile: str, *, offload: bool) -> tuple[int, tuple[Done, Done]]:
     """How many bytes a guest got back as it had sent them, and how many packets came to harm either way."""
-    config = configure(profile, listen=None, needs_listener=False, seed=7)
+    config = configure(profile, listen=None, has_guests=True, seed=7)
     network, told = GuestNetwork(), directory / "told"
     with Origin(echo) as origin:
         words = [sys.executable, "-m", "support.echoed_guest", HOST, str(origin.port), str(SIZE_BYTES)]

@@ -53,7 +53,7 @@ def test_a_command_with_keepalive_below_the_limit_keeps_its_connection(
 
     async def advance(port: int) -> list[Record]:
         profile, network = "aws-nat-gateway", GuestNetwork()
-        config = configure(profile, listen=None, needs_listener=False)
+        config = configure(profile, listen=None, has_guests=True)
         command = [sys.executable, str(program), HOST, str(port), str(keepalive_s)]
         namespace = await open_namespace(command, network.addresses)
         try:

@@ -1,7 +1,7 @@
-"""The programs of provider `ebpf`: what runs on a connection, what runs on its listener, and what both tell.
+"""The programs of provider `ebpf`: what runs on a connection, what runs on its listener, and what both report.
 
-They run in the kernel for each segment, before TCP sees it. What they tell comes out of a ring (`ring.py`), one record
-for each segment whose TOS byte differs; `read_told` takes one apart.
+They run in the kernel for each segment, before TCP sees it. What they report comes out of a ring (`ring.py`), one
+record for each segment whose TOS byte differs; `read_report` takes one apart.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _TOS_AT = ebpf.NET_HEADER + 1
 _SOURCE_AT, _DESTINATION_AT = ebpf.NET_HEADER + 12, ebpf.NET_HEADER + 16
 _PORTS_AT, _SEQUENCE_AT = 0, 4
 _PASS, _DROP = -1, 0
-# What a program tells, as it lies on its stack: addresses and ports and the SYN's sequence number (zeros, if it runs on
-# a connection that is attached to), the socket's cookie, the TOS byte.
+# What a program reports, as it lies on its stack: addresses and ports and the SYN's sequence number (zeros, if it runs
+# on a connection that is attached to), the socket's cookie, the TOS byte.
 _RECORD = struct.Struct("=16s8sB")
 _RECORD_AT = -32
 _KEY_AT, _ISN_AT, _COOKIE_AT, _NEW_TOS_AT = _RECORD_AT, _RECORD_AT + 12, _RECORD_AT + 16, _RECORD_AT + 24
@@ -112,8 +112,8 @@ def listening_program(bits: int, ring: int, syns: int) -> bytes:
     )
 
 
-class Told(NamedTuple):
-    """What a program has told of a segment."""
+class Report(NamedTuple):
+    """What a program reports of a segment."""
 
     key: bytes
     """The connection's, as `key_of_syn` has it; `NO_KEY` if the program runs on the connection itself."""
@@ -122,9 +122,9 @@ class Told(NamedTuple):
     tos: int
 
 
-def read_told(record: bytes) -> Told:
+def read_report(record: bytes) -> Report:
     """Take a record apart."""
-    return Told(*_RECORD.unpack(record))
+    return Report(*_RECORD.unpack(record))
 
 
 def key_of_syn(key: bytes, isn: int) -> bytes:

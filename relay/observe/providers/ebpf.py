@@ -46,7 +46,7 @@ from relay.observe.kernel.tos_programs import (
     SYN_BYTES,
     key_of_syn,
     listening_program,
-    read_told,
+    read_report,
     withholding_program,
 )
 from relay.observe.self_test import tos_self_test
@@ -236,7 +236,7 @@ class EbpfProvider(Provider):
 
     def _sort(self, record: bytes) -> tuple[EbpfWatch | None, int]:
         """The watch that a record is for; a record for a connection to come is kept."""
-        key, cookie, tos = read_told(record)
+        key, cookie, tos = read_report(record)
         watch = self._watches.get(cookie)
         if watch is None and key != NO_KEY:
             self._early.note(key, tos, 0)
