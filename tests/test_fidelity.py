@@ -23,6 +23,15 @@ def test_a_forwards_handshake_is_labelled_approximate_and_nothing_else_of_it() -
     assert differing == ["precomplete-handshake"]
 
 
+def test_a_failed_dials_answer_by_a_forward_is_labelled_if_it_is_another_than_the_dials_own() -> None:
+    for settings, shown in (
+        (["refusal-mapping.refused=silence"], Fidelity.APPROXIMATE),
+        (["refusal-mapping.silence_s=5"], Fidelity.EXACT),
+    ):
+        assessed = assess(load_profile("transparent", settings), survey(), [ForwardFrontEnd.support])
+        assert of("refusal-mapping", assessed).support.fidelity is shown
+
+
 def test_of_several_ways_in_the_worst_one_counts() -> None:
     profile = load_profile("vmware-fusion")
     both = assess(profile, survey(), [ProxyFrontEnd.support, ForwardFrontEnd.support])

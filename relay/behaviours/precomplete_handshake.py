@@ -48,12 +48,19 @@ class PrecompleteHandshake(Behaviour):
         self._vanished = False
 
     def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
-        if self.order == "internal-first" or self.dial_on == "request":
+        if self.order == "internal-first":
             return None
-        return Conflict(
-            f"dial_on of data does not go with the order {self.order}, in which the dial comes before the grant",
-            "set order to internal-first, or dial_on to request",
-        )
+        if self.dial_on == "data":
+            return Conflict(
+                f"dial_on of data does not go with the order {self.order}, in which the dial comes before the grant",
+                "set order to internal-first, or dial_on to request",
+            )
+        if self.failed == "fin":
+            return Conflict(
+                f"failed of fin does not go with the order {self.order}: a connection that was not granted has no FIN",
+                "set order to internal-first, or failed to rst",
+            )
+        return None
 
     def in_short(self) -> Mapping[str, str]:
         return {"refused": f"open, {self.failed.upper()}" if self.order == "internal-first" else "refused"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from relay.abilities import Ability, Want
 from relay.actions import Ignore, Refuse
 from relay.behaviours._api import Actions, Behaviour, Conflict
 from relay.behaviours.precomplete_handshake import PrecompleteHandshake
@@ -37,8 +38,12 @@ class RefusalMapping(Behaviour):
     not_resolved: str = setting("as-is", choices=_WORDS, doc="for a name that is not known")
     silence_s: float = setting(130.0, low=1, high=86_400, doc="how long the silence lasts, in s, before a reset")
 
+    def wants(self) -> Iterable[Want]:
+        if self._mapped():
+            yield Want(Ability.HANDSHAKE)
+
     def conflict(self, beside: Mapping[str, Behaviour]) -> Conflict | None:
-        mapped = [name for name in dict.fromkeys(_SETTINGS.values()) if getattr(self, name) != "as-is"]
+        mapped = self._mapped()
         handshake = beside.get(PrecompleteHandshake.name)
         if not (mapped and isinstance(handshake, PrecompleteHandshake) and handshake.order == "internal-first"):
             return None
@@ -58,3 +63,7 @@ class RefusalMapping(Behaviour):
             yield Ignore(self.silence_s)
         elif how == "refused":
             yield Refuse(DialFailure(FailureKind.REFUSED, event.failure.detail), instead=True)
+
+    def _mapped(self) -> list[str]:
+        """The kinds of failure that it makes something else of."""
+        return [name for name in dict.fromkeys(_SETTINGS.values()) if getattr(self, name) != "as-is"]

@@ -29,6 +29,12 @@ CONFLICTS = {
         "in which the dial comes before the grant",
         "set order to internal-first, or dial_on to request",
     ),
+    "a FIN, before the grant": (
+        ["precomplete-handshake.failed=fin"],
+        "precomplete-handshake: failed of fin does not go with the order lockstep: "
+        "a connection that was not granted has no FIN",
+        "set order to internal-first, or failed to rst",
+    ),
     "a refusal after the grant": (
         ["precomplete-handshake.order=internal-first", "refusal-mapping.timed_out=silence"],
         "refusal-mapping: timed_out has no effect while precomplete-handshake.order is internal-first: "
@@ -40,6 +46,8 @@ AGREEMENTS = [
     ["idle-timeout.after_s=10", "idle-timeout.half_closed_s=10"],
     ["link-down-reset.jitter_s=5", "link-down-reset.every_s=1"],
     ["precomplete-handshake.order=internal-first", "precomplete-handshake.dial_on=data"],
+    ["precomplete-handshake.order=internal-first", "precomplete-handshake.failed=fin"],
+    ["precomplete-handshake.order=external-first", "precomplete-handshake.failed=rst"],
     ["precomplete-handshake.order=internal-first", "refusal-mapping.silence_s=5"],
     ["precomplete-handshake.order=external-first", "refusal-mapping.refused=silence"],
     ["precomplete-handshake.enabled=false", "refusal-mapping.refused=silence"],

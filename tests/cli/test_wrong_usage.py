@@ -43,6 +43,24 @@ MISTAKES = {
         "--set tosreset.mask=1: unknown behaviour 'tosreset'",
         "did you mean tos-reset? there are: ",
     ),
+    "serve --set precomplete-handshake.failed=fin": (
+        "vmware-fusion-11: precomplete-handshake: failed of fin does not go with the order external-first: "
+        "a connection that was not granted has no FIN",
+        "set order to internal-first, or failed to rst",
+    ),
+    "explain haproxy --set precomplete-handshake.order=lockstep": (
+        "haproxy.toml: precomplete-handshake: failed of fin does not go with the order lockstep: "
+        "a connection that was not granted has no FIN",
+        "set order to internal-first, or failed to rst",
+    ),
+    "run --set idle-timeout.internal=timeout true": (
+        "--set idle-timeout.internal=timeout: 'timeout' is not 'silence' or 'rst-on-next' or 'rst' or 'fin'",
+        "internal: what the app gets: nothing, RST on its next segment, RST, FIN",
+    ),
+    "serve --set idle-timeout.after_s=1e9": (
+        "--set idle-timeout.after_s=1e9: 1000000000.0 is not a number from 0.001 to 31536000",
+        "after_s: how long without traffic, in s",
+    ),
     "serve --idle-timeout 5m": ("--idle-timeout: '5m' is not a number", "give seconds without a unit, e.g. "),
     "serve --max-flows 1.5": ("--max-flows: '1.5' is not a whole number", "e.g. --max-flows 1000; see `relay serve"),
     "serve --backend uvlop": ("--backend: unknown backend 'uvlop'", "did you mean uvloop? choose one of asyncio, "),
