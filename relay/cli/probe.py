@@ -11,6 +11,21 @@ from relay import defaults
 from relay.cli.completion import complete_profile
 from relay.cli.parameters import BackendOption, JsonOption, number_option
 from relay.cli.parsing import CONTEXT, Command, Group
+from relay.errors import ConfigError
+
+
+def _refuse_token(value: str | None) -> None:
+    if value is not None:
+        raise ConfigError(
+            "--token: there is no such option, for `ps` shows a command line to every user",
+            hint="give a new token by RELAY_PROBE_TOKEN, or in a file: --token-file FILE",
+        )
+
+
+TokenOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--token", metavar="TOKEN", hidden=True, callback=_refuse_token),
+]
 
 NAMES = (
     "handshake",
@@ -100,6 +115,7 @@ def client(
         ),
     ] = None,
     token_file: TokenFileOption = None,
+    token: TokenOption = None,
     only: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -236,6 +252,7 @@ def server(
         ),
     ] = defaults.PROBE_LISTEN,
     token_file: TokenFileOption = None,
+    token: TokenOption = None,
     port_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(

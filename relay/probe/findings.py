@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 ENOUGH = 3
@@ -24,11 +24,13 @@ class Finding:
     agreed: int = ENOUGH
     of: int = ENOUGH
     """How many observations agree, of how many."""
+    is_doubted: bool = field(default=False, kw_only=True)
+    """Whether something happened meanwhile that may have spoilt the observations."""
 
     @property
     def is_sure(self) -> bool:
         """Whether enough observations agree, and no other does not."""
-        return self.value is not None and self.agreed == self.of >= ENOUGH
+        return self.value is not None and self.agreed == self.of >= ENOUGH and not self.is_doubted
 
 
 @dataclass
@@ -46,6 +48,12 @@ class Findings:
         """Add one, or replace an earlier one about the same setting."""
         self.by_setting[finding.behaviour, finding.setting] = finding
         self.saw({"found": f"{finding.behaviour}.{finding.setting}", "value": finding.value, "says": finding.says})
+
+    def doubt(self, before: Mapping[tuple[str, str], Finding], why: str) -> None:
+        """Have what was found since then be unsure, and say why."""
+        for key, finding in list(self.by_setting.items()):
+            if before.get(key) is not finding:
+                self.found(replace(finding, says=f"{finding.says}; {why}", is_doubted=True))
 
     def forget(self, behaviour: str) -> None:
         """Take back what was found about a behaviour, for it is known better now."""

@@ -74,12 +74,18 @@ async def run_probes(
                     left_s = sum(each for _, each in planned[index:])
                     progress.began(probe.name, takes_s / clock.scale, left_s / clock.scale)
                 await control.ask("probing", name=probe.name)
+                before = dict(findings.by_setting)
                 try:
                     with one_error():
                         await probe.run(lab)
                 except RelayError as error:
                     findings.note(f"{probe.name}: {error}")
-            await control.look_at_clock()
+                await control.look_at_clock()
+                if control.jumped_s:
+                    jumped = f"the clock of one end jumped by {control.jumped_s:.3g} s, as when a host sleeps"
+                    findings.doubt(before, jumped)
+                    findings.note(f"{probe.name}: {jumped}; run it again: --only {probe.name}")
+                    control.jumped_s = 0.0
             if control.reconnected:
                 findings.note(f"the control connection died and was made anew {control.reconnected} times")
             findings.note(f"server: {control.system}, {1000 * control.round_trip_s:.3g} ms away")

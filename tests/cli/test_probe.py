@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
         (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
         (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
         (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),
+        (
+            ["127.0.0.1:1", "--token", _TOKEN],
+            "--token: there is no such option, for `ps` shows",
+            "RELAY_PROBE_TOKEN, or",
+        ),
+        (["server", f"--token={_TOKEN}"], "--token: there is no such option, for `ps` shows", "--token-file FILE"),
         (["server", "--listen", "192.0.2.1:1"], "--listen: cannot listen on 192.0.2.1:1", "an address of this host"),
         ([], "missing argument SERVER", "relay probe --help"),
     ],
@@ -78,6 +85,7 @@ def test_what_goes_wrong_is_one_line_and_what_to_do(arguments: list[str], told: 
     assert told in done.stderr.splitlines()[-2]
     assert hint in done.stderr
     assert len(done.stderr.splitlines()) <= 3
+    assert _TOKEN not in done.stderr
 
 
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
@@ -108,3 +116,36 @@ def test_times_are_given_and_what_the_baseline_has_is_left_out(tmp_path: Path) -
     assert "# as in transparent, and so not this NAT's: close-mapping." in done.stdout
     assert "[close-mapping]" not in done.stdout
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["close", "lifetime", "watch"]
+
+
+def test_a_server_that_is_started_anew_ends_the_probe_and_what_was_found_is_kept(tmp_path: Path) -> None:
+    mine, listen = tmp_path / "mine.toml", f"127.0.0.1:{two_free_ports()}"
+    probes = ("--only", "close", "--only", "keepalive", "--quick", "--patience", "0.3")
+    with probe_server(tmp_path, "--listen", listen) as (_, server):
+        assert server.stderr is not None
+        command = [*RELAY, "probe", listen, *probes, "-o", str(mine)]
+        client = subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, text=True)
+        for line in server.stderr:
+            if line.endswith(": keepalive\n"):
+                break
+    with client, probe_server(tmp_path, "--listen", listen):
+        _, said = client.communicate(timeout=30)
+    assert client.returncode == 1
+    assert said.splitlines()[-2:] == [
+        f"relay: {listen}: this server does not know the session any more",
+        "hint: it was started anew; what was found until then is kept: run the rest again",
+    ]
+    assert [quirk.name for quirk in load_profile(str(mine)).quirks if quirk.status == "observed"] == ["close-mapping"]
+
+
+def two_free_ports() -> int:
+    """A port that is free, as is the next."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                next_.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port

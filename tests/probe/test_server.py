@@ -21,6 +21,7 @@ from relay.probe.protocol.lines import as_line
 from relay.probe.protocol.steps import FIN, RST, Read, Send
 from relay.probe.server import limits
 from relay.probe.stream import Broken, Stream
+from support.origins import Origin
 
 pytestmark = pytest.mark.anyio
 _TOKEN = b"0123456789abcdef"
@@ -114,13 +115,29 @@ async def test_another_version_is_refused_in_words(monkeypatch: pytest.MonkeyPat
         assert "same version" in refused.value.hint
 
 
-async def test_no_server_and_another_server_are_named() -> None:
+async def test_no_server_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = Endpoint(*closed.getsockname())
-    server = ProbeServer(address, _TOKEN, lambda line: None, ProbeClock())
     with pytest.raises(ConfigError, match=r"cannot reach the probe server at .*: refused"):
-        async with session(server):
+        async with session(ProbeServer(address, _TOKEN, lambda line: None, ProbeClock())):
             pass
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n", b"{}\n"])
+async def test_a_server_that_is_another_is_named(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.probe.client.control._ANSWER_S", 0.1)
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(said)
+        connection.recv(1000)
+        connection.recv(1000)
+
+    with Origin(answer) as origin:
+        server = ProbeServer(Endpoint("127.0.0.1", origin.port), _TOKEN, lambda line: None, ProbeClock())
+        with pytest.raises(ConfigError, match="does not answer as a probe server does") as refused:
+            async with session(server):
+                pass
+    assert "relay probe server" in refused.value.hint
 
 
 async def test_beyond_loopback_there_is_no_server_without_a_token() -> None:

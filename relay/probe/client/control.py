@@ -38,6 +38,7 @@ from relay.probe.stream import Broken, Stream
 PING_S = 20.0
 """Of the NAT's clock."""
 _ANSWER_S = 10.0  # real
+_STEADY_S = 1.0  # real; clocks of two hosts drift a thousandth of that apart between two pings
 _GIVE_UP_S = 600.0  # real; a server that is not back by then does not come back
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # real
 _MAX_PORT = 0xFFFF
@@ -70,6 +71,8 @@ class Control:
         """The shortest so far, in real seconds."""
         self.reconnected = 0
         """How often the control connection has died, and was made anew."""
+        self.jumped_s = 0.0
+        """By how much, at most, the two ends' clocks have jumped apart since this was set to 0, by the NAT's clock."""
         self._dial = dial
         self._token = token
         self._clock = clock
@@ -82,6 +85,7 @@ class Control:
         self._reports: dict[int, Report] = {}
         self._arrived = anyio.Event()
         self._offset_s = 0.0
+        self._last_seen_s: tuple[float, float] | None = None
         self._sending = anyio.Lock()
         self._at_end: list[Callable[[], None]] = []
 
@@ -205,13 +209,23 @@ class Control:
         with anyio.move_on_after(_ANSWER_S):
             answer = await self.ask("ping")
             took_s = self._clock.now_s() - asked_s
-            if took_s / self._clock.scale < self.round_trip_s:
-                self.round_trip_s = took_s / self._clock.scale
-                theirs_s = fields.number(answer.get("at_s"), "at_s", 0, 1e12) * self._clock.scale
-                self._offset_s = asked_s + took_s / 2 - theirs_s
+            theirs_s = fields.number(answer.get("at_s"), "at_s", 0, 1e12) * self._clock.scale
+            self._compare_clocks(asked_s + took_s / 2 - theirs_s, took_s)
             return
         if self._stream is not None:
             self._stream.reset()
+
+    def _compare_clocks(self, offset_s: float, took_s: float) -> None:
+        """Take in how far apart the two ends' clocks are, known to half of the time that it took."""
+        before_s, half_s = self._last_seen_s or (offset_s, 0.0)
+        self._last_seen_s = offset_s, took_s / 2
+        jump_s = abs(offset_s - before_s)
+        if jump_s > half_s + took_s / 2 + _STEADY_S * self._clock.scale:
+            self.jumped_s = max(self.jumped_s, jump_s)
+            self.round_trip_s = math.inf  # what was the best look at the clocks is none any more
+        if took_s / self._clock.scale < self.round_trip_s:
+            self.round_trip_s = took_s / self._clock.scale
+            self._offset_s = offset_s
 
     async def _come_back(self) -> None:
         given_up_s = real_s() + _GIVE_UP_S
@@ -230,7 +244,7 @@ class Control:
                     stream.close()
                 except ConfigError as error:
                     stream.close()
-                    raise ServerLost(f"the probe server at {self._server}: {error}", hint=error.hint) from None
+                    raise ServerLost(str(error), hint=error.hint) from None
             if real_s() > given_up_s:
                 break
             await anyio.sleep(delay_s)
@@ -295,6 +309,9 @@ def _refused(error: str, server: str) -> ConfigError:
             return ConfigError(what, hint="install the same version of vmnat-relay at both ends")
         case "busy":
             return ConfigError(f"{server}: {error.partition(': ')[2]}", hint="try again when one of them is over")
+        case "session":
+            what = f"{server}: {error.partition(': ')[2]}"
+            return ConfigError(what, hint="it was started anew; what was found until then is kept: run the rest again")
         case _:
             return ConfigError(f"{server}: {error}", hint="start both ends again")
 
