@@ -48,7 +48,8 @@ from relay.settings import nearest
 _VARIABLE = "RELAY_PROBE_TOKEN"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _LONGEST_S = 86_000.0  # within the day that a server's step may take
-_KEEPALIVE_WATCH_S = 170.0  # real; a NAT that probes every 75 s does so twice
+_KEEPALIVE_WATCH_S = 170.0  # of the NAT's clock; a NAT that probes every 75 s does so twice
+_LEAST_WATCH_S = 6.0  # real; no kernel probes more often than every second
 
 
 def probe(
@@ -107,7 +108,7 @@ def probe(
             max_flows=max_flows,
             first_age_s=min(Plan.first_age_s, max_idle_s / 10),
             patience_s=patience_s,
-            keepalive_watch_s=0.0 if quick else _KEEPALIVE_WATCH_S,
+            keepalive_watch_s=0.0 if quick else max(_KEEPALIVE_WATCH_S / time_scale, _LEAST_WATCH_S),
             only_server=only_server,
         ),
     )

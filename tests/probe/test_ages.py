@@ -97,7 +97,7 @@ def test_a_nat_that_looks_now_and_then_is_late_by_nearly_the_time_between_two_lo
     moments = [60 * (index * 0.618034 % 1) for index in range(12)]
     lates = [-(moment_s + at * sweep_s) % sweep_s for moment_s in moments]
     late_s, agreed, of = lateness([*ended([0], staggered=False), *ended(lates)])
-    assert late_s <= sweep_s
+    assert late_s <= sweep_s * (1 + 1e-12)
     assert 3 <= agreed <= of <= 12
     if 10 <= sweep_s <= 60:
         assert late_s >= 0.5 * sweep_s

@@ -19,39 +19,11 @@ from relay.probe.findings import Finding
 from relay.probe.probe import Probe
 from relay.profiles import Profile, available, load_profile
 from support.probing import found_through, probed
+from support.round_trips import said
 
 pytestmark = pytest.mark.anyio
 PROFILES = [profile.name for profile in available()]
 _AT_ONCE = 9  # each has about two hundred descriptors
-
-
-def said(profile: Profile, behaviour: str, setting: str) -> object:
-    """What a profile says about a setting; None where it has no such behaviour."""
-    return next((quirk.settings[setting] for quirk in profile.quirks if quirk.name == behaviour), None)
-
-
-@pytest.mark.parametrize("name", ["transparent", "vmware-fusion-11", "docker-published-port"])
-async def test_the_order_of_handshakes_comes_back(name: str) -> None:
-    profile = load_profile(name)
-    found = await found_through(name, "proxy", ["handshake"])
-    order = said(profile, "precomplete-handshake", "order")
-    assert found.value("precomplete-handshake", "order") == order
-    if order == "internal-first":
-        assert found.value("precomplete-handshake", "failed") == said(profile, "precomplete-handshake", "failed")
-
-
-async def test_a_forward_accepts_first_whatever_the_profile_for_the_kernel_does() -> None:
-    found = await found_through("vmware-fusion", "forward", ["handshake"])
-    assert found.value("precomplete-handshake", "order") == "internal-first"
-    assert found.value("precomplete-handshake", "failed") == "rst"
-
-
-async def test_what_a_refused_connect_is_comes_back() -> None:
-    found = await found_through("transparent", "proxy", ["refusal"])
-    assert found.value("refusal-mapping", "enabled") is False
-    found = await found_through("wsl2-mirrored", "proxy", ["refusal"])
-    assert found.value("refusal-mapping", "refused") == "silence"
-    assert found.value("refusal-mapping", "silence_s") == pytest.approx(130, rel=0.02)
 
 
 async def test_the_same_comes_back_by_way_of_an_http_proxy() -> None:
@@ -235,35 +207,6 @@ async def test_a_lifetime_comes_back() -> None:
     assert found.value("lifetime-limit", "after_s") == pytest.approx(600, rel=0.03)
     assert found.value("lifetime-limit", "internal") == "fin"
     assert found.value("lifetime-limit", "external") == "rst"
-
-
-async def test_who_answers_and_who_acknowledges_comes_back(anyio_backend: str) -> None:
-    """In real time, for kernels' timers are not to be hurried: all at once."""
-    wanted = {
-        ("vmware-fusion", "proxy"): ("nat", 0),
-        ("slirp", "forward"): ("nat", 0),
-        ("transparent", "proxy"): ("server", 0),
-        ("direct", "direct"): ("server", 0),
-        ("parallels", "proxy"): ("nat", 1),
-    }
-    found: dict[tuple[str, str], Findings] = {}
-
-    async def probe(name: str, mode: str) -> None:
-        parallels: dict[str, Any] = {"local_keepalive": {"external_interval_s": 1}} if name == "parallels" else {}
-        profile = "transparent" if name == "direct" else name
-        found[name, mode] = await found_through(
-            profile, mode, ["local-ack", "keepalive"], real=True, plan={"keepalive_watch_s": 4.0}, **parallels
-        )
-
-    async with anyio.create_task_group() as tasks:
-        for name, mode in wanted:
-            tasks.start_soon(probe, name, mode)
-    for (name, mode), (answered_by, interval_s) in wanted.items():
-        findings = found[name, mode]
-        assert findings.value("local-keepalive", "answered_by") == answered_by, name
-        assert findings.value("local-keepalive", "external_interval_s") == interval_s, name
-        acknowledged_by = "server" if mode == "direct" else "nat"  # by kernel sockets, whatever the profile wants
-        assert findings.value("local-ack", "acknowledged_by") == acknowledged_by, name
 
 
 async def test_a_control_connection_that_dies_in_the_middle_costs_nothing() -> None:

@@ -66,7 +66,9 @@ REAL: Mapping[str, Real] = {
     ),
     "slirp4netns": Real(lambda _, server, nothing: real_nats.slirp4netns(server, nothing), "slirp", "socks5"),
     "nf_conntrack that forgets": Real(
-        lambda _, server, nothing: real_nats.masquerade(server, nothing, established=IDLE_S, unacknowledged=IDLE_S),
+        lambda _, server, nothing: real_nats.masquerade(
+            server, nothing, {"established": IDLE_S, "unacknowledged": IDLE_S}
+        ),
         "kubernetes",
         "socks5",
         idle_s=IDLE_S,

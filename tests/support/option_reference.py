@@ -69,7 +69,7 @@ def _plain(command: Any) -> Iterator[str]:
     yield "| option | default | meaning |"
     yield "| --- | --- | --- |"
     for option in command.params:
-        if option.param_type_name == "option":
+        if option.param_type_name == "option" and not option.hidden:
             yield f"| {_spelt(option)} | {_default(option)} | {option.help} |"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from relay.probe import PROBES, Course, Findings, Plan, ProbeServer, open_probe_
 from relay.probe.client.proxy import Proxy
 from relay.probe.clock import ProbeClock
 from relay.profiles import Profile
+from support.probing_wire import DEVICE, wired
 
 _STANDS_STILL = 0.01  # the relay's clock, nearly, but for the jumps; keepalive times, divided by it, fit the kernel
 _QUIET_TURNS = 30
@@ -162,12 +163,17 @@ async def probed(
     time_scale: float = _STANDS_STILL,
     **settings: Any,
 ) -> AsyncIterator[tuple[ProbeServer, AsyncRelay, Course]]:
-    """A server, a relay before it, and the way through: `proxy`, `http` or `forward`; or past it: `direct`."""
-    async with (
-        open_probe_server(Endpoint(HOST, 0), clock=clock) as server,
-        open_relay(profile, seed=1, time_scale=time_scale, **settings) as nat,
-    ):
-        plan = Plan(patience_s=0.3, only_server=True, max_idle_s=12_000.0, max_life_s=1000.0, ages=11, ages_between=5)
+    """A server, a relay before it, and the way through: `proxy`, `http`, `forward`, or a device of `make_devices`; or
+    past it: `direct`."""
+    plan = Plan(patience_s=0.3, only_server=True, max_idle_s=12_000.0, max_life_s=1000.0, ages=11, ages_between=5)
+    async with AsyncExitStack() as stack:
+        theirs = clock if isinstance(clock, JumpingClock) else ProbeClock()  # a server's clock is never scaled
+        server = await stack.enter_async_context(open_probe_server(Endpoint(HOST, 0), clock=theirs))
+        if mode.startswith(DEVICE):
+            nat, host = await stack.enter_async_context(wired(profile, mode, time_scale=time_scale, **settings))
+            yield server, nat, Course(server=Endpoint(host, server.address.port), control=server.address, plan=plan)
+            return
+        nat = await stack.enter_async_context(open_relay(profile, seed=1, time_scale=time_scale, **settings))
         match mode:
             case "proxy" | "http":
                 via = Proxy("socks5" if mode == "proxy" else "http", nat.address)
@@ -185,19 +191,20 @@ async def found_through(
     mode: str,
     only: Iterable[str] = (),
     *,
-    real: bool = False,
+    real: float = 0.0,
     name: str = "",
     quiet_turns: int = _QUIET_TURNS,
     plan: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Findings:
-    """What the probes find, of which there may be some alone, in no time of the NAT's; or in `real` time.
+    """What the probes find, of which there may be some alone, in no time of the NAT's; or in time that passes, `real`
+    times as fast as the real one.
 
     The server may be given by a `name`. Many connections at once take more turns than a few until all is quiet.
     """
     jumping, findings = JumpingClock(quiet_turns), Findings()
-    clock = ProbeClock() if real else jumping
-    scale = 1.0 if real else _STANDS_STILL
+    clock = ProbeClock(real) if real else jumping
+    scale = real or _STANDS_STILL
     async with (
         probed(profile, mode, clock=clock, time_scale=scale, **settings) as (_, nat, course),
         anyio.create_task_group() as tasks,

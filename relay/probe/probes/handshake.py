@@ -1,9 +1,10 @@
 """Which of the two handshakes completes first: `precomplete-handshake`.
 
 Method: connect to a port of the server that is closed. If that succeeds, the NAT answers before it dials (internal-
-first), and how the connection then ends is `failed`. If not, connect to a port whose queue is full, so that the server
-does not answer SYNs; give up after a second; have the server answer again. If a connection still arrives, the NAT goes
-on without its initiator (external-first); if none does, the two handshakes go in lockstep.
+first), and how the connection then ends is `failed`. One that does not end until it carries a byte, while another
+beside it stays silent, is dialled then (`dial_on`). If the connect fails, connect to a port whose queue is full, so
+that the server does not answer SYNs; give up after a second; have the server answer again. If a connection still
+arrives, the NAT goes on without its initiator (external-first); if none does, the two handshakes go in lockstep.
 
 Confidence: internal-first is sure. The other two need a server on Linux, and one more SYN of the NAT's: several seconds
 go by between the last two. A NAT that answers SYNs for every address is internal-first here as well.
@@ -27,30 +28,58 @@ _LOOK_EVERY_S = 0.05
 
 
 async def _run(lab: Lab) -> None:
-    ends = []
+    ends: list[str] = []
+    dials_on: list[str | None] = []
     async with lab.other_port("closed"):
         for _ in range(lab.plan.rounds):
             connected = await lab.connect(lab.other)
-            if isinstance(connected, Failure):
-                if connected.how == "reset" and lab.dialer.via is None:  # a SYN that is refused is not reset
-                    ends.append("rst")
-                continue
-            trial = Trial(lab, connected, 0)
-            ends.append(await trial.hear_out())
-            connected.close()
+            if isinstance(connected, Stream):
+                end, dial_on = await _end_of_granted(lab, connected)
+                ends.append(end)
+                dials_on.append(dial_on)
+            elif connected.how == "reset" and lab.dialer.via is None:  # a SYN that is refused is not reset
+                ends.append("rst")
     if ends:
         says = "a connect to a closed port succeeded ({agreed} of {of})"
         orders = [*["internal-first"] * len(ends), *[None] * (lab.plan.rounds - len(ends))]
         lab.findings.agree(_QUIRK, "order", orders, says)
         if set(ends) <= {"fin", "rst"}:
             lab.findings.agree(_QUIRK, "failed", ends, "then it ended by {value} ({agreed} of {of})")
-        else:
+        if any(dials_on):
+            lab.findings.agree(_QUIRK, "dial_on", dials_on, "it ended with its first byte ({agreed} of {of})")
+        elif not set(ends) <= {"fin", "rst"}:
             lab.findings.note(f"what a connect gets that succeeds before it fails: {', '.join(ends)}")
         return
     try:
         await _tell_external_first(lab)
     except RelayError as error:
         lab.findings.note(f"{_QUIRK}: external-first and lockstep cannot be told apart: {error}")
+
+
+async def _end_of_granted(lab: Lab, connected: Stream) -> tuple[str, str | None]:
+    """How a connection ends that was granted and goes nowhere; and `data`, if its first byte is what makes it end.
+
+    What it gets after a byte is no `failed`: of a socket with a byte unread, a close is a RST.
+    """
+    other = await lab.connect(lab.other)  # as old as it, and says nothing
+    trials = [Trial(lab, stream, 0) for stream in (connected, other) if isinstance(stream, Stream)]
+    await _hear_out(trials)
+    ended = [trial.seen.end for trial in trials]
+    dial_on = None
+    if not any(ended):
+        await trials[0].send()
+        await _hear_out(trials)
+        if trials[0].seen.end and not any(trial.seen.end for trial in trials[1:]):
+            dial_on = "data"
+    for trial in trials:
+        trial.stream.close()
+    return ended[0] or "silence", dial_on
+
+
+async def _hear_out(trials: list[Trial]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for trial in trials:
+            tasks.start_soon(trial.hear_out)
 
 
 async def _tell_external_first(lab: Lab) -> None:

@@ -5,7 +5,8 @@ plan allows, then between the longest that lived and the shortest that died, thr
 these are not near to each other. The app uses most of
 them, the server some, for each end may hear of it on its own next segment alone. An end that comes unasked gives the
 moment itself; then more are begun at other moments, to see by how much a NAT that looks now and then is late. Several
-of them have to be, by more than this host's own delays.
+of them have to be, by more than this host's own delays. Where all live that the app uses, the server uses others: some
+NATs take an app's segment for the first of a new mapping, and bar the server's.
 
 Confidence: three of three on both sides of the limit are sure. `after_s` is the shortest age that was seen dead, so
 that a replay is never kinder than the NAT.
@@ -26,6 +27,7 @@ _QUIRK = "idle-timeout"
 _ENDS = frozenset({"silence", "rst-on-next", "rst", "fin"})
 _AFTER_S = 1.0  # of the NAT's clock: how much later the other end hears at most
 _JUST_BEFORE = 0.97
+_EVERY = 2  # of the ages: so many of them the server tries, where none that the app tried was a limit
 _STAGGERED = 12
 _MOST_STAGGER_S = 60.0
 _GOLDEN = 0.618034
@@ -39,7 +41,7 @@ async def _run(lab: Lab) -> None:
     await use_until_settled(lab, use_by_app, ages, fates)
     lived_s, died_s = bracket(fates)
     if died_s is None:
-        lab.findings.note(f"{_QUIRK}: none up to {lived_s:.5g} s: {in_words(fates)[0]}")
+        await _run_inward(lab, ages, in_words(fates)[0])
         return
     tell(lab.findings, fates)
     for _ in range(MOST_ROUNDS):
@@ -55,6 +57,27 @@ async def _run(lab: Lab) -> None:
             for _ in range(plan.rounds):
                 tasks.start_soon(_use_by_server, lab, min(fate.age_s for fate in limit), fates)
     tell(lab.findings, fates)
+
+
+async def _run_inward(lab: Lab, ages: list[float], lived: str) -> None:
+    """Look for a limit that the server's segments alone meet."""
+    fates: list[Fate] = []
+    await use_until_settled(lab, _use_by_server, ages[-1::-_EVERY][::-1], fates)
+    lived_s, died_s = bracket(fates)
+    if died_s is None:
+        lab.findings.note(f"{_QUIRK}: none up to {ages[-1]:.5g} s: {lived}")
+        return
+    for _ in range(MOST_ROUNDS):
+        async with anyio.create_task_group() as tasks:
+            for age_s in between(lived_s, died_s, lab.plan.ages_between):
+                for _ in range(lab.plan.rounds):
+                    tasks.start_soon(_use_by_server, lab, age_s, fates)
+        lived_s, narrowed_s = bracket(fates)
+        died_s = narrowed_s or died_s
+        if is_narrow(lived_s, died_s):
+            break
+    tell(lab.findings, fates)
+    lab.findings.note(f"{_QUIRK}: {lived} when the app used them: its own segment makes a mapping again, or needs none")
 
 
 async def _narrow(lab: Lab, lived_s: float, died_s: float, fates: list[Fate]) -> None:
@@ -110,12 +133,15 @@ async def _use_by_server(lab: Lab, age_s: float, fates: list[Fate]) -> None:
         await trial.hear(1)
     lived = trial.seen.count("bytes") > 1
     report = await trial.their_report()
+    sent = list(report.all("sent"))
+    if len(sent) > 1:
+        age_s = max(age_s, sent[1].at_s - sent[0].at_s)
     whats = [entry.what for entry in report.entries]
     external, external_s = report.end or "silence", 0.0
     if external == "rst" and whats[: whats.index("rst")].count("sent") > 1:
         external = "rst-on-next"
     elif (entry := report.end_entry) is not None:
-        external_s = entry.at_s - next(report.all("sent")).at_s
+        external_s = entry.at_s - sent[0].at_s
     fates.append(Fate(age_s, lived, external="" if lived else external, external_s=external_s))
 
 

@@ -27,6 +27,7 @@ _QUIRK = "local-keepalive"
 _SETTLE_S = 0.5  # real: the last ACK of what was exchanged has come
 _PROBING_S = 4.6  # real: four probes
 _LEAST = 2  # of them: a single segment may be an ACK that is late
+_NONE = "no one"
 _MOMENTS = 6
 _LATE_S = 0.5  # real: how much later than it should a busy host looks
 
@@ -39,7 +40,9 @@ async def _run(lab: Lab) -> None:
             tasks.start_soon(_probe, lab, answers)
             if lab.plan.keepalive_watch_s:
                 tasks.start_soon(_watch, lab, watched)
-    if None in answers:
+    if unanswered := answers.count(_NONE):
+        lab.findings.note(f"{_QUIRK}: keepalive probes of the app's got no answer ({unanswered} of {len(answers)})")
+    elif None in answers:
         lab.findings.note(f"{_QUIRK}: who answers probes is not measured: both ends have to run on Linux")
     else:
         says = "keepalive probes of the app's were answered by the {value} ({agreed} of {of})"
@@ -50,10 +53,11 @@ async def _run(lab: Lab) -> None:
 def _tell_interval(lab: Lab, watched: list[tuple[float, float]]) -> None:
     if not watched:
         return
-    low_s, high_s = max(low for low, _ in watched), min(high for _, high in watched)
+    low_s, high_s = (_really(lab, s) for s in (max(low for low, _ in watched), min(high for _, high in watched)))
     count = len(watched)
     if math.isinf(high_s):
-        says = f"the server got no probe of the NAT's in {lab.plan.keepalive_watch_s:g} s ({count} of {count})"
+        watch_s = _really(lab, lab.plan.keepalive_watch_s)
+        says = f"the server got no probe of the NAT's in {watch_s:g} s ({count} of {count})"
         lab.findings.found(Finding(_QUIRK, "external_interval_s", 0, says, count, count))
     elif low_s <= high_s:
         says = f"the server got a probe of the NAT's every {low_s:.3g} to {high_s:.3g} s ({count} of {count})"
@@ -81,6 +85,8 @@ async def _probe(lab: Lab, answers: list[str | None]) -> None:
     elif after > before:
         of_the_apps = probed[-1] - probed[0] - (alone[-1] - alone[0])  # what comes alone is the NAT's own
         answers.append("server" if of_the_apps >= _LEAST else "nat")
+    else:
+        answers.append(_NONE)
 
 
 async def _watch(lab: Lab, watched: list[tuple[float, float]]) -> None:
@@ -92,9 +98,11 @@ async def _watch(lab: Lab, watched: list[tuple[float, float]]) -> None:
     if not isinstance(trial, Trial):
         return
     await lab.clock.sleep_really(_SETTLE_S + lab.plan.keepalive_watch_s)
-    counts = _segments(await trial.their_report())
-    if len(counts) == _MOMENTS + 1:
-        watched.append(interval_of([(every_s * index, count - counts[0]) for index, count in enumerate(counts)]))
+    report = await trial.their_report()
+    counts, at_s = _segments(report), [seen.at_s / lab.clock.scale for seen in report.all("state")]
+    if len(counts) == len(at_s) == _MOMENTS + 1:
+        moments = zip(at_s, counts, strict=True)
+        watched.append(interval_of([(moment_s - at_s[0], count - counts[0]) for moment_s, count in moments]))
 
 
 def interval_of(moments: list[tuple[float, int]]) -> tuple[float, float]:
