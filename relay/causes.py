@@ -26,7 +26,10 @@ class Cause(_Word):
     INTERNAL_PEER = "internal-peer", "the app ended it, with FIN or RST, or stopped answering"
     EXTERNAL_PEER = "external-peer", "the server ended it, with FIN or RST, or stopped answering"
     PEER = "peer", "of one side: its own peer ended it (the flow's cause is then `internal-peer` or `external-peer`)"
-    DESTINATION = "destination", "the relay could not reach the destination: see `dial-failed`"
+    DESTINATION = (
+        "destination",
+        "the relay could not do what was asked for: see `dial-failed`, `bind-failed`, `association-refused`",
+    )
     NEXT_REQUEST = (
         "next-request",
         "plain HTTP: the client's next request is for another server, which is another flow",
@@ -38,6 +41,8 @@ class Cause(_Word):
         "no-room",
         "wire mode: there is no room for so many unfinished handshakes, and this one had waited longest",
     )
+    ASSOCIATION_ENDED = "association-ended", "SOCKS5 datagrams: the TCP connection of their association ended"
+    UDP_TIMEOUT = "udp-timeout", "SOCKS5 datagrams: none passed, either way, for the profile's `stack.udp_idle_s`"
     LINGER = "linger", "one side had ended, and the other did not end within 60 s"
     COMMAND = "command", "a command ended it: its port forward was closed, or a fault that ends flows was set"
     SHUTDOWN = "shutdown", "the relay stopped"

@@ -177,6 +177,13 @@ class FlowMachine:
             steps.insert(0, Step(AbandonDial(), because))
         return self._possible(steps)
 
+    def forget(self, because: str) -> list[Step]:
+        """Give a flow of datagrams up: the steps that end whatever is not over yet, without a word to either side."""
+        steps = [Step(Forget(side, "silence", 0.0), because) for side in Side]
+        if self._dialling:
+            steps.insert(0, Step(AbandonDial(), because))
+        return self._possible(steps)
+
     def hand_over(self, because: str) -> list[Step]:
         """Give the flow up, but for the initiator's connection, which serves another: the steps that end the rest."""
         if not self.is_over(self.initiator):

@@ -18,6 +18,8 @@ class Stack:
     """How the stack behaves toward the guest. Times are in seconds."""
 
     name: ClassVar[str] = "stack"
+    of_proxy: ClassVar[frozenset[str]] = frozenset({"udp_idle_s"})
+    """The settings that the proxy goes by, too: for the datagrams of SOCKS5."""
 
     mss: int = setting(
         1460,

@@ -9,6 +9,7 @@ A package of your own adds one with an entry point:
 from relay.behaviours._api import Actions, Behaviour, Conflict
 from relay.behaviours._installed import ENTRY_POINT_GROUP, installed_behaviours, with_aliases
 from relay.behaviours._lineup import Conditional, Lineup
+from relay.behaviours._udp_timeout import UdpTimeout
 from relay.behaviours._when import ALWAYS, When, read_condition, read_when
 from relay.settings import setting
 
@@ -20,6 +21,7 @@ __all__ = [
     "Conditional",
     "Conflict",
     "Lineup",
+    "UdpTimeout",
     "When",
     "installed_behaviours",
     "read_condition",

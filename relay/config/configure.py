@@ -52,16 +52,16 @@ def configure(
     alone behind that, `auth` is USER:PASS, `resolve`
     are `NAME:PORT:ADDRESS`, `source` is the address to dial from. `idle_timeout_s` is short for settings of the
     behaviour `idle-timeout`. It and `max_flows` of None are no limit. With `has_guests` there may be neither proxy nor
-    forward, and settings of the stack, which is toward them. The NAT's clock runs `time_scale` times as fast as the
-    real one; with a `clock` of `manual` it moves by commands alone. What is left to chance follows from `seed`; None
-    picks one.
+    forward, and settings of the stack, which is toward them; a proxy has those of `Stack.of_proxy`. The NAT's clock
+    runs `time_scale` times as fast as the real one; with a `clock` of `manual` it moves by commands alone. What is left
+    to chance follows from `seed`; None picks one.
 
     Raises:
         ConfigError: naming the option that is wrong, in the command line's words.
     """
     settings = tuple(settings)
     if not has_guests:
-        _refuse_stack(settings)
+        _refuse_stack(settings, has_proxy=listen is not None)
     endpoint = parse_endpoint(listen, where="--listen") if listen is not None else None
     credentials = parse_credentials(auth, where="--auth") if auth is not None else None
     if endpoint is not None and credentials is None and not allow_open:
@@ -151,9 +151,10 @@ def _idle_settings(idle_timeout_s: float | None) -> tuple[str, ...]:
     return tuple(f"idle-timeout.{name}={value}" for name, value in settings.items())
 
 
-def _refuse_stack(settings: Iterable[str]) -> None:
+def _refuse_stack(settings: Iterable[str], *, has_proxy: bool) -> None:
     for text in settings:
-        if text.partition(".")[0].strip() == Stack.name:
+        table, _, name = text.partition("=")[0].partition(".")
+        if table.strip() == Stack.name and not (has_proxy and name.strip() in Stack.of_proxy):
             raise ConfigError(
                 f"--set {text}: the stack is for guests, and there are none",
                 hint="guests come by `relay serve --wire SPEC` and `relay run -- COMMAND`",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
 from relay.address import Endpoint, ResolveOverride
 from relay.causes import Cause
+from relay.driver.bound import BoundFlow
 from relay.driver.choosing import Choosing
+from relay.driver.datagrams import DatagramFlow
+from relay.driver.doors import Doors
 from relay.driver.faults import Faults
 from relay.driver.flow import Flow
 from relay.driver.flow_log import FlowLog
@@ -17,11 +22,13 @@ from relay.driver.slots import Slots
 from relay.driver.surplus import Surplus
 from relay.events import Side
 from relay.frontends import Conversation, Dialler, Names, PendingConnection
+from relay.frontends.bound import BoundConnection
 from relay.legs import Leg, Process
 from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.machine import FlowMachine
 from relay.net.connect import Connector
+from relay.net.datagram_leg import Dropped
 from relay.profiles import Profile
 from relay.totals import Totals
 
@@ -81,6 +88,8 @@ class Driver:
         self._last_flow = first_flow - flow_step
         self.slots = Slots(engine, part=(first_flow - 1) % flow_step, of=flow_step)
         """What flows share, of which there are only so many."""
+        self.doors = Doors()
+        """What clients have the relay keep open for others to come in by."""
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)
         self._lingering: list[Leg] = []
         self._lookups = 0
@@ -100,6 +109,29 @@ class Driver:
         """Take over a connection that was asked for."""
         if (flow := self._new_flow(pending.leg, pending.initiator)) is not None:
             flow.start_pending(pending)
+
+    def take_datagrams(self, pending: PendingConnection, dropped: Dropped) -> Flow | None:
+        """Take over a mapping of UDP that a datagram asks for; `dropped` takes note of what cannot be sent.
+
+        Returns None where there is no room for it; then its leg is closed.
+        """
+        if not self.has_room:
+            pending.leg.close()
+            return None
+        flow = self._new_flow(pending.leg, pending.initiator, kind=partial(DatagramFlow, dropped=dropped))
+        if flow is not None:
+            flow.start_pending(pending)
+        return flow
+
+    def take_bound(self, bound: BoundConnection) -> None:
+        """Take over a connection that a client has waited for."""
+        if (flow := self._new_flow(bound.leg, bound.initiator, kind=partial(BoundFlow, bound=bound))) is not None:
+            flow.start_pending(bound)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be one more flow."""
+        return self.limits.max_flows is None or len(self.flows) < self.limits.max_flows
 
     def dial_through(self, dialler: Dialler) -> None:
         """Have this open the connections to what it reaches, from now on."""
@@ -231,12 +263,19 @@ class Driver:
             self._lookups -= 1
             log.name_process(found)
 
-    def _new_flow(self, leg: Leg, initiator: Side, forward: Endpoint | None = None) -> Flow | None:
+    def _new_flow(
+        self,
+        leg: Leg,
+        initiator: Side,
+        forward: Endpoint | None = None,
+        kind: Callable[[Driver, int, Side], Flow] | None = None,
+    ) -> Flow | None:
         """A flow, or None where making one has failed; then the leg is closed."""
         self._last_flow += self._flow_step
         self._begun += 1
         try:
-            flow = Flow(self, self._last_flow, initiator, forward)
+            number = self._last_flow
+            flow = Flow(self, number, initiator, forward) if kind is None else kind(self, number, initiator)
         except Exception as fault:
             leg.close()
             self.engine.on_fault(fault)

@@ -73,7 +73,7 @@ class Faults:
 
     def begin(self, flow: Flow) -> None:
         """A flow has both its legs."""
-        if not self._faults:
+        if not (self._faults and flow.suffers_faults):
             return
         for forward in (None, flow.forward) if flow.forward is not None else (None,):
             for name, fault in self._faults.get(forward, {}).items():
@@ -89,7 +89,7 @@ class Faults:
                 return
 
     def _flows_of(self, forward: Endpoint | None) -> list[Flow]:
-        flows = self._driver.flows.values()
+        flows = [flow for flow in self._driver.flows.values() if flow.suffers_faults]
         return [flow for flow in flows if forward in {None, flow.forward} and isinstance(flow.phase, Carrying)]
 
     def _begin_one(self, flow: Flow, name: str, fault: Fault) -> None:

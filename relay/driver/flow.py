@@ -5,6 +5,8 @@ A flow passes through these phases, each an object that holds what exists in it 
     Handshaking   the initiator says what it wants (a front end's conversation)
     RECOGNISING   a behaviour's condition names the app's process, which is being found out
     Resolving     the initiator wants only the answer to a question; the answer ends the flow
+    Associating   the initiator wants to send datagrams, which are flows of their own (`relay.driver.datagrams`)
+    Binding       the initiator waits for a peer's connection, which is a flow of its own (`relay.driver.bound`)
     Dialling      the behaviours were asked; what the initiator sends meanwhile is kept
     Carrying      two pumps move bytes, and every FIN, RST and change goes to the machine
     OVER          nothing more happens; a leg may still be flushing, or leave its peer unanswered
@@ -18,13 +20,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from relay.abilities import Ability, Want
 from relay.actions import WatchIdle
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.debug import show_traceback
+from relay.driver.associating import Associating
+from relay.driver.binding import Binding
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
 from relay.driver.dialling import Dialling
@@ -37,12 +41,13 @@ from relay.driver.requests import Requests
 from relay.driver.resolving import Resolving
 from relay.driver.shaping import drop_old_shapes
 from relay.driver.timers import Timed
-from relay.errors import BehaviourError, ProtocolError
+from relay.errors import BehaviourError, ProtocolError, RelayBug
 from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.legs.in_front import LegInFront
 from relay.machine import FlowMachine, Step
+from relay.protocols import Associate, Bind, Resolve
 
 if TYPE_CHECKING:
     from relay.driver.driver import Driver
@@ -96,6 +101,11 @@ class Flow(Timed):
         "profile",
         "saw_data",
     )
+
+    carrying_kind: ClassVar[type[Carrying]] = Carrying
+    """The phase in which both legs are there."""
+    suffers_faults: ClassVar[bool] = True
+    """Whether the faults of commands are for it."""
 
     def __init__(self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None) -> None:
         super().__init__(driver)
@@ -163,11 +173,27 @@ class Flow(Timed):
     # From one phase to the next
 
     def ask(self, leg: Leg, conversation: Conversation) -> None:
-        """The initiator wants the answer to a question."""
+        """The initiator asks for something else than a connection to a destination."""
         self.stop_timer(HANDSHAKE)
-        resolving = self.phase = Resolving(self, leg, conversation)
-        if (question := conversation.question) is not None:
-            resolving.begin(question)
+        match conversation.question:
+            case Resolve() as question:
+                resolving = self.phase = Resolving(self, leg, conversation)
+                resolving.begin(question)
+            case Associate() as question:
+                self._let_be(leg)
+                associating = self.phase = Associating(self, leg, conversation)
+                associating.begin(question)
+            case Bind() as question:
+                self._let_be(leg)
+                binding = self.phase = Binding(self, leg, conversation, question)
+                binding.begin()
+            case None:
+                raise RelayBug("nothing is asked")
+
+    def _let_be(self, leg: Leg) -> None:
+        """No behaviour is asked any more: the initiator's connection is to the relay itself."""
+        self.machine = FlowMachine((), self.initiator)
+        leg.watch((), self)
 
     def dial(self, pending: PendingConnection) -> None:
         """The initiator wants a connection."""
@@ -201,7 +227,7 @@ class Flow(Timed):
     def carry(self, pending: PendingConnection, early: bytes) -> None:
         """Both legs are there."""
         try:
-            carrying = Carrying(self, pending)
+            carrying = self.carrying_kind(self, pending)
         except ProtocolError as error:
             self.end_exchange(error)
             return

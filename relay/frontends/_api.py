@@ -19,7 +19,7 @@ from relay.legs import Leg
 from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.observe import Support
-from relay.protocols import HttpExchange, Resolve
+from relay.protocols import HttpExchange, Question
 
 
 class Conversation(Protocol):
@@ -42,8 +42,8 @@ class Conversation(Protocol):
         """The destination, once it is known."""
 
     @property
-    def question(self) -> Resolve | None:
-        """What the initiator asks instead of a connection; its `request` names the host alone then."""
+    def question(self) -> Question | None:
+        """What the initiator asks for instead of a connection to a destination; `request` is no destination then."""
 
     @property
     def early_data(self) -> bytes:
@@ -61,7 +61,7 @@ class Conversation(Protocol):
         """
 
     def grant(self, bound: Endpoint | None) -> bytes:
-        """The words for: connected, from this address of ours. To a `question`: the answer, with port 0."""
+        """The words for: connected, from this address of ours. To a `question`: the answer; see `Handshake.grant`."""
 
     def refuse(self, failure: DialFailure) -> bytes | None:
         """The words for: not connected, and why. None where only a RST can say so."""

@@ -5,7 +5,21 @@ from __future__ import annotations
 from relay.address import Endpoint
 from relay.errors import ProtocolError
 from relay.events import DialFailure, Side
-from relay.protocols import NEED_DATA, Connect, Credentials, Handshake, HttpExchange, Resolve, Send, open_handshake
+from relay.protocols import (
+    NEED_DATA,
+    Associate,
+    Bind,
+    Connect,
+    Credentials,
+    Handshake,
+    HttpExchange,
+    Question,
+    Resolve,
+    Send,
+    open_handshake,
+)
+
+_NOWHERE = Endpoint("0.0.0.0", 0)
 
 
 class ProxyConversation:
@@ -20,7 +34,7 @@ class ProxyConversation:
         self._credentials = credentials
         self._handshake: Handshake | None = None
         self.request: Endpoint | None = None
-        self.question: Resolve | None = None
+        self.question: Question | None = None
 
     @property
     def via(self) -> str:
@@ -50,6 +64,12 @@ class ProxyConversation:
                         break
                     case Resolve(host=host) as question:
                         self.request, self.question = Endpoint(host, 0), question
+                        break
+                    case Associate() as question:
+                        self.request, self.question = _NOWHERE, question
+                        break
+                    case Bind(peer=peer) as question:
+                        self.request, self.question = peer, question
                         break
         except ProtocolError as error:
             # What came before the fault, which may be in the same segment, gets its answer as well.

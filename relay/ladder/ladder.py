@@ -18,6 +18,7 @@ _ORDINARY = frozenset(
     {
         *("flow-opened", "flow-connected", "dial-failed", "fin-received", "fin-sent", "rst-received", "rst-sent"),
         *("flow-ended", "initiator-vanished", "name-resolved", "handshake-failed", "action-dropped"),
+        *("association-opened", "mapping-opened", "bind-opened"),
     }
 )
 """What happens to flows behind any NAT."""

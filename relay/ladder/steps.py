@@ -17,11 +17,15 @@ from relay.ladder.moments import Moment, steps_between
 from relay.ladder.step import Kind, Line, Step
 from relay.log import Record
 from relay.log.text import describe
+from relay.log.vocabulary import is_inbound
 
 _ROUNDING_S = 1e-5  # times are recorded to the microsecond, and one of them is a sum of three
 _ANSWERED_S = 1e-3  # within which a behaviour's note is about the probe before it
-_BY_KERNEL = frozenset({"forward", "inbound"})
-"""Ways in whose initiator was connected to the relay's kernel before the relay knew of it."""
+
+
+def _by_kernel(via: str) -> bool:
+    """Whether the initiator was connected to the relay's kernel before the relay knew of it."""
+    return via == "forward" or is_inbound(via)
 
 
 @dataclass(slots=True)
@@ -77,12 +81,14 @@ def _remark(flow: _Flow, record: Record) -> Iterator[Step]:
 
 def _opened(flow: _Flow, record: Record) -> Iterator[Step]:
     via = flow.via = record.fields["via"]
-    flow.initiator = Line.SERVER if via == "inbound" else Line.APP
+    flow.initiator = Line.SERVER if is_inbound(via) else Line.APP
     flow.opened_s = at_s = record.at_s - flow.began_s
     if via == "wire":
         label = "SYN"
-    elif via in _BY_KERNEL:
+    elif _by_kernel(via):
         label = "SYN, answered by the kernel"
+    elif via == "socks5-udp":
+        label = "its first datagram"
     else:
         label = f"{via} request"
     yield Step(Kind.OPEN, at_s, label, flow.initiator, Line.NAT)
@@ -219,7 +225,7 @@ def _ended(flow: _Flow, record: Record) -> Iterator[Step]:
 def _add_grant(flow: _Flow, ended_s: float, fields: Mapping[str, Any]) -> None:
     """Show when the initiator was granted the connection, which the record of the flow's end has."""
     after_s = fields["granted_after_s"]
-    if after_s is None or flow.via in _BY_KERNEL:
+    if after_s is None or _by_kernel(flow.via):
         return
     at_s = max(flow.opened_s, ended_s - fields["duration_s"] + after_s)
     if flow.connected_s is not None and abs(at_s - flow.connected_s) < _ROUNDING_S:

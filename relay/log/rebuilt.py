@@ -1,7 +1,8 @@
 """The event log as a capture: a listener that makes packets of records, and says that it made them.
 
 It shows each flow as behind a NAT: the app connects to the server itself, without a proxy's handshake. Bytes that
-passed are counted, and shown when the next record is made; the log does not have their content.
+passed are counted, and shown when the next record is made; the log does not have their content. Flows of datagrams are
+left out: how many there were, and of which sizes, the log does not have, either.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from relay.errors import ConfigError
 from relay.log.capture import AddPacket, Capture, Interface, Process
 from relay.log.event_log import EventLog, Record
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
+from relay.log.vocabulary import is_inbound
 
 GUEST = Interface("guest", "app to relay, rebuilt from the relay's event log: no packet of it was captured")
 HOST = Interface("host", "relay to server, rebuilt from the relay's event log: no packet of it was captured")
@@ -58,7 +60,7 @@ class Rebuilder:
             return
         if record.event == "name-resolved" and record.fields["answer"] is not None:
             self._name(record.fields["answer"], record.fields["name"])
-        if record.event == "flow-opened":
+        if record.event == "flow-opened" and record.fields["via"] != "socks5-udp":
             internal, external = _Side(self._guest, to_peer=False), _Side(self._host, to_peer=True)
             self._flows[record.flow] = _Flow(internal, external, self._add_name)
         if (flow := self._flows.get(record.flow)) is not None:
@@ -152,7 +154,7 @@ class _Flow:
 
     def _open(self, record: Record) -> None:
         fields = record.fields
-        if fields["via"] == "inbound":
+        if is_inbound(fields["via"]):
             self._initiator, self._other = self._other, self._initiator
         self._opened = record
         if _endpoint(fields["destination"]).ip is not None:

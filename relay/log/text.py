@@ -99,6 +99,10 @@ def _of_forward(fields: Mapping[str, Any]) -> str:
     return f" on the forward at {fields['forward']}" if fields["forward"] else ""
 
 
+def _datagrams(count: int) -> str:
+    return "1 datagram" if count == 1 else f"{count} datagrams"
+
+
 def _flow_ended(fields: Mapping[str, Any]) -> str:
     sides = ", ".join(
         f"{_WHO[side].removeprefix('the ')} {fields[side]} by {fields[f'{side}_because']}"
@@ -125,6 +129,13 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "flow-refused": lambda f: f"{f['client']} is refused: {f['reason']}",
     "handshake-failed": lambda f: f"{f['client']} sent no valid request: {f['reason']}",
     "name-resolved": lambda f: f"{f['client']} asks to resolve {f['name']}: {f['answer'] or f['failure']}",
+    "association-opened": lambda f: f"{f['client']} may send datagrams to {f['address']}",
+    "association-refused": lambda f: f"{f['client']} may send no datagrams: {f['reason']}",
+    "bind-opened": lambda f: f"{f['client']} waits at {f['address']} for a connection from {f['peer']}",
+    "peer-refused": lambda f: f"{f['peer']} has connected and is reset: {f['expected']} alone may",
+    "bind-failed": lambda f: f"{f['client']} waits no more: {f['failure']} ({f['detail']})",
+    "datagrams-dropped": lambda f: f"{_datagrams(f['datagrams'])} dropped so far: {f['reason']}",
+    "mapping-opened": lambda f: f"mapped to {f['local']}",
     "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from relay.causes import Cause, How
 from relay.deprecation import warn_of_former_name
 
-__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How"]
+__all__ = ["COMMON_FIELDS", "FIELDS", "Cause", "EventType", "How", "is_inbound"]
+
+
+def is_inbound(via: str) -> bool:
+    """Whether the flows of a way in, as `flow-opened` names it, are opened by the external side."""
+    return via == "inbound" or via.endswith("-bind")
 
 
 _FORMER = {"deafened": "blackholed", "opener-vanished": "initiator-vanished"}
@@ -65,8 +70,15 @@ class EventType(StrEnum, metaclass=_Members):
     FLOW_REFUSED = "flow-refused"
     HANDSHAKE_FAILED = "handshake-failed"
     NAME_RESOLVED = "name-resolved"
+    ASSOCIATION_OPENED = "association-opened"
+    ASSOCIATION_REFUSED = "association-refused"
+    DATAGRAMS_DROPPED = "datagrams-dropped"
+    BIND_OPENED = "bind-opened"
+    PEER_REFUSED = "peer-refused"
+    BIND_FAILED = "bind-failed"
     FLOW_OPENED = "flow-opened"
     FLOW_CONNECTED = "flow-connected"
+    MAPPING_OPENED = "mapping-opened"
     DIAL_FAILED = "dial-failed"
     DIAL_ABANDONED = "dial-abandoned"
     INITIATOR_VANISHED = "initiator-vanished"
@@ -139,8 +151,29 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "answer": "the address or name in the relay's reply, or null",
         "failure": "name not resolved, timed out, or null",
     },
+    "association-opened": {
+        "client": "the client's address, of the TCP connection that it lasts as long as",
+        "address": "where the relay takes the client's datagrams (SOCKS5 UDP ASSOCIATE)",
+    },
+    "association-refused": {"client": "the client's address", "reason": "why it may send no datagrams"},
+    "datagrams-dropped": {
+        "reason": "why datagrams of this association are dropped",
+        "datagrams": "how many so far: recorded of the first, and at the association's end",
+    },
+    "bind-opened": {
+        "client": "the client's address",
+        "address": "where the relay waits for a connection for the client (SOCKS BIND)",
+        "peer": "the one host that may connect; its connection is a flow of its own",
+    },
+    "peer-refused": {"peer": "who has connected", "expected": "the one host that may"},
+    "bind-failed": {
+        "client": "the client's address",
+        "failure": "timed out, name not resolved, denied, ...",
+        "detail": "what the client waited for",
+    },
     "flow-opened": {
-        "via": "socks4, socks4a, socks5, http-connect, http, forward, inbound or wire",
+        "via": "socks4, socks4a, socks5, http-connect, http, forward, inbound or wire; of datagrams socks5-udp; of a "
+        "connection that a client waited for socks5-bind, socks4-bind or socks4a-bind",
         "client": "the initiator's address",
         "destination": "the destination that it asked for",
     },
@@ -149,6 +182,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "local": "the relay's own address of that connection, or null if it is gone already",
         "dial_s": "how long the dial took, in seconds",
     },
+    "mapping-opened": {"local": "the relay's address toward the server, of a flow of datagrams"},
     "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
     "dial-abandoned": {"because": "the behaviour"},
     "initiator-vanished": {},

@@ -56,13 +56,17 @@ class Connector:
         self.timeout_s = timeout_s
         """How long a connection may take, its name's resolution included."""
         self._engine = engine
-        self._abilities = abilities
+        self.abilities = abilities
+        """What this host's providers add to its legs."""
         self._overrides = {(override.name, override.port): override.address for override in overrides}
-        self._source = source
+        self.source = source
+        """The address to send from; None: the host's routes choose."""
         self.resolver = Resolver()
         """Looks up the addresses of names."""
         self.own_addresses: set[Endpoint] = set()
         """Where this relay listens."""
+        self.own_datagram_addresses: set[Endpoint] = set()
+        """Where this relay takes its clients' datagrams."""
 
     def resolve_as(self, override: ResolveOverride) -> None:
         """Answer a name from this override from now on, without a resolver."""
@@ -121,7 +125,7 @@ class Connector:
         failed: Callable[[DialFailure], None],
     ) -> Dial:
         return Dial(
-            self._engine, addresses, timeout_s=timeout_s, source=self._source, connected=connected, failed=failed
+            self._engine, addresses, timeout_s=timeout_s, source=self.source, connected=connected, failed=failed
         )
 
     def _hand_over(
@@ -133,15 +137,15 @@ class Connector:
         address: Endpoint,
     ) -> None:
         try:
-            leg = KernelLeg(self._engine, sock, side, abilities=self._abilities)
+            leg = KernelLeg(self._engine, sock, side, abilities=self.abilities)
         except OSError as error:
             failed(DialFailure(FailureKind.EXHAUSTED, f"{address} cannot be watched: {error.strerror}"))
             return
         connected(leg, address)
 
-    def is_own(self, target: Endpoint) -> bool:
-        """Whether the relay itself listens there."""
-        for own in self.own_addresses:
+    def is_own(self, target: Endpoint, among: Iterable[Endpoint] | None = None) -> bool:
+        """Whether the relay itself listens there, or at one of these addresses."""
+        for own in self.own_addresses if among is None else among:
             if own.port == target.port:
                 reached = _reached(target.host)
                 if reached is not None and _accepts(own.ip, reached):

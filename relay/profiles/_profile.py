@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from relay.abilities import Want, tos_mask
-from relay.behaviours import ALWAYS, Behaviour, Lineup, When
+from relay.behaviours import ALWAYS, Behaviour, Lineup, UdpTimeout, When
 from relay.stack import Stack
 
 STATUSES = ("observed", "documented", "reported", "assumed")
@@ -97,6 +97,11 @@ class Profile:
         """What each flow's behaviours are made from."""
         quirks = self.quirks
         return Lineup([each.kind for each in quirks], [each.build for each in quirks], [each.when for each in quirks])
+
+    @cached_property
+    def datagram_lineup(self) -> Lineup:
+        """The same for flows of datagrams, which no quirk is about: the stack says how long a mapping lasts."""
+        return Lineup([UdpTimeout], [partial(UdpTimeout, self.stack.build().udp_idle_s)])
 
     @property
     def wants(self) -> tuple[Want, ...]:

@@ -5,11 +5,14 @@
 
 from relay.protocols._base import (
     NEED_DATA,
+    Associate,
+    Bind,
     Connect,
     Credentials,
     Handshake,
     HandshakeEvent,
     NeedData,
+    Question,
     Resolve,
     Send,
 )
@@ -21,6 +24,8 @@ from relay.protocols.socks5 import Socks5Handshake
 
 __all__ = [
     "NEED_DATA",
+    "Associate",
+    "Bind",
     "Connect",
     "Credentials",
     "Handshake",
@@ -28,6 +33,7 @@ __all__ = [
     "HttpExchange",
     "HttpHandshake",
     "NeedData",
+    "Question",
     "Resolve",
     "Send",
     "Socks4Handshake",

@@ -6,6 +6,8 @@ A handshake is a machine without sockets: bytes in, events out, and bytes to ans
     next_event() --> Send(bytes)       write this now, then ask again
                  --> Connect(where)    the request is complete; trailing_data came after it
                  --> Resolve(host)     the request is complete, and wants no connection; Tor's SOCKS5 alone has it
+                 --> Associate(end)    the request is complete, and wants to send datagrams; SOCKS5 alone has it
+                 --> Bind(peer)        the request is complete, and wants a connection from this peer; SOCKS has it
                  --> NEED_DATA         nothing until more arrives
                  raises ProtocolError  write its reply, if any, and close
     grant(bound) or refuse(failure) --> the bytes that answer the request
@@ -74,6 +76,24 @@ class Resolve:
     reverse: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Associate:
+    """The client's request is complete: it wants to send datagrams, from this port of its own; 0 is any."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """The client's request is complete: it wants a connection from `peer`, whose port means nothing.
+
+    With `others_end_it` a connection from another host is the end of that, as SOCKS4 has it.
+    """
+
+    peer: Endpoint
+    others_end_it: bool
+
+
 class NeedData(enum.Enum):
     """The type of `NEED_DATA`."""
 
@@ -83,7 +103,10 @@ class NeedData(enum.Enum):
 NEED_DATA: Final = NeedData.NEED_DATA
 """No event before more data has been received."""
 
-HandshakeEvent: TypeAlias = Send | Connect | Resolve | NeedData
+Question: TypeAlias = Resolve | Associate | Bind
+"""A request for something else than a connection to a destination."""
+HandshakeEvent: TypeAlias = Send | Connect | Question | NeedData
+_REQUESTS = (Connect, Resolve, Associate, Bind)
 
 
 class Handshake(Protocol):
@@ -115,7 +138,8 @@ class Handshake(Protocol):
     def grant(self, bound: Endpoint | None) -> bytes:
         """The reply that the client is connected; `bound` is the relay's own address on the external side.
 
-        To a client that sent `Resolve` it is the answer, as a host with port 0.
+        To a client that sent `Resolve` it is the answer, as a host with port 0; to one that sent `Associate`, where its
+        datagrams go. One that sent `Bind` gets two: where the peer is to connect to, then the peer's own address.
         """
 
     def refuse(self, failure: DialFailure) -> bytes:
@@ -151,7 +175,7 @@ class BufferedHandshake:
         except ProtocolError as error:
             self._fault = (str(error), error.reply)
             raise
-        self._requested = isinstance(event, Connect | Resolve)
+        self._requested = isinstance(event, _REQUESTS)
         return event
 
     @property

@@ -1,15 +1,15 @@
 """SOCKS5, server side (RFC 1928, and RFC 1929 for username and password).
 
-    GREETING --method--> [AUTH --> ] REQUEST --connect, resolve--> AWAIT_REPLY --grant/refuse--> DONE
+    GREETING --method--> [AUTH --> ] REQUEST --connect, bind, ...--> AWAIT_REPLY --grant/refuse--> DONE
 
 With credentials set, username and password is the only method taken. Without, "no authentication" is preferred, and a
 client that offers nothing but username and password is let in whatever they are: many offer only that once they were
 given a user. Each connection is judged by itself; nothing is remembered from one to the next.
 
-CONNECT is served, and Tor's RESOLVE and RESOLVE_PTR, by which torsocks looks names up ("Tor's extensions to the SOCKS
-protocol", section 2): the request's port means nothing, and the reply has the answer in place of the bound address. A
-request that is refused was read to its end first, so that closing after the reply does not reset it away; one whose
-address type is unknown has no end.
+CONNECT is served, and BIND and UDP ASSOCIATE (`relay.protocols.socks5_udp` has the datagrams); and Tor's RESOLVE and
+RESOLVE_PTR, by which torsocks looks names up ("Tor's extensions to the SOCKS protocol", section 2): the request's port
+means nothing, and the reply has the answer in place of the bound address. A request that is refused was read to its end
+first, so that closing after the reply does not reset it away; one whose address type is unknown has no end.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from relay.errors import ProtocolError
 from relay.events import DialFailure, FailureKind
 from relay.protocols._base import (
     NEED_DATA,
+    Associate,
+    Bind,
     BufferedHandshake,
     Connect,
     Credentials,
     NeedData,
+    Question,
     Resolve,
     Send,
     read_host,
@@ -32,7 +35,14 @@ from relay.protocols._base import (
 
 _NO_AUTHENTICATION, _USERNAME_PASSWORD, _NO_ACCEPTABLE_METHOD = 0x00, 0x02, 0xFF  # RFC 1928 section 3
 _AUTH_VERSION = 0x01  # RFC 1929 section 2
-_CONNECT, _RESOLVE, _RESOLVE_PTR = 0x01, 0xF0, 0xF1
+_CONNECT, _BIND, _ASSOCIATE, _RESOLVE, _RESOLVE_PTR = 0x01, 0x02, 0x03, 0xF0, 0xF1
+_COMMANDS = {
+    _CONNECT: "CONNECT",
+    _BIND: "BIND",
+    _ASSOCIATE: "UDP ASSOCIATE",
+    _RESOLVE: "RESOLVE",
+    _RESOLVE_PTR: "RESOLVE_PTR",
+}
 _IPV4, _NAME, _IPV6 = 0x01, 0x03, 0x04
 _ADDRESS_BYTES = {_IPV4: 4, _IPV6: 16}
 _SUCCEEDED, _GENERAL_FAILURE, _COMMAND_NOT_SUPPORTED, _ADDRESS_TYPE_NOT_SUPPORTED = 0x00, 0x01, 0x07, 0x08
@@ -93,7 +103,7 @@ class Socks5Handshake(BufferedHandshake):
         self._read = Socks5Handshake._read_request
         return Send(bytes((_AUTH_VERSION, 0)))
 
-    def _read_request(self) -> Connect | Resolve | NeedData:
+    def _read_request(self) -> Connect | Question | NeedData:
         # VER  CMD  RSV  ATYP  DST.ADDR  DST.PORT
         if len(self._buffer) < 5:  # the fifth byte is a name's length; no address is shorter
             return NEED_DATA
@@ -109,20 +119,23 @@ class Socks5Handshake(BufferedHandshake):
         if len(self._buffer) < port_at + 2:
             return NEED_DATA
         request = self._take(port_at + 2)
-        if command not in {_CONNECT, _RESOLVE, _RESOLVE_PTR}:
-            raise _refused(
-                f"command {command} is not served, only CONNECT (1), RESOLVE (240) and RESOLVE_PTR (241)",
-                _COMMAND_NOT_SUPPORTED,
-            )
+        if command not in _COMMANDS:
+            served = ", ".join(f"{name} ({code})" for code, name in _COMMANDS.items())
+            raise _refused(f"command {command} is not served, only {served}", _COMMAND_NOT_SUPPORTED)
         destination = Endpoint(_host(kind, request[address_at:port_at]), int.from_bytes(request[port_at:]))
         if command != _CONNECT:
-            return _question(destination, reverse=command == _RESOLVE_PTR)
+            return _question(command, destination)
         if destination.port == 0:
             raise _refused("nothing can listen on port 0")
         return Connect(destination)
 
 
-def _question(destination: Endpoint, *, reverse: bool) -> Resolve:
+def _question(command: int, destination: Endpoint) -> Question:
+    if command == _ASSOCIATE:
+        return Associate(destination.port)
+    if command == _BIND:
+        return Bind(destination, others_end_it=False)
+    reverse = command == _RESOLVE_PTR
     if reverse and destination.ip is None:
         raise _refused("RESOLVE_PTR wants an address, not a name", _ADDRESS_TYPE_NOT_SUPPORTED)
     return Resolve(destination.host, reverse)

@@ -156,14 +156,14 @@ def test_the_answer_to_a_megabyte_of_headers_arrives(nat: RunningRelay) -> None:
     assert (status_of(answer), how) == (431, "fin")
 
 
-@pytest.mark.parametrize("command", {"bind": 2, "udp-associate": 3}.values())
+@pytest.mark.parametrize("command", [0, 4])
 def test_other_socks5_commands_are_not_supported(nat: RunningRelay, command: int) -> None:
     answer = answer_to(nat, b"\x05\x01\x00" + socks5_request("127.0.0.1", 9, command))
     assert answer == (b"\x05\x00" + b"\x05\x07\x00\x01" + bytes(6), "fin")
 
 
-def test_socks4_bind_is_rejected(nat: RunningRelay) -> None:
-    assert answer_to(nat, b"\x04\x02\x00\x09\x7f\x00\x00\x01me\x00") == (b"\x00\x5b" + bytes(6), "fin")
+def test_other_socks4_commands_are_rejected(nat: RunningRelay) -> None:
+    assert answer_to(nat, b"\x04\x03\x00\x09\x7f\x00\x00\x01me\x00") == (b"\x00\x5b" + bytes(6), "fin")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

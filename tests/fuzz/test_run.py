@@ -35,9 +35,9 @@ def test_without_atheris_it_says_how_to_get_it(tmp_path: Path) -> None:
 def test_one_input_is_kept_for_each_new_outcome_the_smallest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora, "CORPUS", tmp_path)
     target = TARGETS["socks4"]
-    connect, bind = b"\x04\x01\0\x50\x7f\0\0\x01\0", b"\x04\x02\0\x50\x7f\0\0\x01\0"
+    connect, unknown = b"\x04\x01\0\x50\x7f\0\0\x01\0", b"\x04\x03\0\x50\x7f\0\0\x01\0"
     (first,) = corpora.keep(target, [connect + b"early", connect, connect[:5] + b"\x08" + connect[6:] + b"x"])
     assert (first.name, first.read_bytes()) == ("socks4-to-a-ipv4-address", connect)
-    (second,) = corpora.keep(target, [connect, bind])
-    assert (second.name, second.read_bytes()) == ("socks4-command-is-not-served-only-connect", bind)
+    (second,) = corpora.keep(target, [connect, unknown])
+    assert (second.name, second.read_bytes()) == ("socks4-command-is-not-served-only-connect-and-bind", unknown)
     assert corpora.kept(target) == sorted([first, second])

@@ -275,3 +275,14 @@ def test_a_file_of_several_runs_has_the_flows_of_each(told: Told) -> None:
     runs = runs_of(told.records)
     assert [run.profile for run in runs] == ["", "vmware-fusion-11", "vmware-fusion-11"]
     assert [[ladder.number for ladder in run.ladders] for run in runs] == [[9], [1], [1]]
+
+
+def test_a_connection_that_a_client_waited_for_begins_at_the_server(told: Told) -> None:
+    told.open(0.0, via="socks4-bind")
+    assert drawn(told) == ["      NAT < server: SYN, answered by the kernel"]
+
+
+def test_a_mapping_of_datagrams_begins_with_one(told: Told) -> None:
+    told.open(0.0, via="socks5-udp")
+    told(0.0, "mapping-opened", local="0.0.0.0:50000")
+    assert drawn(told) == ["app > NAT: its first datagram", "*: mapped to 0.0.0.0:50000"]

@@ -182,3 +182,21 @@ def test_flows_are_apart_and_forgotten_at_their_end(play: Play) -> None:
     play.tell("flow-ended", because="peer", bytes_out=0, bytes_in=0, bytes_lost=0, duration_s=0.1, **ending)
     play.tell("fin-received", side="internal")
     assert play.lines == ["guest > S"]
+
+
+def test_datagrams_are_no_segments(play: Play) -> None:
+    play.open(via="socks5-udp")
+    play.tell("mapping-opened", local="0.0.0.0:50000")
+    play.tell("flow-ended", carried=(10, 20), **_ended())
+    assert play.lines == []
+
+
+def test_a_connection_that_a_client_waited_for_begins_at_the_server(play: Play) -> None:
+    play.open(via="socks5-bind")
+    assert play.lines == ["host < S"]
+
+
+def _ended() -> dict[str, Any]:
+    sides = {f"{side}{of}": "silence" for side in ("internal", "external") for of in ("", "_because")}
+    counts = dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "duration_s"), 0)
+    return {"destination": "192.0.2.7:22", "because": "udp-timeout", "granted_after_s": None, **sides, **counts}

@@ -61,6 +61,40 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "127.0.0.1:5 asks to resolve 192.0.2.7: name not resolved",
         ),
     ],
+    "association-opened": [
+        (
+            {"client": "127.0.0.1:5", "address": "127.0.0.1:6"},
+            "127.0.0.1:5 may send datagrams to 127.0.0.1:6",
+        ),
+    ],
+    "association-refused": [
+        (
+            {"client": "127.0.0.1:5", "reason": "127.0.0.1 has as many as it may"},
+            "127.0.0.1:5 may send no datagrams: 127.0.0.1 has as many as it may",
+        ),
+    ],
+    "datagrams-dropped": [
+        ({"reason": "a fragment", "datagrams": 1}, "1 datagram dropped so far: a fragment"),
+        ({"reason": "cut off", "datagrams": 2}, "2 datagrams dropped so far: cut off"),
+    ],
+    "bind-opened": [
+        (
+            {"client": "127.0.0.1:5", "address": "127.0.0.1:6", "peer": "192.0.2.7"},
+            "127.0.0.1:5 waits at 127.0.0.1:6 for a connection from 192.0.2.7",
+        ),
+    ],
+    "peer-refused": [
+        (
+            {"peer": "192.0.2.8:5", "expected": "192.0.2.7"},
+            "192.0.2.8:5 has connected and is reset: 192.0.2.7 alone may",
+        ),
+    ],
+    "bind-failed": [
+        (
+            {"client": "127.0.0.1:5", "failure": "timed out", "detail": "192.0.2.7 did not connect within 30 s"},
+            "127.0.0.1:5 waits no more: timed out (192.0.2.7 did not connect within 30 s)",
+        ),
+    ],
     "flow-opened": [
         (
             {"via": "socks5", "client": "127.0.0.1:5", "destination": "a.test:80"},
@@ -68,6 +102,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "flow-connected": [({"address": "[::1]:80", "dial_s": 0.0125}, "connected to [::1]:80 in 12.5 ms")],
+    "mapping-opened": [({"local": "0.0.0.0:5"}, "mapped to 0.0.0.0:5")],
     "dial-failed": [
         (
             {"failure": "refused", "detail": "127.0.0.1:1: ECONNREFUSED"},

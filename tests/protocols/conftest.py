@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from relay.errors import ProtocolError
-from relay.protocols import NEED_DATA, Connect, Credentials, Resolve, Send, open_handshake
+from relay.protocols import NEED_DATA, Associate, Bind, Connect, Credentials, Resolve, Send, open_handshake
 
 
 class Outcome(NamedTuple):
@@ -40,6 +40,10 @@ def _converse(chunks: Iterable[bytes], credentials: Credentials | None = None) -
                         destination = str(where)
                     case Resolve(host, reverse):
                         destination = f"{'name' if reverse else 'address'} of {host}"
+                    case Associate(port):
+                        destination = f"datagrams from port {port}"
+                    case Bind(peer, others_end_it):
+                        destination = f"from {peer}{' or the end' if others_end_it else ''}"
     except ProtocolError as error:
         return Outcome(sent, destination, "" if handshake is None else handshake.name, b"", error.reply)
     assert handshake is not None

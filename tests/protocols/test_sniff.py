@@ -79,7 +79,7 @@ def test_credentials_are_compared_as_utf8() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x04\x02\x00\x50\x7f\x00\x00\x01\x00",
+        b"\x04\x03\x00\x50\x7f\x00\x00\x01\x00",
         b"\x05\x00",
         b"GET / HTTP/1.0\r\n\r\n",
     ],

@@ -29,6 +29,8 @@ ALICE = Credentials("alice", "wonderland")
         (HEADER + b"\x00\x00\x00\x01\x00::1\x00", "[::1]:80", "socks4a"),
         (HEADER + b"\x00\x00\x00\x00\x00", "0.0.0.0:80", "socks4"),
         (HEADER + b"\x00\x00\x01\x00\x00", "0.0.1.0:80", "socks4"),
+        (b"\x04\x02\x00\x15\x7f\x00\x00\x01\x00", "from 127.0.0.1:21 or the end", "socks4"),
+        (b"\x04\x02\x00\x00\x00\x00\x00\x01\x00a.test\x00", "from a.test:0 or the end", "socks4a"),
     ],
 )
 def test_a_request_names_its_destination(
@@ -40,7 +42,7 @@ def test_a_request_names_its_destination(
 @pytest.mark.parametrize(
     ("request_bytes", "reply"),
     [
-        (b"\x04\x02\x00\x50\x7f\x00\x00\x01\x00", REJECTED),  # BIND
+        (b"\x04\x03\x00\x50\x7f\x00\x00\x01\x00", REJECTED),
         (b"\x04\x00\x00\x50\x7f\x00\x00\x01\x00", REJECTED),
         (b"\x04\x01\x00\x00\x7f\x00\x00\x01\x00", REJECTED),  # port 0
         (HEADER + b"\x00\x00\x00\x01\x00\x00", REJECTED),  # an empty name

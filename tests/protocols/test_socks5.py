@@ -52,17 +52,22 @@ def test_a_request_names_its_destination(request_bytes: bytes, destination: str,
         (b"\x05\xf1\x00\x01\x7f\x00\x00\x01\x00\x00", "name of 127.0.0.1"),
         (b"\x05\xf1\x00\x04" + bytes(15) + b"\x01\x00\x00", "name of ::1"),
         (b"\x05\xf1\x00\x03\x09127.0.0.1\x00\x00", "name of 127.0.0.1"),
+        (b"\x05\x02\x00\x01\xc0\x00\x02\x07\x00\x15", "from 192.0.2.7:21"),  # BIND
+        (b"\x05\x02\x00\x03\x06a.test\x00\x00", "from a.test:0"),
+        (b"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", "datagrams from port 0"),  # UDP ASSOCIATE
+        (b"\x05\x03\x00\x04" + bytes(16) + b"\xff\xff", "datagrams from port 65535"),
+        (b"\x05\x03\x00\x03\x010\x12\x34", "datagrams from port 4660"),
     ],
 )
-def test_tors_commands_ask_for_names_and_addresses(request_bytes: bytes, question: str, outcome_of: OutcomeOf) -> None:
+def test_other_commands_ask_for_something_else(request_bytes: bytes, question: str, outcome_of: OutcomeOf) -> None:
     assert outcome_of(GREETING + request_bytes + b"more") == (CHOSEN, question, "socks5", b"more", None)
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "code"),
     [
-        (b"\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50", 7),  # BIND
-        (b"\x05\x03\x00\x03\x01a\x00\x50", 7),  # UDP ASSOCIATE
+        (b"\x05\x04\x00\x01\x7f\x00\x00\x01\x00\x50", 7),  # X'07': command not supported
+        (b"\x05\x04\x00\x03\x01a\x00\x50", 7),
         (b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50", 7),
         (b"\x05\xf2\x00\x01\x7f\x00\x00\x01\x00\x50", 7),
         (b"\x05\xf1\x00\x03\x06a.test\x00\x00", 8),  # the name of a name
@@ -86,7 +91,7 @@ def test_what_is_not_served_has_its_code(request_bytes: bytes, code: int, outcom
 
 
 def test_a_refused_command_is_read_to_its_end_first(converse: OutcomeOf) -> None:
-    assert converse([GREETING + b"\x05\x02\x00\x01\x7f\x00\x00\x01\x00"]).reply is None
+    assert converse([GREETING + b"\x05\x04\x00\x01\x7f\x00\x00\x01\x00"]).reply is None
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from relay.events import DialFailure, FailureKind
 from relay.frontends.proxy import ProxyConversation
 from relay.protocols import (
     NEED_DATA,
+    Associate,
+    Bind,
     Connect,
     Credentials,
     HttpHandshake,
@@ -29,6 +31,7 @@ from relay.protocols import (
     Socks5Handshake,
 )
 from relay.protocols._base import BufferedHandshake
+from relay.protocols.socks5_udp import Unreadable, header_from, read_header
 
 ALICE = Credentials("alice", "wonderland")
 BOUND = (None, Endpoint("127.0.0.1", 4711), Endpoint("::1", 4711), Endpoint("fe80::1%eth0", 1), Endpoint("a.test", 1))
@@ -101,6 +104,21 @@ def fuzz_socks5(data: bytes) -> str:
     return _same_however_cut(Socks5Handshake, data, lambda kept: 2 + 255 + 1 + 254)
 
 
+@target(*(token[:1].replace(b"\x05", b"\x00") + token[1:] for token in _SOCKS5_TOKENS), bytes(3))
+def fuzz_socks5_udp(data: bytes) -> str:
+    """A datagram, which is whole or not at all."""
+    try:
+        header = read_header(data)
+    except Unreadable as error:
+        return str(error)
+    _check_destination(header.destination)
+    assert header.size_bytes <= len(data)
+    if header.destination.ip is not None:
+        without_zone = header.destination._replace(host=header.destination.host.partition("%")[0])
+        assert read_header(header_from(header.destination)).destination == without_zone
+    return f"to a {_kind(header.destination)}"
+
+
 @target(*_HTTP_TOKENS)
 def fuzz_http_request(data: bytes) -> str:
     # A whole request line and a CR, or header fields and what part of the last line end may be there.
@@ -171,6 +189,13 @@ def _feed(handshake: BufferedHandshake, chunks: list[bytes], most_bytes: Callabl
                     case Resolve(host=host):
                         destination = Endpoint(host, 1)  # the port means nothing
                         _check_destination(destination)
+                        _check_answers(handshake)
+                    case Bind(peer=peer):
+                        destination = Endpoint(peer.host, 1)  # likewise
+                        _check_destination(destination)
+                        _check_answers(handshake)
+                    case Associate(port=port):
+                        destination = Endpoint("0.0.0.0", port)
                         _check_answers(handshake)
             kept = bytes(handshake._buffer)
             assert destination is not None or len(kept) <= most_bytes(kept), "kept, and never to be taken"

@@ -1,0 +1,107 @@
+"""The phase of a SOCKS5 client that sends datagrams: its TCP connection lasts as long as it does.
+
+The TCP connection carries nothing more, so what comes by it is dropped; its end, by FIN or RST, ends the association
+and the mapping that this has (RFC 1928 section 7). Each mapping is a flow of its own: see `relay.driver.datagrams`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from relay.address import Endpoint
+from relay.causes import Cause
+from relay.driver.doors import Door
+from relay.events import DialFailure, FailureKind, FinReceived
+from relay.frontends import Conversation
+from relay.frontends.associated import AssociatedDatagrams
+from relay.legs import BROKEN, Leg
+from relay.net.association import Association
+from relay.net.connect import host_of
+from relay.net.datagram_leg import DatagramLeg
+from relay.protocols import Associate
+
+if TYPE_CHECKING:
+    from relay.driver.flow import Flow
+
+
+class Associating:
+    """Keeps the association; see `relay.driver.flow.Phase`."""
+
+    __slots__ = ("_association", "_conversation", "_door", "_dropped", "_flow", "_leg", "_mapping")
+
+    def __init__(self, flow: Flow, leg: Leg, conversation: Conversation) -> None:
+        self._flow = flow
+        self._leg = leg
+        self._conversation = conversation
+        self._door: Door | None = None
+        self._association: Association | None = None
+        self._mapping: Flow | None = None
+        self._dropped: Counter[str] = Counter()
+
+    def begin(self, question: Associate) -> None:
+        """Open the socket, and say where it is; or refuse."""
+        flow, driver = self._flow, self._flow.driver
+        client = host_of(flow.client_end())
+        self._door = driver.doors.open(client)
+        if self._door is None:
+            self._refuse(driver.doors.none_left(client))
+            return
+        try:
+            association = Association(driver.engine, self._leg, self._begin_mapping, self._drop, port=question.port)
+        except OSError as error:
+            reason = f"there is no socket for datagrams: {error.strerror or error}"
+            self._refuse(DialFailure(FailureKind.EXHAUSTED, reason))
+            return
+        self._association = association
+        driver.connector.own_datagram_addresses.add(association.address)
+        flow.log.write("association-opened", client=flow.client, address=str(association.address))
+        self._leg.write(self._conversation.grant(association.address))
+        self._conversation.forget_words()
+        self.on_leg_ready()
+
+    def on_leg_ready(self) -> None:
+        flow, leg = self._flow, self._leg
+        if not leg.readable or leg.frozen:
+            return
+        count = leg.receive_into(leg.loop.buffer)
+        if count == 0:
+            flow.take(FinReceived(flow.now_s(), leg.side))
+            flow.give_up(Cause.INTERNAL_PEER, in_order=True)
+        elif count == BROKEN:
+            flow.report_broken(leg)
+        elif count > 0:
+            leg.loop.call_soon(self._read_on)
+
+    def leave(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        if self._association is not None:
+            self._association.close()
+            self._flow.driver.connector.own_datagram_addresses.discard(self._association.address)
+        if self._mapping is not None:
+            self._mapping.guard(self._mapping.give_up, Cause.ASSOCIATION_ENDED)
+        for reason, count in self._dropped.items():
+            if count > 1:
+                self._flow.log.write("datagrams-dropped", reason=reason, datagrams=count)
+
+    def _refuse(self, failure: DialFailure) -> None:
+        flow = self._flow
+        flow.log.write("association-refused", client=flow.client, reason=failure.detail)
+        self._leg.write(self._conversation.refuse(failure) or b"")
+        flow.give_up(Cause.DESTINATION, in_order=True)
+
+    def _read_on(self) -> None:
+        if self._flow.phase is self:
+            self._flow.guard(self.on_leg_ready)
+
+    def _begin_mapping(self, leg: DatagramLeg, destination: Endpoint) -> None:
+        driver = self._flow.driver
+        self._mapping = driver.take_datagrams(AssociatedDatagrams(leg, destination), self._drop)
+        if self._mapping is None:
+            self._drop("beyond --max-flows")
+
+    def _drop(self, reason: str) -> None:
+        self._dropped[reason] += 1
+        if self._dropped[reason] == 1:
+            self._flow.log.write("datagrams-dropped", reason=reason, datagrams=1)
