@@ -6,13 +6,13 @@ import errno
 
 import pytest
 
-from relay.address import Endpoint
+from relay.address import Endpoint, ResolveOverride
 from relay.events import FailureKind, Side
 from relay.frontends import PendingConnection
 from relay.legs import Leg
 from relay.testing import memory_pair
 from relay.testing._memory_leg import WINDOW_BYTES
-from support.memory_driver import SERVER, End, MemoryDriver, forward, proxy
+from support.memory_driver import SERVER, End, MemoryConnector, MemoryDriver, forward, proxy
 
 SOCKS5_HELLO = b"\x05\x01\x00"
 SOCKS5_CONNECT = b"\x05\x01\x00\x01\xc0\x00\x02\x50\x00\x50"  # to 192.0.2.80, port 80
@@ -172,6 +172,38 @@ def test_no_more_early_data_is_taken_than_there_is_room_for() -> None:
         heard += server.hears()
         nat.settle()
     assert heard == much
+
+
+def test_the_dialler_that_came_last_opens_what_it_reaches_and_the_others_the_rest() -> None:
+    guest = Endpoint("192.0.2.1", 22)
+
+    class ToGuest(MemoryConnector):
+        def reaches(self, destination: Endpoint, side: Side) -> bool:
+            return (destination, side) == (guest, Side.INTERNAL)
+
+    nat, to_guest = MemoryDriver(), ToGuest()
+    nat.driver.dial_through(to_guest)
+    for initiator in Side:
+        nat.call(forward(initiator, guest))
+    assert [(dial.destination, dial.side) for dial in to_guest.dials] == [(guest, Side.INTERNAL)]
+    assert [(dial.destination, dial.side) for dial in nat.connector.dials] == [(guest, Side.EXTERNAL)]
+
+
+def test_an_answer_of_the_relays_own_holds_wherever_names_are_answered() -> None:
+    class Names(MemoryConnector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.overrides: list[ResolveOverride] = []
+
+        def resolve_as(self, override: ResolveOverride) -> None:
+            self.overrides.append(override)
+
+    override, names = ResolveOverride("api.test", 80, "127.0.0.1"), [Names(), Names()]
+    nat = MemoryDriver()
+    nat.driver._names[:] = names[:1]
+    nat.driver.share_names(names[1])
+    nat.driver.resolve_as(override)
+    assert [each.overrides for each in names] == [[override]] * 2
 
 
 def test_a_client_that_says_nothing_is_turned_away_at_the_handshakes_limit() -> None:

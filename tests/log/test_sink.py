@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -77,6 +78,29 @@ def test_what_a_new_file_begins_with_has_room_also_where_the_queue_is_full(there
         read += reader.buffer.read(_PIPE_BYTES) or b""
     whole = (tmp_path / "new").read_bytes() if there else read.lstrip(b"x")
     assert whole == b"head"
+
+
+def test_each_piece_goes_to_the_file_that_was_the_newest_when_it_was_offered(tmp_path: Path) -> None:
+    all_wait = threading.Event()
+
+    def opener(path: Path) -> Callable[[], int]:
+        def open_file() -> int:
+            assert all_wait.wait(10)
+            return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+
+        return open_file
+
+    paths = [tmp_path / name for name in ("first", "second", "third")]
+    with paths[0].open("w") as stream:
+        sink = ByteSink(stream.fileno())
+        for path in paths[1:]:
+            sink.offer(b"for the one before ")
+            sink.offer(path.name.encode())
+            sink.reopen(opener(path))
+        sink.offer(b"last")
+        all_wait.set()
+        assert sink.close(time.monotonic() + 10) == 0
+    assert [path.read_text() for path in paths] == ["for the one before second", "for the one before third", "last"]
 
 
 def test_what_the_encoding_cannot_say_is_escaped(tmp_path: Path) -> None:
