@@ -93,11 +93,13 @@ class Faults:
         return [flow for flow in flows if forward in {None, flow.forward} and isinstance(flow.phase, Carrying)]
 
     def _begin_one(self, flow: Flow, name: str, fault: Fault) -> None:
-        if name in (flow.faults or {}):
-            self._take_off(flow, name)
-        if flow.machine.is_over(fault.side):
-            return
-        if not drawn_once(flow.log, self._driver.seed, flow.seeded_number, name, fault.share):
+        old = self._take_off(flow, name)
+        suffers = not flow.machine.is_over(fault.side) and drawn_once(
+            flow.log, self._driver.seed, flow.seeded_number, name, fault.share
+        )
+        if old is not None and not (suffers and old.fault.side is fault.side):
+            _unshape(flow, old.fault, name)
+        if not suffers:
             return
         shape, leg = fault.shape, flow.legs[fault.side]
         if shape.limit_bytes is not None and isinstance(leg, Outbox):
@@ -110,19 +112,22 @@ class Faults:
         set_shape(flow, fault.side, shape, _key(name))
 
     def _end_one(self, flow: Flow, name: str) -> None:
-        suffered = (flow.faults or {}).get(name)
+        suffered = self._take_off(flow, name)
         if suffered is None:
             return
-        self._take_off(flow, name)
         if suffered.fault.end_when_lifted:
             _end(flow, suffered.fault)
-        elif not flow.machine.is_over(suffered.fault.side):
-            set_shape(flow, suffered.fault.side, PLAIN, _key(name))
+        else:
+            _unshape(flow, suffered.fault, name)
 
     @staticmethod
-    def _take_off(flow: Flow, name: str) -> None:
-        flow.stop_timer(_key(name))
-        flow.faults = {other: each for other, each in (flow.faults or {}).items() if other != name} or None
+    def _take_off(flow: Flow, name: str) -> _Suffered | None:
+        faults: dict[str, _Suffered] = dict(flow.faults or {})
+        suffered = faults.pop(name, None)
+        if suffered is not None:
+            flow.stop_timer(_key(name))
+            flow.faults = faults or None
+        return suffered
 
 
 def record_fault_set(log: Records, name: str, fault: Fault, forward: Endpoint | None) -> None:
@@ -137,6 +142,12 @@ def record_fault_lifted(log: Records, name: str, forward: Endpoint | None) -> No
 
 def _text(forward: Endpoint | None) -> str | None:
     return str(forward) if forward is not None else None
+
+
+def _unshape(flow: Flow, fault: Fault, name: str) -> None:
+    """Have what goes to the fault's side sent as without it; what waits goes at once."""
+    if not flow.machine.is_over(fault.side):
+        set_shape(flow, fault.side, PLAIN, _key(name))
 
 
 def _end(flow: Flow, fault: Fault) -> None:

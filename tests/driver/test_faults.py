@@ -1,0 +1,130 @@
+"""Faults that commands set, through a driver without a socket: which flows suffer them, from when, and until when."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.events import Side
+from relay.fault import Fault, FaultEnd
+from relay.shape import Shape
+from support.memory_driver import End, MemoryDriver, forward
+
+_SLOW = Fault(side=Side.INTERNAL, shape=Shape(delay_s=1.0))
+
+
+def connected(nat: MemoryDriver) -> tuple[End, End]:
+    app = nat.call(forward())
+    return app, nat.answer()
+
+
+def arrives_after_s(nat: MemoryDriver, sender: End, receiver: End) -> float:
+    """How long a byte takes, to the half second."""
+    sender.says(b"x")
+    nat.settle()
+    waited_s = 0.0
+    while not receiver.hears():
+        assert waited_s < 10.0
+        nat.advance(0.5)
+        waited_s += 0.5
+    return waited_s
+
+
+def test_a_fault_holds_for_flows_that_are_open_and_for_those_to_come_until_it_is_lifted() -> None:
+    nat = MemoryDriver()
+    before = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    after = connected(nat)
+    for app, server in (before, after):
+        assert (arrives_after_s(nat, server, app), arrives_after_s(nat, app, server)) == (1.0, 0.0)
+    assert nat.driver.faults.lift("slow", None)
+    assert not nat.driver.faults.lift("slow", None)
+    for app, server in (before, after, connected(nat)):
+        assert arrives_after_s(nat, server, app) == 0.0
+
+
+@pytest.mark.parametrize("other", [Fault(side=Side.EXTERNAL, shape=Shape(delay_s=2.0)), Fault(side=Side.INTERNAL)])
+def test_a_fault_that_is_set_anew_takes_the_place_of_the_old_one(other: Fault) -> None:
+    nat = MemoryDriver()
+    app, server = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    nat.driver.faults.set("slow", other, None)
+    assert arrives_after_s(nat, server, app) == 0.0
+    assert arrives_after_s(nat, app, server) == other.shape.delay_s
+
+
+def test_a_flow_that_the_new_share_leaves_out_suffers_it_no_more() -> None:
+    nat = MemoryDriver()
+    app, server = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    nat.driver.faults.set("slow", Fault(side=Side.INTERNAL, shape=_SLOW.shape, share=0.0), None)
+    assert arrives_after_s(nat, server, app) == 0.0
+
+
+def test_about_its_share_of_the_flows_suffers_it_the_same_ones_with_the_same_seed() -> None:
+    def slow_flows(seed: int) -> list[bool]:
+        nat = MemoryDriver(seed=seed)
+        flows = [connected(nat) for _ in range(30)]
+        nat.driver.faults.set("slow", Fault(side=Side.INTERNAL, shape=_SLOW.shape, share=0.5), None)
+        assert len(nat.told("chance-drawn")) == 30
+        return [arrives_after_s(nat, server, app) == 1.0 for app, server in flows]
+
+    assert 8 <= sum(slow_flows(1)) <= 22
+    assert slow_flows(1) == slow_flows(1) != slow_flows(2)
+
+
+@pytest.mark.parametrize("end", ["fin", "rst"])
+@pytest.mark.parametrize("after_s", [0.0, 2.0])
+def test_a_fault_ends_its_flows_in_its_own_time(end: FaultEnd, after_s: float) -> None:
+    nat = MemoryDriver()
+    app, server = connected(nat)
+    nat.driver.faults.set("end", Fault(side=Side.INTERNAL, end=end, end_after_s=after_s), None)
+    if after_s:
+        nat.advance(after_s - 0.1)
+        assert (app.hears(), app.end, server.hears(), server.end) == (b"", "", b"", "")
+    nat.advance(0.2)
+    assert (app.hears(), app.end, server.hears(), server.end) == (b"", end, b"", end)
+    assert nat.fields("flow-ended")["because"] == "command"
+
+
+def test_a_fault_that_is_lifted_in_time_ends_nothing_unless_that_is_its_end() -> None:
+    nat = MemoryDriver()
+    app, _ = connected(nat)
+    nat.driver.faults.set("end", Fault(side=Side.INTERNAL, end_after_s=2.0), None)
+    nat.driver.faults.lift("end", None)
+    nat.advance(10.0)
+    assert (app.hears(), app.end) == (b"", "")
+    nat.driver.faults.set("end", Fault(side=Side.INTERNAL, end_when_lifted=True), None)
+    nat.advance(10.0)
+    assert (app.hears(), app.end) == (b"", "")
+    nat.driver.faults.lift("end", None)
+    nat.settle()
+    assert (app.hears(), app.end) == (b"", "fin")
+
+
+def test_a_limit_counts_from_when_the_fault_takes_hold_and_ends_the_flow_if_it_is_to() -> None:
+    nat = MemoryDriver()
+    app, server = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    assert arrives_after_s(nat, server, app) == 1.0
+    limit = Fault(side=Side.INTERNAL, shape=Shape(limit_bytes=3), end_at_limit=True)
+    nat.driver.faults.set("limit", limit, None)
+    server.says(b"ab")
+    nat.advance(2.0)
+    assert (app.hears(), app.end) == (b"ab", "")
+    server.says(b"cde")
+    nat.advance(2.0)
+    assert (app.hears(), app.end) == (b"c", "fin")
+
+
+def test_a_side_that_is_over_suffers_nothing_more() -> None:
+    nat = MemoryDriver("transparent", "close-mapping.enabled=false")
+    app, server = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    app.resets()
+    nat.settle()
+    (flow,) = nat.driver.flows.values()
+    nat.driver.faults.set("slow", _SLOW, None)
+    assert flow.faults is None
+    nat.driver.faults.lift("slow", None)
+    assert nat.told("fault") == []
+    assert (server.hears(), server.end) == (b"", "")
