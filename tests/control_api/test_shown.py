@@ -43,6 +43,14 @@ def test_a_flow_is_listed_with_what_it_has_carried(nat: RunningRelay, client: Cl
         assert client.ask("GET", "/relay/v1/flows").json == {"flows": []}
 
 
+def test_a_flow_that_has_not_asked_yet_has_no_destination(nat: RunningRelay, client: Client) -> None:
+    with socket.create_connection(nat.address, 5) as app:
+        app.sendall(b"\x05\x01\x00")
+        assert read_exactly(app, 2) == b"\x05\x00"
+        (flow,) = client.ask("GET", "/relay/v1/flows").json["flows"]
+    assert (flow["destination"], flow["forward"], flow["bytes_out"]) == ("", None, 0)
+
+
 def test_events_come_as_they_happen_and_from_before(nat: RunningRelay, client: Client) -> None:
     nat.freeze("server")
     with client.connect() as sock, sock.makefile("rb") as lines:
