@@ -204,6 +204,25 @@ async def a_reset_after_data_comes_through_though_both_windows_were_closed(bench
     assert (len(data), how) == (len(MUCH), "rst")
 
 
+async def a_frozen_leg_keeps_what_is_written_until_it_is_thawed(bench: Bench) -> None:
+    asked: list[int] = []
+    bench.leg.freeze()
+    bench.leg.write(b"kept")
+    bench.leg.finish()
+    bench.leg.flush()
+    assert not bench.leg.has_room
+    assert (bench.leg.waiting_bytes(), bench.leg.unacked_bytes()) == (4, 4)
+    bench.leg.ask_tos = lambda: asked.append(1)
+    calls = bench.owner.calls
+    bench.leg.thaw()
+    assert (len(asked), bench.owner.calls) == (1, calls + 1)
+    assert await in_thread(read_until_over, bench.peer) == (b"kept", "fin")
+    bench.leg.close()
+    bench.leg.freeze()
+    bench.leg.thaw()
+    assert (len(asked), bench.owner.calls) == (1, calls + 1)
+
+
 async def a_closed_leg_makes_no_calls(bench: Bench) -> None:
     bench.peer.sendall(b"x")
     await bench.until(lambda: bench.owner.calls)
@@ -279,6 +298,7 @@ CHECKS: tuple[Check, ...] = (
     asks_for_the_tos_byte_before_each_read_and_after_each_write,
     does_not_read_a_socket_that_asking_has_closed,
     a_reset_after_data_comes_through_though_both_windows_were_closed,
+    a_frozen_leg_keeps_what_is_written_until_it_is_thawed,
     a_closed_leg_makes_no_calls,
     probes_are_the_kernels,
     a_limited_buffer_acknowledges_about_as_much,

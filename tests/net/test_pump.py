@@ -19,6 +19,7 @@ from relay.loop.engine import BUFFER_BYTES, Engine
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PIPE_BYTES, Pipe, PipePool
 from relay.net.pump import BUDGET_BYTES, BULK_BYTES, TURN_S, Outcome, Pump, TranslatingPump
+from relay.testing import MemoryLoop, memory_pair
 from support.bench import DEADLINE_S, Owner, in_thread, open_engine, socket_pair
 from support.origins import read_exactly
 
@@ -278,6 +279,57 @@ async def test_a_provider_that_raises_takes_no_pipe_with_it() -> None:
             pump.run()
         assert not pool._lent
         ends.carried.near.ask_tos = None
+
+
+@pytest.mark.parametrize("moved_bytes", [0, BULK_BYTES])
+async def test_a_leg_that_asking_has_closed_is_read_no_more(moved_bytes: int) -> None:
+    async with carrying() as ends:
+        carried, is_over = ends.carried, False
+        carried.pump.moved_bytes = moved_bytes
+
+        def ask() -> None:
+            if is_over:
+                carried.near.close()
+
+        carried.near.ask_tos = ask
+        ends.sender.sendall(b"one")
+        assert await in_thread(read_exactly, ends.receiver, 3) == b"one"
+        is_over = True
+        ends.sender.sendall(b"two")
+        with anyio.fail_after(DEADLINE_S):
+            while not carried.near.closed:
+                await carried.called.wait()
+        assert carried.pump.moved_bytes == moved_bytes + 3
+        assert not carried.engine.shared(PipePool)._lent
+
+
+@pytest.mark.parametrize("moved_bytes", [0, BULK_BYTES])
+async def test_what_comes_for_a_sink_that_asking_has_given_up_is_read_and_dropped(moved_bytes: int) -> None:
+    async with carrying() as ends:
+        pump = ends.carried.pump
+        pump.moved_bytes = moved_bytes
+
+        def give_up() -> None:
+            pump.sink = None
+
+        ends.carried.near.ask_tos = give_up
+        ends.sender.sendall(b"lost")
+        with anyio.fail_after(DEADLINE_S):
+            while pump.moved_bytes < moved_bytes + 4:
+                await ends.carried.called.wait()
+        assert ends.carried.far.unacked_bytes() == 0
+        assert not ends.carried.engine.shared(PipePool)._lent
+
+
+def test_run_dry_moves_what_is_there_though_the_sink_has_no_room() -> None:
+    loop = MemoryLoop()
+    app, near = memory_pair(loop, Side.INTERNAL)
+    server, far = memory_pair(loop, Side.EXTERNAL)
+    server.limit_window(10)
+    app.write(bytes(1000))
+    pump = Pump(near, far)
+    pump.run_dry()
+    assert (pump.moved_bytes, near.unread_bytes(), far.unacked_bytes()) == (1000, 0, 990)
 
 
 async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:

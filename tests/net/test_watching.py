@@ -23,8 +23,9 @@ WANTS = (Want(Ability.TOS),)
 class Providers:
     """A host whose providers note what is asked of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, can_vanish: bool = False) -> None:
         self.calls: list[str] = []
+        self._can_vanish = can_vanish
 
     def watch(self, leg: KernelLeg, wants: Collection[Want], witness: Witness) -> Noting:
         self.calls.append("watch")
@@ -36,7 +37,7 @@ class Providers:
 
     def vanish(self, sock: socket.socket) -> bool:
         self.calls.append("vanish")
-        return False
+        return self._can_vanish
 
     def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
         self.calls.append("probe")
@@ -128,6 +129,16 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
         assert leg.look_at_peer() == PeerSocket(3, None, None)
         leg.close()
     assert providers.calls == ["blackhole True", "vanish", "probe"]
+
+
+async def test_a_leg_that_its_host_forgets_is_closed_and_forgotten_once(ends: socket.socket) -> None:
+    providers = Providers(can_vanish=True)
+    async with open_engine() as (engine, _):
+        leg = leg_of(engine, ends, providers)
+        assert leg.forget()
+        assert leg.closed
+        assert leg.forget()
+    assert providers.calls == ["vanish"]
 
 
 async def test_a_host_without_providers_sees_nothing_and_can_do_nothing(ends: socket.socket) -> None:
