@@ -59,6 +59,10 @@ def _is_loopback(host: str) -> bool:
     return ip.is_loopback if ip is not None else host == "localhost"
 
 
+ANYWHERE = Endpoint("*", 0)
+"""The target of a forward whose clients say themselves where they want to go, over SOCKS or HTTP."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardSpec:
     """Listen on `bind`, and carry every connection made to it to `target`."""
@@ -66,7 +70,8 @@ class ForwardSpec:
     bind: Endpoint
     target: Endpoint
     settings: tuple[str, ...] = ()
-    """What its connections' behaviours are set to where they differ, each `BEHAVIOUR.SETTING=VALUE`."""
+    """What its connections' behaviours are set to where they differ, each `BEHAVIOUR.SETTING=VALUE`; `profile=NAME`
+    has another profile in the place of the relay's."""
 
     def __str__(self) -> str:
         return f"{self.bind} -> {self.target}"
@@ -120,7 +125,7 @@ def parse_forward(text: str, *, where: str) -> ForwardSpec:
     meant = re.sub(r"^(\d+):(\d+)$", r"\1:127.0.0.1:\2", text)
     *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form, meant=meant)
     target = Endpoint(_host(host, where), _port(target_port, where))
-    if target.port == 0:
+    if target.port == 0 and target != ANYWHERE:
         raise ConfigError(f"{where}: nothing can listen on port 0 of {host}", hint=f"the form is {form}")
     return ForwardSpec(Endpoint(_host(bind[0], where) if bind else "127.0.0.1", _port(port, where)), target, settings)
 

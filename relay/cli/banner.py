@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from relay.address import Endpoint
+from relay.address import ANYWHERE, Endpoint
 from relay.cli.reports.paragraphs import painted
 from relay.observe import Fidelity
 from relay.printable import escape_unprintable
@@ -26,14 +26,8 @@ def banner(relay: Started, *, workers: int, colour: bool, network: GuestNetwork 
             f"proxy   {relay.address}  (SOCKS4, SOCKS4a, SOCKS5, HTTP)",
             *(f"        {line}" for line in _settings_of_shells(f"socks5h://{userinfo}{_as_dialled(relay.address)}")),
         ]
-    for kind, addresses, specs in (
-        ("forward", relay.forward_addresses, relay.config.forwards),
-        ("inbound", relay.inbound_addresses, relay.config.inbound),
-    ):
-        lines += [
-            escape_unprintable(f"{kind} {address} -> {spec.target}")
-            for address, spec in zip(addresses, specs, strict=True)
-        ]
+    for kind, addresses in (("forward", relay.forward_addresses), ("inbound", relay.inbound_addresses)):
+        lines += [escape_unprintable(f"{kind} {each} -> {_target(relay.targets[each])}") for each in addresses]
     lines += [escape_unprintable(f"wire    {link}") for link in relay.wire]
     if network is not None:
         lines += [escape_unprintable(f"        {line}") for line in _of_guests(network)]
@@ -46,6 +40,10 @@ def banner(relay: Started, *, workers: int, colour: bool, network: GuestNetwork 
             line += f": {support.how}" + (f"; {support.remedy}" if support.remedy else "")
         lines.append(line)
     return "\n".join(lines)
+
+
+def _target(target: Endpoint) -> str:
+    return "wherever its clients ask for (SOCKS, HTTP)" if target == ANYWHERE else str(target)
 
 
 def _of_guests(network: GuestNetwork) -> Iterator[str]:

@@ -14,7 +14,7 @@ from relay.config.ranges import check_max_flows, check_time_scale, check_timeout
 from relay.config.relay_config import RelayConfig
 from relay.errors import ConfigError
 from relay.net.listen import demand_address
-from relay.profiles import Profile, add_behaviours, adjust_profile, load_profile
+from relay.profiles import Profile, add_behaviours, adjust_profile, forward_profile, load_profile
 from relay.stack import Stack
 
 _CLOCKS = ("running", "manual")
@@ -126,7 +126,7 @@ def configure(
 def _check_settings(profile: Profile, spec: ForwardSpec, where: str) -> None:
     """Insist that a forward's own settings can be laid over the relay's."""
     try:
-        own = adjust_profile(profile, spec.settings)
+        own = forward_profile(profile, spec.settings)
     except ConfigError as error:
         told = str(error).removeprefix("--set ")
         raise ConfigError(f"{where}: {told}", hint=error.hint) from None

@@ -105,9 +105,9 @@ class Driver:
         if (flow := self._new_flow(leg, conversation.initiator, conversation.forward)) is not None:
             flow.start(leg, conversation)
 
-    def take(self, pending: PendingConnection) -> None:
-        """Take over a connection that was asked for."""
-        if (flow := self._new_flow(pending.leg, pending.initiator)) is not None:
+    def take(self, pending: PendingConnection, forward: Endpoint | None = None) -> None:
+        """Take over a connection that was asked for, by a client of this forward if it came in by one."""
+        if (flow := self._new_flow(pending.leg, pending.initiator, forward)) is not None:
             flow.start_pending(pending)
 
     def take_datagrams(self, pending: PendingConnection, dropped: Dropped) -> Flow | None:

@@ -246,7 +246,7 @@ class Flow(Timed):
         near.watch((), self)  # the next flow asks for what its own profile wants
         self._perform(self.machine.hand_over(Cause.NEXT_REQUEST))
         self.finish()
-        self.driver.take(pending.next_request())
+        self.driver.take(pending.next_request(), self.forward)
 
     # The legs call
 

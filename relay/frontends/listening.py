@@ -102,14 +102,20 @@ class ListeningFrontEnd(ABC):
 class ProxyFrontEnd(ListeningFrontEnd):
     """The proxy port: SOCKS4, SOCKS4a, SOCKS5 and HTTP."""
 
-    where = "--listen"
-
-    def __init__(self, context: ListeningContext, bind: Endpoint, credentials: Credentials | None) -> None:
+    def __init__(
+        self, context: ListeningContext, bind: Endpoint, credentials: Credentials | None, *, is_forward: bool = False
+    ) -> None:
+        """With `is_forward` it is one of the relay's forwards, which leads wherever its clients ask for."""
         super().__init__(context, bind)
         self._credentials = credentials
+        self._is_forward = is_forward
+
+    @property
+    def where(self) -> str:
+        return "--forward" if self._is_forward else "--listen"
 
     def _converse(self) -> Conversation:
-        return ProxyConversation(self._credentials)
+        return ProxyConversation(self._credentials, self.address if self._is_forward else None)
 
 
 class ForwardFrontEnd(ListeningFrontEnd):

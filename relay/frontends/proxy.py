@@ -25,13 +25,13 @@ _NOWHERE = Endpoint("0.0.0.0", 0)
 class ProxyConversation:
     """A connection to the proxy port; see `Conversation`."""
 
-    __slots__ = ("_credentials", "_handshake", "question", "request")
+    __slots__ = ("_credentials", "_handshake", "forward", "question", "request")
 
     initiator = Side.INTERNAL
-    forward = None
 
-    def __init__(self, credentials: Credentials | None) -> None:
+    def __init__(self, credentials: Credentials | None, forward: Endpoint | None = None) -> None:
         self._credentials = credentials
+        self.forward = forward
         self._handshake: Handshake | None = None
         self.request: Endpoint | None = None
         self.question: Question | None = None

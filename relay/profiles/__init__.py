@@ -30,7 +30,14 @@ from __future__ import annotations
 
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
-from relay.profiles._load import add_behaviours, adjust_profile, available, load_profile, profile_names
+from relay.profiles._load import (
+    add_behaviours,
+    adjust_profile,
+    available,
+    forward_profile,
+    load_profile,
+    profile_names,
+)
 from relay.profiles._mistakes import Mistake, mistakes_in_behaviour, mistakes_in_profile
 from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings
 from relay.profiles._spelt import spelt
@@ -49,6 +56,7 @@ __all__ = [
     "available",
     "columns_of",
     "describe_settings",
+    "forward_profile",
     "load_profile",
     "mistakes_in_behaviour",
     "mistakes_in_profile",

@@ -14,6 +14,8 @@ from relay.profiles._files import Document, find, shipped
 from relay.profiles._profile import Evidence, Profile, Quirk, StackSettings
 from relay.settings import defaults_of
 
+_NAMED = "profile="
+
 
 def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
     """The shipped profile of this name or alias, or the one in this file, with `settings` laid over it.
@@ -49,6 +51,19 @@ def adjust_profile(profile: Profile, settings: Sequence[str]) -> Profile:
     """
     layers = _Layers.of(profile)
     return layers.over(profile, settings, where=profile.name)
+
+
+def forward_profile(profile: Profile, settings: Sequence[str]) -> Profile:
+    """What a forward with settings of its own has where the relay has `profile`.
+
+    `profile=NAME` among them has another profile in its place; the stack stays that of the relay.
+
+    Raises:
+        ConfigError: as `load_profile`.
+    """
+    names = [text.removeprefix(_NAMED) for text in settings if text.startswith(_NAMED)]
+    base = replace(load_profile(names[-1]), stack=profile.stack) if names else profile
+    return adjust_profile(base, [text for text in settings if not text.startswith(_NAMED)])
 
 
 def add_behaviours(profile: Profile, behaviours: Iterable[Behaviour | type[Behaviour]]) -> Profile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from relay.address import Endpoint
 from relay.driver import Driver
 from relay.errors import ConfigError
-from relay.profiles import Profile, adjust_profile
+from relay.profiles import Profile, adjust_profile, forward_profile
 
 _STACK_HINT = "start another one with them, e.g. relay run --set stack.mss=1400"
 
@@ -19,7 +19,8 @@ class Adjusting:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._stack = driver.profile.stack
-        self._own: dict[Endpoint, tuple[str, ...]] = {}
+        self.own: dict[Endpoint, tuple[str, ...]] = {}
+        """The settings of their own that forwards have, by where they listen."""
 
     def adjust(self, settings: tuple[str, ...]) -> None:
         """Change settings of the relay's profile.
@@ -27,17 +28,17 @@ class Adjusting:
         Raises:
             ConfigError: one is wrong, or clashes with a forward's own; none was changed.
         """
-        adjusted = self.adjusted(self._driver.profile, settings)
-        own = {address: self.adjusted(adjusted, settings) for address, settings in self._own.items()}
+        adjusted = self.adjusted(self._driver.profile, settings, of_forward=False)
+        own = {address: self.adjusted(adjusted, settings) for address, settings in self.own.items()}
         self._driver.profile, self._driver.forward_profiles = adjusted, own
 
-    def adjusted(self, profile: Profile, settings: tuple[str, ...]) -> Profile:
-        """A profile with these settings.
+    def adjusted(self, profile: Profile, settings: tuple[str, ...], *, of_forward: bool = True) -> Profile:
+        """A profile with these settings: a forward's may name another profile, too.
 
         Raises:
             ConfigError: one is wrong, or the stack's.
         """
-        adjusted = adjust_profile(profile, settings)
+        adjusted = forward_profile(profile, settings) if of_forward else adjust_profile(profile, settings)
         if adjusted.stack != self._stack:
             raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
         return adjusted
@@ -52,11 +53,11 @@ class Adjusting:
             self.forget(forward)
             return
         self._driver.forward_profiles[forward] = self.adjusted(self._driver.profile, settings)
-        self._own[forward] = settings
+        self.own[forward] = settings
 
     def forget(self, forward: Endpoint) -> None:
         """A forward has no settings of its own any more."""
-        self._own.pop(forward, None)
+        self.own.pop(forward, None)
         self._driver.forward_profiles.pop(forward, None)
 
     def tos_mask_at(self, address: Endpoint) -> int:

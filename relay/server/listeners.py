@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from relay.address import Endpoint, ForwardSpec
+from relay.address import ANYWHERE, Endpoint, ForwardSpec
 from relay.config import RelayConfig
 from relay.control import no_such_forward
 from relay.driver import Driver
+from relay.errors import ConfigError
 from relay.events import Side
 from relay.frontends import FrontEnd
 from relay.frontends.listening import ForwardFrontEnd, ListeningContext, ListeningFrontEnd, ProxyFrontEnd
 from relay.log import EventLog
 from relay.observe import Observers
+from relay.protocols import Credentials
 from relay.server.adjusting import Adjusting
 
 
@@ -37,6 +39,7 @@ class Listeners:
         self._adjusting = Adjusting(driver)
         self._listening: list[ListeningFrontEnd] = []
         self._others = list(front_ends)
+        self._credentials: Credentials | None = None
         self.address: Endpoint | None = None
         """Where the proxy listens, if there is one."""
         self.forward_addresses: list[Endpoint] = []
@@ -46,12 +49,18 @@ class Listeners:
         self.targets: dict[Endpoint, Endpoint] = {}
         """Where each forward leads, inbound ones too, by where it listens."""
 
+    @property
+    def forward_settings(self) -> Mapping[Endpoint, tuple[str, ...]]:
+        """The settings of their own that forwards have, by where they listen."""
+        return self._adjusting.own
+
     def open(self, config: RelayConfig) -> None:
         """Open what a configuration asks for.
 
         Raises:
             ConfigError: an address cannot be listened on.
         """
+        self._credentials = config.auth
         if config.listen is not None:
             self.address = self._open(ProxyFrontEnd(self._context, config.listen, config.auth))
         for spec in config.forwards:
@@ -76,7 +85,7 @@ class Listeners:
         """
         if spec.settings:  # an error comes before anything is open
             self._adjusting.adjusted(self._driver.profile, spec.settings)
-        front_end = ForwardFrontEnd(self._context, spec, initiator)
+        front_end = self._front_end_of(spec, initiator)
         address = self._open(front_end)
         self._adjusting.keep(address, spec.settings)
         self._cover(front_end)
@@ -131,10 +140,18 @@ class Listeners:
         """See a change of the TOS byte that matters from the first segment of each connection on."""
         front_end.cover(self._adjusting.tos_mask_at(front_end.address))
 
-    def _find_forward(self, address: Endpoint) -> ForwardFrontEnd:
-        for front_end in self._listening:
-            if isinstance(front_end, ForwardFrontEnd) and front_end.address == address:
-                return front_end
+    def _front_end_of(self, spec: ForwardSpec, initiator: Side) -> ListeningFrontEnd:
+        if spec.target != ANYWHERE:
+            return ForwardFrontEnd(self._context, spec, initiator)
+        if initiator is Side.EXTERNAL:
+            raise ConfigError("--inbound: it leads to one server of the guest's", hint="give its HOST:PORT")
+        return ProxyFrontEnd(self._context, spec.bind, self._credentials, is_forward=True)
+
+    def _find_forward(self, address: Endpoint) -> ListeningFrontEnd:
+        if address in self.targets:
+            for front_end in self._listening:
+                if front_end.address == address:
+                    return front_end
         raise no_such_forward(address, self.targets)
 
     def _addresses_of(self, initiator: Side) -> list[Endpoint]:

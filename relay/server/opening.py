@@ -18,7 +18,7 @@ from relay.log import EventLog
 from relay.loop.engine import Engine
 from relay.net.connect import Connector, demand_own
 from relay.observe import survey
-from relay.profiles import adjust_profile
+from relay.profiles import forward_profile
 from relay.server.relay import Relay, Share
 
 
@@ -45,7 +45,7 @@ async def open_relay(
         demand_possible(assessed)
         for spec in (*config.forwards, *config.inbound):
             if spec.settings:
-                own = adjust_profile(config.profile, spec.settings)
+                own = forward_profile(config.profile, spec.settings)
                 demand_possible(assess(own, surveyed, [ForwardFrontEnd.support]))
     if config.source is not None:
         demand_own(config.source)

@@ -8,7 +8,7 @@ driver        the flows, `relay.driver`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -100,6 +100,11 @@ class Relay:
     def targets(self) -> dict[Endpoint, Endpoint]:
         """Where each forward leads, inbound ones too, by where it listens."""
         return self._listeners.targets
+
+    @property
+    def forward_settings(self) -> Mapping[Endpoint, tuple[str, ...]]:
+        """The settings of their own that forwards have, by where they listen."""
+        return self._listeners.forward_settings
 
     @property
     def flow_count(self) -> int:

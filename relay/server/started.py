@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -44,6 +44,10 @@ class Started(Protocol):
     @property
     def targets(self) -> dict[Endpoint, Endpoint]:
         """Where each forward leads, inbound ones too, by where it listens."""
+
+    @property
+    def forward_settings(self) -> Mapping[Endpoint, tuple[str, ...]]:
+        """The settings of their own that forwards have, by where they listen."""
 
     @property
     def totals(self) -> Totals:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar, cast
 
 import anyio
 
+from relay.address import Endpoint
 from relay.clock import real_s
 from relay.control import (
     Advance,
@@ -104,6 +105,11 @@ class Workers:
     def profile(self) -> Profile:
         """What flows are made with from now on."""
         return self._standing.config.profile
+
+    @property
+    def forward_settings(self) -> Mapping[Endpoint, tuple[str, ...]]:
+        """The settings of their own that forwards have, by where they listen."""
+        return self._standing.forward_settings
 
     def _result_of(self, command: Command[object], done: list[Done]) -> object:
         match command:

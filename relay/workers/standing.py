@@ -38,7 +38,7 @@ from relay.driver.faults import record_fault_lifted, record_fault_set
 from relay.errors import RelayBug
 from relay.events import Side
 from relay.net.listen import reserve_address
-from relay.profiles import adjust_profile
+from relay.profiles import adjust_profile, forward_profile
 from relay.workers.merging import MergedLog
 
 
@@ -94,7 +94,7 @@ class Standing:
             case Adjust(settings):
                 adjusted = adjust_profile(self.config.profile, settings)
                 for spec in (*self.config.forwards, *self.config.inbound):
-                    adjust_profile(adjusted, spec.settings)
+                    forward_profile(adjusted, spec.settings)
                 self.config = replace(self.config, profile=adjusted)
                 self._log.emit("settings-changed", settings=list(settings))
             case AdjustForward(address, settings):
@@ -151,7 +151,7 @@ class Standing:
         config = self.config
         if address not in self._forwards:
             raise no_such_forward(address, self._forwards)
-        adjust_profile(config.profile, settings)
+        forward_profile(config.profile, settings)
         forwards, inbound = (
             tuple(replace(spec, settings=settings) if spec.bind == address else spec for spec in specs)
             for specs in (config.forwards, config.inbound)
@@ -161,7 +161,7 @@ class Standing:
 
     def _reserve_forward(self, spec: ForwardSpec, where: str) -> ForwardSpec:
         if spec.settings:
-            adjust_profile(self.config.profile, spec.settings)
+            forward_profile(self.config.profile, spec.settings)
         return replace(spec, bind=self._reserve(spec.bind, where))
 
     def _reserve(self, bind: Endpoint, where: str) -> Endpoint:
@@ -179,6 +179,11 @@ class Standing:
         self.config = replace(config, forwards=forwards, inbound=inbound)
         self._holders.pop(address).close()
         self._faults = {key: command for key, command in self._faults.items() if key[0] != address}
+
+    @property
+    def forward_settings(self) -> dict[Endpoint, tuple[str, ...]]:
+        """The settings of their own that forwards have, by where they listen."""
+        return {spec.bind: spec.settings for spec in (*self.config.forwards, *self.config.inbound) if spec.settings}
 
     @property
     def _forwards(self) -> list[Endpoint]:

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from relay.address import Endpoint, ForwardSpec, parse_forward
+from relay.address import ANYWHERE, Endpoint, ForwardSpec, parse_forward
 from relay.config import configure
 from relay.config.forward_table import forward_text, mistakes_in_forward
 from relay.errors import ConfigError
@@ -43,6 +43,11 @@ def test_a_table_becomes_a_forward_with_settings() -> None:
     )
 
 
+def test_it_may_lead_anywhere_behind_a_profile_of_its_own() -> None:
+    spec = read('listen = 1\ntarget = "any://"\nlatency = { delay_s = 1 }\nprofile = "slirp"')
+    assert (spec.target, spec.settings) == (ANYWHERE, ("profile=slirp", "latency.delay_s=1.0"))
+
+
 def test_it_listens_where_it_says() -> None:
     assert read('listen = "[::1]:80"\ntarget = "h:1"').bind == Endpoint("::1", 80)
 
@@ -57,6 +62,8 @@ def test_it_listens_where_it_says() -> None:
         ("listen = 1\ntarget = 6379", "target: 6379 is not a string", "HOST:PORT"),
         ("listen = 1\ntarget = 'h'", "target: cannot read 'h'", "HOST:PORT"),
         ("listen = 1\ntarget = 'h:0'", "target: nothing can listen on port 0", "the server's port"),
+        ("listen = 1\ntarget = 'h:1'\nprofile = 1", "profile: 1 is not a string", "a profile's name"),
+        ("listen = 1\ntarget = 'h:1'\nprofile = 'slrp'", "profile: unknown profile 'slrp'", "did you mean slirp?"),
         ("listen = 1\ntarget = 'h:1'\nlatncy = {}", "unknown key or behaviour 'latncy'", "did you mean latency?"),
         ("listen = 1\ntarget = 'h:1'\nlatency = 1", "latency is not a table", "write [latency]"),
         ("listen = 1\ntarget = 'h:1'\nlatency.delay_s = '1'", "latency.delay_s: '1' is not a number", "delay_s: "),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.errors import ConfigError
-from relay.profiles import Evidence, Quirk, load_profile
+from relay.profiles import Evidence, Quirk, forward_profile, load_profile
 
 
 def set_on(profile: str, *settings: str) -> dict[str, Quirk]:
@@ -161,3 +161,13 @@ def test_what_is_wrong_with_a_setting_is_said_in_one_line(text: str, message: st
     assert str(caught.value) == f"--set {text}: {message}"
     assert caught.value.hint.startswith(hint)
     assert caught.value.exit_code == 2
+
+
+def test_a_forward_may_have_another_profile_and_keeps_the_relays_stack() -> None:
+    relays = load_profile("vmware-fusion", ["stack.mss=1400"])
+    own = forward_profile(relays, ["latency.delay_s=2", "profile=slirp"])
+    assert (own.name, own.stack) == ("slirp", relays.stack)
+    assert {quirk.name for quirk in own.quirks} == {quirk.name for quirk in load_profile("slirp").quirks} | {"latency"}
+    assert forward_profile(relays, []) == relays
+    with pytest.raises(ConfigError, match="unknown profile 'slrp'"):
+        forward_profile(relays, ["profile=slrp"])
