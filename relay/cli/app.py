@@ -18,6 +18,8 @@ from relay.cli.report import report
 from relay.cli.run import run
 from relay.cli.serve import serve
 from relay.cli.terminal import tell
+from relay.cli.toxiproxy import CONTEXT as TOXIPROXY_CONTEXT
+from relay.cli.toxiproxy import toxiproxy
 
 app = typer.Typer(
     name="relay",
@@ -31,6 +33,7 @@ app = typer.Typer(
 for command in (serve, check, ladder, report, profiles, explain, doctor, demo):
     app.command(cls=Command, context_settings=CONTEXT)(command)
 app.command(cls=Command, context_settings={**CONTEXT, "allow_interspersed_args": False})(run)
+app.command(cls=Command, context_settings=TOXIPROXY_CONTEXT)(toxiproxy)
 app.add_typer(probe_group(), name="probe", help="Measure a NAT, and write a profile of it.")
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, is_dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias, get_args
 
-from relay.address import Endpoint, ForwardSpec, parse_endpoint, parse_resolve
+from relay.address import ANYWHERE, Endpoint, ForwardSpec, parse_endpoint, parse_resolve
 from relay.control import (
     Adjust,
     AdjustForward,
@@ -39,6 +39,8 @@ from relay.errors import ConfigError, RelayError, Unsettled, Unsupported
 from relay.events import Side, SideName
 from relay.fault import Fault
 from relay.log import EventLog, Record
+from relay.profiles import profile_names
+from relay.settings import nearest
 from relay.shape import Shape
 from relay.totals import Totals
 
@@ -62,14 +64,29 @@ def _advance(fields: Fields) -> Command[Any]:
 
 
 def _open_forward(fields: Fields) -> Command[Any]:
-    bind = parse_endpoint(fields.text("listen", "127.0.0.1:0"), where="listen")
-    target = parse_endpoint(fields.text("target"), where="target")
-    settings = fields.texts("settings") if "settings" in fields else ()
+    bind, target = parse_endpoint(fields.text("listen", "127.0.0.1:0"), where="listen"), _target(fields.text("target"))
+    settings = _own_settings(fields) if "settings" in fields else ()
     return OpenForward(ForwardSpec(bind, target, settings), _side(fields, "initiator", "internal"))
 
 
+def _target(text: str) -> Endpoint:
+    return ANYWHERE if text == "any://" else parse_endpoint(text, where="target")
+
+
 def _adjust_forward(fields: Fields) -> Command[Any]:
-    return AdjustForward(parse_endpoint(fields.text("listen"), where="listen"), fields.texts("settings"))
+    return AdjustForward(parse_endpoint(fields.text("listen"), where="listen"), _own_settings(fields))
+
+
+def _own_settings(fields: Fields) -> tuple[str, ...]:
+    """A forward's own settings. Its profile has a name: clients do not have this host's files read."""
+    settings = fields.texts("settings")
+    for text in settings:
+        name = text.removeprefix("profile=")
+        if name != text and name not in profile_names():
+            raise Refused(
+                400, f"settings: unknown profile {name!r}", hint=nearest(name, profile_names(), what="there are")
+            )
+    return settings
 
 
 def _resolve_as(fields: Fields) -> Command[Any]:

@@ -113,6 +113,11 @@ class Fields:
         """An object; none is one without fields."""
         return Fields.of(self._take(name, {}), f"{self.where}: {name}")
 
+    def all(self) -> Mapping[str, Any]:
+        """Those that are left, as they are; none is left then."""
+        values, self._values = self._values, {}
+        return values
+
     def skip(self, name: str) -> None:
         """Take a field as it is, whatever it is."""
         self._known.append(name)

@@ -58,6 +58,14 @@ class Routes:
             show_traceback(fault)
             raise Refused(500, f"the relay failed: {type(fault).__name__}", hint="the event log has more") from None
 
+    async def populate(self, proxies: bytes) -> None:
+        """Make proxies as `POST /populate` does.
+
+        Raises:
+            Refused: one of them is wrong, or cannot listen.
+        """
+        await self._toxiproxy.populate(proxies)
+
     async def _answer(self, request: Request) -> Answer:
         match request.parts:
             case ():

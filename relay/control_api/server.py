@@ -17,6 +17,7 @@ import anyio
 
 from relay.address import Endpoint
 from relay.control_api.connection import Connection
+from relay.control_api.exchange import Refused
 from relay.control_api.guard import Guard
 from relay.control_api.history import History
 from relay.control_api.routes import Routes
@@ -57,6 +58,17 @@ class ControlServer:
         if address.ip is not None and address.ip.is_unspecified:
             address = Endpoint("::1" if address.ip.version == 6 else "127.0.0.1", address.port)
         return f"http://{address}"
+
+    async def populate(self, proxies: bytes) -> None:
+        """Make the proxies that there are from the start.
+
+        Raises:
+            ConfigError: one of them is wrong, or cannot listen.
+        """
+        try:
+            await self._routes.populate(proxies)
+        except Refused as error:
+            raise ConfigError(f"-config: {error}", hint=error.hint) from None
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -101,9 +113,15 @@ async def open_control(spec: ControlSpec, relay: Started, history: History) -> A
     """Serve for as long as the block lasts.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or a proxy to begin with is wrong.
     """
     server = ControlServer(spec, relay, history)
+    try:
+        if spec.proxies is not None:
+            await server.populate(spec.proxies)
+    except BaseException:
+        server.close()
+        raise
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.run)
         try:

@@ -26,12 +26,20 @@ class ControlSpec:
     """Whether clients may open forwards that listen for every host."""
     hosts: tuple[str, ...] = ()
     """Names, beside addresses and `localhost`, that clients may reach it by."""
+    proxies: bytes | None = None
+    """Toxiproxy's proxies to begin with: what `POST /populate` takes; None: none."""
 
 
 def control_spec(
-    text: str, *, token: str = "", token_file: Path | None = None, hosts: Iterable[str] = (), allow_open: bool = False
+    text: str,
+    *,
+    token: str = "",
+    token_file: Path | None = None,
+    hosts: Iterable[str] = (),
+    allow_open: bool = False,
+    proxies: bytes | None = None,
 ) -> ControlSpec:
-    """Read `HOST:PORT` or `unix:PATH`, and the token from its file.
+    """Read `HOST:PORT` or `unix:PATH`, and the token from its file. `proxies` are there from the start.
 
     Raises:
         ConfigError: naming the option that is wrong.
@@ -53,7 +61,7 @@ def control_spec(
                 f"--control: listening on {bind} without a token",
                 hint="add --control-token-file FILE, or --allow-open to let every client steer the relay",
             )
-    return ControlSpec(bind=bind, token=token, beyond_loopback=allow_open, hosts=tuple(hosts))
+    return ControlSpec(bind=bind, token=token, beyond_loopback=allow_open, hosts=tuple(hosts), proxies=proxies)
 
 
 def _read_token(path: Path) -> str:

@@ -5,13 +5,16 @@ The relay's other forwards are proxies, too, by their address. A change is over 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from relay.address import Endpoint, ForwardSpec, parse_endpoint
-from relay.control import CloseForward, LiftFault, OpenForward, SetFault
+from relay.control import AdjustForward, CloseForward, LiftFault, OpenForward, SetFault
 from relay.control_api.exchange import Refused
-from relay.control_api.toxiproxy.toxics import Toxic
+from relay.control_api.toxiproxy.behaviour_toxics import BehaviourToxic
+from relay.control_api.toxiproxy.toxics import AnyToxic
+from relay.control_api.toxiproxy.upstreams import Upstream, parse_upstream, upstream_of
 from relay.errors import ConfigError
 from relay.server import Started
 
@@ -25,9 +28,14 @@ class Proxy:
     name: str
     listen: Endpoint
     """Where it is to listen; once it has, where it does."""
-    upstream: Endpoint
+    upstream: Upstream
     enabled: bool = False
-    toxics: dict[str, Toxic] = field(default_factory=dict)
+    toxics: dict[str, AnyToxic] = field(default_factory=dict)
+
+    def settings_with(self, toxics: Mapping[str, AnyToxic]) -> tuple[str, ...]:
+        """The settings of its forward's own where it has these toxics."""
+        behaviours = [toxic for toxic in toxics.values() if isinstance(toxic, BehaviourToxic)]
+        return (*self.upstream.settings, *(text for toxic in behaviours for text in toxic.settings))
 
     def as_data(self) -> dict[str, Any]:
         """As clients read it."""
@@ -59,7 +67,8 @@ class Proxies:
                 taken.add(proxy.listen)
         for address, target in targets.items():
             if address not in taken:
-                self._proxies[str(address)] = Proxy(str(address), address, target, enabled=True)
+                upstream = upstream_of(target, self._relay.forward_settings.get(address, ()))
+                self._proxies[str(address)] = Proxy(str(address), address, upstream, enabled=True)
         return self._proxies
 
     def get(self, name: str) -> Proxy:
@@ -73,7 +82,7 @@ class Proxies:
         except KeyError:
             raise Refused(404, "proxy not found") from None
 
-    def read(self, listen: str, upstream: str) -> tuple[Endpoint, Endpoint]:
+    def read(self, listen: str, upstream: str) -> tuple[Endpoint, Upstream]:
         """Both ends of a proxy, as clients write them.
 
         Raises:
@@ -82,13 +91,13 @@ class Proxies:
         if listen.startswith(":"):
             listen = f"0.0.0.0{listen}"  # as Go writes every address
         try:
-            bind, target = parse_endpoint(listen or _LISTEN, where="listen"), parse_endpoint(upstream, where="upstream")
+            bind, leads = parse_endpoint(listen or _LISTEN, where="listen"), parse_upstream(upstream)
         except ConfigError as error:
             raise Refused(400, str(error), hint=error.hint) from None
         if not (bind.is_loopback or self._beyond_loopback):
             hint = "start the relay with --allow-open to have forwards that every host reaches"
             raise Refused(403, f"listen: {bind} is beyond loopback", hint=hint)
-        return bind, target
+        return bind, leads
 
     async def create(self, name: str, listen: str, upstream: str, *, enabled: bool) -> Proxy:
         """Make a new proxy.
@@ -110,10 +119,10 @@ class Proxies:
         Raises:
             Refused: it cannot listen there.
         """
-        bind, target = self.read(listen, upstream)
-        if (bind, target) != (proxy.listen, proxy.upstream):
+        bind, leads = self.read(listen, upstream)
+        if (bind, leads.text) != (proxy.listen, proxy.upstream.text):
             await self._disable(proxy)
-            proxy.listen, proxy.upstream = bind, target
+            proxy.listen, proxy.upstream = bind, leads
         if enabled:
             await self._enable(proxy)
         else:
@@ -131,30 +140,54 @@ class Proxies:
                 await self.lift(proxy, toxic)
             await self._enable(proxy)
 
-    async def set(self, proxy: Proxy, toxic: Toxic) -> None:
-        """Give a proxy's flows a toxic, or change it."""
-        if proxy.enabled:
-            await self._relay.carry_out(SetFault(toxic.name, toxic.fault, proxy.listen))
-        proxy.toxics[toxic.name] = toxic
+    async def set(self, proxy: Proxy, toxic: AnyToxic) -> None:
+        """Give a proxy's flows a toxic, or change it.
 
-    async def lift(self, proxy: Proxy, toxic: Toxic) -> None:
+        Raises:
+            Refused: it is a behaviour that the proxy has by another toxic.
+        """
+        toxics = {**proxy.toxics, toxic.name: toxic}
+        if isinstance(toxic, BehaviourToxic):
+            _demand_one_of_each(toxic, proxy.toxics)
+            await self._adjust(proxy, toxics)
+        elif proxy.enabled:
+            await self._relay.carry_out(SetFault(toxic.name, toxic.fault, proxy.listen))
+        proxy.toxics = toxics
+
+    async def lift(self, proxy: Proxy, toxic: AnyToxic) -> None:
         """Take a toxic away."""
-        proxy.toxics.pop(toxic.name, None)
-        if proxy.enabled:
+        toxics = {name: each for name, each in proxy.toxics.items() if name != toxic.name}
+        if isinstance(toxic, BehaviourToxic):
+            await self._adjust(proxy, toxics)
+        elif proxy.enabled:
             await self._relay.carry_out(LiftFault(toxic.name, proxy.listen))
+        proxy.toxics = toxics
+
+    async def _adjust(self, proxy: Proxy, toxics: Mapping[str, AnyToxic]) -> None:
+        if proxy.enabled:
+            await self._relay.carry_out(AdjustForward(proxy.listen, proxy.settings_with(toxics)))
 
     async def _enable(self, proxy: Proxy) -> None:
         if proxy.enabled:
             return
         try:
-            proxy.listen = await self._relay.carry_out(OpenForward(ForwardSpec(proxy.listen, proxy.upstream)))
+            spec = ForwardSpec(proxy.listen, proxy.upstream.target, proxy.settings_with(proxy.toxics))
+            proxy.listen = await self._relay.carry_out(OpenForward(spec))
         except ConfigError as error:
             raise Refused(500, str(error).removeprefix("--forward: "), hint=error.hint) from None
         proxy.enabled = True
         for toxic in proxy.toxics.values():
-            await self.set(proxy, toxic)
+            if not isinstance(toxic, BehaviourToxic):
+                await self._relay.carry_out(SetFault(toxic.name, toxic.fault, proxy.listen))
 
     async def _disable(self, proxy: Proxy) -> None:
         if proxy.enabled:
             proxy.enabled = False
             await self._relay.carry_out(CloseForward(proxy.listen))
+
+
+def _demand_one_of_each(toxic: BehaviourToxic, beside: Mapping[str, AnyToxic]) -> None:
+    for other in beside.values():
+        if isinstance(other, BehaviourToxic) and (other.behaviour, other.name != toxic.name) == (toxic.behaviour, True):
+            hint = f"change that one: POST .../toxics/{other.name}"
+            raise Refused(409, f"the proxy has {toxic.behaviour} by its toxic {other.name!r}", hint=hint)

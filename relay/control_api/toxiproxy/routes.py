@@ -10,7 +10,7 @@ import anyio
 from relay.control_api.exchange import Answer, Refused, Request, as_json
 from relay.control_api.json_body import Fields, parse_fields, parse_json
 from relay.control_api.toxiproxy.proxies import Proxies, Proxy
-from relay.control_api.toxiproxy.toxics import Toxic
+from relay.control_api.toxiproxy.toxics import AnyToxic, read_toxic
 
 _CHANGES = ("POST", "PATCH")
 ValueT = TypeVar("ValueT")
@@ -37,7 +37,7 @@ class ToxiproxyRoutes:
                 proxy = await self._in_turn(self._create(parse_fields(request.body, "proxy")))
                 return as_json(proxy.as_data(), 201)
             case ("populate",), "POST":
-                populated = await self._in_turn(self._populate(parse_json(request.body)))
+                populated = await self.populate(request.body)
                 return as_json({"proxies": [proxy.as_data() for proxy in populated]}, 201)
             case ("reset",), "POST":
                 await self._in_turn(proxies.reset())
@@ -65,6 +65,14 @@ class ToxiproxyRoutes:
             case ("proxies" | "populate" | "reset", *_), method if len(request.parts) <= 4:
                 raise Refused(405, f"{method} is not for this path")
         return None
+
+    async def populate(self, body: bytes) -> list[Proxy]:
+        """Make the proxies of a JSON array, or have those that are there be so.
+
+        Raises:
+            Refused: it is no such array, or a proxy cannot be made.
+        """
+        return await self._in_turn(self._populate(parse_json(body)))
 
     async def _in_turn(self, change: Awaitable[ValueT]) -> ValueT:
         async with self._turn:
@@ -98,7 +106,7 @@ class ToxiproxyRoutes:
         return proxy
 
     async def _add(self, name: str, fields: Fields) -> dict[str, Any]:
-        proxy, toxic = self._proxies.get(name), Toxic.read(fields)
+        proxy, toxic = self._proxies.get(name), read_toxic(fields)
         fields.done()
         if toxic.name in proxy.toxics:
             raise Refused(409, "toxic already exists")
@@ -134,7 +142,7 @@ def _ignore(fields: Fields, *names: str) -> None:
     fields.done()
 
 
-def _toxic(proxy: Proxy, name: str) -> Toxic:
+def _toxic(proxy: Proxy, name: str) -> AnyToxic:
     try:
         return proxy.toxics[name]
     except KeyError:

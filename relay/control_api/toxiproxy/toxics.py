@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
+from relay.control_api.toxiproxy.behaviour_toxics import BehaviourToxic, is_behaviour
 from relay.events import Side
 from relay.fault import Fault
 from relay.shape import Shape
@@ -68,22 +69,6 @@ class Toxic:
     toxicity: float
     attributes: Attributes
 
-    @classmethod
-    def read(cls, fields: Fields) -> Toxic:
-        """The one that a request describes.
-
-        Raises:
-            Refused: something in it is wrong.
-        """
-        kind, stream = fields.text("type", ""), fields.text("stream", "downstream")
-        if kind not in _TYPES:
-            raise Refused(400, f"invalid toxic type: {kind!r}", hint=f"the types: {', '.join(_TYPES)}")
-        if stream not in STREAMS:
-            raise Refused(400, f"stream was invalid: {stream!r}", hint="it is upstream or downstream")
-        name = fields.text("name", "") or f"{kind}_{stream}"
-        none = cls(name, kind, stream, 1.0, dict.fromkeys(_TYPES[kind][0], 0))
-        return none.changed(fields)
-
     def changed(self, fields: Fields) -> Toxic:
         """The same with the attributes, and the toxicity, that a request gives.
 
@@ -112,3 +97,24 @@ class Toxic:
             "stream": self.stream,
             "toxicity": self.toxicity,
         }
+
+
+AnyToxic: TypeAlias = Toxic | BehaviourToxic
+
+
+def read_toxic(fields: Fields) -> AnyToxic:
+    """The toxic that a request describes.
+
+    Raises:
+        Refused: something in it is wrong.
+    """
+    kind, stream = fields.text("type", ""), fields.text("stream", "downstream")
+    if kind not in _TYPES and not is_behaviour(kind):
+        hint = f"the types: {', '.join(_TYPES)}, profile, and the name of any behaviour"
+        raise Refused(400, f"invalid toxic type: {kind!r}", hint=hint)
+    if stream not in STREAMS:
+        raise Refused(400, f"stream was invalid: {stream!r}", hint="it is upstream or downstream")
+    name = fields.text("name", "") or f"{kind}_{stream}"
+    if kind in _TYPES:
+        return Toxic(name, kind, stream, 1.0, dict.fromkeys(_TYPES[kind][0], 0)).changed(fields)
+    return BehaviourToxic(name, kind, stream, 1.0, {}).changed(fields)

@@ -1,0 +1,114 @@
+"""`relay toxiproxy`: takes the place of toxiproxy's server where something else starts that, as a container's image.
+
+Its options are those of that server, with one dash as Go's programs have them: `-host=0.0.0.0`, `-port 8474`. So this
+command reads its own arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from relay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from relay.control_api import ControlSpec
+
+CONTEXT = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+_VALUES = {"host": "localhost", "port": "8474", "config": "", "seed": ""}
+_FLAGS = ("proxy-metrics", "runtime-metrics")
+"""Taken, and without an effect: `/metrics` has them always."""
+_HINT = "the options: -host=ADDRESS, -port=PORT, -config=FILE, -seed=N, -proxy-metrics, -runtime-metrics"
+
+
+def toxiproxy(
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads the annotation itself
+        typer.Argument(
+            metavar="[-host=ADDRESS] [-port=PORT] [-config=FILE] [-seed=N]",
+            help="As toxiproxy's server has them; FILE is a JSON array of proxies.",
+        ),
+    ] = None,
+    control_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--control-host",
+            envvar="RELAY_CONTROL_HOST",
+            metavar="NAME",
+            help="A name that clients reach it by, beside addresses and localhost; repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """Serve toxiproxy's API with its server's options, e.g. -host=0.0.0.0.
+
+    Every client that reaches it may steer it; RELAY_CONTROL_TOKEN demands a token.
+    """
+    import os
+
+    from relay import defaults
+    from relay.cli.serving import serve_until_stopped
+    from relay.config import configure
+    from relay.control_api import control_spec
+
+    values = dict(_read(arguments or ()))
+    host = "127.0.0.1" if values["host"] == "localhost" else values["host"]
+    bracketed = f"[{host}]" if ":" in host else host
+    try:
+        spec: ControlSpec = control_spec(
+            f"{bracketed}:{values['port']}",
+            token=os.environ.get("RELAY_CONTROL_TOKEN", ""),
+            hosts=control_host or (),
+            allow_open=True,
+            proxies=_read_proxies(values["config"]),
+        )
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--control:", "-host, -port:", 1), hint=error.hint) from None
+    serve_until_stopped(
+        configure("transparent", listen=None, has_guests=True, seed=_seed(values["seed"])),
+        None,
+        control=spec,
+        backend=defaults.BACKEND,
+        workers=defaults.WORKERS,
+        events=None,
+        pcap=None,
+        port_file=None,
+        quiet=False,
+    )
+
+
+def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option and its value; the last of an option counts."""
+    yield from _VALUES.items()
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or name not in (*_VALUES, *_FLAGS):
+            raise ConfigError(f"unknown argument {argument!r}", hint=_HINT)
+        if name in _FLAGS:
+            continue
+        if not equals and not left:
+            raise ConfigError(f"-{name} needs a value", hint=_HINT)
+        yield name, value if equals else left.pop(0)
+
+
+def _seed(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"-seed: {text!r} is not a whole number", hint="e.g. -seed=7") from None
+
+
+def _read_proxies(file: str) -> bytes | None:
+    if not file:
+        return None
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        hint = 'name a file like [{"name": "redis", "listen": "[::]:8666", "upstream": "redis:6379"}]'
+        raise ConfigError(f"-config: cannot read {file}: {error.strerror}", hint=hint) from None

@@ -1,0 +1,97 @@
+"""`relay toxiproxy` starts as toxiproxy's server does, and is ready as what starts that expects."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.test_settings import complaint
+from support.origins import Origin, echo, read_exactly
+from support.programs import RELAY
+
+DOCKERFILE = Path(__file__).parents[2] / "docs" / "Dockerfile.toxiproxy"
+
+
+@contextmanager
+def started(*command: str) -> Iterator[int]:
+    """The port of the API, once it is ready as testcontainers' HTTP strategy finds out: GET /version answers 200."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("control "):
+                break
+        else:
+            raise AssertionError("".join(said))
+        port = int(line.rpartition(":")[2])
+        assert is_ready(port)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def is_ready(port: int) -> bool:
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        connection = http.client.HTTPConnection("localhost", port, timeout=1)
+        try:
+            connection.request("GET", "/version")
+            answer = connection.getresponse()
+            if answer.status == 200:
+                return str(json.loads(answer.read())["version"]).startswith("2.")
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    return False
+
+
+@pytest.mark.system
+def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: Path) -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    lines = dict(line.split(" ", 1) for line in text.splitlines() if line.startswith(("ENTRYPOINT", "CMD", "EXPOSE")))
+    entry, arguments = json.loads(lines["ENTRYPOINT"]), json.loads(lines["CMD"])
+    assert (entry[0], arguments, lines["EXPOSE"]) == ("relay", ["-host=0.0.0.0"], "8474 8666-8697")
+    with Origin(echo) as origin:
+        proxies = [{"name": "echo", "listen": "127.0.0.1:0", "upstream": origin.target, "enabled": True}]
+        (tmp_path / "proxies.json").write_text(json.dumps(proxies))
+        options = ["-host=localhost", "-port", "0", "--seed=7", "-proxy-metrics", f"-config={tmp_path}/proxies.json"]
+        with started(*RELAY, *entry[1:], *options) as port:
+            connection = http.client.HTTPConnection("localhost", port, timeout=5)
+            connection.request("GET", "/proxies")
+            proxy = json.loads(connection.getresponse().read())["echo"]
+            connection.close()
+            host, _, listen = proxy["listen"].rpartition(":")
+            with socket.create_connection((host, int(listen)), 5) as app:
+                app.sendall(b"x")
+                assert read_exactly(app, 1) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "hints"),
+    [
+        (["-hots=x"], "unknown argument '-hots=x'", "the options: -host=ADDRESS"),
+        (["serve"], "unknown argument 'serve'", "the options: "),
+        (["-port"], "-port needs a value", "the options: "),
+        (["-port=http"], "-host, -port: 'http' is not a port", "0 to 65535"),
+        (["-seed=x"], "-seed: 'x' is not a whole number", "-seed=7"),
+        (["-config=/nowhere.json"], "-config: cannot read /nowhere.json: No such file", '"upstream"'),
+        (["-port=0", "-config=/dev/null"], "-config: the body is no JSON", ""),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: list[str], says: str, hints: str) -> None:
+    done = complaint("toxiproxy", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"relay: {says}"), done.stderr
+    assert hints in done.stderr
