@@ -40,8 +40,8 @@ def test_the_contracts_hold(tree: Path) -> None:
     [
         ("behaviours/tos_reset.py", "import socket"),
         ("protocols/socks5.py", "import time"),
-        ("machine.py", "import random"),
-        ("machine.py", "import relay.net.kernel_leg"),
+        ("machine/sides.py", "import random"),
+        ("machine/machine.py", "import relay.net.kernel_leg"),
         ("net/kernel_leg.py", "import relay.driver"),
         ("net/pump.py", "import relay.machine"),
         ("observe/survey.py", "import relay.profiles"),
