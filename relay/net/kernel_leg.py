@@ -1,7 +1,7 @@
 """A leg that is a kernel's socket: our non-blocking half of one side of a flow.
 
-A leg caches its socket's readiness (edges come once), keeps what the kernel would not take yet, and turns errno into
-values. A leg decides nothing; its owner does, in `on_leg_ready`.
+A leg caches its socket's readiness (edges come once), keeps what the kernel would not take yet (`sending_socket.py`),
+and turns errno into values. A leg decides nothing; its owner does, in `on_leg_ready`.
 
 The endings that the kernel offers:
 
@@ -34,6 +34,7 @@ from relay.loop.engine import Engine
 from relay.net.abilities import NO_ABILITIES, Abilities, Watch
 from relay.net.pipe import Pipe
 from relay.net.queues import unread_bytes, unsent_bytes, waiting_bytes
+from relay.net.sending_socket import SendingSocket
 
 _LINGER_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() discards and sends RST
 _LINGER_RST_WINDOWS = struct.pack("hh", 1, 0)  # there the two are shorts
@@ -41,30 +42,17 @@ _MOST_KEEPALIVE_S = 32_767  # Linux: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL; more i
 _DEAD_ERRNOS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
-class KernelLeg:
+class KernelLeg(SendingSocket):
     """One side's socket; see `relay.legs.Leg`. Only the engine's thread may touch it."""
 
     __slots__ = (
         "_abilities",
         "_ended",
-        "_fin_received",
-        "_fin_sent",
-        "_finish_pending",
-        "_undelivered_bytes",
         "_watch",
         "accepted",
-        "ask_tos",
-        "broken",
-        "closed",
-        "frozen",
-        "loop",
         "owner",
-        "readable",
         "side",
-        "sock",
         "syn",
-        "unsent",
-        "writable",
     )
 
     def __init__(
@@ -82,7 +70,7 @@ class KernelLeg:
         Raises:
             OSError: the kernel watches no more sockets for this user (max_user_watches); the socket is closed.
         """
-        self.loop: Engine = engine
+        self.loop = engine
         self.sock = sock
         self.side = side
         self.owner = owner
@@ -92,19 +80,15 @@ class KernelLeg:
         """What the providers know of its SYN; it outlives the flow if the initiator asks for another."""
         self.readable = False
         self.writable = True  # a fresh connection takes bytes; no edge says so unless it is asked for
-        self.unsent: bytes | bytearray | Pipe = b""
-        """Written to the leg, not taken by the kernel yet. What was spliced is in a pipe still."""
+        self.unsent = b""
         self.broken = 0
-        """The errno that ended the connection, once a read or write has met it."""
         self.closed = False
         self.frozen = False
-        """Whether it is neither read nor written for now."""
-        self.ask_tos: Callable[[], None] | None = None
-        """Called before every read and after every write, where the TOS byte can only be had by asking."""
+        self.ask_tos = None
         self._abilities = abilities
         self._watch: Watch | None = None
         self._ended = False
-        self._undelivered_bytes = 0  # written when it had broken
+        self._undelivered_bytes = 0
         self._finish_pending = False
         self._fin_sent = False
         self._fin_received = False
@@ -176,114 +160,6 @@ class KernelLeg:
     def _rest(self) -> None:
         self.readable = False
         self.loop.rearm_read(self)
-
-    # Writing
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the kernel would take what is written now, and nothing waits before it."""
-        return self.writable and not self.unsent and not self.frozen
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether something waits that the kernel has not taken."""
-        return bool(self.unsent)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take in all of `data`; what the kernel does not take now goes out as it can."""
-        if not data:
-            return
-        sent = 0 if self.unsent or not self.writable or self.frozen else self._send(data)
-        if sent < len(data):
-            if self.broken:
-                self._undelivered_bytes += len(data) - sent
-            else:
-                self._keep(data[sent:])
-        if self.ask_tos is not None:
-            self.ask_tos()
-
-    def write_from(self, pipe: Pipe) -> None:
-        """`write` what the pipe holds, and give it back. Only while nothing is unsent."""
-        self.unsent = pipe
-        self.flush()
-
-    def _keep(self, data: bytes | bytearray | memoryview) -> None:
-        if isinstance(self.unsent, Pipe):
-            pipe, self.unsent = self.unsent, self.unsent.read()
-            pipe.give_back()
-        if self.unsent:
-            self.unsent += data
-        else:
-            self.unsent = bytearray(data)
-
-    def flush(self) -> None:
-        """Go on with what is unsent, and with a FIN that waits behind it."""
-        if self.frozen:
-            return
-        if self.unsent and self.writable and not self.broken:
-            self._send_unsent()
-        if self.broken:
-            self._undelivered_bytes += len(self.unsent)
-            self._drop_unsent()
-        if self._finish_pending and not self.unsent:
-            self._shutdown()
-        if self.ask_tos is not None and not self.closed:
-            self.ask_tos()
-
-    def finish(self) -> None:
-        """Send a FIN after everything written so far. If the peer has sent its own, that is the end of the leg."""
-        if self.unsent or self.frozen:
-            self._finish_pending = True
-        else:
-            self._shutdown()
-
-    def _send_unsent(self) -> None:
-        unsent = self.unsent
-        while unsent and self.writable and not self.broken:
-            if isinstance(unsent, bytearray):
-                with memoryview(unsent) as view:
-                    sent = self._send(view)
-                del unsent[:sent]
-            else:
-                self._send(unsent)
-        if not unsent:
-            self._drop_unsent()
-
-    def _drop_unsent(self) -> None:
-        if isinstance(self.unsent, Pipe):
-            self.unsent.give_back()
-        self.unsent = b""
-
-    def _send(self, data: bytes | bytearray | memoryview | Pipe) -> int:
-        # A pipe may be emptied by halves though the kernel would take more.
-        try:
-            if isinstance(data, Pipe):
-                wanted, sent = 1, data.empty_into(self.sock)
-            else:
-                wanted, sent = len(data), self.sock.send(data)
-        except BlockingIOError:
-            wanted, sent = 1, 0
-        except OSError as error:
-            self.broken = error.errno or errno.ECONNRESET
-            self.readable = True  # what it sent before it broke is still to be read
-            return 0
-        if sent < wanted:
-            self.writable = False
-            self.loop.rearm_write(self)
-        return sent
-
-    def _shutdown(self) -> None:
-        self._finish_pending = False
-        if self._fin_received:
-            self.close()  # sends the FIN as well
-            return
-        if self._fin_sent:
-            return
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-            self._fin_sent = True
-        except OSError as error:
-            self.broken = self.broken or error.errno or errno.ENOTCONN
 
     # What it sees
 
