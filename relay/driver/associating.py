@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Associating:
-    """Keeps the association; see `relay.driver.flow.Phase`."""
+    """Keeps the association; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_association", "_conversation", "_door", "_dropped", "_flow", "_leg", "_mapping")
 

@@ -34,7 +34,7 @@ _WAIT = "bind"  # no behaviour's timer has a name without a slash
 
 
 class Binding:
-    """Waits for the peer; see `relay.driver.flow.Phase`."""
+    """Waits for the peer; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_conversation", "_door", "_early", "_flow", "_leg", "_lookup", "_question", "_wait")
 

@@ -51,7 +51,7 @@ class BoundFlow(Flow):
         super().finish()
         self._bound.turn_client_away()
 
-    def _dial(self, pending: PendingConnection) -> None:
+    def begin_dialling(self, pending: PendingConnection) -> None:
         dialling = self.phase = _ReachingClient(self, self._bound)
         dialling.begin()
 

@@ -19,7 +19,7 @@ _SIDES = tuple(Side)  # going through an enum itself costs a generator
 
 
 class Carrying:
-    """Runs the pumps whenever a leg is ready; see `relay.driver.flow.Phase`."""
+    """Runs the pumps whenever a leg is ready; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_carrier", "_flow", "_scheduled")
 

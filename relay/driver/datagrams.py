@@ -75,7 +75,7 @@ class _Carrier(Carrier):
 
 
 class _CarryingDatagrams(Carrying):
-    """Moves datagrams; see `relay.driver.flow.Phase`."""
+    """Moves datagrams; see `relay.driver.phase.Phase`."""
 
     __slots__ = ()
 

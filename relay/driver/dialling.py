@@ -24,7 +24,7 @@ _DELAY = "dial"  # no behaviour's timer has a name without a slash
 
 
 class Dialling:
-    """Waits for the dial, and for what the behaviours make of it; see `relay.driver.flow.Phase`."""
+    """Waits for the dial, and for what the behaviours make of it; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_connecting", "_delay_s", "_early", "_flow", "_has_dialled", "_has_sent", "_pending")
 

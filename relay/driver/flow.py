@@ -3,7 +3,7 @@
 A flow passes through these phases, each an object that holds what exists in it alone:
 
     Handshaking   the initiator says what it wants (a front end's conversation)
-    RECOGNISING   a behaviour's condition names the app's process, which is being found out
+    Recognising   a behaviour's condition names the app's process, which is being found out
     Resolving     the initiator wants only the answer to a question; the answer ends the flow
     Associating   the initiator wants to send datagrams, which are flows of their own (`relay.driver.datagrams`)
     Binding       the initiator waits for a peer's connection, which is a flow of its own (`relay.driver.bound`)
@@ -18,29 +18,26 @@ code for any single behaviour. A fault, a behaviour's or our own, ends this flow
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import ClassVar
 
 from relay.abilities import Ability, Want
 from relay.actions import WatchIdle
-from relay.address import Endpoint
 from relay.causes import Cause
 from relay.debug import show_traceback
 from relay.driver.associating import Associating
 from relay.driver.binding import Binding
 from relay.driver.carrying import Carrying
-from relay.driver.chance import Chance
 from relay.driver.dialling import Dialling
-from relay.driver.flow_log import FlowLog
+from relay.driver.flow_state import FlowState
 from relay.driver.handshaking import HANDSHAKE, Handshaking
 from relay.driver.idleness import Idleness
-from relay.driver.legs import FlowLegs
 from relay.driver.performing import PERFORMERS
+from relay.driver.phase import OVER
+from relay.driver.recognising import Recognising
 from relay.driver.requests import Requests
 from relay.driver.resolving import Resolving
 from relay.driver.shaping import drop_old_shapes
-from relay.driver.timers import Timed
 from relay.errors import BehaviourError, ProtocolError, RelayBug
 from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
 from relay.frontends import Conversation, PendingConnection
@@ -49,115 +46,40 @@ from relay.legs.in_front import LegInFront
 from relay.machine import FlowMachine, Step
 from relay.protocols import Associate, Bind, Resolve
 
-if TYPE_CHECKING:
-    from relay.driver.driver import Driver
-
 LINGER_S = 60.0
 """How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
 
 _SEGMENTS = (Want(Ability.IDLENESS, by="segments"),)
 
 
-class Phase(Protocol):
-    """One phase of a flow."""
+class Flow(FlowState):
+    """One flow; see the module for its phases."""
 
-    def on_leg_ready(self) -> None:
-        """A leg can be read or written again, or has broken."""
-
-    def leave(self) -> None:
-        """The flow is over: let go of what the phase holds."""
-
-
-class _Idle:
-    def on_leg_ready(self) -> None:
-        pass
-
-    def leave(self) -> None:
-        pass
-
-
-RECOGNISING: Phase = _Idle()
-OVER: Phase = _Idle()
-
-
-class Flow(Timed):
-    """One flow. Owns its legs; see the module for its phases."""
-
-    __slots__ = (
-        "_answering",
-        "_counts_requests",
-        "_pending",
-        "_waiting",
-        "destination",
-        "faults",
-        "forward",
-        "idleness",
-        "initiator",
-        "legs",
-        "log",
-        "machine",
-        "number",
-        "phase",
-        "profile",
-        "saw_data",
-    )
+    __slots__ = ()
 
     carrying_kind: ClassVar[type[Carrying]] = Carrying
     """The phase in which both legs are there."""
     suffers_faults: ClassVar[bool] = True
     """Whether the faults of commands are for it."""
 
-    def __init__(self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None) -> None:
-        super().__init__(driver)
-        self.number = number
-        self.initiator = initiator
-        self.log = FlowLog(driver.log, number, driver.engine.nat.now_s())
-        self.forward = forward
-        """The port forward that it came in by: where that listens."""
-        self.profile = driver.profile if forward is None else driver.forward_profiles.get(forward, driver.profile)
-        """What its behaviours are made from; of those that have conditions it may have a part."""
-        lineup = self.profile.lineup
-        chance = Chance(self.log, driver.seed, self.seeded_number) if lineup.draws else None
-        self.machine = FlowMachine(
-            lineup.unconditional if lineup.conditional else lineup,
-            initiator,
-            chance.give_to if chance is not None else None,
-            self.log.write_dropped if driver.log.debug else None,
-        )
-        self.legs = FlowLegs(driver.engine, self.log)
-        self.phase: Phase = OVER
-        self.destination: Endpoint | None = None
-        """What its initiator asked for; None until it asks."""
-        self.faults: Mapping[str, Any] | None = None
-        """What it suffers by commands, by name; see `relay.driver.faults`."""
-        self._pending: PendingConnection | None = None
-        self.idleness: Idleness | None = None
-        """When there was traffic, once a behaviour wants to know."""
-        self.saw_data: Callable[[Side], None] | None = None
-        """Called with a side whose bytes were carried, once something wants to know."""
-        self._counts_requests = False
-        self._answering = False
-        self._waiting: tuple[Event, ...] = ()
-
-    @property
-    def seeded_number(self) -> int:
-        """Its number among the flows since the seed was set: what is left to chance follows from both."""
-        return self.number - self.driver.flows_before_seed
-
     # Beginning
 
     def start(self, leg: Leg, conversation: Conversation) -> None:
         """Begin with a connection whose initiator has yet to make its request."""
         handshaking = self.phase = Handshaking(self, leg, conversation)
-        self.guard(self._begin, leg, handshaking.begin)
+        try:  # as `guard` does
+            self.take_over(leg)
+            handshaking.begin()
+        except Exception as fault:
+            self.break_off(fault)
 
     def start_pending(self, pending: PendingConnection) -> None:
         """Begin with a connection that was asked for."""
-        self.guard(self._begin, pending.leg, partial(self.dial, pending))
-
-    def _begin(self, leg: Leg, begin: Callable[[], None]) -> None:
-        self.take_over(leg)
-        begin()
+        try:
+            self.take_over(pending.leg)
+            self.dial(pending)
+        except Exception as fault:
+            self.break_off(fault)
 
     def take_over(self, leg: Leg) -> None:
         """Make a leg this flow's own."""
@@ -200,27 +122,13 @@ class Flow(Timed):
         self.stop_timer(HANDSHAKE)
         self._pending, self.destination = pending, pending.destination
         if self.profile.lineup.conditional:
-            self._recognise(pending)
+            recognising = self.phase = Recognising(self, pending)
+            recognising.begin()
         else:
-            self._dial(pending)
+            self.begin_dialling(pending)
 
-    def _recognise(self, pending: PendingConnection) -> None:
-        """Find out which behaviours it has; that may take the name of the app's process."""
-        recognised = partial(self.guard, self._recognised, pending)
-        self.phase = RECOGNISING
-        if not (self.profile.lineup.names_process and self.log.once_named(recognised)):
-            self._recognised(pending)
-
-    def _recognised(self, pending: PendingConnection) -> None:
-        if self.phase is not RECOGNISING:
-            return
-        lineup = self.driver.choosing.choose(self, pending.destination)
-        self.machine.go_on_with(lineup)
-        if lineup.wants != self.profile.wants and pending.leg.side is Side.INTERNAL:
-            pending.leg.watch(lineup.wants, self)
-        self._dial(pending)
-
-    def _dial(self, pending: PendingConnection) -> None:
+    def begin_dialling(self, pending: PendingConnection) -> None:
+        """It is known which behaviours it has."""
         dialling = self.phase = Dialling(self, pending)
         dialling.begin()
 
@@ -247,6 +155,11 @@ class Flow(Timed):
         self._perform(self.machine.hand_over(Cause.NEXT_REQUEST))
         self.finish()
         self.driver.take(pending.next_request(), self.forward)
+
+    def send_words_through(self, leg: Leg) -> None:
+        """Have the initiator's answers, as far as any are to come, go through this leg, too."""
+        if self._pending is not None:
+            self._pending.send_through(leg)
 
     # The legs call
 
@@ -397,55 +310,6 @@ class Flow(Timed):
             destination = str(self.destination) if self.destination is not None else None
             self.log.write_ending(self.machine, destination, carried)
         self.log.carrying = None  # they hold each other
-
-    # What the flow is for
-
-    @property
-    def pending(self) -> PendingConnection:
-        """The connection that waits for its answer."""
-        assert self._pending is not None, "not asked for yet, or answered"  # noqa: S101
-        return self._pending
-
-    def send_words_through(self, leg: Leg) -> None:
-        """Have the initiator's answers, as far as any are to come, go through this leg, too."""
-        if self._pending is not None:
-            self._pending.send_through(leg)
-
-    @property
-    def dialling(self) -> Dialling:
-        """The phase, where it is certain to be this one."""
-        assert isinstance(self.phase, Dialling), "only a machine that dials asks for this"  # noqa: S101
-        return self.phase
-
-    @property
-    def initiator_leg(self) -> Leg:
-        return self.legs[self.initiator]
-
-    @property
-    def client(self) -> str:
-        """The initiator's address, for the log; empty without one."""
-        if not self.log.wanted:
-            return ""
-        return str(self.initiator_leg.peer or "a client that is gone")
-
-    def client_end(self) -> Endpoint | None:
-        """The initiator's address; None if it is gone."""
-        return self.initiator_leg.peer
-
-    @property
-    def carried_bytes(self) -> tuple[int, int]:
-        """How many bytes it has passed on, out and in."""
-        return self.phase.carried_bytes() if isinstance(self.phase, Carrying) else (0, 0)
-
-    @property
-    def moved_bytes(self) -> int | None:
-        """How many bytes it has carried, either way; None while, or if, it carries nothing."""
-        return sum(map(self.phase.moved_bytes, Side)) if isinstance(self.phase, Carrying) else None
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How many of them are on their way still: neither side's peer has acknowledged them."""
-        return sum(leg.unacked_bytes() for leg in self.legs if not leg.closed)
 
     # Time
 

@@ -19,7 +19,7 @@ HANDSHAKE = "handshake"
 
 
 class Handshaking:
-    """Reads the initiator's leg for its conversation; see `relay.driver.flow.Phase`."""
+    """Reads the initiator's leg for its conversation; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_conversation", "_flow", "_leg")
 

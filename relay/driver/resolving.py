@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Resolving:
-    """Waits for the answer; see `relay.driver.flow.Phase`."""
+    """Waits for the answer; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_conversation", "_flow", "_leg", "_question")
 
