@@ -34,6 +34,7 @@ class Cause(_Word):
         "next-request",
         "plain HTTP: the client's next request is for another server, which is another flow",
     )
+    PEER_CONNECTED = "peer-connected", "SOCKS BIND: the peer has connected; that connection is the next flow"
     HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
     HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
@@ -59,4 +60,4 @@ class How(_Word):
     TIMEOUT = "timeout", "it stopped answering"
     SILENCE = "silence", "its segments get no answer any more"
     FORGOTTEN = "forgotten", "nothing was sent; its next segment is answered with RST"
-    HANDED_OVER = "handed-over", "plain HTTP: its connection goes on and serves the next flow"
+    HANDED_OVER = "handed-over", "plain HTTP, SOCKS BIND: its connection goes on and serves the next flow"

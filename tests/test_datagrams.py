@@ -9,8 +9,6 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import dns.message
 import dns.query
@@ -22,13 +20,13 @@ from relay.control import SetFault
 from relay.errors import ConfigError
 from relay.events import Side
 from relay.fault import Fault
+from relay.net.association import Association
 from relay.net.mapping import ServerLeg
 from relay.shape import Shape
 from relay.testing import RunningRelay, serve_in_thread
 from support.dns_server import DnsServer, records
-from support.masses import wait_until
+from support.masses import descriptors, wait_until
 from support.origins import reset
-from support.programs import serve
 from support.socks_udp import Associated, framed, udp_server
 
 _HELLO = b"hello"
@@ -360,6 +358,32 @@ def test_without_a_socket_there_is_no_mapping_and_the_next_datagram_asks_again(
         assert app.receive()[0] == _HELLO
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EADDRNOTAVAIL])
+def test_without_a_socket_near_the_client_there_is_no_association(
+    nat: RunningRelay, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def open_none(*_: object, **__: object) -> Association:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("relay.driver.associating.Association", open_none)
+    with Associated(nat.address.port) as app:
+        assert app.code == 1
+        assert app.control.recv(1) == b""
+    assert os.strerror(number) in nat.wait_for("association-refused").fields["reason"]
+
+
+def test_an_association_leaves_no_descriptor_behind(nat: RunningRelay) -> None:
+    before = descriptors(os.getpid())
+    with udp_server() as server:
+        for _ in range(8):
+            with Associated(nat.address.port) as app:
+                app.send(_HELLO, server.address)
+                server.echo()
+                app.receive()
+    wait_until(lambda: nat.flow_count == 0, lambda: f"{nat.flow_count} flows are open")
+    wait_until(lambda: descriptors(os.getpid()) <= before, lambda: str(descriptors(os.getpid()) - before))
+
+
 # Commands
 
 
@@ -429,14 +453,3 @@ def test_faults_are_for_connections_and_leave_datagrams_alone(nat: RunningRelay)
         app.send(_HELLO, server.address)
         server.echo()
         assert app.receive()[0] == _HELLO
-
-
-@pytest.mark.system
-def test_each_of_two_workers_has_its_clients_datagrams(backend: str, tmp_path: Path) -> None:
-    with serve(tmp_path, "--backend", backend, "--workers", "2") as nat, udp_server() as server, ExitStack() as stack:
-        for _ in range(16):  # that one of two workers has none of them happens once in 2**15
-            app = stack.enter_context(Associated(nat.port))
-            app.send(_HELLO, server.address)
-            server.echo()
-            assert app.receive() == (_HELLO, server.address)
-        nat.wait_for_count("mapping-opened", 16)

@@ -114,6 +114,7 @@ class Binding:
         flow = self._flow
         client_leg = flow.legs.give_away(Side.INTERNAL)
         client_leg.owner = NO_OWNER
+        flow.machine.hand_over(Cause.PEER_CONNECTED)
         flow.finish()
         flow.driver.take_bound(BoundConnection(peer_leg, client_leg, self._conversation, bytes(self._early)))
 

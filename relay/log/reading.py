@@ -31,7 +31,7 @@ _NUMBER: _Kind = (int, float)
 _TEXT: _Kind = (str,)
 _KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes", "limit"), _COUNT),
-    **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes", "probes"), _COUNT),
+    **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes", "probes", "datagrams"), _COUNT),
     **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), _COUNT),
     **dict.fromkeys(("time_scale", "value"), _NUMBER),
     **dict.fromkeys(("forwards", "inbound", "settings", "wire", "effects"), (list,)),

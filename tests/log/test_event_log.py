@@ -23,8 +23,9 @@ from relay.actions import Grant, Note
 from relay.behaviours import Actions, Behaviour
 from relay.cli.outputs import open_outputs
 from relay.config import configure
-from relay.control import AdjustForward
+from relay.control import AdjustForward, LiftFault, SetFault
 from relay.events import DialSucceeded, FinReceived, Side
+from relay.fault import Fault
 from relay.log import COMMON_FIELDS, FIELDS, Cause, EventLog, How, Record
 from relay.log.reading import RecordReader
 from relay.log.sink import LIMIT_BYTES
@@ -42,6 +43,8 @@ from support.memory_driver import MemoryDriver, forward
 from support.memory_link import MemoryLink
 from support.origins import Origin, black_hole, echo, read_exactly, refusing_port, reset
 from support.programs import serve, with_few_descriptors
+from support.socks_bind import OTHER, PEER, connect_from, waiting
+from support.socks_udp import Associated, udp_server
 
 _LINUX_ONLY = {
     *("tos-changed", "syn-unknown", "keepalive-probe", "note", "timed-out", "blackholed", "bytes-lost"),
@@ -137,6 +140,8 @@ def drive_the_control(backend: str) -> list[Record]:
         serve_in_thread("transparent", backend=backend, local_keepalive={"server_probes": 1}) as nat,
     ):
         nat.set(local_ack={"buffer_bytes": 65536})
+        nat.do(SetFault("none", Fault(side=Side.EXTERNAL)))
+        nat.do(LiftFault("none"))
         nat.do(AdjustForward(nat.forward(origin.host, origin.port), ("local-ack.buffer_bytes=1024",)))
         if sys.platform == "linux":
             with black_hole() as port, socket.create_connection(("127.0.0.1", nat.address.port)) as sock:
@@ -250,6 +255,30 @@ def drive_beyond_limits(backend: str) -> list[Record]:
     return nat.events
 
 
+def drive_datagrams_and_binds(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """A mapping, what is dropped, an association too many; binds with a wrong peer, the right one, and none."""
+    with udp_server() as server, serve_in_thread("transparent", backend=backend, connect_timeout_s=1) as nat:
+        with Associated(nat.address.port) as app:
+            app.send_raw(b"")
+            app.send(b"hello", server.address)
+            server.echo()
+            app.receive()
+        nat.wait_for("flow-ended", because="association-ended")
+        with waiting(nat) as client:
+            bound = client.reply().address
+            with suppress(ConnectionResetError):
+                connect_from(OTHER, bound).close()
+            nat.wait_for("peer-refused")
+            with connect_from(PEER, bound):
+                nat.wait_for("flow-ended", because="peer-connected")
+        with monkeypatch.context() as crowded:
+            crowded.setattr("relay.driver.doors.MAX_OF_ONE_CLIENT", 0)
+            with Associated(nat.address.port), waiting(nat):
+                nat.wait_for("association-refused")
+                nat.wait_for("bind-failed")
+    return nat.events
+
+
 def drive_without_pings(backend: str) -> list[Record]:
     """The events of a relay that has a guest, on a host that lets it ask for no echo."""
     records: list[Record] = []
@@ -327,7 +356,9 @@ def is_worded(ended: dict[str, Any]) -> bool:
 
 
 @pytest.mark.system
-def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_path: Path) -> None:
+def test_every_event_carries_exactly_the_documented_fields(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drives = (
         *(drive_a_nat, drive_the_control, drive_past_a_syn, drive_a_fault, drive_a_late_action, drive_an_end),
         drive_to_oblivion,
@@ -336,6 +367,7 @@ def test_every_event_carries_exactly_the_documented_fields(backend: str, tmp_pat
         drive_a_guest_that_asks,
     )
     records = [record for drive in drives for record in drive(backend)]
+    records += drive_datagrams_and_binds(backend, monkeypatch)
     lines: list[dict[str, Any]] = [json.loads(record.as_json(started_at=0.0)) for record in records]
     if sys.platform == "linux":
         lines += drive_into_want(backend, tmp_path)

@@ -39,6 +39,7 @@ from relay.log.memory import Records
 from relay.workers import Workers, open_workers
 from support.clients import connect_by_port
 from support.origins import Origin, echo, read_exactly
+from support.socks_udp import Associated, udp_server
 from support.workers import call_both_workers
 
 pytestmark = pytest.mark.system
@@ -290,3 +291,17 @@ def test_draining_counts_the_flows_of_all_workers(served: Commanded) -> None:
             connect_by_port(served.port, "127.0.0.1", origin.port)
     served.wait_for("relay-draining")
     assert served.events.count("relay-draining") == 1
+
+
+def test_each_worker_carries_the_datagrams_of_its_clients(shared: Commanded) -> None:
+    workers = set[int]()
+    with udp_server() as server:
+        for _ in range(ENOUGH_FOR_BOTH):
+            with Associated(shared.port) as app:
+                app.send(b"hello", server.address)
+                server.echo()
+                assert app.receive() == (b"hello", server.address)
+                workers.add(shared.wait_for("association-opened", address=str(app.relay))["flow"] % 2)
+            if len(workers) == 2:
+                return
+    raise AssertionError("one worker has had them all")
