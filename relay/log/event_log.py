@@ -1,4 +1,4 @@
-"""Records of what happens, and the log that hands them to its listeners: a terminal, a file of JSON lines, a test.
+"""The log that hands records of what happens to its listeners: a terminal, a file of JSON lines, a test.
 
 A record is an event's name, when, which flow, and fields; `relay.log.vocabulary` has them all.
 
@@ -10,41 +10,13 @@ them, until `release` names the process. What a listener itself records comes af
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 from relay.clock import NatClock
 from relay.debug import is_debugging, traceback_of
-from relay.log.json_lines import json_line
+from relay.log.record import Record
 from relay.log.vocabulary import FIELDS, EventType
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One thing that happened."""
-
-    event: str
-    at_s: float
-    flow: int | None
-    process: tuple[int, str] | None
-    fields: Mapping[str, Any]
-    ahead_s: float = 0.0
-    """By how much `at_s` is ahead of the real seconds since the relay started."""
-    carried: tuple[int, int] = (0, 0)
-    """How many bytes the flow had carried by then, out and in."""
-
-    def at(self, started_at: float) -> float:
-        """When it was on the wall clock, in seconds since the epoch; `started_at` is the log's."""
-        return started_at + self.at_s - self.ahead_s
-
-    def of_process(self, process: tuple[int, str] | None) -> Record:
-        """The same record, naming the process."""
-        return replace(self, process=process)
-
-    def as_json(self, started_at: float) -> str:
-        """The record as one JSON object; `started_at` is the log's, on the wall clock."""
-        return json_line(self, started_at)
 
 
 class Hold:

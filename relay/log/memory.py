@@ -11,7 +11,7 @@ from typing import Any
 from relay.clock import real_s
 from relay.errors import ConfigError
 from relay.events import Side
-from relay.log.event_log import Record
+from relay.log.record import Record
 from relay.log.text import describe
 from relay.log.vocabulary import FIELDS, current_causes, current_event
 

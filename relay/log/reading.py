@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias
 
-from relay.log.event_log import Record
+from relay.log.record import Record
 from relay.log.vocabulary import FIELDS
 
 MOST_PROBLEMS = 20

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from relay.address import Endpoint, parse_endpoint
 from relay.errors import ConfigError
 from relay.log.capture import AddPacket, Capture, Interface, Process
-from relay.log.event_log import EventLog, Record
+from relay.log.event_log import EventLog
 from relay.log.rebuilt_tcp import ACK, FIN, PSH, RST, SYN, RebuiltTcp
+from relay.log.record import Record
 from relay.log.vocabulary import is_inbound
 
 GUEST = Interface("guest", "app to relay, rebuilt from the relay's event log: no packet of it was captured")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from relay.log.event_log import Record
+from relay.log.record import Record
 from relay.printable import escape_unprintable
 
 _WHO = {"internal": "the app", "external": "the server"}

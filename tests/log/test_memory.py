@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from relay.errors import ConfigError
-from relay.log.event_log import Record
 from relay.log.memory import Records
+from relay.log.record import Record
 
 OPENED = {"via": "socks5", "client": "127.0.0.1:40000", "destination": "192.0.2.1:22"}
 
