@@ -11,6 +11,7 @@ from relay.cli.terminal import tell
 
 
 def check(
+    context: typer.Context,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Configurations for `relay serve --config`, or profiles.")
     ],
@@ -19,14 +20,13 @@ def check(
 
     Ends with 0 if nothing is, else with 2. Nothing is opened.
     """
-    from relay.cli.app import app
     from relay.cli.reports.mistakes import mistakes_in
     from relay.printable import escape_unprintable
 
-    serve: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    root: Any = context.find_root().command
     wrong = 0
     for file in files:
-        found = mistakes_in(file, serve)
+        found = mistakes_in(file, root.commands["serve"])
         wrong += len(found)
         for each in found:
             tell(escape_unprintable(each.in_one_line(file)))
