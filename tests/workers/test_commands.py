@@ -24,18 +24,22 @@ from relay.control import (
     Command,
     Drain,
     Freeze,
+    LiftFault,
     LinkDown,
     OpenForward,
     ResolveAs,
     ResultT_co,
+    SetFault,
     SetSeed,
     SetTimeScale,
     Thaw,
 )
 from relay.errors import ConfigError, RelayBug, Unsettled
 from relay.events import Side
+from relay.fault import Fault
 from relay.log import EventLog
 from relay.log.memory import Records
+from relay.shape import Shape
 from relay.workers import Workers, open_workers
 from support.clients import connect_by_port
 from support.origins import Origin, echo, read_exactly
@@ -155,6 +159,13 @@ def test_settings_hold_for_new_flows_of_each_worker_and_not_for_old_ones(shared:
                 each.exchange()
     shared.wait_for("link-down")
     assert (shared.events.count("settings-changed"), shared.events.count("link-down")) == (1, 1)
+
+
+def test_a_fault_that_all_workers_have_is_on_record_once(shared: Commanded) -> None:
+    shared.do(SetFault("slow", Fault(side=Side.INTERNAL, shape=Shape(delay_s=0.1))))
+    assert (shared.do(LiftFault("slow")), shared.do(LiftFault("slow"))) == (True, False)
+    shared.wait_for("fault-lifted")
+    assert (shared.events.count("fault-set"), shared.events.count("fault-lifted")) == (1, 1)
 
 
 def test_the_clock_of_every_worker_and_of_the_log_moves_on(shared: Commanded) -> None:
