@@ -79,6 +79,20 @@ def test_a_profiles_rules_are_those_of_an_inbound_connection(backend: str) -> No
         assert is_reset_by(peer, b"x")
 
 
+def test_a_forwards_own_rules_are_those_of_what_its_clients_wait_for(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwards = ["0:*:0 cut.after_bytes=3 cut.how=fin cut.direction=both"]
+    with serve_in_thread("transparent", backend=backend, forwards=forwards) as nat:
+        (forward,) = nat.forward_addresses
+        monkeypatch.setattr(type(nat), "address", forward)
+        with waiting(nat) as client, connect_from(PEER, client.reply().address) as peer:
+            assert client.reply().code == 0
+            peer.sendall(b"hello")
+            assert read_to_end(client.sock) == b"hel"
+        assert nat.wait_for("flow-ended").fields["because"] == "cut"
+
+
 def test_what_a_client_sends_before_its_peer_connects_arrives_in_order(nat: RunningRelay) -> None:
     sent = random.Random(1).randbytes(200_000)  # noqa: S311 - more than the relay reads ahead
     with waiting(nat, behind=sent[:100]) as client:

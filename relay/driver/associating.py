@@ -96,8 +96,8 @@ class Associating:
             self._flow.guard(self.on_leg_ready)
 
     def _begin_mapping(self, leg: DatagramLeg, destination: Endpoint) -> None:
-        driver = self._flow.driver
-        self._mapping = driver.take_datagrams(AssociatedDatagrams(leg, destination), self._drop)
+        flow = self._flow
+        self._mapping = flow.driver.take_datagrams(AssociatedDatagrams(leg, destination), self._drop, flow.forward)
         if self._mapping is None:
             self._drop("beyond --max-flows")
 

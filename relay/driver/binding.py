@@ -116,7 +116,8 @@ class Binding:
         client_leg.owner = NO_OWNER
         flow.machine.hand_over(Cause.PEER_CONNECTED)
         flow.finish()
-        flow.driver.take_bound(BoundConnection(peer_leg, client_leg, self._conversation, bytes(self._early)))
+        bound = BoundConnection(peer_leg, client_leg, self._conversation, bytes(self._early))
+        flow.driver.take_bound(bound, flow.forward)
 
     def _on_foreign(self, peer: Endpoint) -> None:
         self._flow.log.write("peer-refused", peer=str(peer), expected=self._question.peer.host)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from relay.address import Endpoint
 from relay.driver.carrying import Carrying
 from relay.driver.dialling import Dialling
 from relay.driver.flow import Flow
@@ -43,8 +44,10 @@ class BoundFlow(Flow):
     __slots__ = ("_bound",)
     carrying_kind = _Carrying
 
-    def __init__(self, driver: Driver, number: int, initiator: Side, *, bound: BoundConnection) -> None:
-        super().__init__(driver, number, initiator)
+    def __init__(
+        self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None, *, bound: BoundConnection
+    ) -> None:
+        super().__init__(driver, number, initiator, forward)
         self._bound = bound
 
     def finish(self) -> None:

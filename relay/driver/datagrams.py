@@ -92,9 +92,11 @@ class DatagramFlow(Flow):
     carrying_kind = _CarryingDatagrams
     suffers_faults = False
 
-    def __init__(self, driver: Driver, number: int, initiator: Side, *, dropped: Dropped) -> None:
+    def __init__(
+        self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None, *, dropped: Dropped
+    ) -> None:
         """`dropped` takes note of what cannot be sent."""
-        super().__init__(driver, number, initiator)
+        super().__init__(driver, number, initiator, forward)
         self.dropped = dropped
         told = self.log.write_dropped if driver.log.debug else None
         self.machine = FlowMachine(driver.profile.datagram_lineup, initiator, None, told)

@@ -110,7 +110,9 @@ class Driver:
         if (flow := self._new_flow(pending.leg, pending.initiator, forward)) is not None:
             flow.start_pending(pending)
 
-    def take_datagrams(self, pending: PendingConnection, dropped: Dropped) -> Flow | None:
+    def take_datagrams(
+        self, pending: PendingConnection, dropped: Dropped, forward: Endpoint | None = None
+    ) -> Flow | None:
         """Take over a mapping of UDP that a datagram asks for; `dropped` takes note of what cannot be sent.
 
         Returns None where there is no room for it; then its leg is closed.
@@ -118,14 +120,14 @@ class Driver:
         if not self.has_room:
             pending.leg.close()
             return None
-        flow = self._new_flow(pending.leg, pending.initiator, kind=partial(DatagramFlow, dropped=dropped))
+        flow = self._new_flow(pending.leg, pending.initiator, forward, partial(DatagramFlow, dropped=dropped))
         if flow is not None:
             flow.start_pending(pending)
         return flow
 
-    def take_bound(self, bound: BoundConnection) -> None:
+    def take_bound(self, bound: BoundConnection, forward: Endpoint | None = None) -> None:
         """Take over a connection that a client has waited for."""
-        if (flow := self._new_flow(bound.leg, bound.initiator, kind=partial(BoundFlow, bound=bound))) is not None:
+        if (flow := self._new_flow(bound.leg, bound.initiator, forward, partial(BoundFlow, bound=bound))) is not None:
             flow.start_pending(bound)
 
     @property
@@ -268,14 +270,13 @@ class Driver:
         leg: Leg,
         initiator: Side,
         forward: Endpoint | None = None,
-        kind: Callable[[Driver, int, Side], Flow] | None = None,
+        kind: Callable[[Driver, int, Side, Endpoint | None], Flow] | None = None,
     ) -> Flow | None:
         """A flow, or None where making one has failed; then the leg is closed."""
         self._last_flow += self._flow_step
         self._begun += 1
         try:
-            number = self._last_flow
-            flow = Flow(self, number, initiator, forward) if kind is None else kind(self, number, initiator)
+            flow = (kind or Flow)(self, self._last_flow, initiator, forward)
         except Exception as fault:
             leg.close()
             self.engine.on_fault(fault)
