@@ -39,15 +39,12 @@ def lines_of(text: str) -> dict[Path, int]:
         if text.startswith("[", begin):
             is_array = text.startswith("[[", begin)
             keys = _keys_at(text, begin + (2 if is_array else 1))
-            if keys:
-                table = _placed(keys[:-1], counts) + keys[-1:]
-                if is_array:
-                    counts[table] = counts.get(table, -1) + 1
-                    lines.setdefault(table, number)
-                    table = (*table, counts[table])
-                elif table in counts:
-                    table = (*table, counts[table])
+            table = _placed(keys[:-1], counts) + keys[-1:]
+            if is_array:
+                counts[table] = counts.get(table, -1) + 1
                 lines.setdefault(table, number)
+                table = (*table, counts[table])
+            lines.setdefault(table, number)
         elif keys := _keys_at(text, begin):
             for size in range(1, len(keys) + 1):
                 lines.setdefault(table + keys[:size], number)
