@@ -104,6 +104,7 @@ def test_a_link_leads_to_the_page_and_not_past_a_token() -> None:
     guard = Guard(token="a" * 16)
     assert passes("GET", "/", link, guard) == 0
     assert passes("GET", "/relay/v1/flows", link, guard) == 401
+    assert passes("POST", "/", _HERE | _JSON, guard) == 401
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer aaaa", "Basic " + "a" * 16, "Bearer " + "b" * 16, "\xff"])

@@ -128,6 +128,7 @@ def test_there_is_a_list_of_what_there_is(client: Client) -> None:
     assert "/relay/v1/commands/freeze" in told["paths"]
     assert client.ask("GET", "/version").json == {"version": "2.12.0"}
     assert client.ask("HEAD", "/version").body == b""
+    assert client.ask("GET", "/metrics").headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     for missing in ("/nowhere", "/relay/v1/flows/1"):
         assert client.ask("GET", missing).status == 404
     wrong = client.ask("GET", "/relay/v1/commands/freeze")

@@ -107,6 +107,7 @@ def test_a_proxy_from_its_creation_to_its_end(nat: RunningRelay, client: Client)
 
 def test_forwards_of_other_origin_are_proxies_too(nat: RunningRelay, client: Client) -> None:
     address = nat.forward("127.0.0.1", 9)
+    assert client.ask("GET", f"/proxies/{address}").json["upstream"] == "127.0.0.1:9"
     assert client.ask("GET", "/proxies").json[str(address)]["upstream"] == "127.0.0.1:9"
     client.ask("POST", "/relay/v1/commands/close-forward", {"listen": str(address)})
     assert client.ask("GET", "/proxies").json[str(address)]["enabled"] is False

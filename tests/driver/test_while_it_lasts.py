@@ -155,6 +155,19 @@ def test_a_profile_that_opens_no_connection_says_so_and_keeps_no_flow() -> None:
     assert not nat.driver.flows
 
 
+def test_the_totals_have_the_bytes_of_each_direction_once_a_flow_is_over() -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    app.says(b"out")
+    server.says(b"inward")
+    nat.settle()
+    assert (nat.driver.totals.bytes_out, nat.driver.totals.bytes_in) == (0, 0)
+    nat.driver.end_all("a test")
+    totals = nat.driver.totals
+    assert (totals.bytes_out, totals.bytes_in, totals.flows, totals.open) == (3, 6, 1, 0)
+    assert totals.ended_by == {"a test": 1}
+
+
 def test_a_client_that_is_gone_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
     nat = MemoryDriver()
     nat.call(proxy())

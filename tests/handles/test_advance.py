@@ -283,8 +283,9 @@ def test_one_that_does_not_rest_on_the_way_leaves_the_clock_where_it_had_come_to
             patch.setattr("relay.loop.settling.SETTLE_S", 0.1)
             patch.setattr("relay.loop.settling._QUIET_S", 0.001)  # it looks after each, as on other systems
             patch.setattr("relay.driver.advancing._rest", lambda driver, **how: "lightly" not in how)
-            with pytest.raises(Unsettled, match="the relay does not settle within 1 s: it has always work"):
+            with pytest.raises(Unsettled, match="the relay does not settle within 1 s: it has always work") as raised:
                 nat.advance(1000)
+            assert raised.value.hint.startswith("wait until the connections")
         note, advanced = nat.events[-2:]
         assert (note.fields["text"], advanced.event) == ("first", "time-advanced")
         assert advanced.fields["by_s"] == pytest.approx(200, abs=1)

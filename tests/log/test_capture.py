@@ -164,6 +164,19 @@ def test_a_file_says_who_wrote_it() -> None:
     assert struct.pack("<HH", 4, 11) + b"vmnat-relay" in body
 
 
+def test_the_end_says_how_many_packets_are_missing_of_a_side_and_when() -> None:
+    kept = Kept()
+    kept.full = True
+    for _ in range(3):
+        kept.capture.host(kept.syn(), 0, True)
+    kept.full = False
+    kept.capture.close(2.5)
+    kept.capture.close(2.5)
+    (body,) = (body for kind, body in blocks(bytes(kept.data)) if kind == 5)
+    at_ns = int((EPOCH_S + 2.5) * 1e9)
+    assert body == struct.pack("<IIIHHQI", 1, at_ns >> 32, at_ns & 0xFFFFFFFF, 5, 8, 3, 0)
+
+
 def test_a_name_is_written_once() -> None:
     kept = Kept()
     for name in ("server.test", "other.test", "server.test"):
