@@ -9,7 +9,7 @@ import pytest
 from relay.actions import Action, SetKeepalive
 from relay.driver.flow import LINGER_S
 from relay.errors import BehaviourError
-from relay.events import Side
+from relay.events import Side, TosChanged
 from relay.legs import Process
 from relay.log import EventLog
 from relay.net.connect import host_of
@@ -153,6 +153,30 @@ def test_a_profile_that_opens_no_connection_says_so_and_keeps_no_flow() -> None:
     assert nat.fields("fault")["error"].startswith("nothing in the profile opens connections; ")
     assert (app.hears(), app.end) == (b"", "rst")
     assert not nat.driver.flows
+
+
+def test_the_kernels_probes_follow_the_real_clock_and_a_frozen_side_the_nats() -> None:
+    nat = MemoryDriver()
+    app, _ = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    nat.loop.scale = 10.0
+    flow.guard(perform, flow, SetKeepalive(Side.INTERNAL, idle_s=100, interval_s=25, count=3), "a test")
+    for due_s, probes in ((9.9, 0), (0.2, 1), (10.0, 2)):
+        nat.advance(due_s)
+        assert app.leg.probes_seen == probes
+    flow.legs.freeze(Side.INTERNAL)
+    assert flow.legs.silence_s(Side.INTERNAL) == 160.0
+    assert (app.hears(), app.end) == (b"", "")
+
+
+def test_a_change_of_the_tos_byte_is_recorded_with_the_syns_the_last_and_the_new_one() -> None:
+    nat = MemoryDriver()
+    connect(nat)
+    (flow,) = nat.driver.flows.values()
+    flow.log.write_event(TosChanged(1.0, Side.INTERNAL, syn=0x20, old=0x48, new=0xA0))
+    changed = nat.fields("tos-changed")
+    assert [changed[name] for name in ("side", "syn", "old", "new")] == ["internal", 0x20, 0x48, 0xA0]
+    assert (changed["syn_precedence"], changed["new_precedence"]) == (1, 5)
 
 
 def test_the_totals_have_the_bytes_of_each_direction_once_a_flow_is_over() -> None:
