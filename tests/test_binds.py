@@ -227,6 +227,18 @@ def test_a_behaviour_may_refuse_the_peer_and_the_client_gets_its_second_reply(ba
         assert read_to_end(client.sock) == b""
 
 
+def test_a_behaviours_conditions_are_looked_at_when_the_peer_connects(backend: str) -> None:
+    with serve_in_thread(backend=backend, refuse_dial={"when": {"nth": 2}}) as nat:
+        for code in (0, 1):
+            with waiting(nat) as client:
+                first = client.reply()
+                if code:
+                    demand_reset(PEER, first.address)
+                else:
+                    connect_from(PEER, first.address).close()
+                assert client.reply().code == code
+
+
 def test_a_frozen_peer_is_let_in_when_it_is_thawed(nat: RunningRelay) -> None:
     with waiting(nat) as client:
         first = client.reply()
