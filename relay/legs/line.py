@@ -66,6 +66,13 @@ class Line:
             size = min(size, self._slice_bytes())
         return min(size, self.passing_bytes(size))
 
+    def passes_at_once(self, size: int, now_s: float) -> bool:
+        """Whether so many bytes that are written now, and have nothing before them, pass now and whole."""
+        shape = self.shape
+        if shape.delay_s or shape.jitter_s or shape.slice_variation_bytes or self._free_s > now_s:
+            return False
+        return self.piece_bytes(size) == size
+
     def _slice_bytes(self) -> int:
         """How much the next slice has."""
         size, variation = self.shape.slice_bytes, self.shape.slice_variation_bytes

@@ -16,12 +16,14 @@ import enum
 from collections.abc import Callable
 
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
+from relay.legs.outbox import Outbox
 from relay.net.kernel_leg import KernelLeg
 from relay.net.pipe import PipePool
 
 BULK_BYTES = 4 * 1024 * 1024  # a direction that has moved so much is bulk, and will be spliced
 TRANSLATED_BYTES = 64 * 1024  # h11 is twice as fast on these as on 256 KiB: its buffers stay in the cache
 BUDGET_BYTES = 2 * 1024 * 1024  # some 0.4 ms of one core
+KEPT_BUDGET_BYTES = 256 * 1024  # likewise, of what is copied twice to wait in an outbox
 TURN_S = 1e-3  # of translating
 
 
@@ -63,7 +65,7 @@ class Pump:
         return self._splice() if self.moved_bytes >= BULK_BYTES else self._copy(self.source.loop.buffer)
 
     def _copy(self, buffer: memoryview) -> Outcome:
-        source, budget = self.source, BUDGET_BYTES
+        source, budget = self.source, KEPT_BUDGET_BYTES if isinstance(self.sink, Outbox) else BUDGET_BYTES
         while source.readable and not source.frozen:
             sink = self.sink  # what is read may end it
             if sink is not None and not (sink.has_room or sink.broken):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relay.events import Side
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
@@ -290,12 +293,62 @@ def test_what_waits_is_bounded_and_the_owner_hears_of_room() -> None:
     assert peer.outbox.has_room
 
 
+def test_the_owner_hears_of_room_that_a_new_shape_makes() -> None:
+    peer = Peer(Shape(delay_s=10))
+    owner = peer.outbox.owner
+    assert isinstance(owner, Owner)
+    peer.outbox.write(b"one")
+    calls = owner.calls
+    peer.outbox.set_shape(Shape())
+    assert [piece for _, piece in peer.pass_time(0)] == [b"one"]
+    assert owner.calls > calls
+
+
 def test_the_memory_may_be_changed_at_once() -> None:
     peer = Peer(Shape(delay_s=1))
     memory = bytearray(b"one")
     peer.outbox.write(memory)
     memory[:] = b"two"
     assert peer.pass_time(2) == [(1, b"one")]
+
+
+SHAPES = st.builds(
+    Shape,
+    delay_s=st.sampled_from([0.0, 0.001, 0.5]),
+    jitter_s=st.sampled_from([0.0, 0.3]),
+    rate_bytes_per_s=st.sampled_from([0.0, 1e5, 1e9]),
+    slice_bytes=st.sampled_from([0, 1000, 200_000]),
+    slice_delay_s=st.sampled_from([0.0, 0.001]),
+    end_delay_s=st.sampled_from([0.0, 0.1]),
+    stall=st.sampled_from([False, False, True]),
+    slice_variation_bytes=st.sampled_from([0, 999]),
+)
+SIZES = st.sampled_from([1, 1000, 65_535, 65_536, 100_000, 256 << 10, 300_000])
+WAITS = st.sampled_from([0.0, 0.0005, 0.3])
+
+
+@given(st.lists(st.one_of(SHAPES, SIZES, WAITS), max_size=20), st.sampled_from(["FIN", "RST"]))
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_shape_is_and_becomes_bytes_arrive_as_they_were_and_then_the_end(
+    acts: list[Shape | int | float], end: str
+) -> None:
+    peer, sent, buffer = Peer(Shape(), draws=(0.3, 0.9) * 5000), b"", bytearray(300_000)
+    for number, act in enumerate(acts):
+        match act:
+            case Shape():
+                peer.outbox.set_shape(act)
+            case int():
+                buffer[:act] = random.Random(number).randbytes(act)  # noqa: S311 - any bytes will do
+                sent += buffer[:act]
+                peer.outbox.write(memoryview(buffer)[:act])
+            case float():
+                peer.loop.advance(act)
+    peer.outbox.finish() if end == "FIN" else peer.outbox.reset()
+    peer.outbox.set_shape(Shape(slice_bytes=70_000))
+    *pieces, last = (piece for _, piece in peer.pass_time(10))
+    came = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+    assert (len(came), came) == (len(sent), sent) if end == "FIN" else sent.startswith(came)
+    assert last == end
 
 
 def test_a_frozen_leg_sends_nothing_though_it_is_due() -> None:
