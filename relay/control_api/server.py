@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 
 from relay.address import Endpoint
 from relay.control_api.connection import Connection
@@ -74,23 +75,7 @@ class ControlServer:
         """Serve until cancelled."""
         try:
             async with anyio.create_task_group() as tasks:
-                while True:
-                    await anyio.wait_readable(self._sock)
-                    try:
-                        with held:
-                            client, _ = self._sock.accept()
-                            close_in_children(client)
-                    except BlockingIOError:
-                        continue
-                    except OSError as error:
-                        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                            await anyio.sleep(_REST_S)
-                        continue
-                    if self._clients >= MAX_CLIENTS:
-                        client.close()
-                    else:
-                        self._clients += 1
-                        tasks.start_soon(self._serve, client)
+                await self._serve_next(tasks)
         finally:
             self.close()
 
@@ -101,7 +86,31 @@ class ControlServer:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
+    async def _serve_next(self, tasks: TaskGroup) -> None:
+        """Serve the next client at once, and have another task wait for the one after: no turn of the loop is lost."""
+        client = await self._accept()
+        tasks.start_soon(self._serve_next, tasks)
+        if self._clients >= MAX_CLIENTS:
+            client.close()
+        else:
+            await self._serve(client)
+
+    async def _accept(self) -> socket.socket:
+        while True:
+            await anyio.wait_readable(self._sock)
+            try:
+                with held:
+                    client, _ = self._sock.accept()
+                    close_in_children(client)
+                return client
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                    await anyio.sleep(_REST_S)
+
     async def _serve(self, client: socket.socket) -> None:
+        self._clients += 1
         try:
             await Connection(client, self._routes, self._limited).serve()
         finally:

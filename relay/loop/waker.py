@@ -58,11 +58,21 @@ class _Alarmed:
             self.due_s = due_s
             self._alarm.set(due_s)
 
+    @property
+    def _is_coming(self) -> bool:
+        """Whether a turn was asked for by `soon`, and has not begun."""
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        """Take a turn, unless one comes anyway: with bulk it takes milliseconds, which the host's other tasks wait."""
+        if not self._is_coming:
+            self._turn()
+
     def _on_alarm(self) -> None:
         if self._alarm is not None:
             self.due_s = math.inf
             self._alarm.clear()
-            self._turn()
+            self._wake()
 
     @contextmanager
     def _with_alarm(self) -> Iterator[Alarm]:
@@ -92,6 +102,10 @@ class AsyncioWaker(_Alarmed):
         self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._soon: asyncio.Handle | None = None
 
+    @property
+    def _is_coming(self) -> bool:
+        return self._soon is not None
+
     def soon(self) -> None:
         if self._alarm is not None and self._soon is None:
             self._soon = self._loop.call_soon(self._on_soon, context=self._context)
@@ -109,7 +123,7 @@ class AsyncioWaker(_Alarmed):
                     self._soon.cancel()
 
     async def _run_by_readers(self, readiness: int, alarm: int) -> None:
-        self._context.run(self._loop.add_reader, readiness, self._turn)
+        self._context.run(self._loop.add_reader, readiness, self._wake)
         self._context.run(self._loop.add_reader, alarm, self._on_alarm)
         try:
             await anyio.sleep_forever()
@@ -122,7 +136,7 @@ class AsyncioWaker(_Alarmed):
             tasks.start_soon(self._follow_alarm, alarm)
             while True:
                 await readiness.wait()
-                self._turn()
+                self._wake()
 
     def _on_soon(self) -> None:
         self._soon = None
@@ -136,6 +150,10 @@ class TaskWaker(_Alarmed):
         super().__init__(turn)
         self._put_off = anyio.Event()
 
+    @property
+    def _is_coming(self) -> bool:
+        return self._put_off.is_set()
+
     def soon(self) -> None:
         self._put_off.set()
 
@@ -146,7 +164,7 @@ class TaskWaker(_Alarmed):
                 tasks.start_soon(self._follow_what_is_put_off)
                 while True:
                     await readiness.wait()
-                    self._turn()
+                    self._wake()
 
     async def _follow_what_is_put_off(self) -> None:
         while True:

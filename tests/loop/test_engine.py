@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 import sniffio
 
@@ -130,3 +131,38 @@ async def test_what_is_shared_is_one_object_for_each_engine_and_closed_with_it()
         assert not shared.closed
     assert shared.closed
     assert faults == []
+
+
+@pytest.mark.anyio
+async def test_with_bulk_the_hosts_other_tasks_wait_for_one_turn_at_a_time(readiness: str) -> None:
+    near, peer = socket.socketpair()
+    with near, peer:
+        async with open_engine() as (engine, faults):
+            turns, waker, over = 0, engine._waker, False
+            turn = waker._turn  # type: ignore[attr-defined]
+
+            def counted() -> None:
+                nonlocal turns
+                turns += 1
+                turn()
+
+            def bulk() -> None:
+                if not over:
+                    engine.call_soon(bulk)
+
+            def timer() -> None:
+                if not over:
+                    engine.call_later(0, timer)
+
+            waker._turn = counted  # type: ignore[attr-defined]
+            near.setblocking(False)
+            engine.watch_readable(near, lambda: None)
+            peer.sendall(b"x")
+            bulk()
+            timer()
+            rounds = 20
+            for _ in range(rounds):
+                await anyio.lowlevel.checkpoint()
+            over = True
+        assert faults == []
+    assert turns <= rounds + 2
