@@ -9,7 +9,7 @@ assert server.hears() == b"hello"
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -101,6 +101,10 @@ class MemoryConnector:
 
     timeout_s: float = 30.0
     dials: list[PendingDial] = field(default_factory=list)
+    own_datagram_addresses: set[Endpoint] = field(default_factory=set)
+
+    def is_own(self, target: Endpoint, among: Collection[Endpoint]) -> bool:
+        return target in among
 
     def reaches(self, destination: Endpoint, side: Side) -> bool:
         return True
