@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.origins import Origin, echo, read_exactly
 pytestmark = pytest.mark.system
 
 EVIL = "evil.test"
+_PATIENCE = 5  # a host that is busy with other tests paints so many times as late
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,53 @@ def test_a_flow_appears_its_ladder_opens_and_a_click_ends_it(nat: RunningRelay, 
         page.until("document.querySelector('.row .by-behaviour')?.innerText === 'link-down-reset'")
         with pytest.raises(ConnectionResetError):
             app.recv(1)
+
+
+MANY = 10_000
+_FRAMES = """(async (by) => {
+  const body = document.querySelector(".body");
+  const times = [];
+  let before = performance.now();
+  for (let frame = 0; frame < 90; frame += 1) {
+    body.scrollTop += by;
+    await new Promise(requestAnimationFrame);
+    const now = performance.now();
+    times.push(now - before);
+    before = now;
+  }
+  return times.sort((one, other) => one - other)[45];
+})"""
+
+
+def test_it_is_painted_at_once_and_ten_thousand_flows_scroll_with_every_frame(
+    browser: Browser, nat: RunningRelay
+) -> None:
+    nat.control_url  # noqa: B018 - it keeps what happens from then on
+    nat._in_loop(partial(_emit_flows, nat, MANY))
+    page = browser.open(nat.control_url, width=1200, height=900)
+    page.until(f"document.querySelector('#totals').textContent.startsWith('{MANY - 1:,} flows')")
+    paint_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    still_ms, scrolling_ms = (min(page.evaluate(f"{_FRAMES}({by})") for _ in range(2)) for by in (0, 700))
+    print(f"painted after {paint_ms:.0f} ms; a frame takes {still_ms:.1f} ms, scrolling {scrolling_ms:.1f} ms")  # noqa: T201
+    assert paint_ms < 300 * _PATIENCE
+    assert scrolling_ms < 2 * max(still_ms, 1000 / 60)  # a busy host misses every second one
+    assert page.evaluate("document.querySelectorAll('.row').length") < 100
+    assert page.complaints() == []
+
+
+def _emit_flows(nat: RunningRelay, count: int) -> None:
+    for number in range(1, count + 1):
+        nat.log.emit("flow-opened", flow=number, via="socks5", client="a", destination=f"host-{number}:80")
+
+
+def test_a_flow_that_a_behaviour_ended_before_the_page_came_is_marked(browser: Browser, nat: RunningRelay) -> None:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+        app.sendall(b"hello")
+        assert read_exactly(app, 5) == b"hello"
+        nat.link_down()
+        nat.wait_for("flow-ended")
+    page = browser.open(nat.control_url)
+    page.until("document.querySelector('.row .by-behaviour')?.innerText === 'link-down-reset'")
 
 
 def test_each_form_is_one_request(nat: RunningRelay, page: Page) -> None:

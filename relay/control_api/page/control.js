@@ -131,6 +131,8 @@
   async function describe() {
     const told = await client.get("/relay/v1/profile");
     for (const { name } of told.profile.quirks) behaviours.add(name);
+    for (const flow of flows.values()) Object.assign(flow, { behaviour: behaviours.has(flow.cause), row: { flow } });
+    later();
     panels.refresh().catch((error) => say(error.message, true));
     byId("title").textContent = `${told.profile.name}: ${told.profile.title}`;
     byId("switches").replaceChildren(...told.profile.quirks.map((quirk) => switchOf(quirk.name, told.enabled.includes(quirk.name), told.enable[quirk.name])));
