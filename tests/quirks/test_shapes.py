@@ -7,6 +7,7 @@ import hashlib
 import random
 import socket
 import statistics
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from relay.net.kernel_leg import KernelLeg
+from relay.net.pipe import Pipe
+from relay.net.pump import BULK_BYTES
 from relay.testing import serve_in_thread
 from support.behind_nat import BACKENDS, HOST, run_inside
 from support.origins import Origin, echo, read_exactly
@@ -138,6 +142,32 @@ def test_only_connections_that_the_conditions_fit_are_late(backend: str) -> None
             (process,) = {record.process[1] for record in nat.events if record.process is not None}
     assert process.startswith(("python", "pytest"))
     assert took[0] >= 0.2 > max(took[1:])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
+def test_bulk_is_spliced_where_the_conditions_do_not_fit(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    splice, spliced = KernelLeg.splice_into, [0]
+
+    def counting(leg: KernelLeg, pipe: Pipe) -> int:
+        count = splice(leg, pipe)
+        spliced[0] += max(0, count)
+        return count
+
+    monkeypatch.setattr(KernelLeg, "splice_into", counting)
+    size, latency = 3 * BULK_BYTES, {"delay_s": 0.01, "when": {"nth": 2}}
+    with (
+        Origin(lambda sock: sock.sendall(digest_of(sock))) as origin,
+        serve_in_thread("transparent", backend=backend, forwards=[f"0:{origin.target}"], latency=latency) as nat,
+    ):
+        found = []
+        for _ in range(2):
+            with socket.create_connection(nat.forward_addresses[0], timeout=20) as app:
+                send_all(app, bytes(size))
+                assert read_exactly(app, 32) == hashlib.sha256(bytes(size)).digest()
+            found.append(spliced[0])
+            spliced[0] = 0
+    assert found[0] > BULK_BYTES
+    assert found[1] == 0, "a shaped flow is copied"
 
 
 @pytest.mark.parametrize("how", ["rst", "fin", "stall"])
