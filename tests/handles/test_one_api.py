@@ -110,6 +110,8 @@ async def test_every_verb_works_in_the_programs_own_loop(monkeypatch: pytest.Mon
                 nat.time_scale, nat.seed = 10, 8
                 await nat.advance(300)
                 assert (await nat.wait_for("time-advanced")).fields == {"by_s": 300}
+                nat.time_scale = 1
+                assert (nat.time_scale, nat.seed) == (1, 8)
                 nat.link_down()
                 assert (await nat.wait_for("flow-ended")).fields["because"] == "link-down-reset"
             assert nat.forward_inbound(origin.host, origin.port) == nat.inbound_addresses[0]

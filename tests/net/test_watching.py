@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import pytest
 
@@ -103,6 +105,17 @@ async def test_a_watch_ends_with_its_leg(ends: socket.socket) -> None:
         leg.watch(WANTS, _NoOwner())
         leg.close()
     assert providers.calls == ["watch", "close"]
+
+
+async def test_a_leg_that_is_closed_holds_neither_its_owner_nor_what_it_asked(ends: socket.socket) -> None:
+    async with open_engine() as (engine, _):
+        owner = _NoOwner()
+        leg = KernelLeg(engine, ends, Side.INTERNAL, owner, NO_ABILITIES)
+        leg.ask_tos = partial(owner.on_leg_ready, leg)
+        gone = weakref.ref(owner)
+        leg.close()
+        del owner
+        assert gone() is None, "without the garbage collector"
 
 
 async def test_what_a_watch_has_withheld_is_let_through_before_the_next_one_begins(ends: socket.socket) -> None:
