@@ -138,6 +138,7 @@ NO_REQUESTS = [
     (b'{"seconds": ' + b"9" * 5000 + b"}", 400, "the body is no JSON"),
     (b"[" * 10_000 + b"]" * 10_000, 400, "the body is nested deeper than 32 levels"),
     (b'{"a":' * 10_000, 400, "the body is nested deeper than 32 levels"),
+    (b"[" * 40 + b"]" * 39 + b",[]]", 400, "the body is nested deeper than 32 levels"),
     (b"[]", 400, "freeze: [] is no object"),
     (b"[" + b"[{}]," * 40 + b"{}]", 400, "freeze: [[{}], [{}]"),
     (b'{"side": "app", "colour": "red"}', 400, "freeze: unknown field 'colour'"),

@@ -18,10 +18,12 @@ import pytest
 from relay.address import Endpoint
 from relay.config import configure
 from relay.control_api import ControlServer, ControlSpec, History, control_spec, open_control
+from relay.control_api.connection import Connection
+from relay.control_api.exchange import Answer, Request
 from relay.errors import ConfigError
 from relay.log import EventLog
 from relay.server import open_relay
-from support.bench import DEADLINE_S, in_thread
+from support.bench import DEADLINE_S, in_thread, socket_pair
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +75,36 @@ async def test_a_unix_socket_is_for_its_user_alone_needs_no_host_and_goes_with_t
     finally:
         assert os.umask(before) == 0
     assert not path.exists()
+
+
+async def test_a_client_that_resets_amid_its_request_disturbs_no_other() -> None:
+    async with serving(Endpoint("127.0.0.1", 0)) as (server, _):
+        address, request = address_of(server), _ASK.replace(b"any.test", b"localhost")
+        for said in (b"", request[:20], request):
+            with socket.create_connection(address, DEADLINE_S) as client:
+                client.sendall(said)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            assert (await in_thread(ask, address, request)).startswith(b"HTTP/1.1 200 ")
+
+
+class Plentiful:
+    """Answers each request with more than a socket takes."""
+
+    def check(self, request: Request) -> None:
+        pass
+
+    async def answer(self, request: Request) -> Answer:
+        return Answer(200, bytes(32 << 20))
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.control_api.connection._SEND_WITHIN_S", 0.05)
+    sock, client = socket_pair()
+    with client:
+        client.sendall(_ASK)
+        with anyio.fail_after(DEADLINE_S):
+            await Connection(sock, Plentiful(), anyio.move_on_after).serve()
+        assert sock.fileno() == -1
 
 
 async def test_a_file_at_the_sockets_place_stays(tmp_path: Path) -> None:
