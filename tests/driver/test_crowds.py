@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from support.clients import socks5_request
 from support.memory_driver import End, MemoryDriver, forward, proxy
 
 _HELLO = b"\x05\x01\x00"
@@ -44,6 +45,20 @@ def test_a_surplus_client_that_asks_for_nothing_has_the_handshakes_limit() -> No
     assert (client.hears(), client.end) == (b"\x05\x00", "")
     nat.advance(0.2)
     assert end_of(client) == "fin"
+
+
+def test_a_surplus_client_that_talks_on_has_time_to_read_its_answer() -> None:
+    nat = full()
+    client = nat.call(proxy())
+    client.says(_HELLO + socks5_request("a.test", 80))
+    nat.settle()
+    client.says(b"more")
+    nat.settle()
+    assert not client.leg.other.closed
+    assert (client.hears()[:4], client.end) == (b"\x05\x00\x05\x01", "fin")
+    client.finishes()
+    nat.settle()
+    assert client.leg.other.closed
 
 
 @pytest.mark.parametrize("said", [_GARBAGE, b""])

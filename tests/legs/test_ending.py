@@ -82,3 +82,18 @@ def test_what_the_peer_sends_is_dropped_until_it_has_all_and_is_reset() -> None:
     reset_after_data(leg)
     loop.advance(1.0)
     assert loop.next_due_s is None
+
+
+def test_a_peer_that_takes_some_now_and_then_has_it_all_and_one_that_stops_five_seconds() -> None:
+    loop, peer, leg = pair()
+    buffer = memoryview(bytearray(10))
+    peer.limit_window(10)
+    leg.write(bytes(50))
+    reset_after_data(leg)
+    for _ in range(3):
+        loop.advance(4.0)
+        assert peer.receive_into(buffer) == 10
+    loop.advance(4.9)
+    assert not leg.closed
+    loop.advance(0.3)
+    assert leg.closed

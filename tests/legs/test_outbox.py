@@ -107,6 +107,15 @@ def test_a_reset_comes_behind_the_bytes_before_it() -> None:
     assert peer.outbox.behind.closed
 
 
+def test_a_reset_behind_a_fin_comes_after_it() -> None:
+    peer = Peer(Shape(delay_s=0.1))
+    peer.outbox.write(b"one")
+    peer.outbox.finish()
+    peer.pass_time(0.05)
+    peer.outbox.reset()
+    assert peer.pass_time(1) == [(0.1, b"one"), (0.1, "FIN"), (0.15, "RST")]
+
+
 def test_a_reset_that_is_repeated_is_one_and_a_close_does_not_overtake_it() -> None:
     peer = Peer(Shape(delay_s=0.1))
     peer.outbox.write(b"one")
