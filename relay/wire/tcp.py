@@ -250,7 +250,7 @@ class Tcp(Tcb):
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of `send` were not sent yet."""
-        return max(0, self.sender.queue.end - self.sender.nxt)
+        return max(0, self.sender.queue.end - max(self.sender.nxt, self.sender.queue.start))  # a SYN is before them
 
     @property
     def unread_bytes(self) -> int:

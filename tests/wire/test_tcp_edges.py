@@ -70,6 +70,14 @@ def test_a_connection_that_pends_is_mute_whatever_its_owner_does() -> None:
     assert (tcp.take_output(), read(tcp), tcp.state) == ([], WOULD_BLOCK, State.PENDING)
 
 
+def test_a_connection_that_pends_has_nothing_that_waits_to_be_sent() -> None:
+    tcp = Tcp.answering(Stack(), Segment(GUEST_ISN, 0, SYN, 64_240), ISN, 0.0)
+    assert tcp.waiting_bytes == 0
+    tcp.send(b"early", 0.0)
+    assert tcp.waiting_bytes == 5
+    assert Tcp.opening(Stack(), ISN, 0.0).waiting_bytes == 0
+
+
 def test_a_connection_that_pends_is_forgotten_by_close_and_refused_by_reset() -> None:
     pending = [Tcp.answering(Stack(), Segment(GUEST_ISN, 0, SYN, 64_240), ISN, 0.0) for _ in range(2)]
     assert pending[0].close(0.0) == pending[1].reset(0.0) == Seen.CLOSED
