@@ -17,9 +17,9 @@ from relay.probe.client.lab import Lab
 from relay.probe.clock import ProbeClock
 from relay.probe.findings import Finding
 from relay.probe.probe import Probe
-from relay.profiles import Profile, available, load_profile
+from relay.profiles import available, load_profile
 from support.probing import found_through, probed
-from support.round_trips import said
+from support.round_trips import assert_ends, assert_idle, less_than_a_day
 
 pytestmark = pytest.mark.anyio
 PROFILES = [profile.name for profile in available()]
@@ -69,13 +69,6 @@ def test_what_a_nearer_host_has_as_well_is_left_out() -> None:
     assert own.notes == ["as in aws-nat-gateway, and so not this NAT's: close-mapping.half_close, idle-timeout.after_s"]
 
 
-def _idle(name: str) -> dict[str, Any]:
-    """A limit of less than a day, beyond which a server's step does not go; and no chance."""
-    if name != "kubernetes":
-        return {}
-    return {"idle_timeout": {"after_s": 8640, "half_closed_s": 360}, "stray_reset": {"enabled": False}}
-
-
 @pytest.mark.timeout(300)  # on a host that is busy; else a sixth of it
 async def test_every_profile_comes_back(anyio_backend: str) -> None:
     """On asyncio each one, by a proxy or a forward; on trio some, by the other way. A few at a time."""
@@ -91,7 +84,7 @@ async def test_every_profile_comes_back(anyio_backend: str) -> None:
 
 async def _check_profile(name: str, backend: str, wrong: dict[str, str]) -> None:
     is_proxied = (PROFILES.index(name) % 2 == 0) is (backend == "asyncio")
-    given_ = _idle(name)
+    given_ = less_than_a_day(name)
     profile = configure(name, listen=None, has_guests=True, settings=_spelt(given_)).profile
     probes = ["close", "tos", "idle", "idle-refresh"]
     found = await found_through(name, "proxy" if is_proxied else "forward", probes, **given_)
@@ -100,41 +93,6 @@ async def _check_profile(name: str, backend: str, wrong: dict[str, str]) -> None
         assert_idle(found, profile)
     except AssertionError as error:
         wrong[name] = f"{error}\n{profile_as_toml(found, title=name, date='', source='', versions='')}"
-
-
-def assert_ends(found: Findings, profile: Profile) -> None:
-    """What was found about ends and TOS bytes is what the profile says."""
-    for setting in ("internal_rst", "external_rst", "half_close"):
-        assert found.value("close-mapping", setting) == said(profile, "close-mapping", setting), setting
-    assert found.value("tos-reset", "mask") == said(profile, "tos-reset", "mask")
-    delay_ms: Any = said(profile, "tos-reset", "external_close_delay_ms")
-    found_ms = found.value("tos-reset", "external_close_delay_ms")
-    assert found_ms == (None if delay_ms is None else pytest.approx(delay_ms, abs=5))
-    assert found.value("tos-reset", "enabled") == (False if delay_ms is None else None)
-    assert all(finding.is_sure for (name, _), finding in found.by_setting.items() if name != "idle-timeout")
-
-
-def assert_idle(found: Findings, profile: Profile) -> None:
-    """What was found about idle limits is what the profile says, as nearly as ages are tried."""
-
-    def value(setting: str) -> Any:
-        return found.value("idle-timeout", setting)
-
-    after_s: Any = said(profile, "idle-timeout", "after_s")
-    if after_s is None:
-        assert value("after_s") is None
-        return
-    assert after_s * 0.999 <= value("after_s") <= after_s * 1.1
-    late_s: Any = said(profile, "idle-timeout", "late_s")
-    assert value("late_s") == (pytest.approx(late_s, abs=late_s * 0.25) if late_s else None)
-    for setting in ("internal", "external", "refreshed_by", "counts"):
-        assert value(setting) == said(profile, "idle-timeout", setting), setting
-    half_closed_s: Any = said(profile, "idle-timeout", "half_closed_s")
-    if said(profile, "close-mapping", "half_close") == "pass":
-        assert value("half_closed_s") == pytest.approx(half_closed_s, rel=0.08)
-    silence_s = value("silence_s")
-    if silence_s is not None:
-        assert silence_s == pytest.approx(said(profile, "idle-timeout", "silence_s"), abs=0.1 * after_s)
 
 
 def _spelt(settings: dict[str, Any]) -> list[str]:

@@ -19,6 +19,9 @@ from relay.probe.protocol.steps import REPORT, STOP_READING, Wait
 
 _QUIRK = "local-ack"
 _FILLING_S = 1.0  # real
+_LOOKS = 6
+_LOOK_EVERY_S = 0.5  # real; the server looks for so much longer than the app sends, lest a busy host be late
+_LATE_S = 0.1
 _MOST_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _FEW_BYTES = 2048  # less than that may be the proxy's own words
@@ -40,22 +43,26 @@ async def _run(lab: Lab) -> None:
 
 
 async def _fill(lab: Lab, held: list[int | None]) -> None:
-    wait = Wait((_FILLING_S + 0.5) * lab.clock.scale)
-    trial = await lab.open_greeted(STOP_READING, wait, REPORT)
+    looks = [step for _ in range(_LOOKS) for step in (Wait(_LOOK_EVERY_S * lab.clock.scale), REPORT)]
+    trial = await lab.open_greeted(STOP_READING, *looks)
     if not isinstance(trial, Trial):
         return
     with lab.clock.limit_really(_FILLING_S):
         for _ in range(_MOST_BYTES // _CHUNK_BYTES):
             await trial.send(_CHUNK_BYTES)
         await anyio.sleep_forever()
-    acked = trial.state().get("bytes_acked")
-    report = await trial.their_report()
+    state = trial.state()
+    await lab.clock.sleep_really(_LOOK_EVERY_S + _LATE_S)  # the server has looked once more
+    report = await trial.forget()
+    if not state or not list(report.all("state")):
+        return  # it was late: the server has ended the connection
     received = [seen.value["bytes_in"] for seen in report.all("state") if "bytes_in" in seen.value]
+    acked = state.get("bytes_acked")
     held.append(None if acked is None or not received else acked - received[-1])
 
 
 def _takes_s(plan: Plan) -> float:
-    return _FILLING_S + 1.0
+    return _FILLING_S + 2 * _LOOK_EVERY_S
 
 
 PROBE = Probe("local-ack", _run, _takes_s)
