@@ -99,6 +99,19 @@ def test_a_profile_too(tmp_path: Path) -> None:
         ('title = "x"\nextends = "none"', ":2: extends: unknown profile 'none' ("),
         ('title = "x"\n[cut]\nhow = "fin"', ":2: cut: nothing says when it cuts (set after_bytes, "),
         ("[[forward]]\nlisten = 0\ntarget = 'h:1'\n[forward.cut]\nhow = 'fin'", ":1: forward 127.0.0.1:0:h:1 cut.how"),
+        (
+            'title = "x"\n[precomplete-handshake]\norder = "lockstep"\nfailed = "fin"',
+            ":2: precomplete-handshake: failed of fin does not go with the order lockstep: a connection that was not "
+            "granted has no FIN (set order to internal-first, or failed to rst)",
+        ),
+        (
+            "profile = 'haproxy'\nset = ['precomplete-handshake.order=lockstep']",
+            ":1: haproxy: precomplete-handshake: failed of fin does not go with the order lockstep: ",
+        ),
+        (
+            'title = "x"\n[idle-timeout]\ninternal = "timeout"',
+            ":3: idle-timeout.internal: 'timeout' is not 'silence' or ",
+        ),
         ("profile = 'none'", ":1: profile: unknown profile 'none' ("),
         ("idle-timeout = -1", ":1: idle-timeout: -1 is out of range ("),
         ("control-host = ['x']", ":1: control-host: nothing to control without --control (add --control HOST:PORT)"),
