@@ -39,6 +39,12 @@ def test_lost_syns_are_counted_by_how_long_their_connects_took(share: float, by_
     assert low <= losses.share <= high
 
 
+def test_what_takes_no_loss_is_known_though_most_have_one() -> None:
+    losses = lost_syns([0.01] * 40 + [1.01] * 60, 0.25)
+    assert losses is not None
+    assert (losses.lost, losses.of, losses.by_s) == (60, 160, 1.0)
+
+
 def test_lookups_and_syns_that_are_timed_together_are_told_apart() -> None:
     syns = Losses(lost=3, of=300, by_s=1.0, late=3)
     delays = [0.01] * 95 + [1.01, 3.01, 5.02, 5.01, 6.01]

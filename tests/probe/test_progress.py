@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from relay.cli.probe_log import ProbeLog
 from relay.cli.probe_progress import ProgressLine, in_words
 from relay.cli.probing import _chosen
 from relay.errors import ConfigError, Unsupported
+from relay.probe.findings import Finding, Findings
 
 
 class Terminal(io.StringIO):
@@ -64,6 +66,15 @@ def test_what_is_seen_is_in_the_file_at_once_and_an_earlier_run_is_there_until_t
         assert json.loads(path.read_text()) == {"note": "one"}
         log.add({"note": "two"})
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_findings_and_notes_are_among_what_is_seen_the_same_note_once() -> None:
+    seen: list[Any] = []
+    findings = Findings(saw=seen.append)
+    findings.found(Finding("tos-reset", "mask", 224, "reset"))
+    findings.note("twice")
+    findings.note("twice")
+    assert seen == [{"found": "tos-reset.mask", "value": 224, "says": "reset"}, {"note": "twice"}]
 
 
 def test_a_run_that_sees_nothing_leaves_no_new_file(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ async def test_what_ends_all_connections_now_and_then_comes_back() -> None:
         "transparent", "proxy", ["watch"], plan={"watch_s": 300}, lifetime_limit={"after_s": 120}
     )
     assert found.value("link-down-reset", "internal") is None
-    assert any("did not die together in 300" in note for note in found.notes)
+    assert [note.partition(": ")[0] for note in found.notes] == ["link-down-reset", "server"]
+    assert "did not die together in 300" in found.notes[0]
 
 
 def test_the_profile_that_fits_best_is_first() -> None:

@@ -34,6 +34,7 @@ _AT_ONCE = 32
 _HOLD_AGES = 9
 _MOST_HOLD_S = 240.0
 _BETWEEN = 8
+_REFRESHED_S = 20.0
 _LOOK_EVERY_S = 0.02
 _REFUSALS = frozenset({"refused", "reset", "rst", "fin", "failed", "closed", "denied"})
 
@@ -67,7 +68,10 @@ async def _run(lab: Lab) -> None:
         async with lab.holding(lab.plan.max_flows):
             flows = _Flows(lab)
             try:
-                await _measure(lab, flows)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(flows.keep_awake)
+                    await _measure(lab, flows)
+                    tasks.cancel_scope.cancel()
             finally:
                 flows.end()
     except RelayError as error:
@@ -143,7 +147,6 @@ class _Flows:
         ended_s, low_s = self._lab.clock.now_s(), 0.0
         for age_s in ages:
             await self._lab.clock.sleep(max(0.0, ended_s + age_s - self._lab.clock.now_s()))
-            await self._refresh()
             tried_s = self._lab.clock.now_s() - ended_s
             if not await self.add(self._lab.main):
                 return low_s, tried_s if age_s else 0.0
@@ -155,11 +158,13 @@ class _Flows:
         for stream in self.open:
             stream.reset()
 
-    async def _refresh(self) -> None:
-        """Keep the NAT from dropping those that are quiet."""
-        for stream in self.open:
-            with suppress(Broken):
-                await stream.send(b".")
+    async def keep_awake(self) -> None:
+        """Have none of them quiet for so long that the NAT drops it, until cancelled."""
+        while True:
+            await self._lab.clock.sleep(_REFRESHED_S)
+            for stream in list(self.open):
+                with suppress(Broken):
+                    await stream.send(b".")
 
     async def add(self, target: Endpoint) -> str:
         """Open one more; nothing, or how it failed: one that the NAT accepts and does not carry has failed, too."""
