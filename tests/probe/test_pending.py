@@ -51,7 +51,7 @@ async def test_a_limit_of_dials_comes_back() -> None:
 
     async def probe(case: str) -> None:
         profile, mode, settings, _ = wanted[case]
-        plan = {"patience_s": 0.2}
+        plan = {"patience_s": 1.0}
         found[case] = await found_through(profile, mode, ["pending"], real=True, plan=plan, pending_limit=settings)
 
     async with anyio.create_task_group() as tasks:

@@ -12,13 +12,15 @@ import pytest
 
 from relay.address import Endpoint
 from relay.errors import ConfigError, RelayError
+from relay.handles import open_relay
 from relay.probe import Plan, ProbeServer, one_error, open_probe_server
 from relay.probe.client.control import open_control
 from relay.probe.client.dial import Connected, Dialer
 from relay.probe.client.lab import Lab, Trial
+from relay.probe.client.proxy import Proxy
 from relay.probe.clock import ProbeClock
 from relay.probe.protocol.lines import as_line
-from relay.probe.protocol.steps import FIN, RST, Read, Send
+from relay.probe.protocol.steps import FIN, RST, Read, Send, Wait
 from relay.probe.server import limits
 from relay.probe.stream import Broken, Stream
 from support.origins import Origin
@@ -77,6 +79,21 @@ async def test_a_script_is_done_and_both_ends_report() -> None:
 async def test_what_is_neither_control_nor_a_genuine_head_gets_no_byte(data: bytes) -> None:
     async with open_probe_server(Endpoint("127.0.0.1", 0), _TOKEN) as server:
         assert await answer_to(server, data) == b""
+
+
+async def test_a_connection_that_is_left_alone_has_no_ack_left_to_send() -> None:
+    """It would meet a NAT that has forgotten the connection, and that NAT's RST."""
+    async with (
+        open_probe_server(Endpoint("127.0.0.1", 0), _TOKEN) as server,
+        open_relay("transparent") as nat,
+        session(server) as lab,
+    ):
+        lab.dialer = Dialer(lab.clock, Proxy("socks5", nat.address))  # whose words are an exchange: ACKs wait for data
+        trials = [await lab.open_quiet(Wait(5)) for _ in range(5)]
+        sent = [trial.state()["segments_out"] for trial in trials if isinstance(trial, Trial)]
+        await anyio.sleep(0.06)  # Linux delays an ACK by 40 ms
+        assert sent == [trial.state()["segments_out"] for trial in trials if isinstance(trial, Trial)]
+        assert len(sent) == 5
 
 
 async def test_a_head_counts_once() -> None:

@@ -197,6 +197,16 @@ class Lab:
         """The first bytes of a connection that is only held; the server sends one byte when it has come."""
         return self.control.head(HELD)
 
+    async def open_quiet(self, *steps: Step) -> Opened:
+        """As `open_greeted`; what has come is acknowledged, so that the connection is quiet from now on.
+
+        An ACK that came late would meet a NAT that has forgotten the connection, if its clock is hurried.
+        """
+        trial = await self.open_greeted(*steps)
+        if isinstance(trial, Trial):
+            trial.stream.acknowledge()
+        return trial
+
     async def connect(self, target: Endpoint, *, tos: int | None = None, within_s: float | None = None) -> Connected:
         """Connect within so many real seconds: the plan's patience, or as long as the caller lets it (math.inf)."""
         limit_s = self.plan.patience_s if within_s is None else None if within_s == math.inf else within_s

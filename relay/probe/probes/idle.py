@@ -100,7 +100,7 @@ async def _narrow(lab: Lab, lived_s: float, died_s: float, fates: list[Fate]) ->
 async def use_by_app(lab: Lab, age_s: float, fates: list[Fate], begin_s: float | None = None) -> None:
     """Leave a connection alone for so long, then send a byte from the app's end; begin at once or after `begin_s`."""
     await lab.clock.sleep(begin_s or 0.0)
-    trial = await lab.open_greeted(Read(1, 2 * age_s + 60), Send(1), Wait(age_s))
+    trial = await lab.open_quiet(Read(1, 2 * age_s + 60), Send(1), Wait(age_s))
     if not isinstance(trial, Trial):
         return
     quiet_s, error_s = lab.clock.now_s(), lab.clock.error_s()
@@ -126,7 +126,7 @@ async def use_by_app(lab: Lab, age_s: float, fates: list[Fate], begin_s: float |
 async def _use_by_server(lab: Lab, age_s: float, fates: list[Fate]) -> None:
     """Leave a connection alone for so long, then send a byte from the server's end."""
     patience_s = lab.plan.patience_s * lab.clock.scale
-    trial = await lab.open_greeted(Wait(age_s), Send(1), Wait(patience_s))
+    trial = await lab.open_quiet(Wait(age_s), Send(1), Wait(patience_s))
     if not isinstance(trial, Trial):
         return
     with lab.clock.limit(age_s + patience_s):

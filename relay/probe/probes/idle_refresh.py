@@ -67,7 +67,7 @@ async def _refresh(lab: Lab, by: str, after_s: float, late_s: float, lived: list
     refresh_s, use_s = _REFRESH * after_s, _USE * after_s + late_s
     wait = Wait(refresh_s), Send(1)
     steps = (Read(1, 2 * use_s), *((Read(1, 2 * use_s),) if by == "app" else ()), Send(1))
-    trial = await lab.open_greeted(*(wait if by == "server" else ()), *steps)
+    trial = await lab.open_quiet(*(wait if by == "server" else ()), *steps)
     if not isinstance(trial, Trial):
         return
     began_s = lab.clock.now_s()
@@ -128,7 +128,7 @@ async def _half_closed(lab: Lab, after_s: float, late_s: float) -> None:
 
 async def _use_half_closed(lab: Lab, age_s: float, fates: list[Fate]) -> None:
     patience_s = lab.plan.patience_s * lab.clock.scale
-    trial = await lab.open_greeted(Read(1, age_s), Wait(age_s), Send(1), Wait(patience_s))
+    trial = await lab.open_quiet(Read(1, age_s), Wait(age_s), Send(1), Wait(patience_s))
     if not isinstance(trial, Trial):
         return
     trial.stream.finish()

@@ -68,6 +68,7 @@ class Script:
                 raise AssertionError(step)
 
     async def _wait(self, stream: Stream, seconds: float) -> None:
+        stream.acknowledge()
         if self._reads and not self.report.end:
             until_s = self._clock.now_s() + seconds
             with self._clock.limit(seconds):
