@@ -24,6 +24,7 @@ from support.probing import found_through
 from support.probing_wire import make_devices
 from support.round_trips import assert_acknowledged, assert_handshake, assert_keepalive, said
 
+pytestmark = pytest.mark.system
 _MODES = {"asyncio": "proxy", "trio": "forward"}
 _WAYS = ("sockets", pytest.param("wire", marks=pytest.mark.system))
 _AT_ONCE = 6

@@ -28,7 +28,7 @@ from relay.probe.clock import ProbeClock
 from relay.profiles import Profile
 from support.probing_wire import DEVICE, wired
 
-_STANDS_STILL = 0.01  # the relay's clock, nearly, but for the jumps; keepalive times, divided by it, fit the kernel
+_SCALE = 0.01  # of the relay's clock, which stands still: by it keepalive times are divided, and fit the kernel
 _QUIET_TURNS = 30
 """So many turns of the event loop without a wake: what was sent over loopback has been read, and answered."""
 HOST = "127.0.0.1"
@@ -160,20 +160,24 @@ async def probed(
     mode: str,
     *,
     clock: ProbeClock,
-    time_scale: float = _STANDS_STILL,
+    time_scale: float | None = None,
     **settings: Any,
 ) -> AsyncIterator[tuple[ProbeServer, AsyncRelay, Course]]:
     """A server, a relay before it, and the way through: `proxy`, `http`, `forward`, or a device of `make_devices`; or
-    past it: `direct`."""
+    past it: `direct`.
+
+    Without a `time_scale` the relay's clock stands still, and the probe's moves it on.
+    """
+    runs: dict[str, Any] = {"time_scale": time_scale} if time_scale else {"time_scale": _SCALE, "clock": "manual"}
     plan = Plan(patience_s=0.3, only_server=True, max_idle_s=12_000.0, max_life_s=1000.0, ages=11, ages_between=5)
     async with AsyncExitStack() as stack:
         theirs = clock if isinstance(clock, JumpingClock) else ProbeClock()  # a server's clock is never scaled
         server = await stack.enter_async_context(open_probe_server(Endpoint(HOST, 0), clock=theirs))
         if mode.startswith(DEVICE):
-            nat, host = await stack.enter_async_context(wired(profile, mode, time_scale=time_scale, **settings))
+            nat, host = await stack.enter_async_context(wired(profile, mode, time_scale=runs["time_scale"], **settings))
             yield server, nat, Course(server=Endpoint(host, server.address.port), control=server.address, plan=plan)
             return
-        nat = await stack.enter_async_context(open_relay(profile, seed=1, time_scale=time_scale, **settings))
+        nat = await stack.enter_async_context(open_relay(profile, seed=1, **runs, **settings))
         match mode:
             case "proxy" | "http":
                 via = Proxy("socks5" if mode == "proxy" else "http", nat.address)
@@ -204,7 +208,7 @@ async def found_through(
     """
     jumping, findings = JumpingClock(quiet_turns), Findings()
     clock = ProbeClock(real) if real else jumping
-    scale = real or _STANDS_STILL
+    scale = real or None
     async with (
         probed(profile, mode, clock=clock, time_scale=scale, **settings) as (_, nat, course),
         anyio.create_task_group() as tasks,

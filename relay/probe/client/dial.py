@@ -52,7 +52,7 @@ class Dialer:
         """Connect within so many real seconds (None: the caller limits it). A TOS byte is the SYN's already."""
         via = None if past_proxy else self.via
         stream: Stream | None = None
-        with self._clock.limit_really(within_s) if within_s is not None else nullcontext():
+        with self._clock.patience(within_s) if within_s is not None else nullcontext():
             try:
                 addresses = await _resolved(via.address if via is not None else target)
                 stream = await _connected(*addresses[0], tos)

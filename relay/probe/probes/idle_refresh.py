@@ -22,7 +22,7 @@ from relay.probe.protocol.steps import Read, Send, Wait
 
 _QUIRK = "idle-timeout"
 _REFRESH, _USE = 0.6, 1.2  # shares of the limit
-_PROBING_S = 2.2  # real: a kernel sends the first probe after 1 s
+_PROBING_S = 3.2  # real: a kernel sends the first probe after 1 s; a proxy may look for one every 2 s
 _HALF_CLOSED_AGES = 12
 _SAME = 0.05  # a limit of half-closed connections that is as near as this share is no other
 
