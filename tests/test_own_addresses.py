@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from pathlib import Path
 
@@ -49,10 +50,20 @@ def demand_no_way_in(proxy_port: int, port: int, spellings: tuple[str, ...], via
     return own
 
 
+def free_port() -> int:
+    """A port that is free on all addresses, and which no listener or dial of another test gets by chance."""
+    for port in random.sample(range(20_000, 30_000), 100):  # kernels pick higher ones
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as everywhere:
+            everywhere.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            everywhere.bind(("::", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.mark.parametrize("listen", _LISTENERS)
 def test_no_spelling_of_the_proxys_own_port_leads_there(listen: str, backend: str) -> None:
     via = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)
-    with serve_in_thread(backend=backend, listen=f"[{listen}]:0", allow_open=True) as nat:
+    with serve_in_thread(backend=backend, listen=f"[{listen}]:{free_port()}", allow_open=True) as nat:
         assert via in demand_no_way_in(nat.address.port, nat.address.port, _SPELLINGS, via)
 
 
