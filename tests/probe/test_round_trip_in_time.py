@@ -26,7 +26,7 @@ from support.round_trips import assert_acknowledged, assert_handshake, assert_ke
 
 pytestmark = pytest.mark.system
 _MODES = {"asyncio": "proxy", "trio": "forward"}
-_WAYS = ("sockets", pytest.param("wire", marks=pytest.mark.system))
+_WAYS = ("sockets", "wire")
 _AT_ONCE = 6
 _PLAN = {"keepalive_watch_s": 4.5, "patience_s": 1.0}
 _PROBED = {"precomplete-handshake", "refusal-mapping", "local-ack", "local-keepalive"}

@@ -103,22 +103,33 @@ class JumpingClock(ProbeClock):
             relays_s = next_nat_timer_s(nat)
             if relays_s is not None:
                 due_s = min(due_s, self._now_s + max(0.0, relays_s))
-            patient_s = self._patient_until_s.get(self._sleepers[0][2], 0.0) - real_s()
-            if patient_s > 0 and due_s <= self._now_s:
-                self._changed = anyio.Event()
-                with anyio.move_on_after(patient_s):
-                    await self._changed.wait()
-                continue
             if due_s > self._now_s:
                 nat._relay.do(Advance(due_s - self._now_s, "ignore"))  # waits for no look-up of processes
                 self._now_s = due_s
             self.jumps += 1
-            while self._sleepers and self._sleepers[0][0] <= self._now_s:
-                _, _, sleeper = heapq.heappop(self._sleepers)
-                if isinstance(sleeper, anyio.Event):
-                    sleeper.set()
-                else:
-                    sleeper.cancel()
+            if patient_s := self._wake():
+                self._changed = anyio.Event()
+                with anyio.move_on_after(patient_s):
+                    await self._changed.wait()
+
+    def _wake(self) -> float:
+        """Wake those that are due; if all of these are patient, return for how many real seconds."""
+        woken, patient, really_s = 0, [], real_s()
+        while self._sleepers and self._sleepers[0][0] <= self._now_s:
+            due = heapq.heappop(self._sleepers)
+            sleeper = due[2]
+            if self._patient_until_s.get(sleeper, 0.0) > really_s:
+                patient.append(due)
+            elif isinstance(sleeper, anyio.Event):
+                sleeper.set()
+                woken += 1
+            else:
+                sleeper.cancel()
+                woken += 1
+        for due in patient:
+            heapq.heappush(self._sleepers, due)
+        until_s = min((self._patient_until_s[due[2]] for due in patient), default=really_s)
+        return 0.0 if woken else until_s - really_s
 
     async def _until_quiet(self) -> None:
         turns = 0
