@@ -58,6 +58,7 @@ def test_what_was_written_is_read() -> None:
     [
         ("", "no JSON: it ends early"),
         ("<html>", "no JSON at column 1, '<html>'"),
+        ('{"event": x}', "no JSON at column 11, 'x}'"),
         (b"\xff\xfe\xfa", "it is not UTF-8"),
         ("[" * 100_000, "JSON that cannot be read: maximum recursion depth exceeded"),
         ("7" * 5000, "JSON that cannot be read: Exceeds the limit"),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from relay.address import Endpoint, ResolveOverride
 from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind, Side
 from relay.loop.engine import Engine
+from relay.loop.timers import Timer
 from relay.net import resolve
 from relay.net.connect import Connecting, Connector, demand_own
 from relay.net.kernel_leg import KernelLeg
@@ -79,12 +81,24 @@ def connector_of(engine: Engine, *overrides: ResolveOverride, timeout_s: float =
     return Connector(engine, overrides=overrides, source=None, timeout_s=timeout_s)
 
 
-async def test_a_name_is_looked_up_and_its_address_dialled(asked: Asked) -> None:
+async def test_a_name_is_looked_up_and_its_address_dialled_and_no_timer_stays(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked.answers["a.test"] = ["127.0.0.1"]
+    timers: list[Timer] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with open_engine() as (engine, faults):
+            call_later = engine.call_later
+
+            def noting(delay_s: float, callback: Callable[[], None]) -> Timer:
+                timers.append(call_later(delay_s, callback))
+                return timers[-1]
+
+            monkeypatch.setattr(engine, "call_later", noting)
             assert await Result(connector_of(engine), Endpoint("A.test", port)).get() == Endpoint("127.0.0.1", port)
+            await anyio.lowlevel.checkpoint()
+            assert {timer.take() for timer in timers} == {None}
     assert asked.names == ["a.test"]
     assert not faults
 

@@ -21,6 +21,8 @@ from support.bench import DEADLINE_S, open_engine
 
 pytestmark = pytest.mark.anyio
 
+_OTHER = address_of("127.0.0.2", 1)
+
 
 class Outcome:
     """How a dial ended."""
@@ -168,7 +170,7 @@ async def full_backlog() -> AsyncIterator[int]:
 
 
 async def test_silence_is_a_failure_once_the_time_is_over() -> None:
-    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), timeout_s=0.05) as outcome:
+    async with full_backlog() as port, dialling(address_of("127.0.0.1", port), _OTHER, timeout_s=0.05) as outcome:
         await outcome.wait()
     assert outcome.failures == [DialFailure(FailureKind.TIMED_OUT, f"127.0.0.1:{port} did not answer within 0.05 s")]
 
