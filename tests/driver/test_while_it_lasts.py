@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from relay.actions import Action, SetKeepalive
+from relay.actions import Action, SendRst, SetKeepalive
 from relay.driver.flow import LINGER_S
 from relay.errors import BehaviourError
 from relay.events import Side, TosChanged
@@ -190,6 +190,22 @@ def test_the_totals_have_the_bytes_of_each_direction_once_a_flow_is_over() -> No
     totals = nat.driver.totals
     assert (totals.bytes_out, totals.bytes_in, totals.flows, totals.open) == (3, 6, 1, 0)
     assert totals.ended_by == {"a test": 1}
+
+
+@pytest.mark.parametrize(("after_data", "heard_bytes"), [(True, 50), (False, 10)])
+def test_a_reset_waits_for_a_slow_reader_only_where_it_is_to(after_data: bool, heard_bytes: int) -> None:
+    nat = MemoryDriver()
+    app, server = connect(nat)
+    (flow,) = nat.driver.flows.values()
+    app.leg.limit_window(10)
+    server.says(bytes(50))
+    nat.settle()
+    flow.guard(perform, flow, SendRst(Side.INTERNAL, after_data=after_data), "a test")
+    heard = b""
+    for _ in range(20):
+        heard += app.hears()
+        nat.advance(0.1)
+    assert (len(heard), app.end) == (heard_bytes, "rst")
 
 
 def test_a_client_that_is_gone_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
