@@ -28,6 +28,7 @@ from relay.probe.protocol.datagrams import (
 )
 from relay.probe.server import limits
 from relay.probe.server.datagrams import Ration
+from relay.profiles import load_profile
 from support.probing import JumpingClock, found_through, probed
 from support.udp_nat import UdpNat, bound, open_udp_nat
 
@@ -129,6 +130,17 @@ async def test_a_nat_that_only_its_own_side_keeps_awake_is_described() -> None:
     assert "UDP: what comes from another port of the server is let through" in notes
     assert "UDP: what the app sends kept a mapping 3 times of 3" in notes
     assert "UDP: what comes from the server kept a mapping 0 times of 3" in notes
+
+
+async def test_the_mappings_of_a_relay_are_described_through_its_socks5_proxy() -> None:
+    found = await found_through("slirp", "proxy", ["udp"], plan={"patience_s": 0.1})
+    idle_s: Any = load_profile("slirp").stack.settings["udp_idle_s"]
+    lasting = [words_of(note) for note in found.notes if "mapping was" in note]
+    assert sorted(after for after, _, _ in lasting) == ["an exchange", "one datagram"]
+    for _, lived_s, died_s in lasting:  # the relay looks as often as a mapping lasts
+        assert lived_s <= 2 * idle_s
+        assert died_s >= idle_s
+    assert "UDP: what comes from another port of the server is let through" in found.notes
 
 
 async def test_without_a_nat_a_mapping_outlives_all_that_is_tried() -> None:
