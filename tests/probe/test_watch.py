@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from relay.cli.probe import NAMES
-from relay.probe import PROBES, Findings
+from relay.probe import PROBES, Findings, run_probes
 from relay.probe.findings import Finding
 from relay.probe.probes.guess import fits, hints_of_host
 from relay.probe.probes.watch import death_of_all, regularity
 from relay.probe.products import Hints, products
 from relay.profiles import available
-from support.probing import found_through
+from support.probing import JumpingClock, found_through, probed
 
 
 def test_most_that_die_within_a_moment_die_together() -> None:
@@ -46,6 +48,30 @@ async def test_what_ends_all_connections_now_and_then_comes_back() -> None:
     assert found.value("link-down-reset", "internal") is None
     assert [note.partition(": ")[0] for note in found.notes] == ["link-down-reset", "server"]
     assert "did not die together in 300" in found.notes[0]
+
+
+@pytest.mark.anyio
+async def test_a_link_that_goes_down_once_is_seen_by_what_each_end_gets() -> None:
+    clock, findings = JumpingClock(), Findings()
+    async with (
+        probed("vmware-fusion-11", "proxy", clock=clock) as (_, nat, course),
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def go_down() -> None:
+            await clock.sleep(120)
+            nat.link_down()
+
+        tasks.start_soon(clock.run, nat)
+        tasks.start_soon(go_down)
+        watched = replace(course, plan=replace(course.plan, watch_s=200))
+        await run_probes(watched, [probe for probe in PROBES if probe.name == "watch"], findings, clock=clock)
+        tasks.cancel_scope.cancel()
+    assert {setting: each.value for (_, setting), each in findings.by_setting.items()} == {
+        "internal": "rst",
+        "external": "rst",
+    }
+    assert findings.notes[0].startswith("all connections died together, 1 time in 200 s: ")
 
 
 def test_the_profile_that_fits_best_is_first() -> None:

@@ -157,7 +157,7 @@ class _Watch:
         findings.agree(_QUIRK, "internal", self._internal, "when all died the app got {value} ({agreed} of {of})")
         findings.agree(_QUIRK, "external", self._external, "when all died the server got {value} ({agreed} of {of})")
         count = len(self._moments)
-        says = f"all connections died together, {count} times in {watched_s:.5g} s: "
+        says = f"all connections died together, {count} time{'s' * (count > 1)} in {watched_s:.5g} s: "
         says += ", ".join(self._ago(moment) for moment in self._moments[:10])
         regular = regularity(self._moments)
         if regular is None:
