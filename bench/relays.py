@@ -60,7 +60,7 @@ class Relay:
         """Whether this relay has the option, and this Python the library, by asking the relay."""
         command = [*self._serve, "--help"]
         options = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=_environment(COLUMNS="200")
+            command, capture_output=True, text=True, check=True, env=environment(COLUMNS="200")
         ).stdout
         if self.backend not in options:
             return f"{self.name}: this relay has no --backend {self.backend}"
@@ -75,12 +75,12 @@ class Relay:
         ports, events = place / "ports", place / "events"
         command = [*self._serve, "--quiet", "--backend", self.backend]
         command += ["--profile", self.profile, "--listen", "127.0.0.1:0"]
-        with spawned([*command, "--events", str(events)], place, _environment()) as process:
+        with spawned([*command, "--events", str(events)], place, environment()) as process:
             _wait_for(lambda: events.exists() and "\n" in events.read_text(), process, place)
             fidelity = json.loads(events.read_text().splitlines()[0])["fidelity"].get("tos-reset")
         command += ["--forward", f"0:127.0.0.1:{origin_port}", "--port-file", str(ports)]
         command += ["--workers", str(self.workers)] if self.workers > 1 else []
-        with spawned(command, place, _environment()) as process:
+        with spawned(command, place, environment()) as process:
             _wait_for(ports.exists, process, place)
             proxy, forward = (int(port) for port in ports.read_text().split())
             reset = _is_reset_by_another_precedence(forward)
@@ -89,7 +89,7 @@ class Relay:
             yield Running({"forward": forward, "socks5": proxy, "connect": proxy}, process.pid, notes)
 
 
-def _environment(**more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """Ours, without the options of relays that are run by hand."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")} | more
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -218,6 +219,23 @@ def test_a_name_that_nothing_has_is_a_mistake_and_those_there_are_stand_in_quote
     complaint = done.stderr.splitlines()[-1]
     assert f"{option}: nothing is called 'nosuch'; there are: '" in complaint
     assert one in complaint
+
+
+def test_shapes_are_measured_and_every_byte_is_compared() -> None:
+    for program in ("cc", "unshare", "tc"):
+        need_program(program)
+    need_root()
+    command = [sys.executable, "-m", "bench.shapes", "--rounds", "1", "--backends", "asyncio", "--seconds", "0.3"]
+    command += ["--flows", "1", "5", "--exchanges", "3", "--rates", "1e6", "--changes", "3", "--bulk", "32"]
+    done = subprocess.run(
+        [*command, "--bytes", "50000"], cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    aims = {line.split(" | ")[0].strip("| "): line for line in done.stdout.partition("### Aims")[2].splitlines()}
+    for title in ("latency, 1 flows: p99", "bandwidth, 1 MB/s", "bulk up, latency, 1 ms", "3 changes: p99"):
+        assert re.search(r"\| -?\d[\d.]* \| (yes|no) \|$", aims[title]), aims
+    assert "| relay, asyncio | 32 | none |" in done.stdout
+    assert "veth and tbf" in done.stdout
 
 
 def test_wire_mode_is_measured_beside_what_is_here() -> None:
