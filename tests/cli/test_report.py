@@ -116,3 +116,33 @@ def test_a_profile_that_there_is_not_is_an_error(events: Path, tmp_path: Path) -
     done = relay_in_fork("report", str(events), "-o", str(tmp_path / "report.html"), "--profile", "none-such")
     assert (done.returncode, (tmp_path / "report.html").exists()) == (2, False)
     assert done.stderr.startswith("relay: --profile: unknown profile 'none-such'\n")
+
+
+def test_a_capture_that_is_cut_off_is_reported_as_far_as_it_goes(tmp_path: Path) -> None:
+    path, output = tmp_path / "flows.pcapng", tmp_path / "report.html"
+    path.write_bytes(rebuilt_capture(two_flows().records)[:-10])
+    done = relay_in_fork("report", str(path), "-o", str(output))
+    assert done.returncode == 0
+    assert "it is cut off, or the file still grows" in done.stderr
+    data = data_of(output)
+    assert len(data["sections"][0]["flows"]) == 2
+    assert any("it is cut off" in remark for remark in data["remarks"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"hello": 1}\n', "line 1: it has no 'event', which every record has"),
+        (b"<html>\n", "line 1: no JSON at column 1, '<html>'"),
+        (b"[" * 10_000, "line 1: "),
+        (b'{"event": "flow-opened", "flow": NaN}\n', "line 1: "),
+    ],
+    ids=["another program's", "html", "deep", "NaN"],
+)
+def test_of_a_foreign_file_the_line_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+    events, output = tmp_path / "events.jsonl", tmp_path / "report.html"
+    events.write_bytes(content)
+    done = relay_in_fork("report", str(events), "-o", str(output))
+    assert (done.returncode, output.exists()) == (2, False)
+    assert done.stderr.startswith(f"relay: {events} has no record of a relay: {told}")
+    assert done.stderr.count("\n") == 2

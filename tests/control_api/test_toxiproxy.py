@@ -197,6 +197,42 @@ def test_latency_holds_for_a_live_flow_and_its_end_too(client: Client) -> None:
         assert time.monotonic() - began_s < 0.2
 
 
+def test_bandwidth_lets_so_many_kilobytes_pass_in_a_second(client: Client) -> None:
+    with _proxy(client) as (toxics, listen), _connected(listen) as app:
+        client.ask("POST", toxics, {"type": "bandwidth", "attributes": {"rate": 100}})
+        began_s = time.monotonic()
+        app.sendall(bytes(30_000))
+        assert read_exactly(app, 30_000) == bytes(30_000)
+        assert time.monotonic() - began_s >= 0.29
+
+
+def test_slow_close_delays_the_end_and_not_the_bytes_before_it(client: Client) -> None:
+    with _proxy(client) as (toxics, listen), _connected(listen) as app:
+        client.ask("POST", toxics, {"type": "slow_close", "attributes": {"delay": 300}})
+        began_s = time.monotonic()
+        app.sendall(b"last")
+        app.shutdown(socket.SHUT_WR)
+        assert read_exactly(app, 4) == b"last"
+        assert time.monotonic() - began_s < 0.3
+        assert app.recv(1) == b""
+        assert time.monotonic() - began_s >= 0.3
+
+
+def test_slicer_cuts_as_asked(client: Client) -> None:
+    with _proxy(client) as (toxics, listen), _connected(listen) as app:
+        attributes = {"average_size": 100, "size_variation": 30, "delay": 20_000}
+        client.ask("POST", toxics, {"type": "slicer", "attributes": attributes})
+        began_s = time.monotonic()
+        app.sendall(bytes(1000))
+        sizes = []
+        while sum(sizes) < 1000:
+            sizes.append(len(app.recv(1000)))
+        assert time.monotonic() - began_s >= 0.02 * (1000 // 130)
+        whole = [size for size in sizes[:-1] if size <= 130]  # a reader that is late gets several at once
+        assert whole
+        assert min(whole) >= 70
+
+
 def test_limit_data_counts_from_when_it_takes_hold_and_ends_in_order(client: Client) -> None:
     with _proxy(client) as (toxics, listen), _connected(listen) as app:
         client.ask("POST", toxics, {"type": "slicer", "attributes": {"average_size": 100}})
