@@ -224,7 +224,7 @@ def test_slicer_cuts_as_asked(client: Client) -> None:
         client.ask("POST", toxics, {"type": "slicer", "attributes": attributes})
         began_s = time.monotonic()
         app.sendall(bytes(1000))
-        sizes = []
+        sizes: list[int] = []
         while sum(sizes) < 1000:
             sizes.append(len(app.recv(1000)))
         assert time.monotonic() - began_s >= 0.02 * (1000 // 130)
