@@ -11,7 +11,9 @@ from collections.abc import Callable
 from relay.shape import PLAIN, Shape
 
 HELD_BYTES = 4 << 20
-"""How much waits at most before its source is no longer read; at a rate, what passes in a quarter of a second."""
+"""How much waits at most before its source is no longer read; at a rate, what passes in a quarter of a second, and
+beside that what is on its way during the delay."""
+_ON_THE_WAY_BYTES = 64 << 20  # of that at most
 _LEAST_HELD_BYTES = 64 << 10
 _TICK_S = 0.005  # at a rate, how much passes at once
 _LEAST_PIECE_BYTES = 512
@@ -37,8 +39,8 @@ class Line:
         shape = self.shape
         if not shape.rate_bytes_per_s:
             return HELD_BYTES
-        at_rate = int(shape.rate_bytes_per_s * (shape.delay_s + 0.25))
-        return min(HELD_BYTES, max(_LEAST_HELD_BYTES, at_rate))
+        waiting = min(HELD_BYTES, max(_LEAST_HELD_BYTES, int(shape.rate_bytes_per_s * 0.25)))
+        return waiting + min(_ON_THE_WAY_BYTES, int(shape.rate_bytes_per_s * shape.delay_s))
 
     @property
     def is_at_limit(self) -> bool:

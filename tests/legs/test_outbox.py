@@ -313,6 +313,16 @@ def test_the_owner_hears_of_room_that_a_new_shape_makes() -> None:
     assert owner.calls > calls
 
 
+def test_a_rate_holds_with_a_long_delay_too() -> None:
+    peer, piece = Peer(Shape(delay_s=1, rate_bytes_per_s=10_000_000)), bytes(250_000)
+    came = 0
+    for _ in range(200):
+        while peer.outbox.has_room:
+            peer.outbox.write(piece)
+        came += sum(len(data) for _, data in peer.pass_time(0.01))
+    assert came == pytest.approx(10_000_000, rel=0.02)
+
+
 def test_the_memory_may_be_changed_at_once() -> None:
     peer = Peer(Shape(delay_s=1))
     memory = bytearray(b"one")
