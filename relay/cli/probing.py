@@ -113,9 +113,7 @@ def probe(
         ),
     )
     probes = _chosen(only, quick=quick)
-    is_new = output is not None and not output.exists()
-    if output is not None and is_new:
-        _write(output, "# a probe is under way\n")  # a file that cannot be written is known before hours are spent
+    is_new = output is not None and _is_begun(output)
     raise_descriptor_limit()
     clock = ProbeClock(time_scale)
 
@@ -249,6 +247,16 @@ def _versions(findings: Findings) -> str:
 
 def _reachable(address: Endpoint) -> str:
     return str(address if address.host not in {"0.0.0.0", "::"} else Endpoint("THIS-HOST", address.port))
+
+
+def _is_begun(output: Path) -> bool:
+    """Whether there was no such file, and now there is; one that cannot be written is known before hours are spent."""
+    if output.is_dir():
+        raise ConfigError(f"--output: cannot write {output}: it is a folder", hint="name a file that can be written")
+    if output.exists():
+        return False
+    _write(output, "# a probe is under way\n")
+    return True
 
 
 def _write(path: Path, text: str) -> None:

@@ -69,6 +69,12 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
         (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
         (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
         (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),
+        (["127.0.0.1:1", "-o", "/"], "--output: cannot write /: it is a folder", "can be written"),
+        (
+            ["server", "--listen", "127.0.0.1:0", "--port-file", "/nowhere/x"],
+            "--port-file: cannot write",
+            "can be written",
+        ),
         (
             ["127.0.0.1:1", "--token", _TOKEN],
             "--token: there is no such option, for `ps` shows",

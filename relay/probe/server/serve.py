@@ -52,13 +52,15 @@ async def open_probe_server(
     if not bind.is_loopback and not token:
         raise ConfigError(f"--listen: {bind} is beyond loopback, without a token", hint="give --token-file FILE")
     server = ProbeServer(bind, token, tell or (lambda line: None), clock or ProbeClock())
-    async with anyio.create_task_group() as tasks:
-        await server.open(tasks)
-        try:
-            yield server
-        finally:
-            tasks.cancel_scope.cancel()
-            server.close()
+    try:
+        async with anyio.create_task_group() as tasks:
+            await server.open(tasks)
+            try:
+                yield server
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
+        server.close()  # once no task waits for its sockets
 
 
 class ProbeServer:
