@@ -157,7 +157,7 @@ def parse_resolve(text: str, *, where: str) -> ResolveOverride:
 
 def _split(text: str, counts: tuple[int, ...], *, where: str, form: str, meant: str = "") -> list[str]:
     parts = _COLON.split(text)
-    if len(parts) not in counts or not all(_PART.fullmatch(part) for part in parts):
+    if len(parts) not in counts or "://" in text or not all(_PART.fullmatch(part) for part in parts):
         guess = f"did you mean {meant}? " if meant not in {"", text} else ""
         if "::" in text.replace("://", ""):
             guess = "an IPv6 address stands in brackets; "

@@ -18,7 +18,6 @@ in the environment comes before what stands here. Paths are relative to the curr
 
 from __future__ import annotations
 
-import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,12 +62,15 @@ def read_config_file(path: Path, options: Mapping[str, tuple[str, type]]) -> dic
     Raises:
         ConfigError: it cannot be read, has a key that is no option, or a value of another type.
     """
+    from relay.profiles import read_tables
+
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path}: {error.strerror}", hint="name a TOML file") from None
-    except ValueError as error:  # bytes that are not UTF-8, or text that is not TOML
-        raise ConfigError(f"{path}: not TOML: {error}", hint="its syntax is at https://toml.io") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}", hint="TOML is UTF-8") from None
+    table = read_tables(text, str(path))
     read = {key: read_value(key, value, options, where=str(path)) for key, value in table.items()}
     return {options[key][0]: value for key, value in read.items()}
 

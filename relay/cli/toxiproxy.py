@@ -107,8 +107,17 @@ def _seed(text: str) -> int | None:
 def _read_proxies(file: str) -> bytes | None:
     if not file:
         return None
+    from relay.control_api.exchange import Refused
+    from relay.control_api.json_body import parse_json
+
+    hint = 'name a file like [{"name": "redis", "listen": "[::]:8666", "upstream": "redis:6379"}]'
     try:
-        return Path(file).read_bytes()
+        text = Path(file).read_bytes()
+        proxies = parse_json(text)
     except OSError as error:
-        hint = 'name a file like [{"name": "redis", "listen": "[::]:8666", "upstream": "redis:6379"}]'
         raise ConfigError(f"-config: cannot read {file}: {error.strerror}", hint=hint) from None
+    except Refused as error:
+        raise ConfigError(f"-config: {file}: {str(error).replace('the body', 'it')}", hint=hint) from None
+    if not isinstance(proxies, list):
+        raise ConfigError(f"-config: {file}: it is no array of proxies", hint=hint)
+    return text

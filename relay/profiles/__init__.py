@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
+from relay.profiles._files import read_tables
 from relay.profiles._load import (
     add_behaviours,
     adjust_profile,
@@ -61,5 +62,6 @@ __all__ = [
     "mistakes_in_behaviour",
     "mistakes_in_profile",
     "profile_names",
+    "read_tables",
     "spelt",
 ]

@@ -150,7 +150,7 @@ def read_tables(text: str, where: str) -> dict[str, object]:
         raise ConfigError(f"{where}: not TOML: {fault}", hint="its syntax is at https://toml.io") from None
     except RecursionError:
         raise ConfigError(
-            f"{where}: tables or arrays in more than {_MAX_DEPTH} others", hint="a profile needs three"
+            f"{where}: tables or arrays in more than {_MAX_DEPTH} others", hint="three are enough"
         ) from None
     return table
 

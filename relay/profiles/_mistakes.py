@@ -18,6 +18,7 @@ from relay.profiles._load import load_profile
 from relay.profiles._profile import StackSettings
 
 _GROUNDS = ("status", "evidence")
+_WHEN = "when"
 
 
 class Mistake(NamedTuple):
@@ -75,9 +76,14 @@ def _mistakes_in_table(table: object, read: Callable[[object], object]) -> Itera
         yield from _tried((), lambda: read(table))
         return
     grounds = {key: value for key, value in table.items() if key in _GROUNDS}
-    yield from _tried(next(((key,) for key in grounds), ()), lambda: read(grounds))
+    for _, error in _tried((), lambda: read(grounds)):
+        about = [key for key in grounds if f".{key}: " in str(error)] or list(grounds)
+        yield Mistake(tuple(about[:1]), error)
     for key, value in table.items():
-        if key not in grounds:
+        if key == _WHEN and isinstance(value, dict) and value:
+            for condition, wanted in value.items():
+                yield from _tried((key, condition), partial(read, {key: {condition: wanted}}))
+        elif key not in grounds:
             yield from _tried((key,), partial(read, {key: value}))
 
 

@@ -20,7 +20,7 @@ listen = 16379
 target = "127.0.0.1"
 [forward.latency]
 dely_s = 0.1
-when = { nth = -1 }
+when = { nth = -1, prot = 1 }
 
 [[forward]]
 listen = 1
@@ -30,6 +30,7 @@ latncy = {}
 [[inbound]]
 target = "h:1"
 """
+_FORWARD = "[[forward]]\nlisten = 16001\ntarget = "
 PROFILE = """\
 title = "Mine"
 extends = "vmware-fusion"
@@ -67,6 +68,7 @@ def test_a_configuration_has_each_mistake_in_a_line_of_its_own(tmp_path: Path) -
         (":9: forward 1: target: cannot read '127.0.0.1'", "HOST:PORT"),
         (":11: forward 1: latency.dely_s: latency has no setting 'dely_s'", "(did you mean delay_s? "),
         (":12: forward 1: latency.when.nth: -1 is not an integer", "(nth: "),
+        (":12: forward 1: latency.when.prot: when has no setting 'prot'", "(did you mean port? "),
         (":17: forward 2: unknown key or behaviour 'latncy'", "(did you mean latency? "),
         (":19: inbound 1: no listen", "(give both, "),
     ]
@@ -96,7 +98,15 @@ def test_a_profile_too(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("listen =", ":1: not TOML: "),
+        (f"seed = 0x{'f' * 5000}", ": not TOML: an integer has more than 64 bits ("),
+        (f"seed = {'[' * 3000}{']' * 3000}", ": tables or arrays in more than 50 others (three are enough)"),
+        (f"{_FORWARD}'a:1'\n{_FORWARD}'b:1'", ":4: forward 127.0.0.1:16001:b:1: --forward 127.0.0.1:16001:a:1 listens"),
+        (f"{_FORWARD}'a:1'\n{_FORWARD}'a:1'", ":4: forward 127.0.0.1:16001:a:1: --forward 127.0.0.1:16001:a:1 listens"),
         ('title = "x"\nextends = "none"', ":2: extends: unknown profile 'none' ("),
+        (
+            'title = "x"\n[cut]\nstatus = "assumed"\nevidence = 3\nafter_s = 1',
+            ":4: cut.evidence: not a list of tables (",
+        ),
         ('title = "x"\n[cut]\nhow = "fin"', ":2: cut: nothing says when it cuts (set after_bytes, "),
         ("[[forward]]\nlisten = 0\ntarget = 'h:1'\n[forward.cut]\nhow = 'fin'", ":1: forward 127.0.0.1:0:h:1 cut.how"),
         (

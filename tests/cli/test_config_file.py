@@ -135,6 +135,8 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("forward = ['1:h:2', 3]", "forward: ['1:h:2', 3] is not an array of strings", "--forward"),
         ("config = 'x'", "unknown key 'config'", "the keys: "),
         ("listen =", "not TOML", "toml.io"),
+        (f"seed = 0x{'f' * 5000}", "not TOML: an integer has more than 64 bits", "toml.io"),
+        (f"seed = {'[' * 3000}{']' * 3000}", "tables or arrays in more than 50 others", "three are enough"),
         ("listen = 1080", "listen: 1080 is not a string", "--listen"),
         ("strict = 1", "strict: 1 is not true or false", "--strict"),
         ("max-flows = true", "max-flows: True is not an integer", "--max-flows"),

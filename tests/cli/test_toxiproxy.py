@@ -87,7 +87,7 @@ def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: P
         (["-port=http"], "-host, -port: 'http' is not a port", "0 to 65535"),
         (["-seed=x"], "-seed: 'x' is not a whole number", "-seed=7"),
         (["-config=/nowhere.json"], "-config: cannot read /nowhere.json: No such file", '"upstream"'),
-        (["-port=0", "-config=/dev/null"], "-config: the body is no JSON", ""),
+        (["-port=0", "-config=/dev/null"], "-config: /dev/null: it is no JSON", '"upstream"'),
     ],
 )
 def test_what_is_wrong_is_named(arguments: list[str], says: str, hints: str) -> None:

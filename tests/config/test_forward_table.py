@@ -61,6 +61,7 @@ def test_it_listens_where_it_says() -> None:
         ("listen = 65536\ntarget = 'h:1'", "listen: '65536' is not a port", "0 to 65535"),
         ("listen = 1\ntarget = 6379", "target: 6379 is not a string", "HOST:PORT"),
         ("listen = 1\ntarget = 'h'", "target: cannot read 'h'", "HOST:PORT"),
+        ("listen = 1\ntarget = 'anny://'", "target: cannot read 'anny://'", "HOST:PORT"),
         ("listen = 1\ntarget = 'h:0'", "target: nothing can listen on port 0", "the server's port"),
         ("listen = 1\ntarget = 'h:1'\nprofile = 1", "profile: 1 is not a string", "a profile's name"),
         ("listen = 1\ntarget = 'h:1'\nprofile = 'slrp'", "profile: unknown profile 'slrp'", "did you mean slirp?"),

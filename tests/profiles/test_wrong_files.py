@@ -227,12 +227,12 @@ WRONG = {
     "arrays in thousands of arrays": (
         "title = " + "[" * 5000,
         "tables or arrays in more than 50 others",
-        "a profile needs three",
+        "three are enough",
     ),
     "table in thousands of tables": (
         "title" + ".a" * 5000 + " = 1",
         "tables or arrays in more than 50 others",
-        "a profile needs three",
+        "three are enough",
     ),
     "refused by the behaviour itself": (
         "title = 'x'\n[reminder]\nwords = 'please'",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from relay.config.forward_table import mistakes_in_forward
 from relay.config.toml_lines import Path as KeyPath
 from relay.config.toml_lines import line_of, lines_of
 from relay.errors import ConfigError
-from relay.profiles import Mistake, mistakes_in_profile
+from relay.profiles import Mistake, mistakes_in_profile, read_tables
 
 _SYNTAX = re.compile(r"\(at line (\d+), column \d+\)")
 _OPTION = re.compile(r"--([a-z-]+)|(profile)(?=: )")
@@ -51,12 +50,10 @@ def mistakes_in(path: Path, serve: Any) -> list[Found]:
     except UnicodeDecodeError as error:
         return [Found(None, f"not UTF-8: {error.reason} at byte {error.start}", "TOML is UTF-8")]
     try:
-        table = tomllib.loads(text)
-    except ValueError as error:
-        at = _SYNTAX.search(str(error))
-        return [
-            Found(int(at[1]) if at else text.count("\n") + 1, f"not TOML: {error}", "its syntax is at https://toml.io")
-        ]
+        table = read_tables(text, str(path))
+    except ConfigError as error:
+        says = str(error).removeprefix(f"{path}: ")
+        return [Found(_line_in(says, text), says, error.hint)]
     is_profile = any(key in table for key in _PROFILE_KEYS)
     found = mistakes_in_profile(path, text) if is_profile else _in_configuration(path, table, serve)
     lines = lines_of(text)
@@ -64,6 +61,13 @@ def mistakes_in(path: Path, serve: Any) -> list[Found]:
         Found(line_of(lines, each.path), str(each.error).removeprefix(f"{path}: "), each.error.hint) for each in found
     ]
     return sorted(told, key=lambda each: each.line or 0)
+
+
+def _line_in(says: str, text: str) -> int | None:
+    """The line that an error of the syntax names; None where it is about the whole file."""
+    if at := _SYNTAX.search(says):
+        return int(at[1])
+    return text.count("\n") + 1 if "at end of document" in says else None
 
 
 def _in_configuration(path: Path, table: Mapping[str, object], serve: Any) -> Iterator[Mistake]:
@@ -110,9 +114,9 @@ def _in_values(values: dict[str, object], options: Mapping[str, tuple[str, type]
 
 def _place(key: str, value: object, says: str) -> KeyPath:
     if isinstance(value, list):
-        for number, each in enumerate(value):
-            if str(each) in says:
-                return (key, number)
+        named = [(says.index(str(each)), -number) for number, each in enumerate(value) if str(each) in says]
+        if named:  # what is wrong is named before what it clashes with; of two that are alike, the second is
+            return (key, -min(named)[1])
     return (key,)
 
 
