@@ -56,12 +56,13 @@ async def run_probes(
     dialer = Dialer(clock, course.via)
     beside = Dialer(clock) if course.control is not None else dialer
     place = course.control or course.server
+    way = f" through the proxy {course.via.address}" if course.via is not None and course.control is None else ""
 
     async def dial() -> Connected:
         return await beside.connect(place, _CONNECT_S)
 
     with one_error():
-        async with clock.beating(), open_control(dial, course.token, clock, str(place)) as control:
+        async with clock.beating(), open_control(dial, course.token, clock, f"{place}{way}") as control:
             apart = control.other_port - control.port
             other = course.other or Endpoint(course.server.host, course.server.port + apart)
             lab = Lab(clock, course.plan, control, dialer, course.server, other)

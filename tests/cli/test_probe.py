@@ -60,6 +60,7 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
     ("arguments", "told", "hint"),
     [
         (["127.0.0.1:1"], "cannot reach the probe server at 127.0.0.1:1: refused", "relay probe server"),
+        (["127.0.0.1:2", "--via", "http://127.0.0.1:1"], "127.0.0.1:2 through the proxy 127.0.0.1:1: refused", "start"),
         (["127.0.0.1"], "SERVER: cannot read '127.0.0.1'", "HOST:PORT"),
         (["127.0.0.1:1", "--via", "ftp://x:1"], "--via: cannot read 'ftp://x:1'", "socks5://"),
         (["127.0.0.1:1", "--only", "clos"], "--only: unknown probe 'clos'", "did you mean close?"),
