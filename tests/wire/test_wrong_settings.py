@@ -8,6 +8,8 @@ from support.programs import relay
 
 pytestmark = pytest.mark.system
 
+_GUEST = ("--wire", "qemu:127.0.0.1:0")
+
 
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
@@ -35,16 +37,16 @@ pytestmark = pytest.mark.system
             "a guest has none; add --allow-open",
         ),
         (
-            ["--network", "10.0.0.0/25"],
+            [*_GUEST, "--network", "10.0.0.0/25"],
             "--network: 10.0.0.0/25 has fewer than 256 addresses",
             "give 256 addresses or more",
         ),
         (
-            ["--network", "10.0.0.0/24,guest=.2"],
+            [*_GUEST, "--network", "10.0.0.0/24,guest=.2"],
             "--network: guest and gateway are both 10.0.0.2",
             "give 256 addresses or more, as 192.168.127.0/24, or 192.168.127.0/24,guest=.50",
         ),
-        (["--offload", "on"], "--offload: 'on' is not known", "it is one of auto, off"),
+        ([*_GUEST, "--offload", "on"], "--offload: 'on' is not known", "it is one of auto, off"),
     ],
 )
 def test_a_wrong_setting_is_named(options: list[str], message: str, hint: str) -> None:
