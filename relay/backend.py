@@ -54,10 +54,22 @@ def spare_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def running_backend() -> str:
-    """What the calling task runs on, whichever program started it."""
+def runs_trio() -> bool:
+    """Whether this thread runs trio now."""
     trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
+
+
+def running_backend() -> str:
+    """What the calling task runs on, whichever program started it.
+
+    Raises:
+        RuntimeError: the thread runs no event loop.
+    """
+    if runs_trio():
         return "trio"
-    loop = sys.modules["asyncio"].get_running_loop()  # imported by whatever runs it
+    asyncio = sys.modules.get("asyncio")  # imported by whatever runs it
+    if asyncio is None:
+        raise RuntimeError("no event loop runs in this thread")
+    loop = asyncio.get_running_loop()
     return "uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from relay.backend import running_backend
+from relay.backend import runs_trio
 
 T = TypeVar("T")
 
@@ -63,15 +63,7 @@ def _from_any_thread(library: str, manager: AbstractContextManager[T]) -> Iterat
 
 def _away_from_trio(library: str, function: Callable[..., T], *arguments: Any) -> T:
     """Call a function that waits for an event loop of this library."""
-    if library != "trio" or not _runs_trio():
+    if library != "trio" or not runs_trio():
         return function(*arguments)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(function, *arguments).result()
-
-
-def _runs_trio() -> bool:
-    """Whether this thread does."""
-    try:
-        return running_backend() == "trio"
-    except RuntimeError:
-        return False
