@@ -18,7 +18,7 @@ from relay.errors import RelayError
 FILE_KEY = "relay.cli.config_file"
 """Where a context's `meta` has the configuration file's name."""
 _PREFIX = "RELAY_"
-_NO_OPTIONS = frozenset({"RELAY_DEBUG"})
+_NO_OPTIONS = frozenset({"RELAY_DEBUG", "RELAY_CONTROL_TOKEN", "RELAY_PROBE_TOKEN"})
 _ALIKE = 0.75  # PROFIL and PROFILE; not TOKEN and SOURCE, for other programs may have variables of this prefix
 _NAMED_OPTION = re.compile(r"(--[a-z-]+|profile)(?=[: ])")
 

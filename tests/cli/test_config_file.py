@@ -173,7 +173,10 @@ def test_a_misspelt_variable_is_warned_of(name: str, meant: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["RELAY_TOKEN", "RELAY_URL", "RELAY_DEBUG", "RELAY", variable_of("--profile")])
+_OTHERS = ["RELAY_TOKEN", "RELAY_URL", "RELAY_DEBUG", "RELAY", "RELAY_CONTROL_TOKEN", "RELAY_PROBE_TOKEN"]
+
+
+@pytest.mark.parametrize("name", [*_OTHERS, variable_of("--profile")])
 def test_other_variables_are_not_warned_of(name: str) -> None:
     assert complaint("profiles", **{name: "transparent"}).stderr == ""
 
