@@ -132,11 +132,11 @@ def test_an_upstream_that_is_no_server(nat: RunningRelay, client: Client, upstre
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)), 5)
         return
-    with socket.create_connection((host, int(port)), 5) as app:
-        if upstream == "refuse://":
-            with pytest.raises(ConnectionResetError):
-                app.recv(1)
-        else:
+    if upstream == "refuse://":
+        with pytest.raises(ConnectionResetError), socket.create_connection((host, int(port)), 5) as app:
+            app.recv(1)  # if it was not reset before connect has returned
+    else:
+        with socket.create_connection((host, int(port)), 5) as app:
             app.sendall(b"x")
             app.settimeout(0.2)
             with pytest.raises(TimeoutError):
