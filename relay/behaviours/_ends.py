@@ -36,6 +36,12 @@ def end(side: Side, how: str, silence_s: float) -> Action:
             return SendRst(side)
 
 
+def ends(internal: str, external: str, silence_s: float) -> Iterable[Action]:
+    """The actions that end both sides, each in its way."""
+    yield end(Side.INTERNAL, internal, silence_s)
+    yield end(Side.EXTERNAL, external, silence_s)
+
+
 def wants_of_ends(internal: str, external: str) -> Iterable[Want]:
     """The abilities that these ends take."""
     for how, is_external in ((internal, False), (external, True)):

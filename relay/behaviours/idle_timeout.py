@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay.abilities import Ability, Want
 from relay.actions import Counts, WatchIdle
 from relay.behaviours._api import Actions, Behaviour, Conflict
-from relay.behaviours._ends import end, end_in_short, end_setting, wants_of_ends
+from relay.behaviours._ends import end_in_short, end_setting, ends, wants_of_ends
 from relay.events import DialSucceeded, FinReceived, Side, WentIdle
 from relay.settings import setting
 
@@ -75,8 +75,7 @@ class IdleTimeout(Behaviour):
         yield self._watch(self.half_closed_s or self.after_s)
 
     def on_went_idle(self, event: WentIdle) -> Actions:
-        yield end(Side.INTERNAL, self.internal, self.silence_s)
-        yield end(Side.EXTERNAL, self.external, self.silence_s)
+        yield from ends(self.internal, self.external, self.silence_s)
 
     def _watch(self, after_s: float) -> WatchIdle:
         counts: Counts = "data" if self.counts == "data" else "segments"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from relay.abilities import Want
 from relay.actions import StartTimer
 from relay.behaviours._api import Actions, Behaviour
-from relay.behaviours._ends import end, end_setting, wants_of_ends
-from relay.events import DialSucceeded, Side, TimerFired
+from relay.behaviours._ends import end_setting, ends, wants_of_ends
+from relay.events import DialSucceeded, TimerFired
 from relay.settings import setting
 
 
@@ -37,5 +37,4 @@ class LifetimeLimit(Behaviour):
         yield StartTimer("old", self.after_s + (self.jitter_s * self.chance() if self.jitter_s else 0.0))
 
     def on_timer_fired(self, event: TimerFired) -> Actions:
-        yield end(Side.INTERNAL, self.internal, self.silence_s)
-        yield end(Side.EXTERNAL, self.external, self.silence_s)
+        yield from ends(self.internal, self.external, self.silence_s)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from relay.abilities import Want
 from relay.behaviours._api import Actions, Behaviour
 from relay.behaviours._directions import direction_setting, shaped, sides
-from relay.behaviours._ends import end, end_setting, wants_of_ends
-from relay.events import DialSucceeded, LimitReached, Side
+from relay.behaviours._ends import end_setting, ends, wants_of_ends
+from relay.events import DialSucceeded, LimitReached
 from relay.settings import setting
 from relay.shape import Shape
 
@@ -35,5 +35,4 @@ class LimitData(Behaviour):
 
     def on_limit_reached(self, event: LimitReached) -> Actions:
         if event.limit_bytes == self.after_bytes and event.side in sides(self.direction):
-            yield end(Side.INTERNAL, self.internal, self.silence_s)
-            yield end(Side.EXTERNAL, self.external, self.silence_s)
+            yield from ends(self.internal, self.external, self.silence_s)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from relay.abilities import Ability, Want
 from relay.actions import StartTimer
 from relay.behaviours._api import Actions, Behaviour, Conflict
-from relay.behaviours._ends import end, end_setting, wants_of_ends
-from relay.events import DialSucceeded, LinkWentDown, Side, TimerFired
+from relay.behaviours._ends import end_setting, ends, wants_of_ends
+from relay.events import DialSucceeded, LinkWentDown, TimerFired
 from relay.settings import setting
 
 _GOLDEN = 0.6180339887498949  # its multiples, without their whole parts, are spread evenly over 0 to 1
@@ -53,8 +53,7 @@ class LinkDownReset(Behaviour):
         yield from self._end()
 
     def _end(self) -> Actions:
-        yield end(Side.INTERNAL, self.internal, self.silence_s)
-        yield end(Side.EXTERNAL, self.external, self.silence_s)
+        yield from ends(self.internal, self.external, self.silence_s)
 
     def _next_s(self, now_s: float) -> float:
         """The next of the moments: no chance, so that every connection has the same."""
