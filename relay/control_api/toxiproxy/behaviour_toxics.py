@@ -11,13 +11,12 @@ connections that are opened from then on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from relay.behaviours import installed_behaviours, with_aliases
 from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
+from relay.control_api.toxiproxy.named_toxic import NamedToxic
 from relay.errors import ConfigError
 from relay.profiles import profile_names, spelt
 from relay.settings import nearest, settings_of
@@ -32,14 +31,8 @@ def is_behaviour(kind: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class BehaviourToxic:
+class BehaviourToxic(NamedToxic):
     """A toxic of one proxy that is a behaviour of its flows, or their whole profile."""
-
-    name: str
-    type: str
-    stream: str
-    toxicity: float
-    attributes: Mapping[str, Any]
 
     def changed(self, fields: Fields) -> BehaviourToxic:
         """The same with the attributes, and the toxicity, that a request gives.
@@ -78,16 +71,6 @@ class BehaviourToxic:
     def behaviour(self) -> str:
         """The behaviour's own name: a proxy has each at most once."""
         return PROFILE if self.type == PROFILE else with_aliases(installed_behaviours())[self.type].name
-
-    def as_data(self) -> dict[str, Any]:
-        """As clients read it."""
-        return {
-            "attributes": dict(self.attributes),
-            "name": self.name,
-            "type": self.type,
-            "stream": self.stream,
-            "toxicity": self.toxicity,
-        }
 
     def _profile(self) -> tuple[str, ...]:
         name = self.attributes.get("name")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
 from relay.control_api.toxiproxy.behaviour_toxics import BehaviourToxic, is_behaviour
+from relay.control_api.toxiproxy.named_toxic import NamedToxic
 from relay.events import Side
 from relay.fault import Fault
 from relay.shape import Shape
@@ -60,13 +61,9 @@ _TYPES: Mapping[str, tuple[tuple[str, ...], Callable[[Side, Attributes], Fault]]
 
 
 @dataclass(frozen=True, slots=True)
-class Toxic:
-    """A toxic of one proxy."""
+class Toxic(NamedToxic):
+    """A toxic of one proxy that toxiproxy has, too."""
 
-    name: str
-    type: str
-    stream: str
-    toxicity: float
     attributes: Attributes
 
     def changed(self, fields: Fields) -> Toxic:
@@ -87,16 +84,6 @@ class Toxic:
         """What a flow suffers by it."""
         side = Side.EXTERNAL if self.stream == "upstream" else Side.INTERNAL
         return replace(_TYPES[self.type][1](side, self.attributes), share=self.toxicity)
-
-    def as_data(self) -> dict[str, Any]:
-        """As clients read it."""
-        return {
-            "attributes": dict(self.attributes),
-            "name": self.name,
-            "type": self.type,
-            "stream": self.stream,
-            "toxicity": self.toxicity,
-        }
 
 
 AnyToxic: TypeAlias = Toxic | BehaviourToxic
