@@ -11,6 +11,8 @@ carry a FIN over:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from relay.events import Side
 from relay.legs import Leg
 from relay.legs.in_front import last_leg
@@ -23,10 +25,11 @@ class Carrier:
     """Carries bytes as they are between the initiator's leg (near) and the other (far)."""
 
     __slots__ = ("_outboxes", "from_far", "from_near", "over")
+    pump_kind: ClassVar[type[Pump]] = Pump
 
     def __init__(self, near: Leg, far: Leg) -> None:
-        self.from_near = Pump(last_leg(near), far)  # what stands in front of a leg is for what is sent
-        self.from_far = Pump(last_leg(far), near)
+        self.from_near = self.pump_kind(last_leg(near), far)  # what stands in front of a leg is for what is sent
+        self.from_far = self.pump_kind(last_leg(far), near)
         self._outboxes: tuple[Outbox, ...] = ()
         if near is not self.from_near.source or far is not self.from_far.source:
             self._outboxes = tuple(leg for leg in (near, far) if isinstance(leg, Outbox))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from relay.driver.carrier import Carrier, ExchangeCarrier
 from relay.driver.handshaking import HANDSHAKE, limit_handshake
@@ -22,6 +22,7 @@ class Carrying:
     """Runs the pumps whenever a leg is ready; see `relay.driver.phase.Phase`."""
 
     __slots__ = ("_carrier", "_flow", "_scheduled")
+    carrier_kind: ClassVar[type[Carrier]] = Carrier
 
     def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         """Set up the pumps.
@@ -31,7 +32,7 @@ class Carrying:
         """
         self._flow = flow
         near, far, codec = flow.legs[pending.initiator], flow.legs[pending.initiator.other], pending.codec
-        self._carrier = Carrier(near, far) if codec is None else ExchangeCarrier(near, far, codec)
+        self._carrier = self.carrier_kind(near, far) if codec is None else ExchangeCarrier(near, far, codec)
         self._scheduled = False
 
     def begin(self, early: bytes) -> None:

@@ -22,7 +22,6 @@ from relay.driver.legs import FlowLegs
 from relay.events import DialSucceeded, Side
 from relay.frontends import PendingConnection
 from relay.legs import Leg
-from relay.machine import FlowMachine
 from relay.net.datagram_leg import Dropped
 from relay.net.mapping import Opening, ServerLeg
 from relay.net.pump import Outcome, Pump
@@ -39,7 +38,7 @@ class _Pump(Pump):
 
     __slots__ = ("payload_bytes",)
 
-    def __init__(self, source: Leg, sink: Leg) -> None:
+    def __init__(self, source: Leg, sink: Leg | None) -> None:
         super().__init__(source, sink)
         self.payload_bytes = 0
 
@@ -63,12 +62,9 @@ class _Carrier(Carrier):
     """The two pumps; their `moved_bytes` count headers, which are no bytes of the flow's."""
 
     __slots__ = ()
+    pump_kind = _Pump
     from_near: _Pump
     from_far: _Pump
-
-    def __init__(self, near: Leg, far: Leg) -> None:
-        self.from_near = _Pump(near, far)
-        self.from_far = _Pump(far, near)
 
     def carried_bytes(self) -> tuple[int, int]:
         return self.from_near.payload_bytes, self.from_far.payload_bytes
@@ -78,39 +74,7 @@ class _CarryingDatagrams(Carrying):
     """Moves datagrams; see `relay.driver.phase.Phase`."""
 
     __slots__ = ()
-
-    def __init__(self, flow: Flow, pending: PendingConnection) -> None:
-        self._flow = flow
-        self._carrier = _Carrier(flow.legs[Side.INTERNAL], flow.legs[Side.EXTERNAL])
-        self._scheduled = False
-
-
-class DatagramFlow(Flow):
-    """One mapping; see the module for its phases."""
-
-    __slots__ = ("dropped",)
-    carrying_kind = _CarryingDatagrams
-    suffers_faults = False
-
-    def __init__(
-        self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None, *, dropped: Dropped
-    ) -> None:
-        """`dropped` takes note of what cannot be sent."""
-        super().__init__(driver, number, initiator, forward)
-        self.dropped = dropped
-        told = self.log.write_dropped if driver.log.debug else None
-        self.machine = FlowMachine(driver.profile.datagram_lineup, initiator, None, told)
-        self.legs = _Legs(driver.engine, self.log)
-
-    def dial(self, pending: PendingConnection) -> None:
-        self._pending, self.destination = pending, pending.destination
-        mapping = self.phase = _Mapping(self, pending)
-        mapping.begin()
-
-    def give_up(self, because: str, *, in_order: bool = False) -> None:
-        """End the mapping; nothing is sent."""
-        self._perform(self.machine.forget(because))
-        self.finish()
+    carrier_kind = _Carrier
 
 
 class _Legs(FlowLegs):
@@ -121,6 +85,32 @@ class _Legs(FlowLegs):
     def forget(self, leg: Leg, then: Then, at_most_s: float, because: str) -> None:
         """Close it: the record of the flow's end says all there is to say."""
         leg.close()
+
+
+class DatagramFlow(Flow):
+    """One mapping; see the module for its phases."""
+
+    __slots__ = ("dropped",)
+    carrying_kind = _CarryingDatagrams
+    legs_kind = _Legs
+    suffers_faults = False
+
+    def __init__(
+        self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None, *, dropped: Dropped
+    ) -> None:
+        """`dropped` takes note of what cannot be sent."""
+        super().__init__(driver, number, initiator, forward, lineup=driver.profile.datagram_lineup)
+        self.dropped = dropped
+
+    def dial(self, pending: PendingConnection) -> None:
+        self._pending, self.destination = pending, pending.destination
+        mapping = self.phase = _Mapping(self, pending)
+        mapping.begin()
+
+    def give_up(self, because: str, *, in_order: bool = False) -> None:
+        """End the mapping; nothing is sent."""
+        self._perform(self.machine.forget(because))
+        self.finish()
 
 
 class _Mapping(Dialling):

@@ -237,10 +237,10 @@ class Flow(FlowState):
 
     def take(self, event: Event) -> None:
         """Do what the behaviours make of an event, now or after the one that is being answered."""
-        if self._answering:
+        if self._waiting is not None:
             self._waiting += (event,)
             return
-        self._answering = True
+        self._waiting = ()
         try:
             self._answer(event)
             while self._waiting:
@@ -248,7 +248,7 @@ class Flow(FlowState):
                 self._waiting = tuple(rest)
                 self._answer(event)
         finally:
-            self._answering, self._waiting = False, ()
+            self._waiting = None
 
     def _answer(self, event: Event) -> None:
         if self.driver.log.wanted:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from relay.address import Endpoint
+from relay.behaviours import Lineup
 from relay.driver.carrying import Carrying
 from relay.driver.chance import Chance
 from relay.driver.dialling import Dialling
@@ -27,7 +28,6 @@ class FlowState(Timed):
     """The state of a flow. Owns its legs."""
 
     __slots__ = (
-        "_answering",
         "_counts_requests",
         "_pending",
         "_waiting",
@@ -45,7 +45,18 @@ class FlowState(Timed):
         "saw_data",
     )
 
-    def __init__(self, driver: Driver, number: int, initiator: Side, forward: Endpoint | None = None) -> None:
+    legs_kind: ClassVar[type[FlowLegs]] = FlowLegs
+
+    def __init__(
+        self,
+        driver: Driver,
+        number: int,
+        initiator: Side,
+        forward: Endpoint | None = None,
+        *,
+        lineup: Lineup | None = None,
+    ) -> None:
+        """`lineup`: the behaviours in place of the profile's."""
         super().__init__(driver)
         self.number = number
         self.initiator = initiator
@@ -54,7 +65,8 @@ class FlowState(Timed):
         """The port forward that it came in by: where that listens."""
         self.profile = driver.profile if forward is None else driver.forward_profiles.get(forward, driver.profile)
         """What its behaviours are made from; of those that have conditions it may have a part."""
-        lineup = self.profile.lineup
+        if lineup is None:
+            lineup = self.profile.lineup
         chance = Chance(self.log, driver.seed, self.seeded_number) if lineup.draws else None
         self.machine = FlowMachine(
             lineup.unconditional if lineup.conditional else lineup,
@@ -62,7 +74,7 @@ class FlowState(Timed):
             chance.give_to if chance is not None else None,
             self.log.write_dropped if driver.log.debug else None,
         )
-        self.legs = FlowLegs(driver.engine, self.log)
+        self.legs = self.legs_kind(driver.engine, self.log)
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
@@ -74,8 +86,7 @@ class FlowState(Timed):
         self.saw_data: Callable[[Side], None] | None = None
         """Called with a side whose bytes were carried, once something wants to know."""
         self._counts_requests = False
-        self._answering = False
-        self._waiting: tuple[Event, ...] = ()
+        self._waiting: tuple[Event, ...] | None = None  # behind the event that is being answered, if one is
 
     @property
     def seeded_number(self) -> int:
