@@ -113,6 +113,15 @@ def test_forwards_of_other_origin_are_proxies_too(nat: RunningRelay, client: Cli
     assert client.ask("GET", "/proxies").json[str(address)]["enabled"] is False
 
 
+@pytest.mark.parametrize("stream", ["upstream", "downstream"])
+@pytest.mark.parametrize("kind", [("latency", {"latency": 5.0, "jitter": 0.0}), ("slow-close", {"delay_s": 5})])
+def test_a_toxic_is_read_as_it_was_made(client: Client, kind: tuple[str, dict[str, float]], stream: str) -> None:
+    client.ask("POST", "/proxies", {"name": "one", "upstream": "127.0.0.1:9"})
+    toxic = {"name": "slow", "type": kind[0], "stream": stream, "toxicity": 0.5, "attributes": kind[1]}
+    assert client.ask("POST", "/proxies/one/toxics", toxic).json == toxic
+    assert client.ask("GET", "/proxies/one/toxics/slow").json == toxic
+
+
 def test_toxics_come_change_and_go(client: Client) -> None:
     client.ask("POST", "/proxies", {"name": "one", "upstream": "127.0.0.1:9"})
     toxics = "/proxies/one/toxics"
