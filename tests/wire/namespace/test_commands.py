@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -177,6 +178,25 @@ class Shell:
         before, found, self.told = self.told.partition(words)
         return before + found
 
+    def wait_for_stops(self, *, timeout_s: float = 15.0) -> None:
+        """Wait until all that the test runs in this session has stopped, or ended and its parent has stopped.
+
+        The shell waits for its own children alone. Under load one of theirs may still be in a read of the terminal, and
+        take what is typed next.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while any(state not in "TZ" for state in self._states("sh", "ps", "cat")):
+            assert time.monotonic() < deadline_s, "a program of the stopped job runs"
+            time.sleep(0.01)  # other processes' children cannot be waited on
+
+    def _states(self, *names: str) -> Iterator[str]:
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(") ")
+                state, _, _, session, *_ = rest.split()
+                if name in names and int(session) == self.process:
+                    yield state
+
     def close(self) -> None:
         os.kill(self.process, signal.SIGKILL)
         os.waitpid(self.process, 0)
@@ -195,6 +215,7 @@ def stop_and_continue(shell: Shell, words: str) -> None:
     shell.types("\x1a")
     shell.until("Stopped")
     shell.until("> ")
+    shell.wait_for_stops()
     shell.types("fg\n")
     shell.until(words)
 
