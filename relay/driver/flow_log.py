@@ -40,14 +40,13 @@ class Carries(Protocol):
 class FlowLog:
     """Records what happens to one flow."""
 
-    __slots__ = ("_flow", "_hold", "_log", "_named", "_process", "carrying", "granted_s", "lost_bytes", "started_s")
+    __slots__ = ("_flow", "_hold", "_log", "_process", "carrying", "granted_s", "lost_bytes", "started_s")
 
     def __init__(self, log: EventLog, flow: int, started_s: float) -> None:
         self._log = log
         self._flow = flow
         self._process: Process | None = None
         self._hold: Hold | None = None
-        self._named: Callable[[], None] | None = None
         self.carrying: Carries | None = None
         """What counts the bytes of the flow, as long as it carries any."""
         self.started_s = started_s
@@ -87,15 +86,12 @@ class FlowLog:
         hold, self._hold, self._process = self._hold, None, process
         if hold is not None:
             self._log.release(hold, process)
-        named, self._named = self._named, None
-        if named is not None:
-            named()
 
     def once_named(self, callback: Callable[[], None]) -> bool:
         """Call back once it is found out whose flow it is, or not; False if that is over, or was not begun."""
         if self._hold is None:
             return False
-        self._named = callback
+        self._hold.then = callback
         return True
 
     def write_event(self, event: Event) -> None:

@@ -22,11 +22,13 @@ from relay.log.vocabulary import FIELDS, EventType
 class Hold:
     """What some records wait for: that their process is known."""
 
-    __slots__ = ("over", "process")
+    __slots__ = ("over", "process", "then")
 
     def __init__(self) -> None:
         self.over = False
         self.process: tuple[int, str] | None = None
+        self.then: Callable[[], None] | None = None
+        """Called once they are let go."""
 
 
 class EventLog:
@@ -94,6 +96,8 @@ class EventLog:
         """Let the records go that wait for this, with the process they are to name, or None if it is not known."""
         hold.over, hold.process = True, process
         self._hand_on_queued()
+        if hold.then is not None:
+            hold.then()
 
     def _unsubscribe(self, listener: Callable[[Record], None]) -> None:
         if listener in self._listeners:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from relay.actions import AbandonDial, Action, Forget, SendFin, SendRst, TakeSlot
 from relay.behaviours import Behaviour, Lineup
@@ -26,10 +27,21 @@ from relay.machine.step import Step
 _OWNED = (TimerFired, WentIdle, SlotTaken, SlotDenied)
 
 
+class _PutOff(NamedTuple):
+    """What waits for slots."""
+
+    slots: tuple[str, ...]
+    """Those that have not come, by behaviour and pool."""
+    steps: tuple[Step, ...]
+
+
+_NOTHING = _PutOff((), ())
+
+
 class FlowMachine(FlowSides):
     """Feed it events in order with `handle`; perform the steps it returns, in order, before the next event."""
 
-    __slots__ = ("_awaited", "_behaviours", "_dropped", "_held", "_lineup", "_prepare")
+    __slots__ = ("_behaviours", "_dropped", "_lineup", "_prepare", "_put_off")
 
     def __init__(
         self,
@@ -47,8 +59,7 @@ class FlowMachine(FlowSides):
         self._behaviours: list[Behaviour | None] = [None] * len(self._lineup.kinds)
         self._prepare = prepare
         self._dropped = dropped
-        self._held: tuple[Step, ...] = ()
-        self._awaited: tuple[str, ...] = ()  # the slots that it waits for, by behaviour and pool
+        self._put_off = _NOTHING
 
     def handle(self, event: Event) -> list[Step]:
         """Take in one event and return what to do about it.
@@ -59,7 +70,7 @@ class FlowMachine(FlowSides):
         initiator_was_over = self._dialling and self.is_over(self.initiator)  # without the initiator no dial begins
         self.observe(event)
         requested = self._requested(event)
-        if self._awaited:
+        if self._put_off.slots:
             requested = self._released(event, requested)
         if len(requested) > 1:
             requested = merged(self._hold(requested))
@@ -109,7 +120,7 @@ class FlowMachine(FlowSides):
     @property
     def waits(self) -> bool:
         """Whether something that was asked for waits for a slot."""
-        return bool(self._held)
+        return bool(self._put_off.steps)
 
     def _requested(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
@@ -134,18 +145,21 @@ class FlowMachine(FlowSides):
         slots = [step for step in requested if isinstance(step.action, TakeSlot)]
         if not slots:
             return requested
-        self._awaited += tuple(f"{because}/{action.pool}" for action, because in slots if isinstance(action, TakeSlot))
-        self._held += tuple(step for step in requested if not isinstance(step.action, TakeSlot))
+        awaited = tuple(f"{because}/{action.pool}" for action, because in slots if isinstance(action, TakeSlot))
+        held = tuple(step for step in requested if not isinstance(step.action, TakeSlot))
+        self._put_off = _PutOff(self._put_off.slots + awaited, self._put_off.steps + held)
         return slots
 
     def _released(self, event: Event, requested: list[Step]) -> list[Step]:
         """Add what was put off, if this event brings the last slot that it has waited for."""
-        if isinstance(event, SlotDenied) and event.pool in self._awaited:
-            self._awaited = self._held = ()
+        awaited, held = self._put_off
+        if isinstance(event, SlotDenied) and event.pool in awaited:
+            self._put_off = _NOTHING
         elif isinstance(event, SlotTaken):
-            self._awaited = tuple(pool for pool in self._awaited if pool != event.pool)
-            if not self._awaited:
-                requested, self._held = [*self._held, *requested], ()
+            awaited = tuple(pool for pool in awaited if pool != event.pool)
+            self._put_off = _PutOff(awaited, held) if awaited else _NOTHING
+            if not awaited:
+                requested = [*held, *requested]
         return requested
 
     def _make(self, place: int) -> Behaviour:

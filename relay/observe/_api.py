@@ -5,7 +5,7 @@ an instance (`survey.py`). An instance serves one relay:
 
     Provider(host).attach(target) --> a watch, or None: there is nothing to see on this socket
                                         |
-                           target.changed(byte), target.arrived()  ... close()
+                           watcher.on_tos(byte), watcher.on_probe()  ... close()
 
 Everything happens on the engine's one thread and by plain calls: a watch calls back from a timer or a readable socket
 of the `Host`, never from inside `attach`. A watch that is closed never calls back.
@@ -81,8 +81,22 @@ class Failure:
         return cls(error.strerror if isinstance(error, OSError) and error.strerror else str(error), number)
 
 
-def _ignore(_: object = None) -> None:
-    pass
+class Watcher:
+    """Is called with what is seen on a socket."""
+
+    __slots__ = ()
+
+    def on_tos(self, tos: int | None) -> None:
+        """The peer's TOS byte differs from its SYN's in a bit of the target's mask.
+
+        None where that much is certain but the byte is not known. Providers that ask may report other changes as well.
+        """
+
+    def on_probe(self) -> None:
+        """A keepalive probe has arrived."""
+
+
+_NO_WATCHER = Watcher()
 
 
 @dataclass(slots=True)
@@ -94,11 +108,7 @@ class Target:
     """The TOS byte of the peer's SYN; None if it is not known, or if no change of it is wanted."""
     mask: int = 0
     """The bits in which a segment must equal the SYN."""
-    changed: Callable[[int | None], None] = _ignore
-    """Called with the new byte once segments differ from the SYN in a bit of `mask`, and with None where that much is
-    certain but the byte is not known. Providers that ask may report other changes as well."""
-    arrived: Callable[[], None] = _ignore
-    """Called once for each keepalive probe."""
+    watcher: Watcher = _NO_WATCHER
     accepted: bool = True
     """By a listener of ours; false for a socket that we dialled with."""
     isn: int | None = None

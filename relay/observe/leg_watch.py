@@ -13,7 +13,7 @@ from typing import Protocol
 
 from relay.events import ProbeArrived, Side, SynUnknown, TosChanged
 from relay.legs import Witness
-from relay.observe._api import Provider, Target, Watch
+from relay.observe._api import Provider, Target, Watch, Watcher
 from relay.observe.kernel.syn import Syn
 
 
@@ -49,7 +49,7 @@ class WatchedLeg(Protocol):
     def loop(self) -> EventLoop: ...
 
 
-class LegWatch:
+class LegWatch(Watcher):
     """The watches on one leg. They report nothing after `close`, which comes before the leg's own."""
 
     __slots__ = ("_closed", "_leg", "_syn_tos", "_tos", "_watches", "_witness")
@@ -71,7 +71,7 @@ class LegWatch:
         self._closed = False
         self._syn_tos = self._tos = syn.tos or 0
         reference = syn.tos if mask else None
-        target = Target(leg.sock, reference, mask, self._on_withheld, self._on_probe, leg.accepted, syn.isn)
+        target = Target(leg.sock, reference, mask, self, leg.accepted, syn.isn)
         watches = []
         for provider in providers:
             watch = provider.attach(target)
@@ -105,12 +105,12 @@ class LegWatch:
             watch.close()
         self._watches = ()
 
-    def _on_withheld(self, new: int | None) -> None:
+    def on_tos(self, tos: int | None) -> None:
         if not self._closed:
-            self._report(new, withheld=True)
+            self._report(tos, withheld=True)
             self.release()  # no behaviour has acted on it, or the watch would be closed
 
-    def _on_probe(self) -> None:
+    def on_probe(self) -> None:
         if not self._closed:
             self._witness.on_leg_saw(ProbeArrived(self._leg.loop.nat.now_s(), self._leg.side), False)
             self.ask()  # a probe is a segment too

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from relay.clock import real_s
 from relay.errors import RelayError
-from relay.observe._api import Failure, Provider, Target
+from relay.observe._api import Failure, Provider, Target, Watcher
 from relay.observe.kernel.host import Host, Pollable
 from relay.observe.kernel.syn import save_syn, syn_of
 
@@ -110,6 +110,16 @@ def tos_self_test(provider_factory: Callable[[Host], Provider], *, withholds: bo
     return Failure(wrong) if wrong is not None else None
 
 
+class _Seen(Watcher):
+    """Keeps the bytes that were seen."""
+
+    def __init__(self, seen: list[int | None]) -> None:
+        self._seen = seen
+
+    def on_tos(self, tos: int | None) -> None:
+        self._seen.append(tos)
+
+
 def _try_tos(provider_factory: Callable[[Host], Provider], withholds: bool) -> str | None:
     seen: list[int | None] = []
     with contextlib.ExitStack() as stack:
@@ -121,7 +131,7 @@ def _try_tos(provider_factory: Callable[[Host], Provider], withholds: bool) -> s
             provider.cover(listener, _PRECEDENCE)
 
         def target(sock: socket.socket, isn: int | None = None) -> Target:
-            return Target(sock, syn_tos=0, mask=_PRECEDENCE, changed=seen.append, isn=isn)
+            return Target(sock, syn_tos=0, mask=_PRECEDENCE, watcher=_Seen(seen), isn=isn)
 
         with connection(prepare) as (client, early):
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _OFFENDING_TOS)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, readable, set_tos
+from observe.watched import Calls
 from relay.abilities import KINDS, Ability, Want
 from relay.errors import ConfigError, Unsupported
 from relay.observe import PROVIDERS, Failure, Fidelity, Target, observer_names, survey
@@ -89,7 +90,7 @@ def test_the_chosen_observers_run(host: EpollHost, connect: Connect) -> None:
     tos, keepalive = observers.of(Want(Ability.TOS)), observers.of(Want(Ability.KEEPALIVE))
     assert tos is not None
     assert keepalive is not None
-    assert tos.attach(Target(accepted, 0, 0xE0, seen.append)) is not None
+    assert tos.attach(Target(accepted, 0, 0xE0, Calls(seen.append))) is not None
     assert keepalive.attach(Target(accepted)) is not None
     set_tos(client, 0x48)
     client.send(b"x")

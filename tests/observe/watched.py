@@ -6,12 +6,29 @@ import socket
 from collections.abc import Callable
 
 from observe.conftest import EpollHost, readable
-from relay.observe import Provider, Target, Watch, syn_of
+from relay.observe import Provider, Target, Watch, Watcher, syn_of
 
 PRECEDENCE = 0xE0
 QUIET_S = 0.05  # longer than any provider takes to tell, shorter than a retransmission
 
 Seen = list[int | None]
+
+
+def _ignore(_: object = None) -> None:
+    pass
+
+
+class Calls(Watcher):
+    """Calls what it is made of."""
+
+    def __init__(self, tos: Callable[[int | None], None] = _ignore, *, probe: Callable[[], None] = _ignore) -> None:
+        self._tos, self._probe = tos, probe
+
+    def on_tos(self, tos: int | None) -> None:
+        self._tos(tos)
+
+    def on_probe(self) -> None:
+        self._probe()
 
 
 class Watched:
@@ -32,7 +49,7 @@ class Watched:
         self._host = host
         self._sock = sock
         isn = syn_of(sock).isn if accepted else None
-        watch = provider.attach(Target(sock, syn_tos, mask, self.seen.append, accepted=accepted, isn=isn))
+        watch = provider.attach(Target(sock, syn_tos, mask, Calls(self.seen.append), accepted=accepted, isn=isn))
         assert watch is not None
         self.watch: Watch = watch
         self._differs: Callable[[int | None], bool] = lambda tos: tos is None or bool((tos ^ syn_tos) & mask)

@@ -31,7 +31,7 @@ from typing import ClassVar
 
 from relay.abilities import Ability, Want
 from relay.errors import Unsupported
-from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch
+from relay.observe._api import Failure, Fidelity, Offer, Provider, Target, Watch, Watcher
 from relay.observe.kernel.host import Host, Timer
 from relay.observe.kernel.probing import Probing
 from relay.observe.kernel.tcp_info import READ_BYTES, tcp_info
@@ -104,12 +104,12 @@ class _Slot:
 class TcpInfoWatch(Watch):
     """One socket, and its counters when it was last looked at."""
 
-    __slots__ = ("_arrived", "_last", "_silent_looks", "_slot", "_sock")
+    __slots__ = ("_last", "_silent_looks", "_slot", "_sock", "_watcher")
 
-    def __init__(self, slot: _Slot, sock: socket.socket, arrived: Callable[[], None]) -> None:
+    def __init__(self, slot: _Slot, sock: socket.socket, watcher: Watcher) -> None:
         self._slot = slot
         self._sock = sock
-        self._arrived = arrived
+        self._watcher = watcher
         self._last = b""  # nothing, before the first look: a connection that is over by then costs no system call
         self._silent_looks = 0
         slot.lively.add(self)
@@ -137,7 +137,7 @@ class TcpInfoWatch(Watch):
             return
         for _ in range(probes):
             if self in self._slot.lively:
-                self._arrived()
+                self._watcher.on_probe()
 
     def _note_silence(self) -> None:
         self._silent_looks += 1
@@ -220,7 +220,7 @@ class TcpInfoProvider(Provider):
         if target.sock.fileno() < 0:
             return None
         self._next_slot = (self._next_slot + 1) % _SLOTS
-        watch = TcpInfoWatch(self._slots[self._next_slot], target.sock, target.arrived)
+        watch = TcpInfoWatch(self._slots[self._next_slot], target.sock, target.watcher)
         if self._timer is None:
             self._timer = self._host.call_later(SWEEP_S / _SLOTS, self._sweep)
         return watch

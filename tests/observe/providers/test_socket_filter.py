@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import REPOSITORY, Connect, EpollHost, Namespace, Remote, peer_process, readable, set_tos
-from observe.watched import PRECEDENCE, QUIET_S, Seen, Watched
+from observe.watched import PRECEDENCE, QUIET_S, Calls, Seen, Watched
 from relay.observe import Target, save_syn
 from relay.observe.kernel.bpf import drop, program
 from relay.observe.kernel.wake import MAX_EXCEPTIONS
@@ -102,7 +102,7 @@ def test_a_poll_does_not_overtake_the_packet_that_tells_more(
 ) -> None:
     client, accepted = connect()
     seen: Seen = []
-    watch = socket_filter.attach(Target(accepted, 0, PRECEDENCE, seen.append))
+    watch = socket_filter.attach(Target(accepted, 0, PRECEDENCE, Calls(seen.append)))
     assert watch is not None
     set_tos(client, 0x48)
     client.send(b"x")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import Connect, EpollHost, readable, reset
+from observe.watched import Calls
 from relay.observe import Target
 from relay.observe.kernel.tcp_info import tcp_info
 from relay.observe.providers.tcp_info import SILENT_SWEEP_S, SWEEP_S, TcpInfoProvider, counters_of, probes_between
@@ -96,8 +97,8 @@ def test_every_probe_is_reported_once_and_only_for_its_own_connection(
 ) -> None:
     (client, accepted), (_, other) = connect(), connect()
     probes, none = Arrivals(), Arrivals()
-    provider.attach(Target(accepted, arrived=probes))
-    provider.attach(Target(other, arrived=none))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
+    provider.attach(Target(other, watcher=Calls(probe=none)))
     probe_every_second(client)
     assert host.run_until(lambda: probes.count == 3)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
@@ -118,7 +119,7 @@ def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are
     monkeypatch.setattr("relay.observe.providers.tcp_info._SILENT_AFTER_LOOKS", 3)
     client, accepted = connect()
     probes, looks = Arrivals(), Arrivals()
-    watch = provider.attach(Target(accepted, arrived=probes))
+    watch = provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     assert watch is not None
 
     def count_looks(sock: socket.socket, size_bytes: int = 160) -> bytes:
@@ -140,7 +141,7 @@ def test_a_socket_that_is_silent_for_long_is_looked_at_seldom_and_its_probes_are
 def test_traffic_is_not_taken_for_probes(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     probes = Arrivals()
-    provider.attach(Target(accepted, arrived=probes))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
 
     def answer() -> None:
         accepted.send(b"answer")
@@ -162,7 +163,7 @@ def test_a_fin_and_its_ack_are_not_taken_for_a_probe(
     client, accepted = connect()
     probes = Arrivals()
     host.run_for(1.0)  # as silent as before a probe
-    provider.attach(Target(accepted, arrived=probes))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     (client if by_peer else accepted).shutdown(socket.SHUT_WR)
     host.run_for(SWEEP_S + 0.1)
     assert probes.count == 0
@@ -177,7 +178,7 @@ def test_zero_window_probes_are_not_taken_for_keepalive(
     with contextlib.suppress(BlockingIOError):
         while client.send(bytes(1 << 20)):
             pass
-    provider.attach(Target(accepted, arrived=probes))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     before = counters_of(tcp_info(accepted))
     host.run_for(3.0)  # the peer probes the closed window ever more seldom: at 0.2, 0.6, 1.4, 3.0 s
     assert tcp_info(accepted)[136:144] != before[136:144]
@@ -189,7 +190,7 @@ def test_probes_of_our_own_are_not_taken_for_the_peers(
 ) -> None:
     _, accepted = connect()
     probes = Arrivals()
-    provider.attach(Target(accepted, arrived=probes))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     probe_every_second(accepted)
     host.run_for(2.2)
     assert probes.count == 0
@@ -198,7 +199,7 @@ def test_probes_of_our_own_are_not_taken_for_the_peers(
 def test_a_probe_after_data_is_seen(provider: TcpInfoProvider, host: EpollHost, connect: Connect) -> None:
     client, accepted = connect()
     probes = Arrivals()
-    provider.attach(Target(accepted, arrived=probes))
+    provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     client.send(b"data")
     assert host.run_until(lambda: bool(readable(accepted)))
     probe_every_second(client)
@@ -210,11 +211,11 @@ def test_a_closed_watch_and_a_closed_socket_report_nothing(
 ) -> None:
     (client, accepted), (_, gone) = connect(), connect()
     probes = Arrivals()
-    watch = provider.attach(Target(accepted, arrived=probes))
+    watch = provider.attach(Target(accepted, watcher=Calls(probe=probes)))
     assert watch is not None
-    assert provider.attach(Target(gone, arrived=probes)) is not None
+    assert provider.attach(Target(gone, watcher=Calls(probe=probes))) is not None
     reset(gone)
-    assert provider.attach(Target(gone, arrived=probes)) is None
+    assert provider.attach(Target(gone, watcher=Calls(probe=probes))) is None
     watch.close()
     probe_every_second(client)
     host.run_for(1.6)
@@ -234,7 +235,7 @@ def test_a_watch_closed_by_its_first_probe_reports_no_second(
         assert watch is not None
         watch.close()
 
-    watch = provider.attach(Target(accepted, arrived=arrived))
+    watch = provider.attach(Target(accepted, watcher=Calls(probe=arrived)))
     host.run_for(SWEEP_S + 0.1)  # the first look, which the others are compared with
     before = counters_of(tcp_info(accepted))
     probe_every_second(client)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from observe.conftest import Connect, EpollHost, Remote, readable, reset, set_tos
-from observe.watched import PRECEDENCE, QUIET_S, Watched
+from observe.watched import PRECEDENCE, QUIET_S, Calls, Watched
 from relay.observe import Provider, Target, save_syn, syn_of
 from relay.observe.providers.ebpf import EbpfProvider
 from relay.observe.providers.sock_diag import SockDiagProvider
@@ -237,7 +237,7 @@ def test_the_next_connection_from_a_port_does_not_inherit_the_offence_of_the_las
 def test_an_unconnected_socket_does_no_harm(provider: Provider, host: EpollHost) -> None:
     with socket.socket() as sock:
         seen: list[int | None] = []
-        watch = provider.attach(Target(sock, 0, PRECEDENCE, seen.append))
+        watch = provider.attach(Target(sock, 0, PRECEDENCE, Calls(seen.append)))
         host.run_for(QUIET_S)
         assert seen == []
         if watch is not None:
