@@ -6,14 +6,18 @@ Fault(side=Side.INTERNAL, end="rst", end_after_s=5.0)          both sides get RS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from relay.events import Side
-from relay.shape import PLAIN, Shape
+from relay.shape import PLAIN, Shape, differences
 
 FaultEnd: TypeAlias = Literal["fin", "rst"]
+
+
+def recorded_as(name: str) -> str:
+    """What is the cause, in records, where it is the fault of this name: no behaviour's name has a space."""
+    return f"fault {name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +43,11 @@ class Fault:
     def effects(self) -> list[str]:
         """What it does, as NAME=VALUE of all that is not as without a fault."""
         return [
-            *_changed(self.shape, PLAIN),
-            *_changed(self, Fault(side=self.side, shape=self.shape, end=self.end)),
+            *self.shape.effects,
+            *differences(self, Fault(side=self.side, shape=self.shape, end=self.end)),
         ] + ([f"end={self.end}"] if self.ends_flows else [])
 
     @property
     def ends_flows(self) -> bool:
         """Whether it ends flows at all."""
         return self.end_after_s is not None or self.end_at_limit or self.end_when_lifted
-
-
-def _changed(value: Shape | Fault, plain: Shape | Fault) -> Iterator[str]:
-    for field in fields(value):
-        if (here := getattr(value, field.name)) != getattr(plain, field.name):
-            yield f"{field.name}={str(here).lower() if isinstance(here, bool) else here}"

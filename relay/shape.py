@@ -11,8 +11,11 @@ Several of them make one: delays add up, and of two limits the smaller holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Shape:
         """Whether everything passes at once."""
         return self == PLAIN
 
+    @property
+    def effects(self) -> list[str]:
+        """What it does, as NAME=VALUE."""
+        return list(differences(self, PLAIN))
+
     @classmethod
     def combined(cls, shapes: Iterable[Shape]) -> Shape:
         """What several shapes come to."""
@@ -68,3 +76,10 @@ PLAIN = Shape()
 def _least(limits: Iterable[float]) -> float:
     """The smallest of those that are limits: 0 is none."""
     return min((limit for limit in limits if limit), default=0)
+
+
+def differences(value: ValueT, plain: ValueT) -> Iterator[str]:
+    """The fields of a dataclass's instance that are not as in another, as NAME=VALUE."""
+    for field in fields(value):  # type: ignore[arg-type] # TypeVars are not bound to dataclasses
+        if (here := getattr(value, field.name)) != getattr(plain, field.name):
+            yield f"{field.name}={str(here).lower() if isinstance(here, bool) else here}"

@@ -16,7 +16,7 @@ from relay.driver.carrying import Carrying
 from relay.driver.chance import drawn_once
 from relay.driver.shaping import set_shape
 from relay.events import Side
-from relay.fault import Fault
+from relay.fault import Fault, recorded_as
 from relay.legs.outbox import Outbox
 from relay.shape import PLAIN
 
@@ -82,10 +82,10 @@ class Faults:
     @staticmethod
     def on_limit(flow: Flow, side: Side, limit_bytes: int) -> None:
         """A shape's limit is reached."""
-        for suffered in (flow.faults or {}).values():
+        for name, suffered in (flow.faults or {}).items():
             fault = suffered.fault
             if fault.end_at_limit and (fault.side, suffered.limit_bytes) == (side, limit_bytes):
-                _end(flow, fault)
+                _end(flow, name, fault, "at its limit")
                 return
 
     def _flows_of(self, forward: Endpoint | None) -> list[Flow]:
@@ -105,18 +105,20 @@ class Faults:
         if shape.limit_bytes is not None and isinstance(leg, Outbox):
             shape = replace(shape, limit_bytes=shape.limit_bytes + leg.passed_bytes)
         flow.faults = {**(flow.faults or {}), name: _Suffered(fault, shape.limit_bytes)}
-        if fault.end_after_s:
-            flow.start_nat_timer(_key(name), fault.end_after_s, partial(_end, flow, fault))
-        elif fault.end_after_s is not None:
-            self._driver.engine.call_soon(lambda: flow.guard(_end, flow, fault))
-        set_shape(flow, fault.side, shape, _key(name))
+        if fault.end_after_s is not None:
+            end = partial(_end, flow, name, fault, f"after {fault.end_after_s:g} s")
+            if fault.end_after_s:
+                flow.start_nat_timer(recorded_as(name), fault.end_after_s, end)
+            else:
+                self._driver.engine.call_soon(lambda: flow.guard(end))
+        set_shape(flow, fault.side, shape, recorded_as(name))
 
     def _end_one(self, flow: Flow, name: str) -> None:
         suffered = self._take_off(flow, name)
         if suffered is None:
             return
         if suffered.fault.end_when_lifted:
-            _end(flow, suffered.fault)
+            _end(flow, name, suffered.fault, "as it is lifted")
         else:
             _unshape(flow, suffered.fault, name)
 
@@ -125,7 +127,7 @@ class Faults:
         faults: dict[str, _Suffered] = dict(flow.faults or {})
         suffered = faults.pop(name, None)
         if suffered is not None:
-            flow.stop_timer(_key(name))
+            flow.stop_timer(recorded_as(name))
             flow.faults = faults or None
         return suffered
 
@@ -147,13 +149,10 @@ def _text(forward: Endpoint | None) -> str | None:
 def _unshape(flow: Flow, fault: Fault, name: str) -> None:
     """Have what goes to the fault's side sent as without it; what waits goes at once."""
     if not flow.machine.is_over(fault.side):
-        set_shape(flow, fault.side, PLAIN, _key(name))
+        set_shape(flow, fault.side, PLAIN, recorded_as(name))
 
 
-def _end(flow: Flow, fault: Fault) -> None:
+def _end(flow: Flow, name: str, fault: Fault, when: str) -> None:
     if isinstance(flow.phase, Carrying):
+        flow.log.write("note", text=f"ends the flow by {fault.end.upper()}, {when}", because=recorded_as(name))
         flow.give_up(Cause.COMMAND, in_order=fault.end == "fin")
-
-
-def _key(name: str) -> str:
-    return f"fault {name}"  # no behaviour's name has a space

@@ -12,7 +12,7 @@ from relay.legs import Leg
 from relay.legs.ending import wind_down
 from relay.legs.forgotten import fall_silent, is_forgotten, reset_on_next
 from relay.loop.engine import Engine
-from relay.shape import Shape
+from relay.shape import PLAIN, Shape
 
 _PROBE_S = 1  # between probes whose answers are not seen: the least a kernel takes
 
@@ -141,7 +141,10 @@ class FlowLegs:
 
     def combine_shape(self, side: Side, shape: Shape, because: str) -> Shape:
         """Take note of a behaviour's shape for what goes to a side; return what all of them come to."""
-        of_side = {**(self._shapes or {}).get(side, {}), because: shape}
+        of_side = dict((self._shapes or {}).get(side, {}))
+        if self._log.wanted and shape != of_side.get(because, PLAIN):
+            self._log.write("shape-changed", side=side.value, effects=shape.effects, because=because)
+        of_side[because] = shape
         if shape.is_plain:
             del of_side[because]
         self._shapes = {**(self._shapes or {}), side: of_side}

@@ -54,6 +54,7 @@ def _dial(flow: Flow, action: Dial, because: str) -> None:
 
 
 def _delay_dial(flow: Flow, action: DelayDial, because: str) -> None:
+    flow.log.write("dial-delayed", by_s=action.by_s, because=because)
     flow.dialling.delay(action.by_s)
 
 

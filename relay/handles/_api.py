@@ -21,6 +21,7 @@ from relay.causes import Cause
 from relay.config import RelayConfig
 from relay.control_api import ControlServer, History, control_spec
 from relay.errors import ConfigError
+from relay.fault import recorded_as
 from relay.fidelity import QuirkFidelity
 from relay.handles._commands import RelayCommands
 from relay.log import EventLog, EventType, Record
@@ -181,7 +182,9 @@ class RelayHandle(RelayCommands):
         own = (quirk.name for quirk in self.profile.quirks)
         causes = [str(cause) for cause in dict.fromkeys((*installed_behaviours(), *own, *Cause))]
         for name, value in fields.items():
-            if name.endswith("because") and value is not None and str(value).removeprefix("fault:") not in causes:
+            if not name.endswith("because") or value is None or str(value).startswith(recorded_as("")):
+                continue
+            if str(value).removeprefix("fault:") not in causes:
                 raise ConfigError(
                     f"wait_for: there is no cause {value!r}", hint=nearest(str(value), causes, "the causes")
                 )

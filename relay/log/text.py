@@ -139,6 +139,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "flow-opened": lambda f: f"{f['client']} asks for {f['destination']} via {f['via']}",
     "flow-connected": lambda f: f"connected to {f['address']} in {f['dial_s'] * 1000:.1f} ms",
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
+    "dial-delayed": lambda f: f"the dial begins {f['by_s']:g} s later, by {f['because']}",
     "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
     "initiator-vanished": lambda f: "the app went away before it was connected",
     "syn-unknown": _syn_unknown,
@@ -158,6 +159,9 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
         f"fault {f['name']} is set{_of_forward(f)}, toward {_WHO[f['side']]}: {', '.join(f['effects']) or 'no effect'}"
     ),
     "fault-lifted": lambda f: f"fault {f['name']} is lifted{_of_forward(f)}",
+    "shape-changed": lambda f: (
+        f"what goes to {_WHO[f['side']]}: {', '.join(f['effects']) or 'no fault any more'}, by {f['because']}"
+    ),
     "keepalive-presumed": lambda f: (
         f"keepalive of {_WHO[f['side']]}: {f['probes']} probes, {f['every_s']:g} s apart, count as sent by then "
         f"(known by {f['known_by']})"

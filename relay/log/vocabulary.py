@@ -80,6 +80,7 @@ class EventType(StrEnum, metaclass=_Members):
     FLOW_CONNECTED = "flow-connected"
     MAPPING_OPENED = "mapping-opened"
     DIAL_FAILED = "dial-failed"
+    DIAL_DELAYED = "dial-delayed"
     DIAL_ABANDONED = "dial-abandoned"
     INITIATOR_VANISHED = "initiator-vanished"
     SYN_UNKNOWN = "syn-unknown"
@@ -97,6 +98,7 @@ class EventType(StrEnum, metaclass=_Members):
     FORWARD_CHANGED = "forward-changed"
     FAULT_SET = "fault-set"
     FAULT_LIFTED = "fault-lifted"
+    SHAPE_CHANGED = "shape-changed"
     KEEPALIVE_PRESUMED = "keepalive-presumed"
     NOT_ADVANCED = "not-advanced"
     TIME_ADVANCED = "time-advanced"
@@ -184,6 +186,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "mapping-opened": {"local": "the relay's address toward the server, of a flow of datagrams"},
     "dial-failed": {"failure": "refused, timed out, name not resolved, ...", "detail": "the errno and the address"},
+    "dial-delayed": {"by_s": "how much later the dial begins, in seconds", "because": "the behaviour"},
     "dial-abandoned": {"because": "the behaviour"},
     "initiator-vanished": {},
     "syn-unknown": {
@@ -226,6 +229,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "forward": "the forward whose flows suffer it, by where that listens; null: all flows",
     },
     "fault-lifted": {"name": "the name of a fault that no flow suffers any more", "forward": "likewise"},
+    "shape-changed": {
+        "side": "the side toward which bytes, FIN and RST of this flow are late, slowed down or cut up",
+        "effects": "what it does to them from now on, as NAME=VALUE; empty: nothing any more",
+        "because": "the behaviour, or `fault NAME` of one that a command has set",
+    },
     "keepalive-presumed": {
         "side": "the side whose socket sends keepalive probes, by its kernel's timer, which an advance does not move",
         "probes": "how many it would send in the time that passes at once; they count as traffic",

@@ -128,3 +128,47 @@ def test_a_side_that_is_over_suffers_nothing_more() -> None:
     nat.driver.faults.lift("slow", None)
     assert nat.told("fault") == []
     assert (server.hears(), server.end) == (b"", "")
+
+
+def shapes(nat: MemoryDriver) -> list[tuple[int | None, str, str, list[str]]]:
+    """Which flow, which side, by what, and what it does, of each change so far."""
+    told = [record for record in nat.records if record.event == "shape-changed"]
+    return [(each.flow, each.fields["side"], each.fields["because"], each.fields["effects"]) for each in told]
+
+
+def test_which_fault_holds_for_which_flow_is_on_record() -> None:
+    nat = MemoryDriver("transparent", "latency.delay_s=1", "latency.direction=to-app")
+    connected(nat)
+    by_behaviour = (1, "internal", "latency", ["delay_s=1.0"])
+    assert shapes(nat) == [by_behaviour]
+    nat.driver.faults.set("slow", _SLOW, None)
+    nat.driver.faults.set("slow", _SLOW, None)
+    nat.driver.faults.lift("slow", None)
+    by_command = [(1, "internal", "fault slow", ["delay_s=1.0"]), (1, "internal", "fault slow", [])]
+    assert shapes(nat) == [by_behaviour, *by_command]
+
+
+@pytest.mark.parametrize(
+    ("fault", "when"),
+    [
+        (Fault(side=Side.INTERNAL, end="rst", end_after_s=2.0), "RST, after 2 s"),
+        (Fault(side=Side.INTERNAL, end="rst", end_after_s=0.0), "RST, after 0 s"),
+        (Fault(side=Side.INTERNAL, shape=Shape(limit_bytes=1), end_at_limit=True), "FIN, at its limit"),
+        (Fault(side=Side.INTERNAL, end_when_lifted=True), "FIN, as it is lifted"),
+    ],
+)
+def test_a_fault_that_ends_a_flow_is_named(fault: Fault, when: str) -> None:
+    nat = MemoryDriver()
+    _, server = connected(nat)
+    nat.driver.faults.set("last", fault, None)
+    server.says(b"xx")
+    nat.advance(2.0)
+    nat.driver.faults.lift("last", None)
+    assert nat.fields("note") == {"text": f"ends the flow by {when}", "because": "fault last"}
+
+
+def test_a_dial_that_is_late_says_by_what() -> None:
+    nat = MemoryDriver("transparent", "slow-dial.delay_s=3")
+    nat.call(forward())
+    assert nat.connector.dials == []
+    assert nat.fields("dial-delayed") == {"by_s": 3.0, "because": "slow-dial"}

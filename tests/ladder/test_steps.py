@@ -206,6 +206,12 @@ def test_an_inbound_flow_begins_at_the_server(told: Told) -> None:
         ),
         ("initiator-vanished", {}, "app > NAT: RST, before it is connected"),
         ("handshake-failed", {"client": "127.0.0.1:1", "reason": "no"}, "app > NAT: no valid request: no"),
+        (
+            "shape-changed",
+            {"side": "internal", "effects": ["delay_s=0.1"], "because": "latency"},
+            "*: what goes to the app: delay_s=0.1, by latency",
+        ),
+        ("dial-delayed", {"by_s": 3.0, "because": "slow-dial"}, "*: the dial begins 3 s later, by slow-dial"),
         ("chance-drawn", {"value": 0.5, "because": "gambler"}, "*: gambler drew 0.500000"),
         (
             "syn-unknown",

@@ -298,9 +298,10 @@ def drive_without_pings(backend: str) -> list[Record]:
 
 
 def drive_a_guest_that_asks(backend: str) -> list[Record]:
-    """The events of a flow whose app asks by a keepalive probe whether the server is there."""
-    nat = MemoryDriver()
+    """The events of a late flow whose app asks by a keepalive probe whether the server is there."""
+    nat = MemoryDriver("transparent", "slow-dial.delay_s=1", "latency.delay_s=1", "latency.direction=to-server")
     app = nat.call(forward())
+    nat.advance(1.5)
     nat.answer()
     app.leg.set_keepalive(1, 1, 3)
     nat.advance(1.5)

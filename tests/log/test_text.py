@@ -109,6 +109,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "not connected: refused (127.0.0.1:1: ECONNREFUSED)",
         ),
     ],
+    "dial-delayed": [({"by_s": 3.0, "because": "slow-dial"}, "the dial begins 3 s later, by slow-dial")],
     "dial-abandoned": [({"because": "precomplete-handshake"}, "dial abandoned, by precomplete-handshake")],
     "initiator-vanished": [({}, "the app went away before it was connected")],
     "syn-unknown": [
@@ -163,6 +164,16 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "fault-lifted": [
         ({"name": "slow", "forward": None}, "fault slow is lifted"),
         ({"name": "slow", "forward": "127.0.0.1:8080"}, "fault slow is lifted on the forward at 127.0.0.1:8080"),
+    ],
+    "shape-changed": [
+        (
+            {"side": "internal", "effects": ["delay_s=0.1", "stall=true"], "because": "latency"},
+            "what goes to the app: delay_s=0.1, stall=true, by latency",
+        ),
+        (
+            {"side": "external", "effects": [], "because": "fault slow"},
+            "what goes to the server: no fault any more, by fault slow",
+        ),
     ],
     "keepalive-presumed": [
         (
