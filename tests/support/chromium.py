@@ -136,6 +136,21 @@ class Page:
         """Click on an element."""
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
+    def click_at(self, x: float, y: float) -> None:
+        """Click where the pointer is, in CSS pixels from the window's upper left corner."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str) -> None:
+        """Press a key, by its name, and let it go."""
+        text = {"text": key} if len(key) == 1 else {}
+        for kind in ("keyDown", "keyUp"):
+            self.do("Input.dispatchKeyEvent", type=kind, key=key, **(text if kind == "keyDown" else {}))
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.do("Input.insertText", text=text)
+
     def screenshot(self) -> bytes:
         """What it looks like, as PNG."""
         return base64.b64decode(self.do("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"])
