@@ -179,7 +179,7 @@ def plain(value: object, log: EventLog) -> Any:
         case Record():
             return json.loads(value.as_json(log.started_at))
         case Totals():
-            return {name: _named(each) for name, each in asdict(value).items()}
+            return {name: _named(getattr(value, name)) for name in value.__dataclass_fields__}
         case list():
             return [plain(each, log) for each in value]
         case _ if is_dataclass(value) and not isinstance(value, type):

@@ -115,6 +115,80 @@ def test_a_wrong_token_opens_nothing(given: str) -> None:
         assert passes("GET", path, _HERE | {"authorization": "bearer " + "a" * 16}, guard) == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "said", "hint", "sent"),
+    [
+        (
+            {"host": "evil.test"},
+            "Host 'evil.test' is no name of this relay's",
+            "ask for it by address, or name it: --control-host NAME",
+            {},
+        ),
+        (
+            {"origin": "https://evil.test"},
+            "a page of another origin, 'https://evil.test', may not steer this relay",
+            "",
+            {},
+        ),
+        ({"sec-fetch-site": "same-site"}, "a page of another site may not steer this relay", "", {}),
+        (_FORM, "a token is needed", "send Authorization: Bearer TOKEN", {"WWW-Authenticate": 'Bearer realm="relay"'}),
+        (
+            {"authorization": "Bearer b"},
+            "the token is wrong",
+            "send Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": 'Bearer realm="relay"'},
+        ),
+        (
+            {"content-type": "Text/Plain; charset=utf-8", "content-length": "1"},
+            "Content-Type 'text/plain' changes nothing here",
+            "send JSON: application/json",
+            {},
+        ),
+        (
+            {"origin": "http://127.0.0.1:8474"},
+            "Content-Type 'of none' changes nothing here",
+            "send JSON: application/json",
+            {},
+        ),
+    ],
+)
+def test_each_refusal_says_why_and_what_to_do(
+    headers: dict[str, str], said: str, hint: str, sent: dict[str, str]
+) -> None:
+    with pytest.raises(Refused) as raised:
+        Guard(token="a" * 16).check(Request("POST", _LINK_DOWN, _HERE | headers))
+    assert (str(raised.value), raised.value.hint, raised.value.headers) == (said, hint, sent)
+
+
+@pytest.mark.parametrize(
+    ("headers", "passed"),
+    [
+        ({"content-type": "Application/JSON; charset=utf-8", "origin": "HTTP://127.0.0.1:8474"}, True),
+        ({"content-type": " application/json"}, True),
+        ({"sec-fetch-site": "Same-Origin", **_JSON}, True),
+        ({"sec-fetch-site": "Cross-Site", "sec-fetch-mode": "navigate", **_JSON}, False),
+        ({"user-agent": "MOZILLA/5.0"}, False),
+        ({"content-type": "text/plain", "content-length": "0"}, True),
+        ({"content-type": "text/plain"}, True),
+    ],
+)
+def test_headers_are_read_as_browsers_and_programs_write_them(headers: dict[str, str], passed: bool) -> None:
+    assert (passes("POST", _LINK_DOWN, _HERE | headers) == 0) is passed
+
+
+def test_a_link_is_what_has_no_origin_and_changes_nothing() -> None:
+    link = {"host": "Relay.:8474", "sec-fetch-site": "cross-site", "sec-fetch-mode": "Navigate"}
+    guard = Guard(hosts=["relay."])
+    assert passes("HEAD", "/", link, guard) == passes("OPTIONS", "/", link, guard) == 0
+    assert passes("GET", "/", link | {"sec-fetch-mode": "cors"}, guard) == 403
+    assert passes("GET", "/", link | {"origin": "http://relay.:8474"}, guard) == 403
+    assert passes("GET", "/", link | {"host": "[::1"}, guard) == 0
+    assert passes("GET", "/relay/page/control.js", _HERE, Guard(token="a" * 16)) == 0
+    assert passes("GET", "/relay/v1", _HERE, Guard(token="a" * 16)) == 401
+    assert passes("GET", "/version", {"host": "any"}, Guard(any_host=True)) == 0
+    assert passes("GET", "/version", _HERE | {"authorization": "Bearer  " + "a" * 16 + " "}, Guard(token="a" * 16)) == 0
+
+
 def test_beyond_loopback_a_token_is_a_must(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--control: listening on 0\.0\.0\.0:8474 without a token"):
         control_spec("0.0.0.0:8474")

@@ -14,6 +14,7 @@ import trio.testing
 
 from relay import open_relay
 from relay.address import Endpoint
+from relay.control import OpenFlow
 from relay.control_api.metrics import ProxyLabels, metrics_text
 from relay.testing import RunningRelay
 from relay.totals import Totals
@@ -96,29 +97,53 @@ def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Clien
 
 def test_a_label_cannot_forge_a_metric() -> None:
     proxy = ProxyLabels('a"} 1\nb{c="\\', Endpoint("127.0.0.1", 1), "d:1")
+    assert r'proxy="a\"} 1\nb{c=\"\\",' in metrics_text(Totals(), [], {}, [proxy])
     for line in metrics_text(Totals(), [], {}, [proxy]).splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) .*|\w+(\{\w+="(\\.|[^"\\])*"(,\w+="(\\.|[^"\\])*")*\})? \d+', line), line
 
 
 def test_each_sum_stands_by_its_own_name() -> None:
-    listener = Endpoint("127.0.0.1", 1)
+    listener, other = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
     totals = Totals(flows=7, open=2, bytes_out=300, bytes_in=40)
-    totals.ended_by.update({"linger": 3})
+    totals.ended_by.update({"linger": 3, "cut": 1})
     totals.forwards_out[listener], totals.forwards_in[listener] = 200, 10
-    proxy = ProxyLabels("one", listener, "d:1")
-    samples = [line for line in metrics_text(totals, [], {"tos-reset": 5}, [proxy]).splitlines() if line[0] != "#"]
-    labels = 'listener="127.0.0.1:1",proxy="one",upstream="d:1"'
-    assert samples == [
+    proxies = [ProxyLabels("one", listener, "d:1"), ProxyLabels("two", other, "d:2")]
+    flows = [
+        OpenFlow(number=n, client="", destination="", process=None, forward=by, bytes_out=n, bytes_in=2 * n, age_s=0)
+        for n, by in ((1, listener), (2, None))
+    ]
+    one, two = 'listener="127.0.0.1:1",proxy="one",upstream="d:1"', 'listener="127.0.0.1:2",proxy="two",upstream="d:2"'
+    assert metrics_text(totals, flows, {"tos-reset": 5, "cut": 4}, proxies).splitlines() == [
+        "# HELP relay_flows_total Flows that have begun.",
+        "# TYPE relay_flows_total counter",
         "relay_flows_total 7",
+        "# HELP relay_flows_open Flows that are open.",
+        "# TYPE relay_flows_open gauge",
         "relay_flows_open 2",
+        "# HELP relay_flows_ended_total Flows that have ended, by what began the end: a cause, or a behaviour.",
+        "# TYPE relay_flows_ended_total counter",
+        'relay_flows_ended_total{cause="cut"} 1',
         'relay_flows_ended_total{cause="linger"} 3',
+        "# HELP relay_resets_total Resets that the relay has sent, by the cause, or the behaviour, that had them sent.",
+        "# TYPE relay_resets_total counter",
+        'relay_resets_total{behaviour="cut"} 4',
         'relay_resets_total{behaviour="tos-reset"} 5',
-        'relay_bytes_total{direction="out"} 300',
-        'relay_bytes_total{direction="in"} 40',
-        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{labels}}} 200',
-        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{labels}}} 10',
-        f'toxiproxy_proxy_sent_bytes_total{{direction="upstream",{labels}}} 200',
-        f'toxiproxy_proxy_sent_bytes_total{{direction="downstream",{labels}}} 10',
+        "# HELP relay_bytes_total Bytes carried: out, from apps to servers, and in.",
+        "# TYPE relay_bytes_total counter",
+        'relay_bytes_total{direction="out"} 303',
+        'relay_bytes_total{direction="in"} 46',
+        "# HELP toxiproxy_proxy_received_bytes_total Bytes received by a proxy.",
+        "# TYPE toxiproxy_proxy_received_bytes_total counter",
+        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{one}}} 201',
+        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{one}}} 12',
+        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{two}}} 0',
+        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{two}}} 0',
+        "# HELP toxiproxy_proxy_sent_bytes_total Bytes sent through a proxy.",
+        "# TYPE toxiproxy_proxy_sent_bytes_total counter",
+        f'toxiproxy_proxy_sent_bytes_total{{direction="upstream",{one}}} 201',
+        f'toxiproxy_proxy_sent_bytes_total{{direction="downstream",{one}}} 12',
+        f'toxiproxy_proxy_sent_bytes_total{{direction="upstream",{two}}} 0',
+        f'toxiproxy_proxy_sent_bytes_total{{direction="downstream",{two}}} 0',
     ]
 
 
