@@ -18,7 +18,7 @@ from relay.control_api.toxiproxy import Proxies, ToxiproxyRoutes
 from relay.debug import show_traceback, traceback_of
 from relay.errors import RelayError
 from relay.ladder import Run
-from relay.profiles import Quirk
+from relay.profiles import Quirk, expires_after_s
 from relay.report.sections import flow_data, profile_data
 from relay.server import Started
 
@@ -128,6 +128,7 @@ class Routes:
             "profile": profile_data(started),
             "enabled": [quirk.name for quirk in self._relay.profile.quirks],
             "enable": {quirk.name: _settings_of(quirk) for quirk in started.quirks},
+            "expires_after_s": expires_after_s((started, self._relay.profile)),
         }
 
     def _flow(self, number: int) -> dict[str, Any]:

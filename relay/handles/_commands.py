@@ -24,11 +24,11 @@ from relay.errors import ConfigError
 from relay.events import Side, SideName
 from relay.log import Record
 from relay.log.memory import Records
+from relay.profiles import expires_after_s
 from relay.server import Relay
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
 ResultT = TypeVar("ResultT")
-_JUST_S = 0.001  # past a limit
 
 
 class RelayCommands(ABC):
@@ -124,14 +124,13 @@ class RelayCommands(ABC):
     def _past_idle_limit_s(self) -> float:
         """How far `expire` moves the clock; of settings that `set` has changed the longer one counts."""
         relay = self._relay
-        profiles = (relay.config.profile, relay.profile)
-        limits = [each for profile in profiles if (each := profile.idle_limit_s) is not None]
-        if not limits:
+        after_s = expires_after_s((relay.config.profile, relay.profile))
+        if after_s is None:
             raise ConfigError(
                 f"expire: {relay.profile.name} has no idle limit",
                 hint="give it one, idle_timeout={'after_s': 350}, or advance() by seconds of your own",
             )
-        return max(limits) + _JUST_S
+        return after_s
 
     def set(self, **behaviours: Mapping[str, object]) -> None:
         """Change settings for flows that are opened from now on: `nat.set(tos_reset={"mask": 0xFC})`.

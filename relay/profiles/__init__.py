@@ -40,7 +40,7 @@ from relay.profiles._load import (
     profile_names,
 )
 from relay.profiles._mistakes import Mistake, mistakes_in_behaviour, mistakes_in_profile
-from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings
+from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings, expires_after_s
 from relay.profiles._spelt import spelt
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "available",
     "columns_of",
     "describe_settings",
+    "expires_after_s",
     "forward_profile",
     "load_profile",
     "mistakes_in_behaviour",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
@@ -14,6 +14,8 @@ from relay.stack import Stack
 STATUSES = ("observed", "documented", "reported", "assumed")
 """How a quirk is known, best first: seen in a trace or a controlled test; stated by the vendor, a standard or readable
 source code; told by users without a trace; concluded from something else, or merely set."""
+
+_JUST_S = 0.001  # past a limit
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,9 @@ class Profile:
     def tos_mask(self) -> int:
         """The bits of the TOS byte in which no segment may differ from its SYN before a behaviour has decided."""
         return tos_mask(self.wants)
+
+
+def expires_after_s(profiles: Iterable[Profile]) -> float | None:
+    """Just past the longest time without traffic that a connection of any of them outlives; None: it outlives any."""
+    limits = [limit_s for profile in profiles if (limit_s := profile.idle_limit_s) is not None]
+    return max(limits) + _JUST_S if limits else None

@@ -1,6 +1,6 @@
 """A relay with a control, and its client.
 
-What needs a package of npm, or a browser, runs with `RELAY_SOAK=1 pytest -m soak`, where they are installed.
+What needs a package of npm runs with `RELAY_SOAK=1 pytest -m soak`, where that is installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from relay.testing import RunningRelay, serve_in_thread
 from support.control_client import Client
 
-collect_ignore = [] if os.environ.get("RELAY_SOAK") == "1" else ["test_browser.py", "test_toxiproxy_node.py"]
+collect_ignore = [] if os.environ.get("RELAY_SOAK") == "1" else ["test_toxiproxy_node.py"]
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -13,13 +16,17 @@ from typing import Any
 import pytest
 
 from relay.testing import RunningRelay
+from support.capabilities import need_program
 from support.chromium import Browser, Page, chromium
 from support.control_client import Client
 from support.origins import Origin, echo, read_exactly
+from support.web import web
 
 pytestmark = pytest.mark.system
 
 EVIL = "evil.test"
+SCREENSHOTS = os.environ.get("RELAY_SCREENSHOTS")
+"""The folder that screenshots of both themes go to, if any."""
 _PATIENCE = 5  # a host that is busy with other tests paints so many times as late
 
 
@@ -56,8 +63,82 @@ def test_a_flow_appears_its_ladder_opens_and_a_click_ends_it(nat: RunningRelay, 
         page.until("document.querySelector('#ladder svg .open')")
         page.click("button[data-command=link-down]")
         page.until("document.querySelector('.row .by-behaviour')?.innerText === 'link-down-reset'")
+        page.until("document.querySelector('#ladder svg .data')")
         with pytest.raises(ConnectionResetError):
             app.recv(1)
+    for scheme in ("light", "dark") if SCREENSHOTS else ():
+        page.do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        Path(str(SCREENSHOTS), f"control-{scheme}.png").write_bytes(page.screenshot())
+
+
+def test_freeze_stalls_a_curl_and_thaw_lets_it_go(nat: RunningRelay, page: Page) -> None:
+    with Origin(web()) as origin:
+        address = nat.forward(origin.host, origin.port)
+        page.click("[data-command=freeze][data-side=server]")
+        page.until("document.querySelector('#said').textContent === 'freeze: done'")
+        asked = [need_program("curl"), "-sS", "--max-time", "60", f"http://{address}/"]
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as curl:
+            page.until("document.querySelector('.row:not([hidden])')")
+            with pytest.raises(subprocess.TimeoutExpired):
+                curl.wait(0.5)
+            page.click("[data-command=thaw][data-side=server]")
+            answer = curl.communicate(timeout=60)
+        assert (curl.returncode, answer) == (0, (b"GET /", b""))
+
+
+_BUSY_S = 2
+_LONGEST_WAIT = """(async (for_ms) => {
+  const began = performance.now();
+  let longest = 0;
+  for (let before = began; performance.now() - began < for_ms;) {
+    await new Promise(requestAnimationFrame);
+    const now = performance.now();
+    longest = Math.max(longest, now - before);
+    before = now;
+  }
+  return longest;
+})"""
+
+
+def test_a_thousand_flows_a_second_do_not_freeze_the_page(nat: RunningRelay, page: Page) -> None:
+    done = threading.Event()
+
+    def go_on() -> None:
+        for number in range(0, 1000 * _BUSY_S, 50):
+            nat._in_loop(partial(_emit_flows, nat, 50, number))
+            done.wait(0.05)
+
+    flows = threading.Thread(target=go_on)
+    flows.start()
+    longest_ms = page.evaluate(f"{_LONGEST_WAIT}({_BUSY_S * 1000})")
+    flows.join()
+    print(f"the longest wait for a frame took {longest_ms:.0f} ms")  # noqa: T201
+    assert longest_ms < 200 * _PATIENCE
+    page.until(f"document.querySelector('#totals').textContent.startsWith('{1000 * _BUSY_S:,} flows')")
+    assert page.evaluate("document.querySelectorAll('.row').length") < 100
+
+
+def test_a_switch_takes_a_behaviour_out_and_a_quiet_connection_expires_by_a_click(
+    nat: RunningRelay, page: Page
+) -> None:
+    page.click("input[data-behaviour=tos-reset]")
+    page.until("document.querySelector('#said').textContent === 'adjust: done'")
+    assert "tos-reset" not in [quirk.name for quirk in nat.profile.quirks]
+    assert page.evaluate("document.querySelector('#expire').hidden")
+    submitted(page, "[data-command=adjust]", settings="idle-timeout.after_s=350")
+    page.until("!document.querySelector('#expire').hidden")
+    page.click("#expire")
+    assert page.until("document.querySelector('#said').textContent.startsWith('advance: 1 record')")
+    assert nat.events[-1].fields["by_s"] == 350.001
+
+
+def test_a_hostile_name_is_text(nat: RunningRelay, page: Page) -> None:
+    hostile = "<img src=x onerror=alert(1)>\u202egnp.exe"
+    nat._in_loop(lambda: nat.log.emit("flow-opened", flow=9, via="socks5", client="a", destination=hostile))
+    assert r"<img src=x onerror=alert(1)>\u{202e}gnp.exe" in page.until("document.querySelector('.row:not([hidden])')")
+    page.click(".row:not([hidden])")
+    page.until("document.querySelector('#ladder svg')")
+    assert page.evaluate("document.images.length") == 0
 
 
 MANY = 10_000
@@ -92,8 +173,8 @@ def test_it_is_painted_at_once_and_ten_thousand_flows_scroll_with_every_frame(
     assert page.complaints() == []
 
 
-def _emit_flows(nat: RunningRelay, count: int) -> None:
-    for number in range(1, count + 1):
+def _emit_flows(nat: RunningRelay, count: int, behind: int = 0) -> None:
+    for number in range(behind + 1, behind + count + 1):
         nat.log.emit("flow-opened", flow=number, via="socks5", client="a", destination=f"host-{number}:80")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from importlib.resources import files
 
 import pytest
 
@@ -66,6 +68,18 @@ def test_there_is_a_route_for_every_command() -> None:
 def test_its_fields_are_those_of_the_command(name: str) -> None:
     fields, command = _SAME[name]
     assert read_command(name, Fields(fields, name)) == command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_page_has_every_field(name: str) -> None:
+    fields = Fields(_SAME[name][0], name)
+    read_command(name, fields)
+    text = (files("relay.control_api") / "page" / "index.html").read_text()
+    forms = re.findall(rf'<form data-command="{name}".*?</form>', text, re.DOTALL)
+    if forms:
+        assert set(fields._known) <= set(re.findall(r'name="(\w+)"', forms[0]))
+    else:  # a button, with a side or without
+        assert set(fields._known) <= {"side"} or name in {"close-forward", "lift-fault"}  # of a list's own
 
 
 @pytest.mark.parametrize(

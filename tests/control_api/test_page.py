@@ -32,6 +32,12 @@ def test_every_button_is_a_command(client: Client) -> None:
     assert set(re.findall(r'data-request="([^"]+)"', text)) == {"POST /proxies"}
 
 
+def test_what_a_quiet_connection_outlives_is_said(nat: RunningRelay, client: Client) -> None:
+    assert client.ask("GET", "/relay/v1/profile").json["expires_after_s"] is None
+    nat.set(idle_timeout={"after_s": 350})
+    assert client.ask("GET", "/relay/v1/profile").json["expires_after_s"] == 350.001
+
+
 def test_a_flow_has_its_ladder_as_the_report_has_it(nat: RunningRelay, client: Client) -> None:
     with Origin(echo) as origin:
         with socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:

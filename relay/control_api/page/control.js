@@ -13,6 +13,7 @@
   let chosen = null;
   let waiting = 0;
   let stale = false;
+  let expiresAfterS = null; // what has no traffic for so long
 
   const client = new Client(() => { byId("token-form").hidden = false; });
   const table = new FlowTable(byId("table"), { open, sort, explain: () => "" });
@@ -136,6 +137,8 @@
     panels.refresh().catch((error) => say(error.message, true));
     byId("title").textContent = `${told.profile.name}: ${told.profile.title}`;
     byId("switches").replaceChildren(...told.profile.quirks.map((quirk) => switchOf(quirk.name, told.enabled.includes(quirk.name), told.enable[quirk.name])));
+    expiresAfterS = told.expires_after_s;
+    byId("expire").hidden = expiresAfterS === null;
     byId("said-of").replaceChildren();
     describeProfiles(byId("said-of"), { profiles: [told.profile], causes: {} }, new Set());
   }
@@ -154,6 +157,7 @@
     byId("token-form").hidden = true;
     describe().catch((error) => say(error.message, true));
   });
+  byId("expire").addEventListener("click", () => command("advance", { seconds: expiresAfterS }));
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("input", draw);
 
