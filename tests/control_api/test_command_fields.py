@@ -1,4 +1,4 @@
-"""How a command is read from fields and how its result is told: each field by itself, its default and its range."""
+"""How a command is read from fields and what JSON has of its result: each field by itself, its default and its range."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_is_left_out_is_as_if_nothing_were_wanted() -> None:
     assert read("set-seed", seed=-(2**63)) == control.SetSeed(-(2**63))
 
 
-def test_every_field_of_a_fault_is_its_own_and_is_told_as_it_was_given() -> None:
+def test_every_field_of_a_fault_is_its_own_and_comes_back_as_it_was_given() -> None:
     command = read("set-fault", **_ALL_OF_A_FAULT, forward="127.0.0.1:2")
     assert command == control.SetFault("slow", _HELD, Endpoint("127.0.0.1", 2))
     assert {field.name for field in (*fields_of(Shape), *fields_of(Fault))} <= _ALL_OF_A_FAULT.keys() | {"shape"}
@@ -142,7 +142,7 @@ def test_an_error_of_the_relays_has_the_status_of_its_kind() -> None:
     assert refused(ConfigError("why", hint="do so")).hint == "do so"
 
 
-def test_a_result_is_told_as_json_has_it() -> None:
+def test_json_has_every_kind_of_result() -> None:
     log, at = EventLog(), Endpoint("127.0.0.1", 1)
     record = Record("note", 1.5, 7, (1, "app"), {"text": "so", "because": "cut"})
     flow = control.OpenFlow(
