@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ def prepare(
     control: str | None,
     control_token_file: Path | None,
     control_host: Sequence[str] | None,
+    toxiproxy_parity: bool,
     handshake_timeout: float,
     connect_timeout: float,
     idle_timeout: float | None,
@@ -102,9 +103,8 @@ def prepare(
                 "--offload": offload != defaults.OFFLOAD,
             }
         )
-    return Prepared(
-        configured, guests, _control(control, control_token_file, control_host or (), allow_open=allow_open)
-    )
+    spec = _control(control, control_token_file, control_host or (), allow_open=allow_open, parity=toxiproxy_parity)
+    return Prepared(configured, guests, spec)
 
 
 def _demand_guests(given: Mapping[str, bool]) -> None:
@@ -131,7 +131,7 @@ def _credentials(auth: str | None, auth_file: Path | None) -> str | None:
 
 
 def _control(
-    text: str | None, token_file: Path | None, hosts: Iterable[str], *, allow_open: bool
+    text: str | None, token_file: Path | None, hosts: Sequence[str], *, allow_open: bool, parity: bool
 ) -> ControlSpec | None:
     """What the options of `--control` say.
 
@@ -139,11 +139,15 @@ def _control(
         ConfigError: one of them is wrong.
     """
     if text is None:
-        if token_file is not None or hosts:
-            option = "--control-token-file" if token_file is not None else "--control-host"
+        given = {
+            "--control-token-file": token_file is not None,
+            "--control-host": bool(hosts),
+            "--toxiproxy-parity": parity,
+        }
+        for option in (option for option, is_given in given.items() if is_given):
             raise ConfigError(f"{option}: nothing to control without --control", hint="add --control HOST:PORT")
         return None
     from relay.control_api import control_spec
 
     token = os.environ.get("RELAY_CONTROL_TOKEN", "")
-    return control_spec(text, token=token, token_file=token_file, hosts=hosts, allow_open=allow_open)
+    return control_spec(text, token=token, token_file=token_file, hosts=hosts, allow_open=allow_open, parity=parity)

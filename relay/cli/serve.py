@@ -122,6 +122,14 @@ def serve(
             help="A name that clients of --control reach it by, beside addresses and localhost; repeatable.",
         ),
     ] = None,
+    toxiproxy_parity: Annotated[
+        bool,
+        typer.Option(
+            "--toxiproxy-parity",
+            envvar="RELAY_TOXIPROXY_PARITY",
+            help="Ignore fields and attributes that toxiproxy does not know, as it does; otherwise they are errors.",
+        ),
+    ] = False,
     port_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -209,6 +217,7 @@ def serve(
         control=control,
         control_token_file=control_token_file,
         control_host=control_host,
+        toxiproxy_parity=toxiproxy_parity,
         handshake_timeout=handshake_timeout,
         connect_timeout=connect_timeout,
         idle_timeout=idle_timeout,

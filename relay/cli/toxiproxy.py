@@ -41,6 +41,14 @@ def toxiproxy(
             help="A name that clients reach it by, beside addresses and localhost; repeatable.",
         ),
     ] = None,
+    toxiproxy_parity: Annotated[
+        bool,
+        typer.Option(
+            "--toxiproxy-parity",
+            envvar="RELAY_TOXIPROXY_PARITY",
+            help="Ignore fields and attributes that toxiproxy does not know, as it does; otherwise they are errors.",
+        ),
+    ] = False,
 ) -> None:
     """Serve toxiproxy's API with its server's options, e.g. -host=0.0.0.0.
 
@@ -62,6 +70,7 @@ def toxiproxy(
             token=os.environ.get("RELAY_CONTROL_TOKEN", ""),
             hosts=control_host or (),
             allow_open=True,
+            parity=toxiproxy_parity,
             proxies=_read_proxies(values["config"]),
         )
     except ConfigError as error:

@@ -34,26 +34,28 @@ def parse_json(body: bytes) -> Any:
         raise Refused(400, f"the body is no JSON: {error}") from None
 
 
-def parse_fields(body: bytes, where: str) -> Fields:
-    """The object that a body is; an empty body is one without fields.
+def parse_fields(body: bytes, where: str, *, lenient: bool = False) -> Fields:
+    """The object that a body is; an empty body is one without fields. See `Fields` for `lenient`.
 
     Raises:
         Refused: it is something else.
     """
-    return Fields.of(parse_json(body) if body.strip() else {}, where)
+    return Fields.of(parse_json(body) if body.strip() else {}, where, lenient=lenient)
 
 
 class Fields:
     """The fields of an object, taken one by one; `done` refuses those that are left."""
 
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+    def __init__(self, values: Mapping[str, Any], where: str, *, lenient: bool = False) -> None:
+        """With `lenient` those that are left do no harm, as where programs in Go read an object."""
         self._values = dict(values)
+        self._lenient = lenient
         self._known: list[str] = []
         self.where = where
         """What the object is, for errors."""
 
     @classmethod
-    def of(cls, value: object, where: str) -> Fields:
+    def of(cls, value: object, where: str, *, lenient: bool = False) -> Fields:
         """Those of a value.
 
         Raises:
@@ -61,7 +63,7 @@ class Fields:
         """
         if not isinstance(value, dict):
             raise Refused(400, f"{where}: {_shown(value)} is no object", hint='e.g. {"side": "server"}')
-        return cls(value, where)
+        return cls(value, where, lenient=lenient)
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -111,7 +113,7 @@ class Fields:
 
     def fields(self, name: str) -> Fields:
         """An object; none is one without fields."""
-        return Fields.of(self._take(name, {}), f"{self.where}: {name}")
+        return Fields.of(self._take(name, {}), f"{self.where}: {name}", lenient=self._lenient)
 
     def all(self) -> Mapping[str, Any]:
         """Those that are left, as they are; none is left then."""
@@ -124,8 +126,8 @@ class Fields:
         self._values.pop(name, None)
 
     def done(self) -> None:
-        """Refuse a field that was not asked for."""
-        for name in self._values:
+        """Refuse a field that was not asked for, unless that does no harm."""
+        for name in () if self._lenient else self._values:
             raise Refused(
                 400, f"{self.where}: unknown field {name!r}", hint=nearest(name, self._known, what="the fields")
             )

@@ -14,6 +14,7 @@ from relay.control_api.history import BEHIND, KEPT, History
 from relay.control_api.json_body import parse_fields
 from relay.control_api.metrics import CONTENT_TYPE, ProxyLabels, metrics_text
 from relay.control_api.page_files import page_file
+from relay.control_api.spec import ControlSpec
 from relay.control_api.toxiproxy import Proxies, ToxiproxyRoutes
 from relay.debug import show_traceback, traceback_of
 from relay.errors import RelayError
@@ -30,12 +31,11 @@ ResultT = TypeVar("ResultT")
 class Routes:
     """Answers requests by a relay; see `relay.control_api.connection.Answers`."""
 
-    def __init__(self, relay: Started, history: History, guard: Guard, *, beyond_loopback: bool) -> None:
-        """With `beyond_loopback` forwards may be opened that listen for every host."""
+    def __init__(self, relay: Started, history: History, guard: Guard, spec: ControlSpec) -> None:
         self._relay = relay
-        self._beyond_loopback = beyond_loopback
-        self._proxies = Proxies(relay, beyond_loopback=beyond_loopback)
-        self._toxiproxy = ToxiproxyRoutes(self._proxies)
+        self._beyond_loopback = spec.beyond_loopback
+        self._proxies = Proxies(relay, beyond_loopback=spec.beyond_loopback)
+        self._toxiproxy = ToxiproxyRoutes(self._proxies, parity=spec.parity)
         self._history = history
         self.check = guard.check
 

@@ -45,7 +45,7 @@ class ControlServer:
         self._history = history
         self._limited = relay.limited
         guard = Guard(hosts=spec.hosts, token=spec.token, any_host=is_path)
-        self._routes = Routes(relay, history, guard, beyond_loopback=spec.beyond_loopback)
+        self._routes = Routes(relay, history, guard, spec)
         self._path = spec.bind if isinstance(spec.bind, Path) else None
         self._sock = _listen_at(spec.bind) if isinstance(spec.bind, Path) else _listen(spec.bind)
         self._clients = 0

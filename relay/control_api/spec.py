@@ -26,6 +26,8 @@ class ControlSpec:
     """Whether clients may open forwards that listen for every host."""
     hosts: tuple[str, ...] = ()
     """Names, beside addresses and `localhost`, that clients may reach it by."""
+    parity: bool = False
+    """Whether fields and attributes that toxiproxy does not know are ignored, as it does, and not refused."""
     proxies: bytes | None = None
     """Toxiproxy's proxies to begin with: what `POST /populate` takes; None: none."""
 
@@ -37,6 +39,7 @@ def control_spec(
     token_file: Path | None = None,
     hosts: Iterable[str] = (),
     allow_open: bool = False,
+    parity: bool = False,
     proxies: bytes | None = None,
 ) -> ControlSpec:
     """Read `HOST:PORT` or `unix:PATH`, and the token from its file. `proxies` are there from the start.
@@ -61,7 +64,9 @@ def control_spec(
                 f"--control: listening on {bind} without a token",
                 hint="add --control-token-file FILE, or --allow-open to let every client steer the relay",
             )
-    return ControlSpec(bind=bind, token=token, beyond_loopback=allow_open, hosts=tuple(hosts), proxies=proxies)
+    return ControlSpec(
+        bind=bind, token=token, beyond_loopback=allow_open, hosts=tuple(hosts), parity=parity, proxies=proxies
+    )
 
 
 def _read_token(path: Path) -> str:

@@ -124,6 +124,7 @@ def test_a_profile_too(tmp_path: Path) -> None:
         ),
         ("profile = 'none'", ":1: profile: unknown profile 'none' ("),
         ("idle-timeout = -1", ":1: idle-timeout: -1 is out of range ("),
+        ("toxiproxy-parity = true", ":1: toxiproxy-parity: nothing to control without --control ("),
         ("control-host = ['x']", ":1: control-host: nothing to control without --control (add --control HOST:PORT)"),
     ],
 )

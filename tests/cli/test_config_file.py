@@ -35,6 +35,7 @@ VALUES: dict[str, object] = {
     "control": "127.0.0.1:0",
     "control-token-file": "token",
     "control-host": ["relay.test"],
+    "toxiproxy-parity": True,
     "port-file": "ports",
     "handshake-timeout": 2.5,
     "connect-timeout": 5,

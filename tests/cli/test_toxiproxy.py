@@ -67,10 +67,13 @@ def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: P
         proxies = [{"name": "echo", "listen": "127.0.0.1:0", "upstream": origin.target, "enabled": True}]
         (tmp_path / "proxies.json").write_text(json.dumps(proxies))
         options = ["-host=localhost", "-port", "0", "--seed=7", "-proxy-metrics", f"-config={tmp_path}/proxies.json"]
-        with started(*RELAY, *entry[1:], *options) as port:
+        with started(*RELAY, *entry[1:], *options, "--toxiproxy-parity") as port:
             connection = http.client.HTTPConnection("localhost", port, timeout=5)
             connection.request("GET", "/proxies")
             proxy = json.loads(connection.getresponse().read())["echo"]
+            toxic = {"type": "latency", "attributes": {"latency": 1, "drift": 1}}
+            connection.request("POST", "/proxies/echo/toxics", json.dumps(toxic))
+            assert connection.getresponse().status == 200
             connection.close()
             host, _, listen = proxy["listen"].rpartition(":")
             with socket.create_connection((host, int(listen)), 5) as app:

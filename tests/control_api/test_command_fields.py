@@ -1,4 +1,4 @@
-"""How a command is read from fields and what JSON has of its result: each field by itself, its default and its range."""
+"""How a command is read from fields, each by itself, its default and its range; what JSON has of its result."""
 
 from __future__ import annotations
 

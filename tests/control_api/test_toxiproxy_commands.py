@@ -64,10 +64,10 @@ class Noting:
 class Asker:
     """Asks for what toxiproxy's clients ask, and takes note of the commands that each request becomes."""
 
-    def __init__(self, *, beyond_loopback: bool = False) -> None:
+    def __init__(self, *, beyond_loopback: bool = False, parity: bool = False) -> None:
         self.relay = Noting()
         self.proxies = Proxies(cast("Started", self.relay), beyond_loopback=beyond_loopback)
-        self._routes = ToxiproxyRoutes(self.proxies)
+        self._routes = ToxiproxyRoutes(self.proxies, parity=parity)
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The answer: its status where it has no body."""
@@ -333,3 +333,19 @@ async def test_a_toxic_is_changed_in_what_is_given_and_one_behaviour_is_one_toxi
     shown = await asker.ask("GET", toxics)
     assert [toxic["name"] for toxic in shown] == ["late", "a", "p"]
     assert await asker.ask("GET", f"{toxics}/late") == shown[0]
+
+
+async def test_with_parity_what_toxiproxy_does_not_know_is_ignored_and_else_refused() -> None:
+    proxy = {"name": "one", "upstream": "127.0.0.1:9", "comment": "mine"}
+    late = {**_LATENCY, "attributes": {"latency": 100, "drift": 1}, "owner": "me"}
+    lenient, strict = Asker(parity=True), Asker()
+    assert (await lenient.ask("POST", "/populate", [proxy]))["proxies"][0]["name"] == "one"
+    assert (await lenient.ask("POST", "/proxies/one", {"enabled": True, "comment": "yours"}))["enabled"]
+    made = await lenient.ask("POST", "/proxies/one/toxics", late)
+    assert made["attributes"] == {"latency": 100, "jitter": 0}
+    assert lenient.done() == [SetFault("late", _LATE, _AT)]
+    assert (await strict.refused("POST", "/populate", [proxy]))[:2] == (400, "proxy: unknown field 'comment'")
+    await strict.ask("POST", "/proxies", {"name": "one", "upstream": "127.0.0.1:9"})
+    told = await strict.refused("POST", "/proxies/one/toxics", late)
+    assert told[:2] == (400, "toxic: attributes: unknown field 'drift'")
+    assert (await lenient.refused("POST", "/proxies/one/toxics/late", {"toxicity": 2}))[0] == 400

@@ -19,8 +19,10 @@ ValueT = TypeVar("ValueT")
 class ToxiproxyRoutes:
     """Answers for `/proxies`, `/populate` and `/reset`; what changes something, one request at a time."""
 
-    def __init__(self, proxies: Proxies) -> None:
+    def __init__(self, proxies: Proxies, *, parity: bool = False) -> None:
+        """With `parity` fields and attributes that toxiproxy does not know are ignored, as it does."""
         self._proxies = proxies
+        self._parity = parity
         self._turn = anyio.Lock(fast_acquire=True)  # an acquisition that need not wait takes no turn of the loop
 
     async def answer(self, request: Request) -> Answer | None:
@@ -34,7 +36,7 @@ class ToxiproxyRoutes:
             case ("proxies",), "GET":
                 return as_json({name: proxy.as_data() for name, proxy in proxies.all().items()})
             case ("proxies",), "POST":
-                proxy = await self._in_turn(self._create(parse_fields(request.body, "proxy")))
+                proxy = await self._in_turn(self._create(self._fields(request, "proxy")))
                 return as_json(proxy.as_data(), 201)
             case ("populate",), "POST":
                 populated = await self.populate(request.body)
@@ -45,7 +47,7 @@ class ToxiproxyRoutes:
             case ("proxies", name), "GET":
                 return as_json(proxies.get(name).as_data())
             case ("proxies", name), method if method in _CHANGES:
-                proxy = await self._in_turn(self._change(name, parse_fields(request.body, "proxy")))
+                proxy = await self._in_turn(self._change(name, self._fields(request, "proxy")))
                 return as_json(proxy.as_data())
             case ("proxies", name), "DELETE":
                 await self._in_turn(proxies.delete(proxies.get(name)))
@@ -53,11 +55,11 @@ class ToxiproxyRoutes:
             case ("proxies", name, "toxics"), "GET":
                 return as_json(proxies.get(name).as_data()["toxics"])
             case ("proxies", name, "toxics"), "POST":
-                return as_json(await self._in_turn(self._add(name, parse_fields(request.body, "toxic"))))
+                return as_json(await self._in_turn(self._add(name, self._fields(request, "toxic"))))
             case ("proxies", name, "toxics", toxic), "GET":
                 return as_json(_toxic(proxies.get(name), toxic).as_data())
             case ("proxies", name, "toxics", toxic), method if method in _CHANGES:
-                fields = parse_fields(request.body, "toxic")
+                fields = self._fields(request, "toxic")
                 return as_json(await self._in_turn(self._change_toxic(name, toxic, fields)))
             case ("proxies", name, "toxics", toxic), "DELETE":
                 await self._in_turn(self._lift(name, toxic))
@@ -74,6 +76,9 @@ class ToxiproxyRoutes:
         """
         return await self._in_turn(self._populate(parse_json(body)))
 
+    def _fields(self, request: Request, where: str) -> Fields:
+        return parse_fields(request.body, where, lenient=self._parity)
+
     async def _in_turn(self, change: Awaitable[ValueT]) -> ValueT:
         async with self._turn:
             return await change
@@ -85,7 +90,7 @@ class ToxiproxyRoutes:
     async def _populate(self, wanted: Any) -> list[Proxy]:
         if not isinstance(wanted, list):
             raise Refused(400, "populate: the body is no array of proxies")
-        read = [_described(Fields.of(each, "proxy")) for each in wanted]
+        read = [_described(Fields.of(each, "proxy", lenient=self._parity)) for each in wanted]
         for _, listen, upstream, _ in read:
             self._proxies.read(listen, upstream)
         populated = []
