@@ -15,9 +15,9 @@ from relay.shape import PLAIN, Shape, differences
 FaultEnd: TypeAlias = Literal["fin", "rst"]
 
 
-def recorded_as(name: str) -> str:
+def recorded_as(name: str, *, of_forward: bool = False) -> str:
     """What is the cause, in records, where it is the fault of this name: no behaviour's name has a space."""
-    return f"fault {name}"
+    return f"forward's fault {name}" if of_forward else f"fault {name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

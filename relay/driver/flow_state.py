@@ -78,8 +78,8 @@ class FlowState(Timed):
         self.phase: Phase = OVER
         self.destination: Endpoint | None = None
         """What its initiator asked for; None until it asks."""
-        self.faults: Mapping[str, Any] | None = None
-        """What it suffers by commands, by name; see `relay.driver.faults`."""
+        self.faults: Mapping[Any, Any] | None = None
+        """What it suffers by commands, by name and forward; see `relay.driver.faults`."""
         self._pending: PendingConnection | None = None
         self.idleness: Idleness | None = None
         """When there was traffic, once a behaviour wants to know."""

@@ -181,8 +181,9 @@ class RelayHandle(RelayCommands):
             )
         own = (quirk.name for quirk in self.profile.quirks)
         causes = [str(cause) for cause in dict.fromkeys((*installed_behaviours(), *own, *Cause))]
+        faults = (recorded_as(""), recorded_as("", of_forward=True))
         for name, value in fields.items():
-            if not name.endswith("because") or value is None or str(value).startswith(recorded_as("")):
+            if not name.endswith("because") or value is None or str(value).startswith(faults):
                 continue
             if str(value).removeprefix("fault:") not in causes:
                 raise ConfigError(

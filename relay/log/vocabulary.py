@@ -232,7 +232,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "shape-changed": {
         "side": "the side toward which bytes, FIN and RST of this flow are late, slowed down or cut up",
         "effects": "what it does to them from now on, as NAME=VALUE; empty: nothing any more",
-        "because": "the behaviour, or `fault NAME` of one that a command has set",
+        "because": "the behaviour, or the fault that a command has set: `fault NAME`, or `forward's fault NAME`",
     },
     "keepalive-presumed": {
         "side": "the side whose socket sends keepalive probes, by its kernel's timer, which an advance does not move",

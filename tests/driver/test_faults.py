@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from relay.address import Endpoint
 from relay.events import Side
 from relay.fault import Fault, FaultEnd
+from relay.frontends.forward import ForwardConversation
 from relay.shape import Shape
-from support.memory_driver import End, MemoryDriver, forward
+from support.memory_driver import SERVER, End, MemoryDriver, forward
 
 _SLOW = Fault(side=Side.INTERNAL, shape=Shape(delay_s=1.0))
+_FORWARD = Endpoint("127.0.0.1", 16379)
 
 
 def connected(nat: MemoryDriver) -> tuple[End, End]:
@@ -58,6 +61,36 @@ def test_a_flow_that_the_new_share_leaves_out_suffers_it_no_more() -> None:
     nat.driver.faults.set("slow", _SLOW, None)
     nat.driver.faults.set("slow", Fault(side=Side.INTERNAL, shape=_SLOW.shape, share=0.0), None)
     assert arrives_after_s(nat, server, app) == 0.0
+
+
+@pytest.mark.parametrize("lifted", [_FORWARD, None])
+def test_of_one_name_on_all_flows_and_on_a_forward_each_is_lifted_by_itself(lifted: Endpoint | None) -> None:
+    nat = MemoryDriver()
+    app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, _FORWARD))
+    server = nat.answer()
+    other_app, other = connected(nat)
+    nat.driver.faults.set("slow", _SLOW, None)
+    nat.driver.faults.set("slow", Fault(side=Side.EXTERNAL, shape=Shape(delay_s=2.0)), _FORWARD)
+    assert (arrives_after_s(nat, server, app), arrives_after_s(nat, app, server)) == (1.0, 2.0)
+    by_both = [(side, because) for flow, side, because, _ in shapes(nat) if flow == 1]
+    assert by_both == [("internal", "fault slow"), ("external", "forward's fault slow")]
+    assert nat.driver.faults.lift("slow", lifted)
+    left_s = (0.0, 2.0) if lifted is None else (1.0, 0.0)
+    assert (arrives_after_s(nat, server, app), arrives_after_s(nat, app, server)) == left_s
+    assert arrives_after_s(nat, other, other_app) == left_s[0]
+
+
+def test_of_one_name_each_ends_its_flows_in_its_own_time() -> None:
+    nat = MemoryDriver()
+    app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, _FORWARD))
+    nat.answer()
+    nat.driver.faults.set("end", Fault(side=Side.INTERNAL, end="rst", end_after_s=2.0), None)
+    nat.driver.faults.set("end", Fault(side=Side.INTERNAL, end="fin", end_after_s=1.0), _FORWARD)
+    nat.driver.faults.lift("end", _FORWARD)
+    nat.advance(1.5)
+    assert (app.hears(), app.end) == (b"", "")
+    nat.advance(1.0)
+    assert (app.hears(), app.end) == (b"", "rst")
 
 
 def test_about_its_share_of_the_flows_suffers_it_the_same_ones_with_the_same_seed() -> None:
