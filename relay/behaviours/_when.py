@@ -23,6 +23,7 @@ from relay.errors import ConfigError
 from relay.settings import check_value, read_value, setting
 
 _LISTS = ("host", "port", "process")
+_EVERY = {"host": "* is every host", "port": "0-65535 is every port", "process": "* is every process that is known"}
 Matcher: TypeAlias = Callable[[Endpoint, tuple[int, str] | None], bool]
 
 
@@ -115,8 +116,10 @@ def _as_text(key: str, value: object) -> object:
 
 def _check(when: When, key: str, *, where: str) -> None:
     text = getattr(when, key)
-    if key not in _LISTS or not text:
+    if key not in _LISTS:
         return
+    if not text:  # as of a variable that is not set: it would hold for every connection
+        raise ConfigError(f"{where}: it is empty", hint=f"leave it out to have no such condition; {_EVERY[key]}")
     for each in text.split(","):
         try:
             if not each or each != each.strip():

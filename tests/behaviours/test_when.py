@@ -30,6 +30,7 @@ CURL = (4711, "curl")
         (When(host="pi.test"), SERVER, False),
         (When(host="*.test"), SERVER, True),
         (When(host="db.test,*.com,api.*"), SERVER, True),
+        (When(host="*"), SERVER, True),
         (When(host="192.0.2.1"), Endpoint("192.0.2.1", 1), True),
         (When(host="192.0.2.1"), SERVER, False),
         (When(host="192.0.2.0/24"), Endpoint("192.0.2.255", 1), True),
@@ -41,6 +42,7 @@ CURL = (4711, "curl")
         (When(port="80"), SERVER, False),
         (When(port="80,400-500"), SERVER, True),
         (When(port="444-500"), SERVER, False),
+        (When(port="0-65535"), SERVER, True),
         (When(host="api.test", port="80"), SERVER, False),
     ],
 )
@@ -50,7 +52,7 @@ def test_a_destination_fits(when: When, destination: Endpoint, fits: bool) -> No
 
 @pytest.mark.parametrize(
     ("process", "fits"),
-    [("curl", True), ("cur*", True), ("wget,curl", True), ("4711", True), ("url", False), ("471", False)],
+    [("curl", True), ("cur*", True), ("wget,curl", True), ("*", True), ("4711", True), ("url", False), ("471", False)],
 )
 def test_a_process_fits_by_its_name_or_pid(process: str, fits: bool) -> None:
     assert When(process=process).fits(SERVER, CURL) is fits
@@ -79,6 +81,10 @@ def test_a_file_may_have_numbers_and_lists() -> None:
         ({"hots": "a"}, "x.hots: when has no setting 'hots'", "did you mean host? its settings: host, "),
         ({"host": True}, "x.host: true is not a string", "host: "),
         ({"host": []}, "x.host: [] is not a string", "host: "),
+        ({"host": ""}, "x.host: it is empty", "leave it out to have no such condition; * is every host"),
+        ({"port": ""}, "x.port: it is empty", "0-65535 is every port"),
+        ({"process": ""}, "x.process: it is empty", "* is every process"),
+        ({"process": [""]}, "x.process: it is empty", "* is every process"),
         ({"host": "a,,b"}, "x.host: '' is empty", "host: "),
         ({"host": "a, b"}, "x.host: ' b' is empty, or has a space beside it", "host: "),
         ({"host": "192.0.2.0/33"}, "x.host: '192.0.2.0/33' is no network", "host: "),
@@ -102,7 +108,8 @@ def test_what_is_wrong_is_named(table: object, says: str, hints: str) -> None:
 def test_a_command_line_gives_one_condition_after_the_other() -> None:
     when = read_condition(read_condition(ALWAYS, "port", "443", where="x"), "first", "0x10", where="x")
     assert when == When(port="443", first=16)
-    assert read_condition(when, "port", "", where="x") == When(first=16)
+    with pytest.raises(ConfigError, match="x: it is empty"):
+        read_condition(when, "port", "", where="x")
     with pytest.raises(ConfigError, match="x: nth and first exclude each other"):
         read_condition(when, "nth", "1", where="x")
 
@@ -128,6 +135,7 @@ def test_set_lays_conditions_over_the_profile() -> None:
         ("latency.when.hots=a", "when has no setting 'hots'", "did you mean host?"),
         ("latency.when=a", "no condition", "latency.when.first=3; the conditions: host, port, process, nth, first, "),
         ("latency.when.port=x", "'x' is no port", "port: "),
+        ("latency.when.host=", "it is empty", "leave it out"),
         ("close-mapping.when.nth=1", "close-mapping is there for every connection", "leave out when"),
         ("stack.when.nth=1", "stack has no setting 'when.nth'", ""),
     ],
