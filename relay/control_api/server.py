@@ -119,10 +119,11 @@ class ControlServer:
 
 @asynccontextmanager
 async def open_control(spec: ControlSpec, relay: Started, history: History) -> AsyncIterator[ControlServer]:
-    """Serve for as long as the block lasts.
+    """Serve for as long as the block lasts; what the block raises comes out as it is.
 
     Raises:
         ConfigError: the address cannot be listened on, or a proxy to begin with is wrong.
+        BaseExceptionGroup: the block and the server have failed, both.
     """
     server = ControlServer(spec, relay, history)
     try:
@@ -131,12 +132,32 @@ async def open_control(spec: ControlSpec, relay: Started, history: History) -> A
     except BaseException:
         server.close()
         raise
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.run)
-        try:
-            yield server
-        finally:
-            tasks.cancel_scope.cancel()
+    failure: BaseException | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            try:
+                yield server
+            except BaseException as raised:
+                if _cancels(raised):
+                    raise
+                failure = raised  # a task group would wrap it, and trio would make a group of the block's own anew
+            finally:
+                tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if failure is not None:
+            raise BaseExceptionGroup("the block and the control have failed", [failure, *group.exceptions]) from None
+        if len(group.exceptions) > 1:
+            raise
+        failure = group.exceptions[0]
+    if failure is not None:  # raised here, where the group does not become its context
+        raise failure
+
+
+def _cancels(error: BaseException) -> bool:
+    """Whether there is a cancellation in it, which is for its scope to catch."""
+    kind = anyio.get_cancelled_exc_class()
+    return isinstance(error, kind) or (isinstance(error, BaseExceptionGroup) and error.subgroup(kind) is not None)
 
 
 def _listen(bind: Endpoint) -> socket.socket:

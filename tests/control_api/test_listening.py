@@ -122,6 +122,53 @@ def test_a_unix_socket_has_a_name() -> None:
         control_spec("unix:")
 
 
+class Mine(Exception):
+    """What a program's own code may raise."""
+
+
+@pytest.mark.parametrize(
+    "error", [Mine(), ExceptionGroup("several", [Mine(), Mine()]), ExceptionGroup("one", [Mine()]), KeyboardInterrupt()]
+)
+async def test_what_the_block_raises_comes_out_as_it_is(error: BaseException) -> None:
+    log = EventLog()
+    async with open_relay(configure("transparent", listen="127.0.0.1:0"), log) as relay:
+        with pytest.raises(type(error)) as raised:
+            async with open_control(ControlSpec(bind=Endpoint("127.0.0.1", 0)), relay, History(log)):
+                raise error
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("mine", [None, Mine("the block")], ids=["the server alone", "both"])
+async def test_what_the_server_raises_comes_out_alone_or_beside_the_blocks(
+    mine: Mine | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Mine("the server")
+
+    async def fail(server: ControlServer) -> None:
+        server.close()
+        await anyio.lowlevel.checkpoint()
+        raise failed
+
+    async def serve() -> None:
+        log, spec = EventLog(), ControlSpec(bind=Endpoint("127.0.0.1", 0))
+        async with (
+            open_relay(configure("transparent", listen="127.0.0.1:0"), log) as relay,
+            open_control(spec, relay, History(log)),
+        ):
+            try:
+                await anyio.sleep_forever()  # until the server has failed
+            finally:
+                if mine is not None:
+                    raise mine
+
+    monkeypatch.setattr(ControlServer, "run", fail)
+    with pytest.raises(Mine if mine is None else ExceptionGroup) as raised:
+        await serve()
+    several = raised.value.exceptions if isinstance(raised.value, ExceptionGroup) else [raised.value]
+    assert set(several) == {failed, mine} - {None}
+
+
 async def test_every_address_is_named_by_one_that_leads_here() -> None:
     async with serving(Endpoint("0.0.0.0", 0)) as (server, _):
         assert server.url.startswith("http://127.0.0.1:")
