@@ -31,7 +31,6 @@ class History:
         self.resets: Counter[str] = Counter()
         """How many RSTs were sent, by what had them sent: a cause or a behaviour."""
         self._records: deque[Record] = deque(maxlen=KEPT)
-        self._count = 0
         self._followers: set[Follower] = set()
         for record in earlier:
             self._keep(record)

@@ -103,9 +103,7 @@ class ControlServer:
                     client, _ = self._sock.accept()
                     close_in_children(client)
                 return client
-            except BlockingIOError:
-                continue
-            except OSError as error:
+            except OSError as error:  # another process has it, or its client is gone: wait for the next
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                     await anyio.sleep(_REST_S)
 

@@ -225,6 +225,28 @@ async def test_a_stream_is_sent_piece_by_piece_and_closed() -> None:
     assert spans.asked[:3] == [120.0, 10.0, 10.0], "its head and its end have the limit of an answer"
 
 
+async def test_another_request_may_follow_a_stream() -> None:
+    sock, client = socket_pair()
+    with client, client.makefile("rb") as file:
+        client.sendall((b"GET / HTTP/1.1\r\n" + _HOST + b"\r\n") * 2)
+        client.shutdown(socket.SHUT_WR)
+        with anyio.fail_after(DEADLINE_S):
+            answering = Answering(Answer(200, Pieces(b"one").stream()))
+            await Connection(sock, answering, Spans().limited).serve()
+            assert (await in_thread(file.read)).count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
+    sock, client = socket_pair()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with client, client.makefile("rb") as file:
+        client.sendall(b"GET / HTTP/1.1\r\n" + _HOST + b"Connection: close\r\n\r\n")
+        async with anyio.create_task_group() as tasks:
+            connection = Connection(sock, Answering(Answer(200, b"x" * (128 << 10))), Spans(1.0).limited)
+            tasks.start_soon(connection.serve)
+            assert (await in_thread(file.read)).count(b"x") == 128 << 10
+
+
 async def test_a_stream_that_is_cut_off_amid_a_piece_is_closed_and_so_is_its_connection() -> None:
     pieces = Pieces(bytes(16 << 20))
     answer = Answer(200, pieces.stream(), cut_off_by=pieces.cut_off_by)

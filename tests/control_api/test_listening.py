@@ -20,6 +20,7 @@ from relay.config import configure
 from relay.control_api import ControlServer, ControlSpec, History, control_spec, open_control
 from relay.control_api.connection import Connection
 from relay.control_api.exchange import Answer, Request
+from relay.control_api.server import _listen_at
 from relay.errors import ConfigError
 from relay.log import EventLog
 from relay.server import open_relay
@@ -69,8 +70,9 @@ async def test_a_unix_socket_is_for_its_user_alone_needs_no_host_and_goes_with_t
             assert server.url == f"unix:{path}"
             assert path.stat().st_mode & 0o777 == 0o600
             assert (await in_thread(ask, str(path))).startswith(b"HTTP/1.1 200 ")
-            with pytest.raises(ConfigError, match=f"cannot listen on unix:{path}: address already in use"):
+            with pytest.raises(ConfigError, match=f"cannot listen on unix:{path}: address already in use") as raised:
                 make_another()
+            assert raised.value.hint == "name a path in a directory of yours, where nothing is yet"
             assert (await in_thread(ask, str(path))).startswith(b"HTTP/1.1 200 ")
     finally:
         assert os.umask(before) == 0
@@ -85,6 +87,40 @@ async def test_a_client_that_resets_amid_its_request_disturbs_no_other() -> None
                 client.sendall(said)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             assert (await in_thread(ask, address, request)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_beyond_the_clients_that_it_serves_each_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[socket.socket] = []
+    monkeypatch.setattr("relay.control_api.server.close_in_children", kept.append)
+    monkeypatch.setattr("relay.control_api.server.MAX_CLIENTS", 1)
+    request = _ASK.replace(b"any.test", b"localhost")
+    async with serving(Endpoint("127.0.0.1", 0)) as (server, _):
+        address = address_of(server)
+        with socket.create_connection(address, DEADLINE_S) as first:
+            first.sendall(request.replace(b"Connection: close\r\n", b""))
+            assert (await in_thread(first.recv, 15)).startswith(b"HTTP/1.1 200 ")
+            assert await in_thread(ask, address, request) == b""
+        with anyio.fail_after(DEADLINE_S):
+            while not (await in_thread(ask, address, request)).startswith(b"HTTP/1.1 200 "):
+                pass
+    assert len(kept) >= 3, "a child of this process keeps none of their connections open"
+
+
+async def test_a_control_that_is_closed_follows_the_log_no_more() -> None:
+    log = EventLog()
+    async with open_relay(configure("transparent", listen="127.0.0.1:0"), log) as relay:
+        server = ControlServer(ControlSpec(bind=Endpoint("127.0.0.1", 0)), relay, History(log))
+        assert log.wanted
+        for _ in range(2):
+            server.close()
+            assert not log.wanted
+
+
+def test_where_there_are_no_unix_sockets_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ConfigError) as raised:
+        _listen_at(tmp_path / "control")
+    assert (str(raised.value), raised.value.hint) == ("--control: this system has no Unix sockets", "give HOST:PORT")
 
 
 class Plentiful:

@@ -15,6 +15,7 @@ import trio.testing
 from relay import open_relay
 from relay.address import Endpoint
 from relay.control import OpenFlow
+from relay.control_api.commands import COMMANDS
 from relay.control_api.metrics import ProxyLabels, metrics_text
 from relay.testing import RunningRelay
 from relay.totals import Totals
@@ -150,14 +151,30 @@ def test_each_sum_stands_by_its_own_name() -> None:
 def test_there_is_a_list_of_what_there_is(client: Client) -> None:
     told = client.ask("GET", "/relay/v1").json
     assert told["profile"] == "vmware-fusion-11"
-    assert "/relay/v1/commands/freeze" in told["paths"]
+    assert told["paths"] == [
+        *("/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N", "/proxies"),
+        *(f"/relay/v1/commands/{name}" for name in COMMANDS),
+    ]
+    assert told["commands"] == list(COMMANDS)
     assert client.ask("GET", "/version").json == {"version": "2.12.0"}
     assert client.ask("HEAD", "/version").body == b""
     assert client.ask("GET", "/metrics").headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     for missing in ("/nowhere", "/relay/v1/flows/1"):
         assert client.ask("GET", missing).status == 404
+    assert client.ask("GET", "/nowhere").json["hint"] == "GET /relay/v1 lists what there is"
     wrong = client.ask("GET", "/relay/v1/commands/freeze")
-    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+    assert (wrong.status, wrong.headers["Allow"], wrong.json["error"]) == (405, "POST", "GET is not for this path")
+    for path in (
+        "/",
+        "/relay/page/x",
+        "/relay/v1/profile",
+        "/relay/v1/flows/1",
+        "/version",
+        "/metrics",
+        *told["paths"][2:5],
+    ):
+        wrong = client.ask("DELETE", path)
+        assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD"), path
 
 
 def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(client: Client) -> None:
