@@ -10,8 +10,10 @@ import pytest
 from relay.address import Endpoint
 from relay.control import SetSeed
 from relay.events import Side
+from relay.frontends.forward import ForwardConversation
 from relay.legs import Process
 from relay.legs.outbox import Outbox
+from relay.profiles import load_profile
 from relay.testing import MemoryLeg
 from support.memory_driver import MemoryDriver, forward, proxy
 
@@ -62,6 +64,44 @@ def test_each_request_of_plain_http_is_decided_by_its_own_host() -> None:
         server.says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         nat.advance(1.1)
     assert heard == [True, False]
+
+
+def test_a_client_s_next_request_does_not_suffer_what_only_the_last_ones_host_has() -> None:
+    nat = late("host=one.test")
+    client = nat.call(proxy())
+    waited = []
+    for host in ("one", "two"):
+        client.says(f"GET http://{host}.test/ HTTP/1.1\r\nHost: {host}.test\r\n\r\n".encode())
+        nat.advance(1.1)
+        server = nat.answer()
+        nat.advance(1.1)
+        server.says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        nat.settle()
+        waited.append(client.hears() == b"")
+        nat.advance(1.1)
+        client.hears()
+    assert waited == [True, False]
+
+
+def test_what_the_relay_counts_for_all_and_a_forward_for_itself_are_two_counts() -> None:
+    one, two = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
+
+    def found(settings: tuple[str, ...], of_forwards: tuple[str, ...]) -> list[bool]:
+        nat = MemoryDriver("transparent", *settings)
+        for each in (one, two):
+            nat.driver.forward_profiles[each] = load_profile("transparent", of_forwards)
+        late_ones = []
+        for by in (one, two, one):
+            app = nat.call(ForwardConversation(API, Side.INTERNAL, by))
+            server = nat.answer()
+            app.says(b"x")
+            nat.advance(0.5)
+            late_ones.append(server.hears() == b"")
+        return late_ones
+
+    second = ("latency.delay_s=1", "latency.when.nth=2")
+    assert found(second, second) == [False, True, False]
+    assert found((), second) == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +220,7 @@ def test_a_connection_that_ends_while_its_process_is_found_out_is_over() -> None
     nat.driver.end_all("relay-stopped")
     lookups.begun[0].name_process((7, "curl"))
     nat.settle()
-    assert (nat.driver.flows, nat.connector.dials) == ({}, [])
+    assert (nat.driver.flows, nat.connector.dials, nat.told("fault", "flow-opened")) == ({}, [], [])
 
 
 def test_without_a_condition_about_it_no_connection_waits_for_its_process() -> None:

@@ -205,3 +205,35 @@ def test_a_dial_that_is_late_says_by_what() -> None:
     nat.call(forward())
     assert nat.connector.dials == []
     assert nat.fields("dial-delayed") == {"by_s": 3.0, "because": "slow-dial"}
+
+
+def test_of_two_faults_of_one_name_a_flow_suffers_its_forwards_own() -> None:
+    nat = MemoryDriver()
+    by, other = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
+    of_all = Fault(side=Side.INTERNAL, shape=Shape(delay_s=3.0))
+    nat.driver.faults.set("slow", _SLOW, by)
+    nat.driver.faults.set("slow", of_all, None)
+    for forward_address, waited_s in ((by, 1.0), (other, 3.0), (None, 3.0)):
+        app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, forward_address))
+        assert arrives_after_s(nat, nat.answer(), app) == waited_s
+    assert nat.driver.faults.all() == [("slow", _SLOW, by), ("slow", of_all, None)]
+    assert nat.driver.end_forward(by) == 1
+    assert nat.driver.faults.all() == [("slow", of_all, None)]
+    assert [record.fields["forward"] for record in nat.records if record.event == "fault-set"] == [str(by), None]
+    assert [flow.forward for flow in nat.driver.flows.values()] == [other, None]
+
+
+def test_a_fault_of_one_forward_is_lifted_for_its_flows_alone() -> None:
+    nat = MemoryDriver()
+    by = Endpoint("127.0.0.1", 1)
+    flows = []
+    for forward_address in (by, None):
+        app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, forward_address))
+        flows.append((app, nat.answer()))
+    nat.driver.faults.set("slow", _SLOW, by)
+    assert [arrives_after_s(nat, server, app) for app, server in flows] == [1.0, 0.0]
+    assert not nat.driver.faults.lift("slow", None)
+    assert [arrives_after_s(nat, server, app) for app, server in flows] == [1.0, 0.0]
+    assert nat.driver.faults.lift("slow", by)
+    assert [arrives_after_s(nat, server, app) for app, server in flows] == [0.0, 0.0]
+    assert nat.fields("fault-lifted")["forward"] == str(by)

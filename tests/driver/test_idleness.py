@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import pytest
 
-from relay.abilities import Ability, Want
-from relay.actions import Note, WatchIdle
-from relay.behaviours import Actions, Behaviour
-from relay.events import DialSucceeded, Side, WentIdle
+from relay.actions import WatchIdle
+from relay.events import Side
 from relay.profiles import add_behaviours, load_profile
 from support.memory_driver import End, MemoryDriver, forward
-
-WATCH = WatchIdle("quiet", 10.0)
-
-
-@dataclass(frozen=True)
-class Watching(Behaviour):
-    """Notes when a flow has been idle."""
-
-    watch: WatchIdle = WATCH
-
-    def wants(self) -> Iterable[Want]:
-        yield Want(Ability.IDLENESS, by=self.watch.counts)
-
-    def on_dial_succeeded(self, event: DialSucceeded) -> Actions:
-        yield self.watch
-
-    def on_went_idle(self, event: WentIdle) -> Actions:
-        yield Note(f"{event.key} since {event.since_s:g}, at {event.at_s:g}")
+from support.watching import WATCH, Watching, notes
 
 
 def open_flow(watch: WatchIdle = WATCH) -> tuple[MemoryDriver, End, End]:
@@ -38,10 +16,6 @@ def open_flow(watch: WatchIdle = WATCH) -> tuple[MemoryDriver, End, End]:
     nat.driver.profile = add_behaviours(load_profile("transparent"), [Watching(watch)])
     app = nat.call(forward())
     return nat, app, nat.answer()
-
-
-def notes(nat: MemoryDriver) -> list[str]:
-    return [record.fields["text"] for record in nat.records if record.fields.get("because") == "watching"]
 
 
 def test_a_watch_ends_once_to_the_moment_after_the_last_byte_of_either_side() -> None:
