@@ -207,13 +207,13 @@ def test_a_dial_that_is_late_says_by_what() -> None:
     assert nat.fields("dial-delayed") == {"by_s": 3.0, "because": "slow-dial"}
 
 
-def test_of_two_faults_of_one_name_a_flow_suffers_its_forwards_own() -> None:
+def test_of_two_faults_of_one_name_one_of_all_flows_and_one_of_a_forward_the_forwards_flows_suffer_both() -> None:
     nat = MemoryDriver()
     by, other = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
     of_all = Fault(side=Side.INTERNAL, shape=Shape(delay_s=3.0))
     nat.driver.faults.set("slow", _SLOW, by)
     nat.driver.faults.set("slow", of_all, None)
-    for forward_address, waited_s in ((by, 1.0), (other, 3.0), (None, 3.0)):
+    for forward_address, waited_s in ((by, 4.0), (other, 3.0), (None, 3.0)):
         app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, forward_address))
         assert arrives_after_s(nat, nat.answer(), app) == waited_s
     assert nat.driver.faults.all() == [("slow", _SLOW, by), ("slow", of_all, None)]
