@@ -121,6 +121,8 @@ async def test_without_a_descriptor_callers_wait_and_the_log_says_so_once(monkey
                 await callers.until(count + 1)
                 await anyio.sleep(0.02)
             listener.sock = sock
+        with socket.create_connection(address, DEADLINE_S):
+            await callers.until(3)
         listener.close()
         for caller in callers.sockets:
             caller.close()

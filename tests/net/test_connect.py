@@ -19,7 +19,9 @@ from relay.loop.engine import Engine
 from relay.loop.timers import Timer
 from relay.net import resolve
 from relay.net.connect import Connecting, Connector, demand_own
+from relay.net.dial import Address
 from relay.net.kernel_leg import KernelLeg
+from relay.net.resolve import address_of
 from support.bench import DEADLINE_S, open_engine
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +145,47 @@ async def test_a_look_up_that_is_given_up_dials_nothing(turns: int, asked: Asked
     assert not faults
 
 
+async def test_a_look_up_that_is_given_up_in_the_moment_it_ends_dials_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    results: list[Result] = []
+    asked_for: list[str] = []
+
+    async def look_up(destination: Endpoint, client: str) -> list[Address]:
+        asked_for.append(client)
+        results[0].connecting.abandon()
+        return [address_of("127.0.0.1", destination.port)]
+
+    async with open_engine() as (engine, faults):
+        connector = connector_of(engine)
+        monkeypatch.setattr(connector.resolver, "look_up", look_up)
+        results.append(Result(connector, Endpoint("a.test", 80)))
+        with anyio.fail_after(DEADLINE_S):
+            while not asked_for:
+                await anyio.lowlevel.checkpoint()
+        assert results[0].connecting._dial is None
+    assert results[0].what == []
+    assert not faults
+
+
+async def test_a_dial_has_what_the_look_up_has_left_of_the_time(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.answers["a.test"] = ["127.0.0.1"]
+    left: list[float] = []
+    async with open_engine() as (engine, faults):
+        connector = connector_of(engine)
+
+        def dial(addresses: list[Address], timeout_s: float, *_: object) -> None:
+            left.append(timeout_s)
+
+        monkeypatch.setattr(connector, "dial", dial)
+        Result(connector, Endpoint("a.test", 80))
+        with anyio.fail_after(DEADLINE_S):
+            while not left:  # noqa: ASYNC110 - the engine's own task dials
+                await anyio.sleep(0.001)
+        Result(connector, Endpoint("127.0.0.1", 80))
+    assert 0 < left[0] < DEADLINE_S
+    assert left[1] == DEADLINE_S
+    assert not faults
+
+
 async def test_a_failure_that_was_found_at_once_is_not_reported_after_abandon(asked: Asked) -> None:
     async with open_engine() as (engine, faults):
         connector = connector_of(engine)
@@ -220,5 +263,6 @@ async def test_the_relay_knows_itself_under_every_name(listens: str, target: str
 
 def test_a_source_is_one_of_this_hosts_addresses() -> None:
     demand_own("127.0.0.3")
-    with pytest.raises(ConfigError, match=r"--source: 192\.0\.2\.1 is not this host's"):
+    with pytest.raises(ConfigError, match=r"--source: 192\.0\.2\.1 is not this host's") as raised:
         demand_own("192.0.2.1")
+    assert raised.value.hint == "give one of this host's addresses"

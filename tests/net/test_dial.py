@@ -15,7 +15,7 @@ from relay.address import Endpoint
 from relay.events import DialFailure, FailureKind, Side
 from relay.loop.engine import Engine
 from relay.net.connect import Connector
-from relay.net.dial import Address, Dial
+from relay.net.dial import Address, Dial, failure_of
 from relay.net.resolve import address_of
 from support.bench import DEADLINE_S, open_engine
 
@@ -54,6 +54,7 @@ class Outcome:
         with anyio.fail_after(DEADLINE_S):
             await self._ended.wait()
         assert not self.ended_within_the_call
+        assert self.dial._timer is None or self.dial._timer.take() is None
         assert len(self.addresses) + len(self.failures) == 1
 
 
@@ -147,6 +148,48 @@ async def test_an_error_of_the_kernels_is_a_failure_of_its_kind(
     name = errno.errorcode[number or errno.EIO]
     assert outcome.failures[0].detail == f"127.0.0.1:1: {name}"
     assert not faults
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ((errno.ECONNREFUSED, errno.ECONNRESET), FailureKind.REFUSED),
+        (
+            (errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL),
+            FailureKind.NETWORK_UNREACHABLE,
+        ),
+        ((errno.EHOSTUNREACH, errno.EHOSTDOWN), FailureKind.HOST_UNREACHABLE),
+        ((errno.ETIMEDOUT,), FailureKind.TIMED_OUT),
+        ((errno.EACCES, errno.EPERM), FailureKind.DENIED),
+        ((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM), FailureKind.EXHAUSTED),
+        ((errno.EIO,), FailureKind.OTHER),
+    ],
+)
+def test_every_errno_has_its_kind_and_is_named(numbers: tuple[int, ...], kind: FailureKind) -> None:
+    for number in numbers:
+        assert failure_of(number, "a:1") == DialFailure(kind, f"a:1: {errno.errorcode[number]}")
+
+
+def test_an_errno_without_a_name_is_shown_as_its_number() -> None:
+    assert failure_of(54_321, "a:1") == DialFailure(FailureKind.OTHER, "a:1: 54321")
+
+
+@pytest.mark.parametrize("number", [errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK])
+async def test_a_connect_that_is_under_way_is_awaited_however_its_kernel_says_so(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hesitant(socket.socket):
+        def connect_ex(self, address: tuple[str, int]) -> int:  # type: ignore[override]
+            return super().connect_ex(address) and number
+
+    monkeypatch.setattr("relay.net.dial._ASKS_AGAIN", False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with monkeypatch.context() as hesitant:
+            hesitant.setattr("relay.net.dial.socket.socket", Hesitant)
+            async with dialling(address_of("127.0.0.1", port)) as outcome:
+                await outcome.wait()
+    assert outcome.addresses == [f"127.0.0.1:{port}"]
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,7 +19,7 @@ from support.bench import open_engine
 from support.capabilities import missing
 from support.namespaces import in_own_network
 
-pytestmark = pytest.mark.system
+in_a_namespace = pytest.mark.system
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,7 @@ def prefer_another() -> str:
     return other
 
 
+@in_a_namespace
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1"])
 def test_a_socket_to_loopback_is_not_paced(host: str) -> None:
     def use() -> str:
@@ -50,6 +52,7 @@ def test_a_socket_to_loopback_is_not_paced(host: str) -> None:
     assert in_own_network(use) == "reno"
 
 
+@in_a_namespace
 def test_one_to_elsewhere_keeps_what_the_host_uses() -> None:
     def use() -> tuple[str, str]:
         default = prefer_another()
@@ -61,6 +64,7 @@ def test_one_to_elsewhere_keeps_what_the_host_uses() -> None:
     assert found == default
 
 
+@in_a_namespace
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_what_a_listener_accepts_inherits_it(host: str) -> None:
     def use() -> str:
@@ -74,6 +78,7 @@ def test_what_a_listener_accepts_inherits_it(host: str) -> None:
     assert in_own_network(use) == "reno"
 
 
+@in_a_namespace
 def test_what_is_dialled_on_loopback_is_not_paced(anyio_backend_name: str) -> None:
     async def dial() -> str:
         found: list[str] = []
@@ -100,3 +105,27 @@ def test_what_is_dialled_on_loopback_is_not_paced(anyio_backend_name: str) -> No
         return anyio.run(dial, backend=anyio_backend_name)
 
     assert in_own_network(use) == "reno"
+
+
+class Noting(socket.socket):
+    """A socket that notes which options it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: list[tuple[object, ...]] = []
+
+    def setsockopt(self, *option: Any) -> None:
+        self.options.append(option)
+
+
+@pytest.mark.parametrize(("host", "is_changed"), [("127.9.9.9", True), ("::1", True), ("192.0.2.1", False)])
+@pytest.mark.parametrize("can_choose", [True, False])
+def test_only_a_socket_to_loopback_is_changed_and_only_where_the_host_lets_it_choose(
+    host: str, is_changed: bool, can_choose: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can_choose:
+        monkeypatch.setattr("relay.net.pacing._CONGESTION", None)
+    reno = (socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    with Noting() as sock:
+        no_pacing_on_loopback(sock, Endpoint(host, 9))
+        assert sock.options == [reno] * (is_changed and can_choose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -70,6 +72,19 @@ def test_without_a_descriptor_the_caller_has_to_copy(pool: PipePool, monkeypatch
     assert pool.borrow() is None
     monkeypatch.undo()
     assert pool.borrow() is not None
+
+
+def test_a_pipe_that_may_not_be_enlarged_has_the_size_that_it_has(
+    pool: PipePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, command: int, *size_bytes: int) -> int:
+        if command == fcntl.F_SETPIPE_SZ:
+            raise PermissionError(errno.EPERM, "not permitted")
+        return int(ask(descriptor, command, *size_bytes))
+
+    ask = fcntl.fcntl
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    assert pool.borrow() is None, "the size that it has is too small"
 
 
 def test_what_is_read_from_a_pipe_leaves_it_empty(pool: PipePool) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from relay.address import Endpoint
 from relay.net import resolve
-from relay.net.resolve import MAX_OF_ONE_CLIENT, Resolver, names_of
+from relay.net.resolve import MAX_OF_ONE_CLIENT, Resolver, address_of, addresses_of, names_of
 from support.bench import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +112,7 @@ async def test_a_name_that_is_asked_for_twice_is_looked_up_once(host: SilentHost
         await anyio.sleep(0.02)
         host.released.set()
     assert host.asked == ["silent"]
+    assert resolver._of_all.borrowed_tokens == 0
 
 
 async def test_without_a_thread_a_name_has_no_address(host: SilentHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +134,11 @@ def test_a_name_that_socks5_has_no_room_for_is_no_answer(
 ) -> None:
     monkeypatch.setattr(socket, "getnameinfo", lambda address, flags: (name, "0"))
     assert names_of("192.0.2.1") == names
+
+
+def test_an_address_is_found_once_and_dialled_by_its_family() -> None:
+    assert [addresses_of("127.1"), addresses_of("::1", socket.AI_NUMERICHOST)] == [["127.0.0.1"], ["::1"]]
+    assert address_of("127.0.0.1", 9) == (socket.AF_INET, ("127.0.0.1", 9))
+    assert address_of("::1", 9) == (socket.AF_INET6, ("::1", 9))
+    with pytest.raises(OSError, match="not known"):
+        addresses_of("a.test", socket.AI_NUMERICHOST)
