@@ -1,0 +1,43 @@
+"""A relay in the test's own event loop, and its records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from relay.config import configure
+from relay.frontends import FrontEnd
+from relay.log import EventLog, Record
+from relay.server import Relay, Share, open_relay
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The relay, and what has happened so far."""
+
+    relay: Relay
+    records: list[Record]
+
+    def fields(self, event: str) -> dict[str, Any]:
+        """The fields of the only record of this event."""
+        (record,) = (each for each in self.records if each.event == event)
+        return dict(record.fields)
+
+    def events(self) -> list[str]:
+        """What has happened since it began to serve, by name."""
+        return [str(each.event) for each in self.records[1:]]
+
+
+@asynccontextmanager
+async def serving(
+    profile: str = "transparent", *, share: Share | None = None, front_ends: Sequence[FrontEnd] = (), **options: Any
+) -> AsyncIterator[Serving]:
+    """Serve while the block lasts; without an address for one there is no proxy."""
+    listens = not options.keys().isdisjoint({"listen", "forwards", "inbound"})
+    config = configure(profile, **{"listen": None, "observer": "none", "has_guests": not listens, **options})
+    log, records = EventLog(), list[Record]()
+    log.subscribe(records.append)
+    async with open_relay(config, log, share=share, front_ends=front_ends) as relay:
+        yield Serving(relay, records)
