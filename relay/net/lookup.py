@@ -54,7 +54,6 @@ class Lookup:
 
     def _end(self, addresses: list[Address]) -> None:
         if not self._over:
-            self._over = True
             self._timer.cancel()
             self._found(addresses or DialFailure(FailureKind.NOT_RESOLVED, self._destination.host))
 

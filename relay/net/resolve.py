@@ -105,7 +105,6 @@ class _Lookup:
     def give_turn_back(self) -> None:
         for limit in self._turn:
             limit.release_on_behalf_of(self)
-        self._turn.clear()
 
     def begin(self) -> None:
         self._under_way[self._name] = self
