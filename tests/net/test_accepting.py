@@ -14,6 +14,7 @@ import pytest
 from relay.address import Endpoint
 from relay.loop.engine import Engine
 from relay.net.listen import Listener, open_listener
+from relay.net.pipe import PipePool
 from support.bench import DEADLINE_S, in_thread, open_engine
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,28 @@ class Failing:
         if self._numbers:
             raise OSError(self._numbers.pop(0), "as the test has it")
         return self._sock.accept()
+
+
+async def test_what_is_accepted_sends_at_once() -> None:
+    async with listening() as (_, listener, callers, _):
+        with socket.create_connection(listener.address, DEADLINE_S):
+            await callers.until(1)
+            assert callers.sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_listener_at_rest_has_one_timer_and_gives_up_its_pipes_that_wait() -> None:
+    async with open_engine() as (engine, faults):
+        sock = open_listener(Endpoint("127.0.0.1", 0), where="--listen")
+        listener = Listener(engine, sock, print, print, print)
+        pool = engine.shared(PipePool)
+        if (pipe := pool.borrow()) is not None:
+            pipe.give_back()
+        for _ in range(2):
+            listener._rest(OSError(errno.EMFILE, "as the test has it"))
+        assert len([timer for _, _, timer in engine._timers._heap if timer.take() is not None]) == 1
+        assert not pool._idle
+        listener.close()
+    assert not faults
 
 
 async def test_without_a_descriptor_callers_wait_and_the_log_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:

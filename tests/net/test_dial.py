@@ -30,6 +30,7 @@ class Outcome:
     def __init__(self, engine: Engine, addresses: Sequence[Address], timeout_s: float, source: str | None) -> None:
         self.addresses: list[str] = []
         self.failures: list[DialFailure] = []
+        self._engine = engine
         self._ended = anyio.Event()
         self.dial = Dial(
             engine,
@@ -42,6 +43,9 @@ class Outcome:
         self.ended_within_the_call = bool(self.addresses or self.failures)
 
     def _on_connected(self, sock: socket.socket, address: Endpoint) -> None:
+        assert not list(self._engine._readiness.watched()), "it is the leg's to watch"
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not sock.getblocking()
         sock.close()
         self.addresses.append(str(address))
         self._ended.set()
@@ -237,6 +241,23 @@ async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
         assert not hasattr(outcome.dial, "sock")
     assert not outcome.addresses
     assert not outcome.failures
+
+
+async def test_a_failure_that_was_found_at_once_is_not_reported_after_abandon() -> None:
+    async with dialling(address_of("127.0.0.1", unused_port())) as outcome:
+        outcome.dial.abandon()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+    assert outcome.failures == []
+
+
+async def test_a_socket_that_is_found_ready_without_being_connected_is_waited_for() -> None:
+    async with full_backlog() as port, dialling(address_of("127.0.0.1", port)) as outcome:
+        for writable in (True, False):
+            outcome.dial.on_ready(True, writable, True)
+        assert (outcome.addresses, outcome.failures) == ([], [])
+        assert outcome.dial.sock in outcome._engine.unwatched
+        outcome.dial.abandon()
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.02])

@@ -150,6 +150,15 @@ async def test_a_host_without_one_of_the_probes_settings_uses_its_own(monkeypatc
         assert [bench.leg.sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 4]
 
 
+async def test_a_host_that_cannot_count_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.kernel_leg.unsent_bytes", lambda sock, fin_sent: None)
+    monkeypatch.setattr("relay.net.kernel_leg.unread_bytes", lambda sock: None)
+    async with open_bench() as bench:
+        bench.leg.freeze()
+        bench.leg.write(b"kept")
+        assert (bench.leg.unacked_bytes(), bench.leg.unread_bytes()) == (4, 0)
+
+
 async def test_nothing_is_no_write() -> None:
     async with open_bench() as bench:
         asked: list[int] = []
@@ -200,6 +209,7 @@ async def test_a_leg_whose_peer_has_finished_is_closed_by_its_own_fin() -> None:
         assert not bench.leg.closed
         bench.leg.finish()
         assert bench.leg.closed
+        assert not bench.leg.broken
         assert bench.peer.recv(1) == b""
 
 

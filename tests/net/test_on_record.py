@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -29,11 +30,13 @@ ANY_PORT = Endpoint("127.0.0.1", 0)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether a fork would have waited, for each socket that was opened."""
     opened: list[bool] = []
+    thread = threading.get_ident()
 
     class Opened(socket.socket):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            opened.append(cast("Any", forks.held)._is_owned())
+            if threading.get_ident() == thread:
+                opened.append(cast("Any", forks.held)._is_owned())
 
     monkeypatch.setattr(socket, "socket", Opened)
     return opened

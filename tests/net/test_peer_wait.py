@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import cast
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from relay.address import Endpoint
 from relay.events import Side
 from relay.loop.engine import Engine
-from relay.net.abilities import NO_ABILITIES
+from relay.net.abilities import Abilities
 from relay.net.kernel_leg import KernelLeg
 from relay.net.peer_wait import PeerWait, address_toward
 from support.bench import DEADLINE_S, open_engine, socket_pair
@@ -37,14 +38,19 @@ def test_a_peer_comes_by_loopback_by_the_source_or_by_its_route(
     assert address_toward(peer, client_came_to, source) == address
 
 
+class _Host:
+    """A host's providers."""
+
+
 class Came:
     """Which peers have come, and which were reset."""
 
     def __init__(self, engine: Engine, *hosts: str) -> None:
         self.engine = engine
+        self.abilities = cast("Abilities", _Host())
         self.connected: list[KernelLeg] = []
         self.foreign: list[Endpoint] = []
-        self.wait = PeerWait(engine, "127.0.0.1", hosts, NO_ABILITIES, self.connected.append, self.foreign.append)
+        self.wait = PeerWait(engine, "127.0.0.1", hosts, self.abilities, self.connected.append, self.foreign.append)
 
     async def call(self, host: str) -> socket.socket:
         """A connection from this host, once it was looked at."""
@@ -67,6 +73,7 @@ async def test_the_first_peer_that_is_wanted_is_handed_over_and_others_are_reset
                 stranger.recv(1)
         with await came.call("127.0.0.3") as peer:
             (leg,) = came.connected
+            assert leg._abilities is came.abilities
             assert (leg.peer, leg.side, leg.accepted) == (Endpoint(*peer.getsockname()), Side.EXTERNAL, True)
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(came.wait.address, DEADLINE_S)

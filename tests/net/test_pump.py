@@ -193,6 +193,7 @@ async def test_what_a_stalled_receiver_leaves_in_a_pipe_counts_and_is_sent_befor
         ends.carried.pump.sink = None  # what comes from here on is dropped
         leg.write(b"behind")
         assert isinstance(leg.unsent, bytearray)
+        assert not ends.carried.engine.shared(PipePool)._lent
         expected = MUCH[:passed] + b"behind"
         assert await in_thread(receive_exactly, ends.receiver, len(expected)) == expected
 

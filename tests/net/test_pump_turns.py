@@ -20,6 +20,8 @@ from relay.net.pump import (
     TranslatingPump,
 )
 from relay.testing import MemoryLeg, MemoryLoop, memory_pair
+from support.bench import open_bench
+from support.origins import read_exactly
 
 
 class Pair:
@@ -88,6 +90,22 @@ class Keeping(Outbox):
     """An outbox that has room for everything."""
 
     has_room = True
+
+
+@pytest.mark.anyio
+async def test_only_bytes_from_socket_to_socket_are_spliced() -> None:
+    pair = Pair()
+    async with open_bench() as bench:
+        out, back = Pump(pair.near, bench.leg), Pump(bench.leg, pair.far)
+        out.moved_bytes = back.moved_bytes = BULK_BYTES
+        pair.app.write(b"out")
+        pair.loop.settle()
+        assert out.run() is Outcome.WAITING
+        assert read_exactly(bench.peer, 3) == b"out"
+        bench.peer.sendall(b"back")
+        await bench.until(lambda: bench.leg.readable)
+        assert back.run() is Outcome.WAITING
+        assert pair.heard() == b"back"
 
 
 def test_a_turn_is_shorter_where_bytes_are_kept() -> None:

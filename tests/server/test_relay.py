@@ -16,6 +16,7 @@ from relay.control import AdjustForward, CloseForward, LiftFault, ListFaults, Li
 from relay.errors import ConfigError
 from relay.events import Side
 from relay.fault import Fault
+from relay.observe import Observers
 from relay.shape import Shape
 from support.bench import DEADLINE_S
 from support.origins import reset
@@ -145,6 +146,34 @@ async def test_a_forward_comes_goes_and_changes() -> None:
             socket.create_connection(out, DEADLINE_S)
         with pytest.raises(ConfigError, match="no forward listens at"):
             relay.do(CloseForward(out))
+
+
+async def test_a_listener_sees_the_bits_that_matter_to_its_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    covered: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        Observers, "cover", lambda _, sock, mask: covered.append((sock.getsockname()[1], mask)), raising=True
+    )
+    async with serving("vmware-fusion", listen="127.0.0.1:0") as nat:
+        assert nat.relay.address is not None
+        proxy = nat.relay.address.port
+        assert covered == [(proxy, 0xE0)]
+        address = nat.relay.forward(replace(SPEC, settings=("tos-reset.mask=0xF0",)))
+        assert covered[-1] == (address.port, 0xF0)
+        covered.clear()
+        nat.relay.adjust("tos-reset.mask=0xFC")
+        assert covered == [(proxy, 0xFC), (address.port, 0xF0)]
+        nat.relay.do(AdjustForward(address, ()))
+        assert covered[-1] == (address.port, 0xFC)
+        with pytest.raises(ConfigError) as raised:
+            nat.relay.adjust("stack.mss=1400")
+        assert raised.value.hint == "start another one with them, e.g. relay run --set stack.mss=1400"
+        with pytest.raises(ConfigError):
+            nat.relay.adjust("profile=slirp")
+        assert nat.relay.profile.tos_mask == 0xFC
+        await nat.relay.drain(0.0)
+        covered.clear()
+        nat.relay.adjust("tos-reset.mask=0xE0")
+        assert covered == []
 
 
 async def test_the_proxy_is_no_forward() -> None:
