@@ -27,6 +27,13 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class SideAction(Action):
+    """Something to be done to one side of it; dropped where that side is over, or not connected yet."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
 class Dial(Action):
     """Open the connection to the destination."""
 
@@ -76,65 +83,57 @@ class Ignore(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class SendFin(Action):
+class SendFin(SideAction):
     """End the stream toward `side`, after everything still on its way there. Half-close: it may go on sending."""
-
-    side: Side
 
 
 @dataclass(frozen=True, slots=True)
-class SendRst(Action):
+class SendRst(SideAction):
     """Reset the connection to `side`: at once, or after the bytes that are still on their way there."""
 
-    side: Side
     after_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class SetKeepalive(Action):
+class SetKeepalive(SideAction):
     """Have keepalive probes sent to `side` when it has been silent for `idle_s`, one every `interval_s`.
 
     With `count` unanswered ones the side is dead (`LegTimedOut`). Whole seconds, as kernels count them.
     """
 
-    side: Side
     idle_s: int
     interval_s: int
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Probe(Action):
+class Probe(SideAction):
     """Ask `side` by one keepalive probe whether it is there: `ProbeAnswered` says that it is.
 
     A kernel sends the probe once the side has been silent for a second. Where the host does not see an answer (see
     `Ability.PROBE`) it is taken for granted, and the side is probed on until `count` in a row are unanswered.
     """
 
-    side: Side
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerProbe(Action):
+class AnswerProbe(SideAction):
     """Answer the keepalive probe of `side` that was not answered as it came (`ProbeArrived.answered`)."""
-
-    side: Side
 
 
 @dataclass(frozen=True, slots=True)
-class Blackhole(Action):
+class Blackhole(SideAction):
     """Leave everything that `side` sends from now on without an answer, for `at_most_s` seconds, then reset it.
 
     Where the host cannot (see `Ability.BLACKHOLE`) the side is reset at once.
     """
 
-    side: Side
     at_most_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Forget(Action):
+class Forget(SideAction):
     """Drop the connection to `side` without a word, as a NAT drops a mapping; nothing is sent now.
 
     With `then` of `silence` whatever that side sends gets no answer, for `at_most_s` seconds; then it is reset. With
@@ -142,37 +141,32 @@ class Forget(Action):
     `Ability.STRAY_RESET` for hosts that cannot.
     """
 
-    side: Side
     then: Then
     at_most_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Close(Action):
+class Close(SideAction):
     """Close the connection to `side` as a program closes its socket: FIN now, RST to what that side sends later.
 
     A side whose bytes were not all read gets RST at once.
     """
 
-    side: Side
-
 
 @dataclass(frozen=True, slots=True)
-class LimitWindow(Action):
+class LimitWindow(SideAction):
     """Acknowledge at most about `size_bytes` from `side` that the other side has not taken yet."""
 
-    side: Side
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class SetShape(Action):
+class SetShape(SideAction):
     """Delay, slow down or cut up what goes to `side` from now on; a plain `Shape` ends that.
 
     Each behaviour has a shape of its own; together they make one (`Shape.combined`). For flows that are connected.
     """
 
-    side: Side
     shape: Shape
 
 
@@ -196,8 +190,8 @@ class WatchIdle(Action):
     """Call `on_went_idle` with this key once there was no traffic for `after_s` seconds, from now on; once.
 
     A watch of the same key starts anew. `counts` says what traffic is, `of` whose: None is either side's. Bytes that
-    wait for a peer to take them are traffic as long as they move. With `sweep_s` the watch is looked at on the
-    multiples of so many seconds alone, so it ends up to that much later. For flows that are connected.
+    wait for a peer to take them are traffic as long as they move. With `sweep_s` the watch is looked at only at
+    multiples of that time, so it ends up to `sweep_s` later. For flows that are connected.
     """
 
     key: str

@@ -30,7 +30,8 @@ _RED, _DIM, _PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 def describe(record: Record) -> str:
     """What happened, in one line without time or flow."""
-    return escape_unprintable(_SENTENCES[record.event](record.fields))
+    sentence = _SENTENCES.get(record.event)
+    return escape_unprintable(sentence(record.fields) if sentence is not None else _listed(record))
 
 
 class TextLines:
@@ -52,6 +53,19 @@ class TextLines:
         if self._colour and record.event in _LOUD | _QUIET:
             line = f"{_RED if record.event in _LOUD else _DIM}{line}{_PLAIN}"
         return line
+
+
+def _listed(record: Record) -> str:
+    """An event that has no sentence of its own: its name, the side, the other fields, and the behaviour behind it."""
+    fields = dict(record.fields)
+    side, because = fields.pop("side", None), fields.pop("because", None)
+    parts = [
+        record.event.replace("-", " "),
+        *([_WHO[side]] if side is not None else []),
+        *(f"{name}={value}" for name, value in fields.items()),
+        *([f"by {because}"] if because is not None else []),
+    ]
+    return ", ".join(parts)
 
 
 def _tos_changed(fields: Mapping[str, Any]) -> str:

@@ -12,20 +12,16 @@ from types import MappingProxyType
 
 from relay.actions import (
     AbandonDial,
-    AnswerProbe,
     Blackhole,
     Close,
     Dial,
     Forget,
     Grant,
     Ignore,
-    LimitWindow,
-    Probe,
     Refuse,
     SendFin,
     SendRst,
-    SetKeepalive,
-    SetShape,
+    SideAction,
     TakeSlot,
 )
 from relay.causes import Cause, How
@@ -167,13 +163,7 @@ class FlowSides:
                 self._dialling = False
             case TakeSlot():
                 return not self.over
-            case (
-                SetKeepalive(side=side)
-                | Probe(side=side)
-                | AnswerProbe(side=side)
-                | LimitWindow(side=side)
-                | SetShape(side=side)
-            ):
+            case SideAction(side=side):
                 return not self.is_over(side)
             case _:
                 pass

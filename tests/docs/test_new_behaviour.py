@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from relay import actions, events
-from relay.actions import Action
+from relay.actions import Action, SideAction
 from relay.behaviours._api import HANDLERS
 from relay.events import Event
 
@@ -23,7 +23,7 @@ PAGE = (PROJECT / "docs" / "new-behaviour.md").read_text(encoding="utf-8")
 def kinds_in(module: ModuleType, base: type) -> list[type]:
     """The events, or actions, in the order in which the module has them."""
     found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
-    return [kind for kind in found if kind is not base]
+    return [kind for kind in found if kind not in {base, SideAction}]
 
 
 def written(kind: Any) -> str:

@@ -296,6 +296,20 @@ def test_no_event_is_without_a_sentence() -> None:
     assert SENTENCES.keys() == FIELDS.keys()
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"side": "internal", "bytes": 4, "because": "herald"}, "bytes injected, the app, bytes=4, by herald"),
+        ({"name": "a\nb"}, "bytes injected, name=a\\nb"),
+        ({}, "bytes injected"),
+    ],
+)
+def test_an_event_without_a_sentence_of_its_own_is_put_in_words_by_its_fields(
+    fields: dict[str, Any], sentence: str
+) -> None:
+    assert describe(Record("bytes-injected", 0.0, None, None, fields)) == sentence
+
+
 def test_a_line_tells_the_local_time_the_flow_and_the_process() -> None:
     assert lines_of(
         record("link-down"),
