@@ -155,7 +155,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dial-failed": lambda f: f"not connected: {f['failure']} ({f['detail']})",
     "dial-delayed": lambda f: f"the dial begins {f['by_s']:g} s later, by {f['because']}",
     "dial-abandoned": lambda f: f"dial abandoned, by {f['because']}",
-    "initiator-vanished": lambda f: "the app went away before it was connected",
+    "initiator-vanished": lambda f: "the client went away before it was connected",
     "syn-unknown": _syn_unknown,
     "tos-changed": _tos_changed,
     "keepalive-probe": lambda f: f"keepalive probe from {_WHO[f['side']]}",

@@ -111,7 +111,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "dial-delayed": [({"by_s": 3.0, "because": "slow-dial"}, "the dial begins 3 s later, by slow-dial")],
     "dial-abandoned": [({"because": "precomplete-handshake"}, "dial abandoned, by precomplete-handshake")],
-    "initiator-vanished": [({}, "the app went away before it was connected")],
+    "initiator-vanished": [({}, "the client went away before it was connected")],
     "syn-unknown": [
         (
             {"side": "internal", "reference": 0x48},
