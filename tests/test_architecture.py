@@ -47,6 +47,9 @@ def test_the_contracts_hold(tree: Path) -> None:
         ("observe/survey.py", "import relay.profiles"),
         ("loop/engine.py", "import relay.net.pipe"),
         ("driver/flow.py", "import asyncio"),
+        ("driver/carrier.py", "import socket"),
+        ("driver/legs.py", "import relay.net.kernel_leg"),
+        ("frontends/forward.py", "import socket"),
         ("cli/main.py", "import time"),
     ],
 )

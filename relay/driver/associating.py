@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
 from relay.causes import Cause
-from relay.driver.doors import Door
-from relay.events import DialFailure, FailureKind, FinReceived
+from relay.driver.held_open import HeldOpen
+from relay.events import DialFailure, FailureKind
 from relay.frontends import Conversation
 from relay.frontends.associated import AssociatedDatagrams
-from relay.legs import BROKEN, Leg
+from relay.legs import WOULD_BLOCK, Leg
 from relay.net.association import Association
 from relay.net.connect import host_of
 from relay.net.datagram_leg import DatagramLeg
@@ -25,16 +25,13 @@ if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
 
-class Associating:
+class Associating(HeldOpen):
     """Keeps the association; see `relay.driver.phase.Phase`."""
 
-    __slots__ = ("_association", "_conversation", "_door", "_dropped", "_flow", "_leg", "_mapping")
+    __slots__ = ("_association", "_dropped", "_mapping")
 
     def __init__(self, flow: Flow, leg: Leg, conversation: Conversation) -> None:
-        self._flow = flow
-        self._leg = leg
-        self._conversation = conversation
-        self._door: Door | None = None
+        super().__init__(flow, leg, conversation)
         self._association: Association | None = None
         self._mapping: Flow | None = None
         self._dropped: Counter[str] = Counter()
@@ -42,10 +39,7 @@ class Associating:
     def begin(self, question: Associate) -> None:
         """Open the socket, and say where it is; or refuse."""
         flow, driver = self._flow, self._flow.driver
-        client = host_of(flow.client_end())
-        self._door = driver.doors.open(client)
-        if self._door is None:
-            self._refuse(driver.doors.none_left(client))
+        if not self._take_door(host_of(flow.client_end())):
             return
         try:
             association = Association(driver.engine, self._leg, self._begin_mapping, self._drop, port=question.port)
@@ -61,21 +55,17 @@ class Associating:
         self.on_leg_ready()
 
     def on_leg_ready(self) -> None:
-        flow, leg = self._flow, self._leg
+        leg = self._leg
         if not leg.readable or leg.frozen:
             return
         count = leg.receive_into(leg.loop.buffer)
-        if count == 0:
-            flow.take(FinReceived(flow.now_s(), leg.side))
-            flow.give_up(Cause.INTERNAL_PEER, in_order=True)
-        elif count == BROKEN:
-            flow.report_broken(leg)
-        elif count > 0:
+        if count > 0:
             leg.loop.call_soon(self._read_on)
+        elif count != WOULD_BLOCK:
+            self._end_with_client(count)
 
     def leave(self) -> None:
-        if self._door is not None:
-            self._door.close()
+        super().leave()
         if self._association is not None:
             self._association.close()
             self._flow.driver.connector.own_datagram_addresses.discard(self._association.address)
@@ -85,11 +75,9 @@ class Associating:
             if count > 1:
                 self._flow.log.write("datagrams-dropped", reason=reason, datagrams=count)
 
-    def _refuse(self, failure: DialFailure) -> None:
+    def _record_refusal(self, failure: DialFailure) -> None:
         flow = self._flow
         flow.log.write("association-refused", client=flow.client, reason=failure.detail)
-        self._leg.write(self._conversation.refuse(failure) or b"")
-        flow.give_up(Cause.DESTINATION, in_order=True)
 
     def _read_on(self) -> None:
         if self._flow.phase is self:

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 from relay.address import Endpoint
 from relay.causes import Cause
 from relay.driver.dialling import EARLY_BYTES
-from relay.driver.doors import Door
+from relay.driver.held_open import HeldOpen
 from relay.errors import ConfigError
-from relay.events import DialFailure, FailureKind, FinReceived, Side
+from relay.events import DialFailure, FailureKind, Side
 from relay.frontends import Conversation
 from relay.frontends.bound import BoundConnection
-from relay.legs import BROKEN, WOULD_BLOCK, Leg
+from relay.legs import WOULD_BLOCK, Leg
 from relay.legs.unowned import NO_OWNER
 from relay.net.connect import host_of
 from relay.net.dial import Address
-from relay.net.kernel_leg import KernelLeg
 from relay.net.lookup import Lookup
 from relay.net.peer_wait import PeerWait, address_toward
 from relay.protocols import Bind
@@ -33,18 +32,15 @@ if TYPE_CHECKING:
 _WAIT = "bind"  # no behaviour's timer has a name without a slash
 
 
-class Binding:
+class Binding(HeldOpen):
     """Waits for the peer; see `relay.driver.phase.Phase`."""
 
-    __slots__ = ("_conversation", "_door", "_early", "_flow", "_leg", "_lookup", "_question", "_wait")
+    __slots__ = ("_early", "_lookup", "_question", "_wait")
 
     def __init__(self, flow: Flow, leg: Leg, conversation: Conversation, question: Bind) -> None:
-        self._flow = flow
-        self._leg = leg
-        self._conversation = conversation
+        super().__init__(flow, leg, conversation)
         self._question = question
         self._early = bytearray(conversation.early_data)
-        self._door: Door | None = None
         self._lookup: Lookup | None = None
         self._wait: PeerWait | None = None
 
@@ -52,9 +48,7 @@ class Binding:
         """Find out where the peer is."""
         flow, driver = self._flow, self._flow.driver
         client = host_of(flow.client_end())
-        self._door = driver.doors.open(client)
-        if self._door is None:
-            self._refuse(driver.doors.none_left(client))
+        if not self._take_door(client):
             return
         self._lookup = Lookup(
             driver.engine, driver.connector, self._question.peer, flow.guarded(self._on_found), client=client
@@ -62,20 +56,15 @@ class Binding:
         self.on_leg_ready()
 
     def on_leg_ready(self) -> None:
-        flow, leg = self._flow, self._leg
+        leg = self._leg
         while leg.readable and not leg.frozen and len(self._early) < EARLY_BYTES:
             buffer = leg.loop.buffer[: EARLY_BYTES - len(self._early)]
             count = leg.receive_into(buffer)
             if count > 0:
                 self._early += buffer[:count]
-            elif count == 0:
-                flow.take(FinReceived(flow.now_s(), leg.side))
-                flow.give_up(Cause.INTERNAL_PEER, in_order=True)
-                return
-            elif count == BROKEN:
-                flow.report_broken(leg)
-                return
-            elif count == WOULD_BLOCK:
+            else:
+                if count != WOULD_BLOCK:
+                    self._end_with_client(count)
                 return
 
     def leave(self) -> None:
@@ -84,8 +73,7 @@ class Binding:
         if self._wait is not None:
             self._wait.close()
             self._flow.driver.connector.own_addresses.discard(self._wait.address)
-        if self._door is not None:
-            self._door.close()
+        super().leave()
 
     def _on_found(self, found: list[Address] | DialFailure) -> None:
         self._lookup = None
@@ -110,7 +98,7 @@ class Binding:
         self._leg.write(self._conversation.grant(wait.address))
         flow.start_timer(_WAIT, driver.connector.timeout_s, self._time_out)
 
-    def _on_peer(self, peer_leg: KernelLeg) -> None:
+    def _on_peer(self, peer_leg: Leg) -> None:
         flow = self._flow
         client_leg = flow.legs.give_away(Side.INTERNAL)
         client_leg.owner = NO_OWNER
@@ -128,8 +116,6 @@ class Binding:
         peer, timeout_s = self._question.peer.host, self._flow.driver.connector.timeout_s
         self._refuse(DialFailure(FailureKind.TIMED_OUT, f"{peer} did not connect within {timeout_s:g} s"))
 
-    def _refuse(self, failure: DialFailure) -> None:
+    def _record_refusal(self, failure: DialFailure) -> None:
         flow = self._flow
         flow.log.write("bind-failed", client=flow.client, failure=failure.kind.value, detail=failure.detail)
-        self._leg.write(self._conversation.refuse(failure) or b"")
-        flow.give_up(Cause.DESTINATION, in_order=True)
