@@ -62,6 +62,7 @@ def test_a_command_survives_pickling(command: Command[object]) -> None:
         (Freeze("internal"), Freeze(Side.INTERNAL)),
         (Thaw("app"), Thaw(Side.INTERNAL)),
         (OpenForward(_FORWARD, "server"), OpenForward(_FORWARD, Side.EXTERNAL)),
+        (control.SetFault("slow", Fault(side="app")), control.SetFault("slow", Fault(side=Side.INTERNAL))),
     ],
 )
 def test_a_side_is_named_in_either_vocabulary(named: Command[object], meant: Command[object]) -> None:
@@ -71,6 +72,8 @@ def test_a_side_is_named_in_either_vocabulary(named: Command[object], meant: Com
 def test_a_command_for_no_side_is_not_made() -> None:
     with pytest.raises(ConfigError, match="initiator: there is no side 'client'"):
         OpenForward(_FORWARD, "client")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="fault: there is no side 'client'"):
+        Fault(side="client")  # type: ignore[arg-type]
 
 
 def test_there_is_a_case_for_every_command() -> None:

@@ -95,7 +95,7 @@ def _resolve_as(fields: Fields) -> Command[Any]:
 
 def _set_fault(fields: Fields) -> Command[Any]:
     fault = Fault(
-        side=Side.named(_side(fields, "side"), where="side"),
+        side=_side(fields, "side"),
         shape=Shape(
             delay_s=fields.number("delay_s", 0, low=0, high=_LONGEST_S),
             jitter_s=fields.number("jitter_s", 0, low=0, high=_LONGEST_S),
