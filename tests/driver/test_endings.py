@@ -9,6 +9,7 @@ import pytest
 
 from relay.actions import Action, Note, SendRst
 from relay.behaviours import Actions, Behaviour
+from relay.driver.flow import LINGER_S
 from relay.events import DialSucceeded, FinReceived, ProbeArrived, Side
 from support.memory_driver import End, MemoryDriver, forward, proxy
 from support.performing import perform
@@ -123,7 +124,7 @@ def test_probes_behind_vmware_reach_no_server() -> None:
     assert server.leg.probes_seen == 0
 
 
-def test_a_side_whose_other_is_over_has_a_minute_to_end() -> None:
+def test_a_flow_is_over_with_its_second_fin_and_with_a_servers_reset() -> None:
     nat = MemoryDriver("transparent")
     app, server = connect(nat)
     app.finishes()
@@ -135,6 +136,22 @@ def test_a_side_whose_other_is_over_has_a_minute_to_end() -> None:
     server.resets()
     nat.advance(0.5)
     assert (app.hears(), app.end) == (b"", "rst")
+    assert not nat.driver.flows
+
+
+def test_where_no_rule_passes_fins_on_both_sides_have_a_minute_from_the_second() -> None:
+    nat = MemoryDriver("transparent", "close-mapping.enabled=false")
+    app, server = connect(nat)
+    app.finishes()
+    nat.advance(2 * LINGER_S)
+    server.finishes()
+    nat.advance(LINGER_S - 0.1)
+    assert (app.hears(), app.end, server.hears(), server.end) == (b"", "", b"", "")
+    nat.advance(0.2)
+    assert (app.hears(), app.end, server.hears(), server.end) == (b"", "rst", b"", "rst")
+    ending = nat.fields("flow-ended")
+    assert (ending["because"], ending["external"], ending["external_because"]) == ("internal-peer", "rst", "linger")
+    assert not nat.driver.flows
 
 
 @pytest.mark.parametrize("first", ["app", "server"])
