@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from relay.loop.readiness.kqueue import KqueueReadiness
 from relay.loop.readiness.tasks import TaskReadiness
@@ -17,6 +18,9 @@ from support import kqueue
 BACKENDS = ("asyncio", "trio")
 SYSTEM_FOLDERS = frozenset({"cli", "demo", "examples", "foreign", "limits", "plugin", "quirks"})
 """What all of these tests need is other programs, packet captures, namespaces, crowds or whole seconds."""
+
+settings.register_profile("any host", settings(), deadline=None)  # on a busy one an example may take 0.3 s
+settings.load_profile("any host")
 
 _TESTS = Path(__file__).parent
 _PROGRAM_EVENTS = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn"})  # as the interpreter audits them
