@@ -16,9 +16,9 @@ def check(
         list[Path], typer.Argument(metavar="FILE...", help="Configurations for `relay serve --config`, or profiles.")
     ],
 ) -> None:
-    """Say what is wrong in a configuration or a profile, all of it, by line.
+    """List every mistake in a configuration or a profile, by line.
 
-    Ends with 0 if nothing is, else with 2. Nothing is opened.
+    The exit status is 2 if there is one, else 0. Opens no port.
     """
     from relay.cli.reports.mistakes import mistakes_in
     from relay.printable import escape_unprintable

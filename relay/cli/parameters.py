@@ -13,7 +13,7 @@ from relay.errors import ConfigError
 def number_option(
     option: str, kind: type[int] | type[float], metavar: str, example: str, explained: str, *, variable: str = ""
 ) -> Any:
-    """An option that is a number. The parser's own complaint would name neither the value nor, alone, the option."""
+    """An option that is a number, whose error names the option and the value; the parser's own names no value."""
 
     def read(text: str) -> int | float:
         try:
@@ -121,7 +121,7 @@ NetworkOption = Annotated[
 ]
 NoHostOption = Annotated[
     bool,
-    typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not let the network's .1 be this host's loopback."),
+    typer.Option("--no-host", envvar="RELAY_NO_HOST", help="Do not lead the network's .1 to this host's loopback."),
 ]
 DnsOption = Annotated[
     Optional[list[str]],  # noqa: UP045

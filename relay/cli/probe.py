@@ -84,7 +84,7 @@ def client(
             "-o",
             envvar="RELAY_PROBE_OUTPUT",
             metavar="FILE",
-            help="Write the profile here, and what was seen beside it (.jsonl); default: the profile to stdout.",
+            help="Write the profile here, and the observations beside it, as .jsonl (default: the profile to stdout).",
         ),
     ] = None,
     via: Annotated[
@@ -102,7 +102,7 @@ def client(
             "--other",
             envvar="RELAY_PROBE_OTHER",
             metavar="HOST:PORT",
-            help="The server's other port through the NAT (default: as far from SERVER's as at the server).",
+            help="The server's second port through the NAT (default: as far from SERVER's as at the server itself).",
         ),
     ] = None,
     control: Annotated[
@@ -111,7 +111,7 @@ def client(
             "--control",
             envvar="RELAY_PROBE_CONTROL",
             metavar="HOST:PORT",
-            help="The server by a way beside the NAT, for the control connection (default: through it).",
+            help="The server's address past the NAT, for the control connection (default: through the NAT).",
         ),
     ] = None,
     token_file: TokenFileOption = None,
@@ -130,7 +130,7 @@ def client(
         typer.Option(
             "--quick",
             envvar="RELAY_PROBE_QUICK",
-            help="What takes less than four minutes in all: no idle limits, no lifetimes.",
+            help="Leave out what takes long, idle limits for one: the rest takes less than four minutes.",
         ),
     ] = False,
     max_idle: Annotated[
@@ -140,17 +140,21 @@ def client(
             float,
             "SECONDS",
             "7440",
-            "Try up to so long without traffic; all in all that takes four times as long.",
+            "The longest time without traffic to try; all tries together take four times as long.",
         ),
     ] = 1200.0,
     max_life: Annotated[
         float,
-        number_option("--max-life", float, "SECONDS", "8100", "Watch busy connections for so long (0: not at all)."),
+        number_option("--max-life", float, "SECONDS", "8100", "Watch busy connections for this long (0: not at all)."),
     ] = 0.0,
     watch: Annotated[
         float,
         number_option(
-            "--watch", float, "SECONDS", "28800", "Watch connections for so long, for when all die (0: not at all)."
+            "--watch",
+            float,
+            "SECONDS",
+            "28800",
+            "Watch connections for this long, to see when all end at once (0: not at all).",
         ),
     ] = 0.0,
     max_flows: Annotated[
@@ -160,7 +164,7 @@ def client(
             int,
             "COUNT",
             "2000",
-            "For --only flows: open up to so many connections at once.",
+            "With --only flows: open at most this many connections at once.",
             variable="RELAY_PROBE_MAX_FLOWS",  # RELAY_MAX_FLOWS is another option's, of relay serve
         ),
     ] = 2000,
@@ -169,21 +173,24 @@ def client(
         typer.Option(
             "--only-server",
             envvar="RELAY_PROBE_ONLY_SERVER",
-            help="Reach nothing but the server: no address or name that does not exist.",
+            help="Connect to the server alone; otherwise refusal also tries 192.0.2.1 and a name that does not exist.",
         ),
     ] = False,
     time_scale: Annotated[
         float,
         number_option(
-            "--time-scale", float, "FACTOR", "100", "The NAT is a relay, whose clock is so many times as fast."
+            "--time-scale", float, "FACTOR", "100", "For a NAT that is a relay: its clock runs this many times as fast."
         ),
     ] = defaults.TIME_SCALE,
     patience: Annotated[
         float,
-        number_option("--patience", float, "SECONDS", "5", "So long there is no answer where none comes."),
+        number_option("--patience", float, "SECONDS", "5", "Take a peer for silent after this long without an answer."),
     ] = 5.0,
     title: Annotated[
-        str, typer.Option("--title", envvar="RELAY_PROBE_TITLE", metavar="TEXT", help="Whose NAT it is.")
+        str,
+        typer.Option(
+            "--title", envvar="RELAY_PROBE_TITLE", metavar="TEXT", help="The profile's title: whose NAT it is."
+        ),
     ] = "",
     compare: Annotated[
         Optional[str],  # noqa: UP045
