@@ -40,7 +40,7 @@ class Cause(_Word):
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"
     NO_ROOM = (
         "no-room",
-        "wire mode: there is no room for so many unfinished handshakes, and this one had waited longest",
+        "wire mode: too many handshakes were unfinished, and this one had waited longest",
     )
     ASSOCIATION_ENDED = "association-ended", "SOCKS5 datagrams: the TCP connection of their association ended"
     UDP_TIMEOUT = "udp-timeout", "SOCKS5 datagrams: none passed, either way, for the profile's `stack.udp_idle_s`"

@@ -161,14 +161,14 @@ class ListFaults(Command[list[SetFault]]):
 
 @dataclass(frozen=True, slots=True)
 class SetTimeScale(Command[None]):
-    """Have the NAT's clock run so many times as fast as the real one, from now on and for all flows."""
+    """Have the NAT's clock run `scale` times as fast as the real one, from now on and for all flows."""
 
     scale: float
 
 
 @dataclass(frozen=True, slots=True)
 class Advance(Command[list[Record]]):
-    """Have so many seconds pass on the NAT's clock at once; the result are the records of what that caused.
+    """Let `seconds` pass on the NAT's clock at once; the result is the records of what that caused.
 
     The relay comes to rest first: all that was sent before, within this host, counts as before. Then what is due
     happens, in order, each thing at its own moment. The app and the server have another clock.

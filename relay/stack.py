@@ -79,7 +79,7 @@ class Stack:
         6,
         low=1,
         high=100,
-        doc="so many retransmissions unanswered, and the guest is gone (RFC 9293 SHLD-11: 100 s or more; six take 123)",
+        doc="how many unanswered retransmissions end a connection (RFC 9293 SHLD-11: 100 s or more; six take 123)",
     )
     syn_retransmit_tries: int = setting(
         7, low=1, high=100, doc="the same for a SYN or SYN,ACK (RFC 9293 MUST-23: 180 s at least; seven take 183)"

@@ -64,7 +64,7 @@ _FORMER_HANDLERS = {"on_opener_vanished": "on_initiator_vanished"}  # for one re
 
 
 class Conflict(NamedTuple):
-    """Settings that cannot all have their way."""
+    """Settings that contradict each other."""
 
     says: str
     """Which they are, and why; in an error it follows the behaviour's name."""

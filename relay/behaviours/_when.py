@@ -37,7 +37,7 @@ class When:
     port: str = setting("", doc="the destination's port: 443, or several: 80,8000-8099")
     process: str = setting("", doc="the app's process, by name or pid: curl, python*, 4711")
     nth: int = setting(0, low=0, high=10**9, doc="only the nth connection that these fit, counted from 1; 0: any")
-    first: int = setting(0, low=0, high=10**9, doc="only the first so many connections that these fit; 0: all")
+    first: int = setting(0, low=0, high=10**9, doc="only this many connections that these fit, the first ones; 0: all")
     share: float = setting(1.0, low=0, high=1, doc="which share of these connections, by chance, from 0 to 1")
 
     def fits(self, destination: Endpoint, process: tuple[int, str] | None) -> bool:

@@ -15,7 +15,7 @@ from relay.shape import Shape
 
 @dataclass(frozen=True)
 class Bandwidth(Behaviour):
-    """Let only so many bytes pass in a second, for each connection and each way.
+    """Let at most `rate_bytes_per_s` bytes pass in a second, for each connection and each way.
 
     Source: none, for it is a fault made on purpose.
     """

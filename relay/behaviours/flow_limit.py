@@ -17,7 +17,7 @@ _POOL = "flows"
 
 @dataclass
 class FlowLimit(Behaviour):
-    """Have at most so many connections, to one destination or to all of them.
+    """Have at most `max_flows` connections, to one destination or to all of them.
 
     A connection counts from its request to its end, and where ports rest for a while longer: after its second FIN, or
     a RST. A destination is the name or address, and the port, that was asked for.

@@ -16,7 +16,7 @@ from relay.shape import Shape
 
 @dataclass(frozen=True)
 class LimitData(Behaviour):
-    """End a connection once so many bytes have passed one way, after the last of them.
+    """End a connection once `after_bytes` have passed one way, after the last of them.
 
     Source: none, for it is a fault made on purpose.
     """

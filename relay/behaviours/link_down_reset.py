@@ -28,9 +28,9 @@ class LinkDownReset(Behaviour):
     internal: str = end_setting("rst", doc="what the app gets: nothing, RST on its next segment, RST, FIN")
     external: str = end_setting("rst", doc="what the server gets")
     silence_s: float = setting(900.0, low=1, high=86_400, doc="how long a silence lasts, in s, before a reset")
-    every_s: float = setting(0.0, low=0, high=31_536_000, doc="every so many seconds, too; 0: never")
+    every_s: float = setting(0.0, low=0, high=31_536_000, doc="how often the same happens by itself, in s; 0: never")
     jitter_s: float = setting(
-        0.0, low=0, high=86_400, doc="each of these moments comes up to so much later, the same for all connections"
+        0.0, low=0, high=86_400, doc="how late each of these moments is at most, in s; the same for all connections"
     )
 
     def wants(self) -> Iterable[Want]:

@@ -18,7 +18,7 @@ _POOL = "dials"
 
 @dataclass(frozen=True)
 class PendingLimit(Behaviour):
-    """Have at most so many dials under way.
+    """Have at most `max_pending` dials under way.
 
     With `leaks` an initiator that goes away before its dial is through keeps its place; a NAT that has lost all of them
     opens no connection any more.

@@ -23,7 +23,7 @@ class Slicer(Behaviour):
     slice_bytes: int = setting(1, low=1, high=1_000_000, doc="how many bytes pass at once, at most")
     pause_s: float = setting(0.01, low=0, high=3600, doc="the time between two slices, in s; with 0 they may join")
     variation_bytes: int = setting(
-        0, low=0, high=1_000_000, doc="up to so many less or more, for each slice, by chance"
+        0, low=0, high=1_000_000, doc="by how many bytes a slice is smaller or larger at most, by chance"
     )
     direction: str = direction_setting()
 

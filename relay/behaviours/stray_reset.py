@@ -24,7 +24,7 @@ class StrayReset(Behaviour):
     draws = True
 
     share: float = setting(0.0, low=0, high=1, doc="which share of the connections, from 0 to 1")
-    within_s: float = setting(10.0, low=0, high=86_400, doc="at a moment up to so long after the dial, in s")
+    within_s: float = setting(10.0, low=0, high=86_400, doc="how long after the dial at most, in s")
     internal: str = end_setting("rst", doc="what the app gets: nothing, RST on its next segment, RST, FIN")
     external: str = end_setting("rst", doc="what the server gets")
     silence_s: float = setting(900.0, low=1, high=86_400, doc="how long a silence lasts, in s, before a reset")

@@ -73,7 +73,7 @@ def complain(message: str, hint: str) -> None:
 
 
 def mute_stderr() -> None:
-    """From now on what is printed on stderr goes nowhere, and blocks nothing."""
+    """Discard what is printed on stderr from now on; printing there never blocks."""
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
 
 

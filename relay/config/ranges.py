@@ -23,7 +23,7 @@ def check_timeout(seconds: float | None, *, where: str) -> None:
 
 
 def check_max_flows(count: int | None) -> None:
-    """Insist that so many flows can be a limit; None is none.
+    """Insist that this can be a limit of flows; None is no limit.
 
     Raises:
         ConfigError: they cannot.

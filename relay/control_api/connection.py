@@ -24,7 +24,7 @@ BODY_BYTES = 1 << 20
 """How much a request may carry."""
 IDLE_S = 120.0
 """How long a client may take between two requests, or over one."""
-_SEND_WITHIN_S = 10.0  # a client that takes nothing of an answer for so long is gone
+_SEND_WITHIN_S = 10.0  # a client that takes nothing of its answer for this long is gone
 _LINGER_S = 1.0  # how long what a client goes on sending is read after a refusal: closing would reset it, unread
 _READ_BYTES = 64 << 10
 _HEADERS = {

@@ -18,7 +18,7 @@ from relay.server.started import Limited
 KEPT = 50_000
 BEHIND = 10_000
 QUIET_S = 15.0
-"""After so long without a record a follower gets a sign of life: a connection that is gone shows by it."""
+"""After this long without a record a follower is sent a comment: if its connection is gone, that shows."""
 _BATCH = 500  # between two turns of the host's loop
 
 

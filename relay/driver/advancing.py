@@ -1,9 +1,9 @@
 """An advance of the NAT's clock: the flows come to rest, then what is due happens, one thing after the other.
 
 A flow is at rest when nothing that it carries is on its way within this host: the relay has read all that has come,
-and every byte that it wrote has been sent. What a peer on this host has been sent it may read when it likes. Before the
-first thing is due, such peers must have sent all that they wrote, for their kernels may pace that. A side that is
-frozen, or over, is not waited for.
+and every byte that it wrote has been sent. A peer on this host may leave unread what it was sent. Before the first
+thing is due, such peers must have sent all that they wrote, for their kernels may pace that. A side that is frozen, or
+over, is not waited for.
 
 Dials and look-ups of names that are under way are not waited for, either: they end by the real clock.
 """
@@ -33,7 +33,7 @@ _WHO = {Side.INTERNAL: "the app", Side.EXTERNAL: "the server"}
 
 
 def advance(driver: Driver, seconds: float, *, credit: bool, waits: bool, in_step: bool = False) -> Steps[list[Record]]:
-    """Have so many seconds pass on the NAT's clock; gives the records of what that caused, in order.
+    """Let `seconds` pass on the NAT's clock; gives the records of what that caused, in order.
 
     With `credit` the keepalive probes count that peers would send meanwhile, as far as they are known. With `waits`
     records are waited for that are held back until a process is known. A clock that goes `in_step` with others is moved
@@ -80,8 +80,8 @@ def advance(driver: Driver, seconds: float, *, credit: bool, waits: bool, in_ste
 
 
 def _rest(driver: Driver, *, lightly: bool = False, peers: bool = False) -> bool:
-    """Whether all flows rest, as far as their legs themselves know if they are looked at `lightly`, or their `peers`
-    have nothing to send, either."""
+    """Whether all flows rest. `lightly` asks the legs alone, not their kernels; with `peers` the peers on this host
+    must have sent all that they wrote, too."""
     if lightly:
         return not any(
             last_leg(leg).has_unsent and _counts(flow, leg) for flow in driver.flows.values() for leg in flow.legs

@@ -72,7 +72,7 @@ class Dialling:
         return bool(self._early)
 
     def delay(self, by_s: float) -> None:
-        """Have the dial that follows wait for so many seconds of the NAT's clock."""
+        """Have the dial that follows wait for `by_s` seconds of the NAT's clock."""
         self._delay_s += by_s
 
     def dial(self) -> None:

@@ -87,7 +87,7 @@ class Driver:
         self._flow_step = flow_step
         self._last_flow = first_flow - flow_step
         self.slots = Slots(engine, part=(first_flow - 1) % flow_step, of=flow_step)
-        """What flows share, of which there are only so many."""
+        """What flows share in limited numbers."""
         self.doors = Doors()
         """What clients have the relay keep open for others to come in by."""
         self._surplus = Surplus(engine, log, limits.handshake_timeout_s)

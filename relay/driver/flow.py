@@ -318,7 +318,7 @@ class Flow(FlowState):
         self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
 
     def watch_idle(self, name: str, action: WatchIdle) -> None:
-        """Tell the machine when there was no traffic for so long."""
+        """Tell the machine once there was no traffic for the `after_s` of this watch."""
         if self.idleness is None:
             self.idleness = Idleness(self, self.saw_data)
             self.saw_data = self.idleness.saw_data

@@ -84,9 +84,9 @@ class Idleness:
         return self._flow.driver.engine.now_s() - self._began_s
 
     def presume(self, side: Side, probes: Probes) -> Probes:
-        """Count these as traffic of this side's at their moments; gives those that do count.
+        """Count these probes as traffic of this side, each at its moment; returns those that count.
 
-        If nothing was carried since the clock was moved last, they begin with the one that was left then.
+        The last advance may have left a probe to come. If nothing was carried since, these begin with that probe.
         """
         if side in self._left and self._carried_s <= self._left_at_s:
             next_s = max(self._left[side].first_s, self._flow.now_s())

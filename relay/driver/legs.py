@@ -92,7 +92,7 @@ class FlowLegs:
             leg.reset()
 
     def blackhole(self, leg: Leg, at_most_s: float, because: str) -> None:
-        """Leave all that a peer sends unanswered for so long, then reset it; reset it at once where the leg cannot."""
+        """Leave what a peer sends unanswered for `at_most_s`, then reset it; reset it at once where the leg cannot."""
         if leg.blackhole(True):
             self._log.write("blackholed", side=leg.side.value, because=because)
             self._engine.nat.call_later(at_most_s, leg.reset)
@@ -100,14 +100,14 @@ class FlowLegs:
             self.reset(leg, because, after_data=True)
 
     def forget(self, leg: Leg, then: Then, at_most_s: float, because: str) -> None:
-        """Drop the connection without a word; if it is there still in so long a time, reset it."""
+        """Drop the connection and send nothing; reset it if it still exists `at_most_s` seconds later."""
         self._log.write("forgotten", side=leg.side.value, then=then, because=because)
         (fall_silent if then == "silence" else reset_on_next)(leg)
         if not leg.closed:
             self._engine.nat.call_later(at_most_s, leg.reset)
 
     def ignore(self, leg: Leg, at_most_s: float, because: str) -> None:
-        """Leave an initiator that has asked without an answer for so long, then reset it."""
+        """Leave an initiator's request unanswered for `at_most_s` seconds, then reset it."""
         if leg.closed:  # a SYN on a link: there is no connection
             self._log.write("forgotten", side=leg.side.value, then="silence", because=because)
         else:

@@ -45,7 +45,7 @@ class Probes(NamedTuple):
 
 
 def presume_probes(flow: Flow, seconds: float) -> None:
-    """Have a flow's idle time go by the probes that its peers would send in so many seconds."""
+    """Have a flow's idle time go by the probes that its peers would send in the next `seconds`."""
     idleness = flow.idleness
     if idleness is None or not idleness.listens:
         return
@@ -73,7 +73,7 @@ def presume_no_more(flow: Flow) -> None:
 
 
 def tell_what_stays(flow: Flow, seconds: float) -> None:
-    """Say in the log if probes of ours would be due in so many seconds: they come by the kernel's clock."""
+    """Say in the log if probes of ours would be due in the next `seconds`: they come by the kernel's clock."""
     for keepalive in flow.legs.keepalives:
         if keepalive.idle_s <= seconds and not flow.machine.is_over(keepalive.side):
             what = f"the NAT's keepalive probes to {_WHO[keepalive.side]}, due after {keepalive.idle_s} s of silence"

@@ -38,7 +38,7 @@ class Slots:
     """The pools of one relay."""
 
     def __init__(self, engine: Engine, *, part: int = 0, of: int = 1) -> None:
-        """Of each limit this relay has part number `part`, from 0, of so many."""
+        """Of each limit this relay has part number `part`, counted from 0, of `of` parts."""
         self._engine = engine
         self._part = part
         self._of = of

@@ -107,7 +107,7 @@ class PendingConnection(Protocol):
         """Answer why it is not connected, and end: in its protocol, or by a RST."""
 
     def send_through(self, leg: Leg) -> None:
-        """Have this leg, which stands in front of `leg`, take its place for whatever is still to be said."""
+        """Send what is still to be said through this leg, which stands in front of `leg`."""
 
     def ignore(self, *, once: bool) -> None:
         """Leave it without an answer. Where it can be repeated, as a SYN can, only `once`, or each time."""

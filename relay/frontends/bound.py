@@ -54,7 +54,7 @@ class BoundConnection:
         return leg
 
     def turn_client_away(self) -> None:
-        """Give the client its second reply, that its peer is not to be had, unless it has the other one."""
+        """Give the client its second reply, that the peer's connection has ended, if it has got none yet."""
         leg, self._client_leg = self._client_leg, None
         if leg is not None:
             leg.write(self._conversation.refuse(_NOT_GIVEN) or b"")

@@ -95,7 +95,7 @@ class RelayCommands(ABC):
     def advance(
         self, seconds: float, *, keepalive: KeepaliveCredit = "credit"
     ) -> list[Record] | Awaitable[list[Record]]:
-        """Have so many seconds pass on the NAT's clock at once; returns the records of what that caused, in order.
+        """Let `seconds` pass on the NAT's clock at once; returns the records of what that caused, in order.
 
         The relay comes to rest first: what was sent before this call, within this host, is carried before. Then
         behaviours' timers and idle limits that are due fire in order, each at its own moment, and what follows from one
@@ -162,4 +162,4 @@ class RelayCommands(ABC):
 
     @abstractmethod
     def drain(self, at_most_s: float) -> Awaitable[None] | None:
-        """Accept nothing more, and wait until the last flow has ended, for so many seconds at most."""
+        """Accept nothing more, and wait until the last flow has ended, for `at_most_s` seconds at most."""

@@ -159,7 +159,7 @@ async def open_relay(
         source: the address to dial from.
         handshake_timeout_s: how long a client has to say what it wants, in seconds.
         connect_timeout_s: how long a destination has to answer, in seconds.
-        idle_timeout_s: reset flows that carry no byte for so many seconds of the NAT's clock; None: never.
+        idle_timeout_s: reset flows that carry no bytes for this long, in seconds of the NAT's clock; None: never.
         drain_timeout_s: how long flows have to end by themselves when the relay drains, in seconds.
         max_flows: how many flows may be open at once; None: as many as there are descriptors.
         time_scale: how many times as fast as the real clock the NAT's runs.

@@ -9,8 +9,9 @@ pair in memory (`relay.testing`). It moves bytes and carries endings; its owner 
     reset            RST now; what the peer has not acknowledged is lost
     close            the end of the leg; sends nothing if both FINs have passed
 
-A leg never calls its owner from inside a call of the owner's, `thaw` alone excepted. Nothing here is thread-safe. No
-call waits, so a cancellation interrupts none. `relay.testing.check_leg` tests every guarantee on this page.
+A leg calls its owner later, never from inside a call of the owner's; `thaw` alone calls it at once. Nothing here is
+thread-safe. Every call returns at once, so a cancellation finds none to interrupt. `relay.testing.check_leg` tests
+every guarantee on this page.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Witness(Protocol):
     def on_leg_saw(self, event: Event, withheld: bool) -> None:
         """It is `TosChanged`, `SynUnknown` or `ProbeArrived`; for the first a segment may have been withheld.
 
-        Such a segment is let through when this returns, unless the leg is no longer watched then.
+        When this returns, the leg lets such a segment through, if it is still watched.
         """
 
 
@@ -222,9 +223,9 @@ class Leg(Protocol):
         """
 
     def forget(self) -> bool:
-        """Be done with it without a word: nothing is sent, and the peer's next segment is answered with RST.
+        """Drop the connection and send nothing; the peer's next segment is answered with RST.
 
-        Returns whether that is to be had here; if not, nothing has changed.
+        Returns whether the leg can do so; if not, nothing has changed.
         """
 
     def set_keepalive(self, idle_s: int, interval_s: int, count: int) -> None:

@@ -12,7 +12,7 @@ WIND_DOWN_S = 5.0
 """How long a peer has for its own FIN when nothing more is expected of it."""
 _DRAIN_POLL_S = 0.002
 _DRAIN_POLL_MAX_S = 0.05
-_DRAIN_STALL_S = 5.0  # a peer that takes nothing for so long counts as one that takes no more
+_DRAIN_STALL_S = 5.0  # a peer that takes nothing for this long counts as one that takes no more
 
 
 def reset_after_data(leg: Leg) -> None:

@@ -1,7 +1,7 @@
 """When what was written passes a line of a `Shape`, and how much of it at once: times in, times and counts out.
 
 A piece is due `delay_s` after it was written, and not before the line is free: what was sent before it takes its time
-at the shape's rate. A new shape holds at once, for what waits already too.
+at the shape's rate. A new shape holds at once, also for what waits already.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from relay.legs.line import Line
 from relay.legs.unowned import NO_OWNER
 from relay.shape import Shape
 
-_RESET_WITHIN_S = 900.0  # a line that stalls keeps a connection that is over for so long
+_RESET_WITHIN_S = 900.0  # a line that stalls keeps a connection that is over for this long
 _TURN_PIECES = 256  # sent in one go, then other flows have their turn; slices of a byte take 2 us each
 _TURN_BYTES = 512 << 10  # likewise; some 0.2 ms of one core
 

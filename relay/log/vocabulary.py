@@ -246,7 +246,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "slot-awaited": {
         "pool": "the behaviour's name for what there is only so much of; this connection waits for its turn",
         "limit": "how many there are; with `--workers` this worker's part",
-        "per": "relay, or destination: what so many are for",
+        "per": "relay, or destination: what the limit holds for",
         "because": "the behaviour",
     },
     "slot-denied": {

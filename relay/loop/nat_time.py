@@ -55,11 +55,11 @@ class NatTime:
         return timer
 
     def due_within(self, seconds: float) -> Generator[tuple[float, Callable[[], None]], None, None]:
-        """Let so many seconds pass at once: give each callback that is due by then, in order, with the clock at its
-        moment, and how far that is. Otherwise the clock stands still until the last was given, or this is closed.
+        """Let `seconds` pass at once: give each callback that is due by then, in order, with the clock at its moment,
+        and how far that is. Otherwise the clock stands still until the last was given, or this is closed.
 
         Raises:
-            RuntimeError: this goes on already.
+            RuntimeError: another call has not come to its end.
         """
         if self._is_moved:
             raise RuntimeError("the NAT's clock is being moved on already")

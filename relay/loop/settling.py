@@ -71,7 +71,7 @@ def settling(engine: Engine, rests: Callable[[], bool], after: Callable[[], None
 
 
 def advancing(engine: Engine, seconds: float, rests: Callable[[], bool]) -> Steps[None]:
-    """Have so many seconds pass on the NAT's clock, and settle after each callback that is due meanwhile.
+    """Let `seconds` pass on the NAT's clock, and settle after each callback that is due meanwhile.
 
     Raises:
         Restless: it does not settle; the clock stays at the moment that it had come to.

@@ -33,7 +33,7 @@ class Abilities(Protocol):
         """As `Leg.blackhole`."""
 
     def vanish(self, sock: socket.socket) -> bool:
-        """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
+        """Have the kernel send nothing when the socket is closed; False where the host cannot."""
 
     def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
         """As `Leg.probe`."""

@@ -39,7 +39,7 @@ class Association:
         """`control` is the TCP connection; `port` is the client's, or 0 if that is open.
 
         Raises:
-            OSError: there is no such socket to be had.
+            OSError: the kernel opens no such socket.
         """
         near, client = control.local, control.peer
         if near is None or client is None:

@@ -49,7 +49,7 @@ class DatagramLeg(ABC):
 
     @property
     def has_room(self) -> bool:
-        """Whether datagrams are written now. There is no telling whether they arrive."""
+        """Whether datagrams are written now. Whether they arrive is unknown."""
         return not self.frozen
 
     @abstractmethod

@@ -226,7 +226,7 @@ class KernelLeg(SendingSocket):
         return self._abilities.blackhole(self.sock, on)
 
     def forget(self) -> bool:
-        """Close the socket without a word, as if its kernel had never had it; False where that is not to be had."""
+        """Close the socket and send nothing, as if its kernel had never had it; False where the host cannot."""
         if not self.closed:
             if not self._abilities.vanish(self.sock):
                 return False

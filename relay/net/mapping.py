@@ -98,7 +98,7 @@ class ServerLeg(DatagramLeg):
         """The socket of a family.
 
         Raises:
-            OSError: it is not to be had.
+            OSError: the kernel opens none.
         """
         if family not in self._sockets:
             self._sockets[family] = _Socket(self, family, self._connector.source)

@@ -135,7 +135,7 @@ def addresses_of(host: str, flags: int = 0) -> list[str]:
 
     Raises:
         OSError: there is none.
-        UnicodeError: the host cannot even be asked for.
+        UnicodeError: the host is no name that can be encoded.
     """
     return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)]
 
@@ -145,7 +145,7 @@ def names_of(address: str) -> list[str]:
 
     Raises:
         OSError: there is none.
-        UnicodeError: it is not even text.
+        UnicodeError: the answer is no text.
     """
     name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
     return [name] if name.isascii() and len(name) <= _MAX_NAME_BYTES else []

@@ -32,7 +32,7 @@ def parse_response(head: bytes, *, offered: bool) -> ResponseHead:
     """A response's head, whole, with its blank line, to a request that has `offered` another protocol or has not.
 
     Raises:
-        h11.ProtocolError: it is none, or no response to such a request.
+        h11.ProtocolError: the head is malformed, or answers no such request.
     """
     response = maybe_read_from_SEND_RESPONSE_server(_WholeHead(head))
     assert response is not None  # noqa: S101 - it is whole

@@ -77,7 +77,7 @@ class HttpExchange:
 
     @property
     def wants_close(self) -> bool:
-        """Whether the client has all that it gets: FIN it when the bytes are out. It may still be sending a body."""
+        """Whether the client has its whole answer, so that a FIN follows. It may still be sending a body."""
         response = self._response
         if response.switched:
             return not self._origin_usable

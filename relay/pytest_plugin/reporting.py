@@ -76,7 +76,7 @@ def _attach_drawings(report: pytest.TestReport, served: Iterable[Served]) -> Non
 
 
 def _last(items: list[str], what: str) -> list[str]:
-    """The last of them, below how many were left out."""
+    """The last items, below a line that counts those left out."""
     left_out = len(items) - _MOST_ITEMS
     return [f"  ... {left_out} {what}", *items[left_out:]] if left_out > 0 else items
 

@@ -173,7 +173,7 @@ class Relay:
         self.do(SetTimeScale(value))
 
     async def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:
-        """Have so many seconds pass on the NAT's clock at once; see `relay.control.Advance`.
+        """Let `seconds` pass on the NAT's clock at once; see `relay.control.Advance`.
 
         Raises:
             ConfigError: it is no number of seconds.
@@ -228,7 +228,7 @@ class Relay:
 
     @contextlib.contextmanager
     def limited(self, at_most_s: float) -> Iterator[None]:
-        """Cancel the block after so many seconds, by the relay's real clock, which no test's clock replaces."""
+        """Cancel the block after `at_most_s` seconds of the relay's real clock, which no test's clock replaces."""
         with anyio.CancelScope() as scope:
             timer = self._driver.engine.call_later(at_most_s, scope.cancel)
             try:

@@ -18,7 +18,7 @@ from relay.totals import Totals
 ResultT = TypeVar("ResultT")
 
 Limited: TypeAlias = Callable[[float], AbstractContextManager[object]]
-"""What cancels a block after so many seconds: `Started.limited`."""
+"""What cancels a block after the seconds that it is given: `Started.limited`."""
 
 
 class Started(Protocol):
@@ -64,7 +64,7 @@ class Started(Protocol):
         """What all flows so far come to."""
 
     def limited(self, at_most_s: float, /) -> AbstractContextManager[object]:
-        """Cancel the block after so many seconds, by a clock that no test's replaces where there is one."""
+        """Cancel the block after `at_most_s` seconds, where possible by a clock that no test's clock replaces."""
 
     def link_down(self) -> None: ...
     async def drain(self, at_most_s: float) -> None: ...

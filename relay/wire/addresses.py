@@ -43,8 +43,8 @@ class Addresses:
 def addresses_in(text: str) -> Addresses:
     """Return vmnet8's layout of a network: host .1, gateway and DNS .2, guest .128, DHCP server .254.
 
-    Behind the network others may stand, each whole or by its last number: `192.168.27.0/24,guest=.50,gateway=.3`. The
-    name server has the gateway's address, unless it is given one.
+    Other places may follow the network, each whole or by its last number: `192.168.27.0/24,guest=.50,gateway=.3`. The
+    name server has the gateway's address if it is given none.
 
     Raises:
         ValueError: it is no IPv4 network, it has fewer than 256 addresses, or these are not in it, or the same.

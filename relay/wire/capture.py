@@ -1,9 +1,8 @@
 """A capture of a guest's link, in which each packet says whose flow it belongs to, and which behaviour it is by.
 
-The event log knows that a little later than the packet passes: it waits until a new flow's process is known. So the
-packets wait as well, `HOLD_S` and no longer. Those of the host's side, which are rebuilt from the log or from what
-passed through a socket, wait among them, in the order of their times. Where too many bytes wait, the first of them do
-so no longer.
+The event log waits until a new flow's process is known, so it knows this later than the packet passes. The packets
+wait for it, for `HOLD_S` at most. Those of the host's side, which are rebuilt from the log or from what passed through
+a socket, wait among them, in the order of their times. Where more than `_MOST_BYTES` wait, the first are written.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _HOST = Interface(
 
 
 class _Deed(NamedTuple):
-    """What a behaviour did toward the guest, or why it will."""
+    """What a behaviour did toward the guest, or the change of the TOS byte that made it act."""
 
     at_s: float
     outward: bool

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from relay.wire.packet import IPV4_HEADER_BYTES, Buffer, Ipv4
 
-TIMEOUT_S = 30.0  # as Linux has it; RFC 1122 section 3.3.2 wants 60 to 120 s, of which none has any use
+TIMEOUT_S = 30.0  # as Linux has it; RFC 1122 section 3.3.2 wants 60 to 120 s
 MAX_DATAGRAMS = 64  # in parts at the same time: 4 MB at the most
 _MAX_BYTES = 0xFFFF - IPV4_HEADER_BYTES
 _MAX_FRAGMENTS = 128  # of one datagram: the longest one, over links of 576 bytes

@@ -22,11 +22,11 @@ from relay.wire.sequence import MASK
 
 NEVER: Final = math.inf
 ROOM_BYTES: Final = 128 * 1024
-"""So much may be sent ahead of the guest's acknowledgements: two windows."""
+"""How much may be sent ahead of the guest's acknowledgements: two windows."""
 _DEFAULT_MSS: Final = 536  # MUST-15: what a SYN without the option means
 _LEAST_MSS: Final = 48  # less is no link's, but makes many segments of few bytes
-_CHALLENGES: Final = 10  # RFC 5961 section 7: so many answers
-_CHALLENGED_S: Final = 5.0  # in so long a time
+_CHALLENGES: Final = 10  # RFC 5961 section 7: at most this many challenge ACKs
+_CHALLENGED_S: Final = 5.0  # within this time
 _WITHOUT_DATA: Final = (State.PENDING, State.SYN_SENT, State.SYN_RECEIVED, State.CLOSED)
 
 
@@ -171,7 +171,7 @@ class Tcb:
         self.end()
 
     def end(self) -> None:
-        """Be over."""
+        """Close the connection; nothing is sent."""
         self.state = State.CLOSED
         self.seen |= Seen.CLOSED
         self.due_s = self.ack_due_s = NEVER

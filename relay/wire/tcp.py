@@ -113,9 +113,9 @@ class Tcp(Tcb):
         return self.seen
 
     def close(self, now_s: float) -> int:
-        """Be done with it: a FIN, or a RST if bytes of the guest's are unread, or come later (RFC 9293 SHLD-3).
+        """End the connection: a FIN, or a RST if bytes of the guest's are unread, or come later (RFC 9293 SHLD-3).
 
-        The guest need not say more than that it has our FIN, and has so long to end its own half: `fin_wait_2_s`.
+        The guest has to acknowledge our FIN, and has `fin_wait_2_s` to end its own half.
         """
         if self.receiver.unread:
             return self.reset(now_s)

@@ -1,4 +1,4 @@
-"""Starts and stops a relay's workers, once it is sure that so many processes can serve."""
+"""Starts and stops a relay's workers, after it has found that the host can serve with that many processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STOP_S = 5.0  # for workers to reset their flows and say so
 
 
 def check_workers(count: int, config: RelayConfig) -> None:
-    """Insist that so many processes can serve this here.
+    """Insist that `count` processes can serve this here.
 
     Raises:
         ConfigError: the number is too large, or too small.
@@ -46,7 +46,7 @@ def check_workers(count: int, config: RelayConfig) -> None:
 async def open_workers(
     config: RelayConfig, log: EventLog, *, count: int, backend: str, tell: bool = True
 ) -> AsyncIterator[Workers]:
-    """Serve in so many processes for as long as the block lasts; without `tell` the log has no record of flows.
+    """Serve in `count` processes for as long as the block lasts; without `tell` the log has no record of flows.
 
     Raises:
         ConfigError: an address cannot be listened on, or dialled from, or the observer is unknown.

@@ -43,10 +43,10 @@ _PLACES: Mapping[str, Upstream] = MappingProxyType(
 
 
 def parse_upstream(text: str) -> Upstream:
-    """Read one.
+    """Read the text of an upstream.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: it has none of the forms.
     """
     return _PLACES.get(text) or Upstream(text, parse_endpoint(text, where="upstream"))
 

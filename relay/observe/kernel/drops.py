@@ -69,7 +69,7 @@ class Counted:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Take what was counted so far for the beginning."""
+        """Begin to count: what was counted before is left out."""
         self.segments = segments_in(self.sock)
         self.meminfo = _U32.pack(drops_of(self.sock))
 

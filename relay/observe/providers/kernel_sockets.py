@@ -29,7 +29,7 @@ _CLOSE = (
 
 
 class KernelSocketsProvider(Provider):
-    """What the others fall back on; there is no doing without it."""
+    """What the others fall back on; every host has it."""
 
     name: ClassVar[str] = "kernel sockets"
     optional: ClassVar[bool] = False

@@ -222,7 +222,7 @@ class Control:
         jump_s = abs(offset_s - before_s)
         if jump_s > half_s + took_s / 2 + _STEADY_S * self._clock.scale:
             self.jumped_s = max(self.jumped_s, jump_s)
-            self.round_trip_s = math.inf  # what was the best look at the clocks is none any more
+            self.round_trip_s = math.inf  # the best comparison of the clocks so far was made before the jump
         if took_s / self._clock.scale < self.round_trip_s:
             self.round_trip_s = took_s / self._clock.scale
             self._offset_s = offset_s

@@ -53,7 +53,7 @@ class Filled:
 
 
 def judge(seen: Filled) -> dict[str, Any]:
-    """The settings that explain this; a value of None where there is none that does."""
+    """The settings that explain this; None in place of a value that nothing explains."""
     kinds = {"refuse" if how in _REFUSALS else how for how in seen.hows}
     surplus = next(iter(kinds)) if len(kinds) == 1 and kinds <= {"refuse", "silence"} else None
     return {

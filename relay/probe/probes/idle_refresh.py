@@ -24,7 +24,7 @@ _QUIRK = "idle-timeout"
 _REFRESH, _USE = 0.6, 1.2  # shares of the limit
 _PROBING_S = 3.2  # real: a kernel sends the first probe after 1 s; a proxy may look for one every 2 s
 _HALF_CLOSED_AGES = 12
-_SAME = 0.05  # a limit of half-closed connections that is as near as this share is no other
+_SAME = 0.05  # within this share of the limit of whole connections, that of half-closed ones is the same
 
 
 async def _run(lab: Lab) -> None:

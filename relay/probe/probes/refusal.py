@@ -5,7 +5,8 @@ that does not exist (RFC 2606), and see how each fails. A closed port that stays
 limit, for the silence may end.
 
 Confidence: good for the closed port. The other two depend on the way to them: a provider that answers for such
-addresses looks like a NAT that does; they are notes. A NAT that accepts first shows nothing of this: see `handshake`.
+addresses looks like a NAT that does. So what they show is a note. A NAT that accepts first hides all three: see
+`handshake`.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def _take_name() -> None:
 
 
 def _is_shadowed() -> bool:
-    """Whether `import relay` gives, or would give, another."""
+    """Whether `import relay` gives, or would give, another package."""
     try:
         spec = importlib.util.find_spec("relay")
     except ValueError:  # a module without a spec was put there by hand

@@ -1,4 +1,4 @@
-"""IP packets over a link that carries Ethernet frames: headers on and off, ARP, and DHCP if it is wished for.
+"""IP packets over a link that carries Ethernet frames: headers on and off, ARP, and DHCP where it is wanted.
 
 What is neither IPv4 nor ARP is ignored, and counted by its kind; a frame for other stations is ignored. A packet to a
 guest whose station is not known waits for the answer to an ARP request; the next one to the same guest takes its place

@@ -1,10 +1,10 @@
 """Which process of a namespace has an end of a connection.
 
 The namespace's own kernel tables tell the inode of the socket, by a netlink socket that was opened there. The process
-is one of the command's: it descends from the helper, so the walk is over few, the newest first. A program that has sent
-a SYN waits for its answer, however short its life, so at that moment it is there. A connection that waits in a
-listener's queue has no process yet: the one that accepts it soon is found. A process has the id here that it has for
-itself.
+is one of the command's: it descends from the helper, so the walk is over few processes, the newest first. A program
+that has sent a SYN waits for the answer, so it exists at that moment, however short its life. A connection that waits
+in a listener's queue has no process yet; if one accepts it soon, that one is found. The ids here are those by which
+processes of the namespace know themselves.
 """
 
 from __future__ import annotations

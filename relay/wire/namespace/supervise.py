@@ -28,8 +28,8 @@ def supervise(
 ) -> int:
     """Run the command, and return its exit status: 128 and the signal's number if one killed it.
 
-    A byte on the channel is a signal for the command; its end is the end of all. With a `job` the command has the
-    terminal to itself.
+    Each byte on the channel is a signal for the command; at the channel's end every process is killed. With a `job` the
+    command has the terminal to itself.
     """
     kernel.adopt_orphans()
     awake, waker = socket.socketpair()
