@@ -233,6 +233,21 @@ def test_an_origin_that_talks_on_when_its_client_is_gone_is_read_and_dropped() -
     assert (origin.leg.unacked_bytes(), nat.told("fault")) == (0, [])
 
 
+def test_an_origin_that_leaves_an_answer_unfinished_is_no_fault_when_its_client_is_gone() -> None:
+    nat = MemoryDriver("transparent", "close-mapping.enabled=false")
+    client = nat.call(proxy())
+    client.says(b"GET http://one.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n")
+    nat.settle()
+    origin = nat.answer()
+    client.resets()
+    nat.settle()
+    origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh")
+    origin.finishes()
+    nat.settle()
+    assert nat.told("fault", "fin-received") == ["fin-received"]
+    assert nat.fields("fin-received") == {"side": "external"}
+
+
 def test_an_app_that_is_to_be_reset_behind_its_bytes_is_not_watched_meanwhile() -> None:
     nat = MemoryDriver("vmware-fusion")
     app, server, flow = connect(nat)
