@@ -26,7 +26,10 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write flows as one HTML file: a table, a timeline, ladders, evidence."""
+    """Write flows as one HTML file.
+
+    It has a table, a timeline, ladders and evidence.
+    """
     from relay.cli.reports.html import write_report
 
     write_report(source, output, profile)

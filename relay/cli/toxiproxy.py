@@ -50,9 +50,9 @@ def toxiproxy(
         ),
     ] = False,
 ) -> None:
-    """Serve toxiproxy's API with its server's options, e.g. -host=0.0.0.0.
+    """Serve toxiproxy's API, with the options of its server.
 
-    Every client that reaches it may steer it; RELAY_CONTROL_TOKEN demands a token.
+    For example -host=0.0.0.0. Every client that reaches it may steer it, unless RELAY_CONTROL_TOKEN has a token.
     """
     import os
 
