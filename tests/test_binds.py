@@ -197,7 +197,8 @@ def test_a_client_that_goes_away_waits_no_more(nat: RunningRelay, ending: str) -
             reset(client.sock)
         else:
             client.sock.close()
-        nat.wait_for("flow-ended", because="internal-peer")
+        ended = nat.wait_for("flow-ended", because="internal-peer").fields
+        assert (ended["internal"], ended["internal_because"]) == (ending, "peer")
         with pytest.raises(ConnectionRefusedError):
             connect_from(PEER, first.address)
         assert nat.flow_count == 0

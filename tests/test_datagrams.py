@@ -193,7 +193,9 @@ def test_the_association_ends_with_its_tcp_connection(nat: RunningRelay, ending:
         else:
             app.control.close()
         assert nat.wait_for("flow-ended", because="association-ended").flow == 2
-        assert nat.wait_for("flow-ended", because="internal-peer").flow == 1
+        association = nat.wait_for("flow-ended", because="internal-peer")
+        assert association.flow == 1
+        assert (association.fields["internal"], association.fields["internal_because"]) == (ending, "peer")
         server.sock.sendto(b"late", source)
         app.send(b"late", server.address)
         assert server.hears_nothing()

@@ -13,6 +13,7 @@ from relay.events import Side
 from relay.frontends.forward import ForwardConversation
 from relay.legs import Process
 from relay.legs.outbox import Outbox
+from relay.log import EventLog
 from relay.profiles import load_profile
 from relay.testing import MemoryLeg
 from support.memory_driver import MemoryDriver, forward, proxy
@@ -183,6 +184,9 @@ def test_a_process_is_known_at_once_or_does_not_fit(
 ) -> None:
     monkeypatch.setattr(MemoryLeg, "glimpse_process", lambda leg: process)
     assert is_late(late("process=curl")) is expected
+    unrecorded = late("process=curl")
+    unrecorded.driver.log = EventLog()
+    assert is_late(unrecorded) is expected, "a condition is no less one where the log has no reader"
 
 
 class Lookups:
