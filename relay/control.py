@@ -42,6 +42,10 @@ class OpenFlow:
     """Carried so far from the internal to the external side; what a fault delays counts once it is sent."""
     bytes_in: int
     """Carried so far from the external to the internal side, likewise."""
+    received_out: int
+    """Come so far from the internal side, also what a fault delays or drops."""
+    received_in: int
+    """Likewise from the external side."""
     age_s: float
     """How long it is open, in seconds of the NAT's clock."""
 

@@ -28,16 +28,31 @@ class Totals:
     """By forward, as where it listens: how much of `bytes_out` came in by it."""
     forwards_in: Counter[Endpoint] = field(default_factory=Counter)
     """Likewise of `bytes_in`."""
+    received_out: Counter[Endpoint] = field(default_factory=Counter)
+    """By forward: how much has come from the internal side, also what a fault kept from the external one."""
+    received_in: Counter[Endpoint] = field(default_factory=Counter)
+    """Likewise from the external side."""
 
     def take_ending(
-        self, cause: str, acted: Iterable[str], bytes_out: int, bytes_in: int, forward: Endpoint | None = None
+        self,
+        cause: str,
+        acted: Iterable[str],
+        carried: tuple[int, int],
+        received: tuple[int, int],
+        forward: Endpoint | None = None,
     ) -> None:
-        """Count a flow's end: what began it (empty: nothing did), what ended a side or began the end, each once."""
+        """Count a flow's end: what began it (empty: nothing did), what ended a side or began the end, each once.
+
+        `carried` and `received` are bytes, out and in.
+        """
+        bytes_out, bytes_in = carried
         self.bytes_out += bytes_out
         self.bytes_in += bytes_in
         if forward is not None:
             self.forwards_out[forward] += bytes_out
             self.forwards_in[forward] += bytes_in
+            self.received_out[forward] += received[0]
+            self.received_in[forward] += received[1]
         if cause:
             self.ended_by[cause] += 1
         for name in acted:
@@ -54,3 +69,5 @@ class Totals:
         self.acted.update(other.acted)
         self.forwards_out.update(other.forwards_out)
         self.forwards_in.update(other.forwards_in)
+        self.received_out.update(other.received_out)
+        self.received_in.update(other.received_in)

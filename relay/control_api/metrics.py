@@ -30,13 +30,16 @@ def metrics_text(
     totals: Totals, open_flows: Iterable[OpenFlow], resets: Mapping[str, int], proxies: Iterable[ProxyLabels]
 ) -> str:
     """All metrics: `totals` are those of flows that have ended, `resets` are by what sent them."""
-    out, inward = Counter(totals.forwards_out), Counter(totals.forwards_in)
+    sent_out, sent_in = Counter(totals.forwards_out), Counter(totals.forwards_in)
+    received_out, received_in = Counter(totals.received_out), Counter(totals.received_in)
     bytes_out, bytes_in = totals.bytes_out, totals.bytes_in
     for flow in open_flows:
         bytes_out, bytes_in = bytes_out + flow.bytes_out, bytes_in + flow.bytes_in
         if flow.forward is not None:
-            out[flow.forward] += flow.bytes_out
-            inward[flow.forward] += flow.bytes_in
+            sent_out[flow.forward] += flow.bytes_out
+            sent_in[flow.forward] += flow.bytes_in
+            received_out[flow.forward] += flow.received_out
+            received_in[flow.forward] += flow.received_in
     lines = [
         *_metric("relay_flows_total", "counter", "Flows that have begun.", [({}, totals.flows)]),
         *_metric("relay_flows_open", "gauge", "Flows that are open.", [({}, totals.open)]),
@@ -60,7 +63,10 @@ def metrics_text(
         ),
     ]
     listed = list(proxies)
-    for name, meaning in (("received", "received by"), ("sent", "sent through")):
+    for name, meaning, out, inward in (
+        ("received", "received by", received_out, received_in),
+        ("sent", "sent through", sent_out, sent_in),
+    ):
         samples = []
         for proxy in listed:
             labels = {"listener": str(proxy.listener), "proxy": proxy.name, "upstream": proxy.upstream}

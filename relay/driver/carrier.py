@@ -78,6 +78,10 @@ class Carrier:
         """
         return self._out_and_in(self.from_near.moved_bytes, self.from_far.moved_bytes)
 
+    def received_bytes(self) -> tuple[int, int]:
+        """How many bytes have come, out and in, whatever becomes of them."""
+        return self._turned(self.from_near.moved_bytes, self.from_far.moved_bytes)
+
     def _pump_from(self, side: Side) -> Pump:
         return self.from_near if self.from_near.source.side is side else self.from_far
 
@@ -88,6 +92,9 @@ class Carrier:
                 from_far = max(0, from_far - kept_bytes)
             else:
                 from_near = max(0, from_near - kept_bytes)
+        return self._turned(from_near, from_far)
+
+    def _turned(self, from_near: int, from_far: int) -> tuple[int, int]:
         return (from_near, from_far) if self.from_near.source.side is Side.INTERNAL else (from_far, from_near)
 
 
@@ -114,6 +121,9 @@ class ExchangeCarrier(Carrier):
 
     def carried_bytes(self) -> tuple[int, int]:
         return self._out_and_in(self.from_near.written_bytes, self.from_far.written_bytes)
+
+    def received_bytes(self) -> tuple[int, int]:
+        return self._turned(self.from_near.written_bytes, self.from_far.written_bytes)
 
     @property
     def within_head(self) -> bool:

@@ -83,6 +83,10 @@ class Carrying:
         """How many bytes were passed on, out (from the internal side to the external) and in."""
         return self._carrier.carried_bytes()
 
+    def received_bytes(self) -> tuple[int, int]:
+        """How many bytes have come, out and in, whatever becomes of them."""
+        return self._carrier.received_bytes()
+
     def empty(self, side: Side) -> None:
         """Hand on, now, all that this side has sent so far."""
         self._carrier.empty(side)

@@ -69,6 +69,9 @@ class _Carrier(Carrier):
     def carried_bytes(self) -> tuple[int, int]:
         return self.from_near.payload_bytes, self.from_far.payload_bytes
 
+    def received_bytes(self) -> tuple[int, int]:
+        return self.carried_bytes()
+
 
 class _CarryingDatagrams(Carrying):
     """Moves datagrams; see `relay.driver.phase.Phase`."""

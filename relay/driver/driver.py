@@ -163,12 +163,14 @@ class Driver:
         if not self.flows:
             self._idle.set()
 
-    def take_ending(self, machine: FlowMachine, bytes_out: int, bytes_in: int, forward: Endpoint | None = None) -> None:
-        """Count what a flow has carried and what ended it."""
+    def take_ending(
+        self, machine: FlowMachine, carried: tuple[int, int], received: tuple[int, int], forward: Endpoint | None
+    ) -> None:
+        """Count what a flow has carried, and received, out and in, and what ended it."""
         acted = {machine.cause}
         for ending in machine.endings.values():
             acted.add(ending.because)
-        self._ended.take_ending(machine.cause, acted, bytes_out, bytes_in, forward)
+        self._ended.take_ending(machine.cause, acted, carried, received, forward)
 
     @property
     def totals(self) -> Totals:

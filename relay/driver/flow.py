@@ -305,7 +305,8 @@ class Flow(FlowState):
         phase.leave()
         self.legs.wind_down(self.machine.endings)
         carried = phase.carried_bytes() if isinstance(phase, Carrying) else (0, 0)
-        self.driver.take_ending(self.machine, *carried, self.forward)
+        received = phase.received_bytes() if isinstance(phase, Carrying) else (0, 0)
+        self.driver.take_ending(self.machine, carried, received, self.forward)
         if (self.destination is not None or self.machine.endings) and self.log.wanted:
             destination = str(self.destination) if self.destination is not None else None
             self.log.write_ending(self.machine, destination, carried)

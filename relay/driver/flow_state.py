@@ -126,6 +126,11 @@ class FlowState(Timed):
         return self.phase.carried_bytes() if isinstance(self.phase, Carrying) else (0, 0)
 
     @property
+    def received_bytes(self) -> tuple[int, int]:
+        """How many bytes have come, out and in, those that a fault delays or drops among them."""
+        return self.phase.received_bytes() if isinstance(self.phase, Carrying) else (0, 0)
+
+    @property
     def moved_bytes(self) -> int | None:
         """How many bytes it has carried, either way; None while, or if, it carries nothing."""
         return sum(map(self.phase.moved_bytes, Side)) if isinstance(self.phase, Carrying) else None

@@ -108,6 +108,7 @@ class Commands:
 
 def _open_flow(flow: Flow) -> OpenFlow:
     bytes_out, bytes_in = flow.carried_bytes
+    received_out, received_in = flow.received_bytes
     peer = flow.client_end()
     return OpenFlow(
         number=flow.number,
@@ -117,5 +118,7 @@ def _open_flow(flow: Flow) -> OpenFlow:
         forward=flow.forward,
         bytes_out=bytes_out,
         bytes_in=bytes_in,
+        received_out=received_out,
+        received_in=received_in,
         age_s=round(flow.now_s() - flow.log.started_s, 6),
     )

@@ -146,7 +146,16 @@ def test_json_has_every_kind_of_result() -> None:
     log, at = EventLog(), Endpoint("127.0.0.1", 1)
     record = Record("note", 1.5, 7, (1, "app"), {"text": "so", "because": "cut"})
     flow = control.OpenFlow(
-        number=1, client="", destination="", process=(1, "app"), forward=at, bytes_out=2, bytes_in=3, age_s=4.5
+        number=1,
+        client="",
+        destination="",
+        process=(1, "app"),
+        forward=at,
+        bytes_out=2,
+        bytes_in=3,
+        received_out=6,
+        received_in=7,
+        age_s=4.5,
     )
     totals = Totals(flows=1)
     totals.ended_by["cut"] += 2
@@ -162,6 +171,8 @@ def test_json_has_every_kind_of_result() -> None:
         "forward": "127.0.0.1:1",
         "bytes_out": 2,
         "bytes_in": 3,
+        "received_out": 6,
+        "received_in": 7,
         "age_s": 4.5,
     }
     assert plain(totals, log) == {
@@ -173,4 +184,6 @@ def test_json_has_every_kind_of_result() -> None:
         "acted": {},
         "forwards_out": {"127.0.0.1:1": 5},
         "forwards_in": {},
+        "received_out": {},
+        "received_in": {},
     }

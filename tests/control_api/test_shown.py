@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import socket
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -14,9 +14,12 @@ import trio.testing
 
 from relay import open_relay
 from relay.address import Endpoint
-from relay.control import OpenFlow
+from relay.control import OpenFlow, SetFault
 from relay.control_api.commands import COMMANDS
 from relay.control_api.metrics import ProxyLabels, metrics_text
+from relay.events import Side
+from relay.fault import Fault
+from relay.shape import Shape
 from relay.testing import RunningRelay
 from relay.totals import Totals
 from support.control_client import Client
@@ -96,6 +99,22 @@ def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Clien
             assert metric(client, 'relay_resets_total{behaviour="link-down-reset"}') > 0
 
 
+def test_what_a_fault_keeps_back_is_received_and_not_sent(nat: RunningRelay, client: Client) -> None:
+    with Origin(echo) as origin:
+        address = nat.forward(origin.host, origin.port)
+        nat.do(SetFault("little", Fault(side=Side.INTERNAL, shape=Shape(limit_bytes=3)), address))
+        labels = f'direction="downstream",listener="{address}",proxy="{address}",upstream="{origin.target}"'
+        with socket.create_connection(address, 5) as app:
+            app.sendall(b"hello")
+            assert read_exactly(app, 3) == b"hel"
+            for over in (False, True):
+                assert metric(client, f"toxiproxy_proxy_received_bytes_total{{{labels}}}") == 5
+                assert metric(client, f"toxiproxy_proxy_sent_bytes_total{{{labels}}}") == 3
+                if not over:
+                    nat.link_down()
+                    nat.wait_for("flow-ended")
+
+
 def test_a_label_cannot_forge_a_metric() -> None:
     proxy = ProxyLabels('a"} 1\nb{c="\\', Endpoint("127.0.0.1", 1), "d:1")
     assert r'proxy="a\"} 1\nb{c=\"\\",' in metrics_text(Totals(), [], {}, [proxy])
@@ -108,9 +127,11 @@ def test_each_sum_stands_by_its_own_name() -> None:
     totals = Totals(flows=7, open=2, bytes_out=300, bytes_in=40)
     totals.ended_by.update({"linger": 3, "cut": 1})
     totals.forwards_out[listener], totals.forwards_in[listener] = 200, 10
+    totals.received_out[listener], totals.received_in[listener] = 1000, 50
     proxies = [ProxyLabels("one", listener, "d:1"), ProxyLabels("two", other, "d:2")]
+    who: dict[str, Any] = {"client": "", "destination": "", "process": None, "age_s": 0}
     flows = [
-        OpenFlow(number=n, client="", destination="", process=None, forward=by, bytes_out=n, bytes_in=2 * n, age_s=0)
+        OpenFlow(number=n, forward=by, bytes_out=n, bytes_in=2 * n, received_out=3 * n, received_in=4 * n, **who)
         for n, by in ((1, listener), (2, None))
     ]
     one, two = 'listener="127.0.0.1:1",proxy="one",upstream="d:1"', 'listener="127.0.0.1:2",proxy="two",upstream="d:2"'
@@ -135,8 +156,8 @@ def test_each_sum_stands_by_its_own_name() -> None:
         'relay_bytes_total{direction="in"} 46',
         "# HELP toxiproxy_proxy_received_bytes_total Bytes received by a proxy.",
         "# TYPE toxiproxy_proxy_received_bytes_total counter",
-        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{one}}} 201',
-        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{one}}} 12',
+        f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{one}}} 1003',
+        f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{one}}} 54',
         f'toxiproxy_proxy_received_bytes_total{{direction="upstream",{two}}} 0',
         f'toxiproxy_proxy_received_bytes_total{{direction="downstream",{two}}} 0',
         "# HELP toxiproxy_proxy_sent_bytes_total Bytes sent through a proxy.",
