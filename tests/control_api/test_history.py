@@ -84,10 +84,12 @@ async def test_a_follower_that_is_too_far_behind_is_dropped_once(
     say(log, "a", "b", "c", "d")
     follower = history.follow(9)
     follower.drop = lambda: dropped.append(1)
+    others = [history.follow() for _ in range(3)]
     say(log, "e")
     assert not dropped
     say(log, "f", "g")
     assert dropped == [1]
+    assert [await all_of(other) for other in others] == [["e", "f", "g"]] * 3
     assert await all_of(follower) == ["c", "d", "e"]
     history.follow().put(Record("note", 0.0, None, None, {}))
 

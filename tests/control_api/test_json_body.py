@@ -42,6 +42,10 @@ def test_a_field_that_is_right_is_read(read: Read, value: object) -> None:
     given.done()
 
 
+def test_a_whole_number_is_one_however_it_is_written() -> None:
+    assert repr(fields(7.0).whole("a")) == "7"
+
+
 @pytest.mark.parametrize(
     ("read", "default"),
     [

@@ -116,6 +116,29 @@ async def test_a_control_that_is_closed_follows_the_log_no_more() -> None:
             assert not log.wanted
 
 
+async def test_the_proxies_to_begin_with_are_there_or_nothing_listens(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    log = EventLog()
+    async with open_relay(configure("transparent", listen="127.0.0.1:0"), log) as relay:
+        proxies = b'[{"name": "one", "upstream": "127.0.0.1:9"}]'
+        async with open_control(ControlSpec(bind=path, proxies=proxies), relay, History(log)):
+            assert list(relay.targets.values()) == [Endpoint("127.0.0.1", 9)]
+        wrong = ControlSpec(bind=path, proxies=b'[{"name": "one", "upstream": "127.0.0.1:9", "listen": ":80"}]')
+        with pytest.raises(ConfigError, match="is beyond loopback") as raised:
+            async with open_control(wrong, relay, History(log)):
+                pass
+        assert str(raised.value) == "-config: listen: 0.0.0.0:80 is beyond loopback"
+        assert raised.value.hint.startswith("start the relay with --allow-open")
+        assert not path.exists()
+
+
+def test_a_child_of_this_process_keeps_no_unix_socket_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept: list[socket.socket] = []
+    monkeypatch.setattr("relay.control_api.server.close_in_children", kept.append)
+    with _listen_at(tmp_path / "control") as sock:
+        assert kept == [sock]
+
+
 def test_where_there_are_no_unix_sockets_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(ConfigError) as raised:

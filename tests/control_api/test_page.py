@@ -6,6 +6,8 @@ import re
 import socket
 
 from relay.control_api.commands import COMMANDS
+from relay.control_api.routes import _settings_of
+from relay.profiles import load_profile
 from relay.testing import RunningRelay
 from support.control_client import Client
 from support.origins import Origin, echo, read_exactly
@@ -49,7 +51,28 @@ def test_a_flow_has_its_ladder_as_the_report_has_it(nat: RunningRelay, client: C
         assert (flow["destination"], flow["cause"], flow["out"]) == (origin.target, "link-down-reset", 5)
         assert any("link" in step[2] for step in flow["steps"])
     assert client.ask("GET", "/relay/v1/flows/2").json["error"] == "there is no flow 2"
-    assert client.ask("GET", "/relay/v1/flows/one").status == 400
+    assert client.ask("GET", "/relay/v1/flows/2").json["hint"] == "the last 50000 records are kept"
+    for number, shown in (("one", "one"), ("9" * 30, "9" * 20)):
+        wrong = client.ask("GET", f"/relay/v1/flows/{number}")
+        assert (wrong.status, wrong.json["error"]) == (
+            400,
+            f"flow: {shown!r} is not a whole number, up to 1000000000000000",
+        )
+    assert client.ask("GET", "/relay/v1/flows/1000000000000000").status == 404
+    wrong = client.ask("GET", "/relay/v1/events?earlier=10001")
+    assert wrong.json["error"] == "earlier: '10001' is not a whole number, up to 10000"
+
+
+def test_what_adjust_takes_has_a_behaviours_conditions_too() -> None:
+    profile = load_profile("vmware-fusion", ["latency.delay_s=1", "latency.when.port=81"])
+    told = {quirk.name: _settings_of(quirk) for quirk in profile.quirks}
+    assert (told["latency"][0], told["latency"][-1]) == ("latency.enabled=true", "latency.when.port=81")
+    assert "latency.delay_s=1.0" in told["latency"]
+    given = [text for settings in told.values() for text in settings]
+    assert [quirk.settings for quirk in load_profile("vmware-fusion", given).quirks] == [
+        quirk.settings for quirk in profile.quirks
+    ]
+    assert not [text for text in given if "True" in text or "False" in text]
 
 
 def test_the_profile_has_its_switches(nat: RunningRelay, client: Client) -> None:

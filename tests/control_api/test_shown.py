@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import socket
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 import pytest
@@ -169,15 +170,18 @@ def test_each_sum_stands_by_its_own_name() -> None:
     ]
 
 
-def test_there_is_a_list_of_what_there_is(client: Client) -> None:
+def test_there_is_a_list_of_what_there_is(nat: RunningRelay, client: Client) -> None:
     told = client.ask("GET", "/relay/v1").json
     assert told["profile"] == "vmware-fusion-11"
+    assert (told["proxy"], told["forwards"], told["inbound"]) == (str(nat.address), [], [])
+    assert told["version"] == version("vmnat-relay")
     assert told["paths"] == [
         *("/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N", "/proxies"),
         *(f"/relay/v1/commands/{name}" for name in COMMANDS),
     ]
     assert told["commands"] == list(COMMANDS)
     assert client.ask("GET", "/version").json == {"version": "2.12.0"}
+    assert client.ask("GET", "/version").body.endswith(b"}\n")
     assert client.ask("HEAD", "/version").body == b""
     assert client.ask("GET", "/metrics").headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     for missing in ("/nowhere", "/relay/v1/flows/1"):

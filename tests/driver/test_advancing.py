@@ -173,13 +173,16 @@ def test_a_flow_that_goes_on_carrying_is_named_with_how_much(nat: Nat) -> None:
         nat.server.hears()
         nat.loop.call_soon(go_on)
 
-    quiet = nat.call(forward())
-    nat.answer()
+    slow = nat.call(forward())
+    server = nat.answer()
     go_on()
     said = nat.refusal(10)
-    assert said.startswith(name_of(nat) + "it goes on carrying, "), quiet
+    assert said.startswith(name_of(nat) + "it goes on carrying, ")
     assert said.endswith(" B in the last 20 ms")
     assert int(said.rpartition("carrying, ")[2].split()[0]) > 1
+    slow.leg.limit_window(1000)
+    server.says(_MUCH)
+    assert nat.refusal(10).endswith(" B wait for the app to read"), "one that stands still is named first"
 
 
 def test_where_no_flow_is_the_reason_connections_are_being_made(nat: Nat) -> None:

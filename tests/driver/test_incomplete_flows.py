@@ -9,6 +9,7 @@ import pytest
 from relay.actions import Blackhole, Ignore, LimitWindow, ReportLoss, SendRst, SetKeepalive
 from relay.behaviours import Actions, Behaviour
 from relay.driver.flow import Flow
+from relay.driver.phase import OVER
 from relay.events import DialSucceeded, Side, SynUnknown, TosChanged
 from relay.frontends import ConversedConnection
 from relay.log import EventLog
@@ -172,9 +173,11 @@ def test_a_connection_that_a_behaviour_ends_at_once_carries_nothing() -> None:
     nat.driver.profile = add_behaviours(load_profile("transparent"), [ResetsBoth()])
     app = nat.call(forward())
     app.says(b"early")
+    (flow,), (dial,) = nat.driver.flows.values(), nat.connector.dials
     server = nat.answer()
     assert (server.hears(), server.end, app.hears(), app.end) == (b"", "rst", b"", "rst")
-    assert nat.driver.flows == {}
+    assert (nat.driver.flows, flow.phase, flow.log.carrying) == ({}, OVER, None)
+    assert not dial.abandoned
 
 
 def test_an_initiator_that_is_over_is_not_read_again_while_its_dial_goes_on() -> None:

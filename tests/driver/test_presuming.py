@@ -38,8 +38,9 @@ class Peers:
         monkeypatch.setattr(MemoryLeg, "look_at_peer", lambda leg: self.of.get(leg.side))
 
 
-def open_flow(watch: WatchIdle = _SEGMENTS) -> tuple[MemoryDriver, Flow, End, End]:
+def open_flow(watch: WatchIdle = _SEGMENTS, began_s: float = 0) -> tuple[MemoryDriver, Flow, End, End]:
     nat = MemoryDriver()
+    nat.advance(began_s)
     nat.driver.profile = add_behaviours(load_profile("transparent"), [Watching(watch)])
     app, server = nat.call(forward()), nat.answer()
     (flow,) = nat.driver.flows.values()
@@ -82,7 +83,7 @@ def test_where_only_the_next_probe_is_known_it_is_taken_to_be_as_often_as_the_fl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Peers(monkeypatch, internal=probing(2.0, None), external=_NOTHING)
-    nat, flow, _, _ = open_flow()
+    nat, flow, _, _ = open_flow(began_s=50)
     nat.advance(3.4)
     told = pass_time(nat, flow, 12)
     known_by = "its kernel's timer, approximate"

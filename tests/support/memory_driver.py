@@ -101,7 +101,10 @@ class MemoryConnector:
 
     timeout_s: float = 30.0
     dials: list[PendingDial] = field(default_factory=list)
+    own_addresses: set[Endpoint] = field(default_factory=set)
     own_datagram_addresses: set[Endpoint] = field(default_factory=set)
+    source: str | None = None
+    abilities: object = None
 
     def is_own(self, target: Endpoint, among: Collection[Endpoint]) -> bool:
         return target in among
