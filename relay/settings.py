@@ -136,7 +136,14 @@ def nearest(word: str, known: Iterable[str], *, what: str) -> str:
     return f"{did_you_mean(word, names)}{what}: {', '.join(names) if names else 'none'}"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The first half of that hint, `did you mean mask? `; empty where no known name is near."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"did you mean {close[0]}? " if close else ""
+def did_you_mean(word: str, known: Iterable[str], *, most: int = 1) -> str:
+    """The first half of that hint, `did you mean mask? `; empty where no known name is near.
+
+    It names up to `most` of them, the nearest first.
+    """
+    close = difflib.get_close_matches(word.lower(), list(known), n=most)
+    if not close:
+        return ""
+    *others, last = close
+    named = f"{', '.join(others)} or {last}" if others else last
+    return f"did you mean {named}? "

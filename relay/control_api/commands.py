@@ -39,8 +39,7 @@ from relay.errors import ConfigError, RelayError, Unsettled, Unsupported
 from relay.events import Side, SideName
 from relay.fault import Fault
 from relay.log import EventLog, Record
-from relay.profiles import profile_names
-from relay.settings import nearest
+from relay.profiles import nearest_profiles, profile_names
 from relay.shape import Shape
 from relay.totals import Totals
 
@@ -83,9 +82,7 @@ def _own_settings(fields: Fields) -> tuple[str, ...]:
     for text in settings:
         name = text.removeprefix("profile=")
         if name != text and name not in profile_names():
-            raise Refused(
-                400, f"settings: unknown profile {name!r}", hint=nearest(name, profile_names(), what="there are")
-            )
+            raise Refused(400, f"settings: unknown profile {name!r}", hint=nearest_profiles(name))
     return settings
 
 

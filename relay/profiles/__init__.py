@@ -30,14 +30,13 @@ from __future__ import annotations
 
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
-from relay.profiles._files import read_tables
+from relay.profiles._files import nearest_profiles, profile_names, read_tables
 from relay.profiles._load import (
     add_behaviours,
     adjust_profile,
     available,
     forward_profile,
     load_profile,
-    profile_names,
 )
 from relay.profiles._mistakes import Mistake, mistakes_in_behaviour, mistakes_in_profile
 from relay.profiles._profile import STATUSES, Evidence, Profile, Quirk, StackSettings, expires_after_s
@@ -62,6 +61,7 @@ __all__ = [
     "load_profile",
     "mistakes_in_behaviour",
     "mistakes_in_profile",
+    "nearest_profiles",
     "profile_names",
     "read_tables",
     "spelt",

@@ -63,12 +63,18 @@ def find(name_or_path: str, *, asked_by: str, directory: Path | None = None) -> 
     for document in shipped():
         if name_or_path == document.name or name_or_path in document.aliases:
             return document
-    meant = did_you_mean(name_or_path, [name for document in shipped() for name in (document.name, *document.aliases)])
-    names = ", ".join(document.name for document in shipped())
-    raise ConfigError(
-        f"{asked_by}: unknown profile {name_or_path!r}",
-        hint=f"{meant}there are: {names}; or the path of a .toml file",
-    )
+    hint = f"{nearest_profiles(name_or_path)}; or give the path of a .toml file"
+    raise ConfigError(f"{asked_by}: unknown profile {name_or_path!r}", hint=hint)
+
+
+def profile_names() -> list[str]:
+    """Every name and alias that `find` knows, each profile's name before its aliases."""
+    return [name for document in shipped() for name in (document.name, *document.aliases)]
+
+
+def nearest_profiles(name: str) -> str:
+    """The hint for a name that no profile has: up to three that are near, and what lists all."""
+    return f"{did_you_mean(name, profile_names(), most=3)}`relay profiles` lists all profiles"
 
 
 @cache

@@ -93,11 +93,6 @@ def available() -> list[Profile]:
     return [load_profile(document.name) for document in shipped()]
 
 
-def profile_names() -> list[str]:
-    """Every name and alias that `load_profile` knows, each profile's name before its aliases."""
-    return [name for document in shipped() for name in (document.name, *document.aliases)]
-
-
 @dataclass
 class _Layers:
     present: dict[str, Quirk] = field(default_factory=dict)

@@ -147,7 +147,7 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("set = ['tos-reset.mask=0']", "set tos-reset.mask=0: 0 is not an integer", "mask: bits"),
         ("offload = 'off'", "offload: there is no guest without --wire", "add --wire SPEC"),
         ("set = ['stack.mss=1400']", "set stack.mss=1400: the stack is for guests", "relay serve --wire SPEC"),
-        ("profile = 'vmware-fusoin'", "profile: unknown profile 'vmware-fusoin'", "did you mean vmware-fusion?"),
+        ("profile = 'vmware-fusoin'", "profile: unknown profile 'vmware-fusoin'", "did you mean vmware-fusion, "),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_with_file_and_key(text: str, says: str, hints: str, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path: Path) -> Non
         (["127.0.0.1:1", "--patience", "0"], "--patience: 0 is out of range", "from 0.01 to 3600 seconds"),
         (["127.0.0.1:1", "--max-flows", "5000"], "--max-flows: 5000 is out of range", "from 1 to 4096"),
         (["127.0.0.1:1", "--watch", "-1"], "--watch: -1 is out of range", "from 0 to 86000 seconds"),
-        (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "there are"),
+        (["127.0.0.1:1", "--compare", "nothing"], "unknown profile 'nothing'", "relay profiles"),
         (["127.0.0.1:1", "--token-file", "/nowhere"], "--token-file: cannot read /nowhere", "16 to 512"),
         (["127.0.0.1:1", "-o", "/nowhere/mine.toml"], "--output: cannot write /nowhere/mine.toml", "can be written"),
         (["127.0.0.1:1", "-o", "/"], "--output: cannot write /: it is a folder", "can be written"),

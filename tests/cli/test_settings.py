@@ -17,7 +17,7 @@ Complaint = subprocess.CompletedProcess[str]
 
 # `relay serve` with these arguments: what its line names, what its hint offers; several parts are joined by " & ".
 WRONG_OPTIONS = {
-    "--profile vmware-fusoin": ("profile & 'vmware-fusoin'", "did you mean vmware-fusion? & .toml"),
+    "--profile vmware-fusoin": ("profile & 'vmware-fusoin'", "did you mean vmware-fusion, & .toml"),
     "--profile ./none.toml": ("none.toml & No such file", "a shipped profile's name"),
     "--profile /": ("/: & Is a directory", "the path of a file"),
     "--set tos-reset.mask": ("--set tos-reset.mask", "BEHAVIOUR.SETTING=VALUE"),
@@ -109,13 +109,13 @@ WRONG_PROFILES = {
     ),
     "title = 'Mine'\n[tos-reset]\nmask = 256": ("mine.toml & tos-reset.mask & 256 & from 1 to 255", "mask: bits"),
     "title = 'Mine'\nextends = './mine.toml'": ("mine.toml & extends itself", "leave out"),
-    "title = 'Mine'\nextends = 'vmware'": ("mine.toml & extends & 'vmware'", "there are: "),
+    "title = 'Mine'\nextends = 'vmware'": ("mine.toml & extends & 'vmware'", "relay profiles"),
 }
 
 # The same for other commands.
 WRONG_COMMANDS = {
     "server": ("'server'", "relay --help"),
-    "explain vmware-fusoin": ("'vmware-fusoin'", "did you mean vmware-fusion?"),
+    "explain vmware-fusoin": ("'vmware-fusoin'", "did you mean vmware-fusion, "),
     "explain --set tos-reset.mask=0": ("--set tos-reset.mask=0 & from 1 to 255", "mask: bits"),
     "explain --observer pcap": ("--observer & 'pcap'", "sock-diag"),
     "doctor --observer pcap": ("--observer & 'pcap'", "sock-diag"),

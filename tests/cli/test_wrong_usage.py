@@ -19,7 +19,7 @@ MISTAKES = {
     "serve --profile": ("--profile needs a value", "see `relay serve --help`"),
     "serve --profle x": ("unknown option --profle", "did you mean --p"),
     "serve --quiet=1": ("--quiet takes no value", "see `relay serve --help`"),
-    "serve --profile vmware": ("--profile: unknown profile 'vmware'", "did you mean vmware-fusion? there are: "),
+    "serve --profile vmware": ("--profile: unknown profile 'vmware'", "did you mean vmware-fusion? `relay profiles` "),
     "serve --forward 8022:22": ("--forward: cannot read '8022:22'", "did you mean 8022:127.0.0.1:22? the form is "),
     "serve --forward ::1:22:127.0.0.1:22": (
         "--forward: cannot read '::1:22:127.0.0.1:22'",
@@ -67,7 +67,7 @@ MISTAKES = {
     "serve --observer pcap": ("--observer: there is no observer 'pcap'", "did you mean 'socket-filter'? there are: "),
     "serve --config none.toml": ("--config: cannot read none.toml: No such file or directory", "name a TOML file"),
     "serve --source eth0": ("--source: 'eth0' is not an IP address", "give one of this host's addresses"),
-    "explain nosuch": ("unknown profile 'nosuch'", "there are: "),
+    "explain nosuch": ("unknown profile 'nosuch'", "`relay profiles` lists all profiles; or give the path"),
     "explain vmware-fusion transparent": ("unexpected argument 'transparent'", "see `relay explain --help`"),
     "profiles aws": ("unexpected argument 'aws'", "did you mean relay explain aws? see `relay profiles --help`"),
     "--json doctor": ("unknown option --json", "it stands behind its command, as in relay profiles --json; see `relay"),

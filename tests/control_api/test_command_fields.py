@@ -126,7 +126,7 @@ def test_a_forwards_profile_has_a_name_and_is_no_file_of_this_hosts() -> None:
         with pytest.raises(Refused) as raised:
             read(name, **fields, settings=["cut.after_s=1", "profile=slrp"])
         assert (raised.value.status, str(raised.value)) == (400, "settings: unknown profile 'slrp'")
-        assert raised.value.hint.startswith("did you mean slirp? there are: ")
+        assert raised.value.hint.startswith("did you mean slirp or libslirp? ")
 
 
 def test_a_command_that_is_none_is_answered_by_those_that_there_are() -> None:

@@ -67,6 +67,15 @@ def test_one_that_is_wrong_is_named(toxic: dict[str, Any], said: str) -> None:
     assert str(raised.value).startswith(said)
 
 
+def test_a_profile_that_there_is_not_is_met_with_those_of_nearly_that_name(client: Client) -> None:
+    toxic = {"type": "profile", "attributes": {"name": "slrp"}}
+    forward = {"target": "127.0.0.1:9", "settings": ["profile=slrp"]}
+    with proxied(client) as (toxics, _):
+        for path, body in ((toxics, toxic), ("/relay/v1/commands/open-forward", forward)):
+            hint = client.ask("POST", path, body).json["hint"]
+            assert hint == "did you mean slirp or libslirp? `relay profiles` lists all profiles"
+
+
 def test_they_hold_for_new_connections_beside_toxiproxys_own(client: Client) -> None:
     with proxied(client) as (toxics, listen):
         added = client.ask("POST", toxics, {"type": "cut", "attributes": {"at_request": 2, "how": "fin"}})

@@ -9,7 +9,7 @@ from plugin.conftest import Suite, outcomes
 pytest_plugins = "pytester"
 
 MARKERS = {
-    '"vmware-fuson"': ("unknown profile 'vmware-fuson'", "did you mean vmware-fusion? there are: *"),
+    '"vmware-fuson"': ("unknown profile 'vmware-fuson'", "did you mean vmware-fusion, *"),
     '"./none.toml"': ("*none.toml: No such file or directory", "give a shipped profile's name, or the path of a file"),
     "3": ("3 is no profile", "give a profile's name, or the path of a TOML file; *"),
     "tos_rest={'mask': 1}": ("tos_rest={'mask': 1}: unknown behaviour 'tos-rest'", "did you mean tos-reset? *"),

@@ -198,7 +198,7 @@ def test_what_was_left_to_chance_is_repeated_by_the_printed_line(run: RunSuite, 
 def test_misuse_is_answered_with_a_sentence(whole: Ran) -> None:
     kept = "tests/test_misuse.py::test_used_after_it_ended"
     for sentence in (
-        "nat_relay: unknown profile 'vmware-fuson'\nhint: did you mean vmware-fusion? there are: ",
+        "nat_relay: unknown profile 'vmware-fuson'\nhint: did you mean vmware-fusion, ",
         "nat_relay: tos_reset={'msk': 252}: tos-reset has no setting 'msk'\nhint: did you mean mask? its settings: ",
         "AssertionError: no flow-ended within 0.1 s; what happened:\n",
         f"RuntimeError: the relay has stopped: {kept}, which it was started for, has ended\n",

@@ -18,8 +18,8 @@ from relay.control_api.exchange import Refused
 from relay.control_api.json_body import Fields
 from relay.control_api.toxiproxy.named_toxic import NamedToxic
 from relay.errors import ConfigError
-from relay.profiles import profile_names, spelt
-from relay.settings import nearest, settings_of
+from relay.profiles import nearest_profiles, profile_names, spelt
+from relay.settings import settings_of
 
 PROFILE = "profile"
 _DIRECTIONS = {"upstream": "to-server", "downstream": "to-app"}
@@ -79,5 +79,5 @@ class BehaviourToxic(NamedToxic):
         if self.toxicity not in {0, 1}:
             raise ConfigError("toxic: profile: it is for all connections", hint="give a toxicity of 1, or of 0")
         if name not in profile_names():  # a path is none: clients do not have this host's files read
-            raise ConfigError(f"toxic: unknown profile {name!r}", hint=nearest(name, profile_names(), what="there are"))
+            raise ConfigError(f"toxic: unknown profile {name!r}", hint=nearest_profiles(name))
         return (f"profile={name}",) if self.toxicity else ()
