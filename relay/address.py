@@ -2,6 +2,7 @@
 
     HOST:PORT                         127.0.0.1:1080   [::1]:1080   example.org:443
     [BIND:]PORT:HOST:PORT             8022:127.0.0.1:22   [::1]:8022:[::1]:22      (ssh -L's syntax)
+    [BIND:]PORT:any://                1081:any://                                  (its clients say where)
     NAME:PORT:ADDRESS                 api.test:443:127.0.0.1                       (curl --resolve's syntax)
 
 An IPv6 literal stands in brackets wherever a port may follow it. No name is ever resolved here.
@@ -59,8 +60,18 @@ def _is_loopback(host: str) -> bool:
     return ip.is_loopback if ip is not None else host == "localhost"
 
 
-ANYWHERE = Endpoint("*", 0)
-"""The target of a forward whose clients say themselves where they want to go, over SOCKS or HTTP."""
+class _Anywhere(Endpoint):
+    """No endpoint, and shown as people write it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "any://"
+
+
+ANYWHERE = _Anywhere("*", 0)
+"""The target of a forward whose clients say themselves where they want to go, over SOCKS or HTTP: `any://`."""
+_TO_ANYWHERE = f":{ANYWHERE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +129,16 @@ def check_endpoint(host: object, port: object, *, where: str) -> Endpoint:
 def parse_forward(text: str, *, where: str) -> ForwardSpec:
     """Read `[BIND:]PORT:HOST:PORT`; without BIND it is 127.0.0.1. Port 0 to listen on means: pick one.
 
-    Settings may follow, `BEHAVIOUR.SETTING=VALUE`, after spaces; they are not checked here.
+    In the place of HOST:PORT may stand `any://`. Settings may follow, `BEHAVIOUR.SETTING=VALUE`, after spaces; they are
+    not checked here.
     """
     form = "[BIND:]PORT:HOST:PORT, e.g. 8022:127.0.0.1:22"
     text, settings = _settings_behind(text, where=where, form=form)
     meant = re.sub(r"^(\d+):(\d+)$", r"\1:127.0.0.1:\2", text)
     *bind, port, host, target_port = _split(text, (3, 4), where=where, form=form, meant=meant)
-    target = Endpoint(_host(host, where), _port(target_port, where))
-    if target.port == 0 and target != ANYWHERE:
+    leads_anywhere = text.endswith(_TO_ANYWHERE)
+    target = ANYWHERE if leads_anywhere else Endpoint(_host(host, where), _port(target_port, where))
+    if target.port == 0 and not leads_anywhere:
         raise ConfigError(f"{where}: nothing can listen on port 0 of {host}", hint=f"the form is {form}")
     return ForwardSpec(Endpoint(_host(bind[0], where) if bind else "127.0.0.1", _port(port, where)), target, settings)
 
@@ -157,7 +170,8 @@ def parse_resolve(text: str, *, where: str) -> ResolveOverride:
 
 def _split(text: str, counts: tuple[int, ...], *, where: str, form: str, meant: str = "") -> list[str]:
     parts = _COLON.split(text)
-    if len(parts) not in counts or "://" in text or not all(_PART.fullmatch(part) for part in parts):
+    is_url = "://" in text.removesuffix(_TO_ANYWHERE)
+    if len(parts) not in counts or is_url or not all(_PART.fullmatch(part) for part in parts):
         guess = f"did you mean {meant}? " if meant not in {"", text} else ""
         if "::" in text.replace("://", ""):
             guess = "an IPv6 address stands in brackets; "

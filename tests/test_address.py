@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import pickle
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.address import Endpoint, ForwardSpec, ResolveOverride, parse_endpoint, parse_forward, parse_resolve
+from relay.address import (
+    ANYWHERE,
+    Endpoint,
+    ForwardSpec,
+    ResolveOverride,
+    parse_endpoint,
+    parse_forward,
+    parse_resolve,
+)
 from relay.errors import ConfigError
 
 
@@ -45,6 +54,8 @@ def test_every_address_and_port_survive_being_written_and_read(
         ("0:db.test:5432", ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("db.test", 5432))),
         ("0.0.0.0:80:[::1]:8080", ForwardSpec(Endpoint("0.0.0.0", 80), Endpoint("::1", 8080))),
         ("[::1]:8022:[::1]:22", ForwardSpec(Endpoint("::1", 8022), Endpoint("::1", 22))),
+        ("1081:any://", ForwardSpec(Endpoint("127.0.0.1", 1081), ANYWHERE)),
+        ("[::1]:1081:any:// cut.at_request=2", ForwardSpec(Endpoint("::1", 1081), ANYWHERE, ("cut.at_request=2",))),
     ],
 )
 def test_a_forward_is_written_as_for_ssh(text: str, spec: ForwardSpec) -> None:
@@ -53,6 +64,9 @@ def test_a_forward_is_written_as_for_ssh(text: str, spec: ForwardSpec) -> None:
 
 def test_a_forward_shows_both_ends() -> None:
     assert str(parse_forward("8022:[::1]:22", where="--forward")) == "127.0.0.1:8022 -> [::1]:22"
+    anywhere = parse_forward("1081:any://", where="--forward")
+    for spec in (anywhere, pickle.loads(pickle.dumps(anywhere))):  # noqa: S301 - as workers get it
+        assert str(spec) == "127.0.0.1:1081 -> any://"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +106,10 @@ LONGEST = "a" * 255
         (parse_forward, "8022:22", "--x: cannot read '8022:22'", "the form is [BIND:]PORT:HOST:PORT"),
         (parse_forward, "a:b:c:d:e", "--x: cannot read 'a:b:c:d:e'", "the form is [BIND:]PORT:HOST:PORT"),
         (parse_forward, "8022:host:0", "--x: nothing can listen on port 0 of host", "the form is [BIND:]PORT"),
+        (parse_forward, "8022:*:0", "--x: nothing can listen on port 0 of *", "the form is [BIND:]PORT"),
+        (parse_forward, "any://", "--x: cannot read 'any://'", "the form is [BIND:]PORT"),
+        (parse_forward, "1:http://a:1", "--x: cannot read '1:http://a:1'", "the form is [BIND:]PORT"),
+        (parse_endpoint, "1:any://", "--x: cannot read '1:any://'", "the form is HOST:PORT"),
         (parse_forward, "x:host:22", "--x: 'x' is not a port", "a port is a number"),
         (parse_forward, ":1:host:22", "--x: '' is not a host", "give a name or an address"),
         (parse_resolve, "api.test:443", "--x: cannot read 'api.test:443'", "the form is NAME:PORT:ADDRESS"),

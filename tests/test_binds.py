@@ -82,7 +82,7 @@ def test_a_profiles_rules_are_those_of_an_inbound_connection(backend: str) -> No
 def test_a_forwards_own_rules_are_those_of_what_its_clients_wait_for(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forwards = ["0:*:0 cut.after_bytes=3 cut.how=fin cut.direction=both"]
+    forwards = ["0:any:// cut.after_bytes=3 cut.how=fin cut.direction=both"]
     with serve_in_thread("transparent", backend=backend, forwards=forwards) as nat:
         (forward,) = nat.forward_addresses
         monkeypatch.setattr(type(nat), "address", forward)

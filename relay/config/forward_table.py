@@ -26,7 +26,6 @@ from relay.settings import nearest
 _ENDS = ("listen", "target")
 _PROFILE = "profile"
 _HEAD = (*_ENDS, _PROFILE)
-_ANY = "any://"
 
 
 def forward_text(table: Mapping[str, object], *, where: str) -> str:
@@ -98,7 +97,7 @@ def _profile(value: object, where: str) -> str:
 
 
 def _target(value: object, where: str) -> Endpoint:
-    if value == _ANY:
+    if value == str(ANYWHERE):
         return ANYWHERE
     target = _endpoint(value, f"{where}: target", "a string")
     if target.port == 0:

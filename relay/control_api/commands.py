@@ -69,7 +69,7 @@ def _open_forward(fields: Fields) -> Command[Any]:
 
 
 def _target(text: str) -> Endpoint:
-    return ANYWHERE if text == "any://" else parse_endpoint(text, where="target")
+    return ANYWHERE if text == str(ANYWHERE) else parse_endpoint(text, where="target")
 
 
 def _adjust_forward(fields: Fields) -> Command[Any]:

@@ -144,7 +144,7 @@ class Listeners:
         if spec.target != ANYWHERE:
             return ForwardFrontEnd(self._context, spec, initiator)
         if initiator is Side.EXTERNAL:
-            raise ConfigError("--inbound: it leads to one server of the guest's", hint="give its HOST:PORT")
+            raise ConfigError(f"--inbound: {spec.target} is no server of the guest's", hint="give its HOST:PORT")
         return ProxyFrontEnd(self._context, spec.bind, self._credentials, is_forward=True)
 
     def _find_forward(self, address: Endpoint) -> ListeningFrontEnd:

@@ -100,6 +100,7 @@ def test_settings_of_a_forward_are_laid_over_the_relays() -> None:
     assert config.forwards[0].settings == ("latency.delay_s=2", "cut.at_request=1")
     for text, says in (
         ("0:h:1 latency.delay_s=x", "--forward 0:h:1 latency.delay_s=x: latency.delay_s=x: 'x' is not a number"),
+        ("0:any:// cut.how=fin", "--forward 0:any:// cut.how=fin: transparent: cut: nothing says when it cuts"),
         ("0:h:1 cut.how=fin", "--forward 0:h:1 cut.how=fin: transparent: cut: nothing says when it cuts"),
         ("0:h:1 stack.mss=1000", "--forward 0:h:1 stack.mss=1000: the stack is not a forward's own"),
         ("0:h:1 latency", "--forward: cannot read '0:h:1 latency'"),

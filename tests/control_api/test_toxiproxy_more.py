@@ -154,14 +154,16 @@ def test_an_upstream_that_is_no_server(nat: RunningRelay, client: Client, upstre
 
 
 def test_a_forward_that_leads_anywhere_has_settings_and_faults_of_its_own(backend: str) -> None:
-    forwards = ["0:*:0 cut.at_request=2"]
+    forwards = ["0:any:// cut.at_request=2"]
     with Origin(echo) as origin, serve_in_thread("transparent", backend=backend, forwards=forwards, listen=None) as nat:
         (address,) = nat.forward_addresses
         with connect_by_port(address.port, "127.0.0.1", origin.port) as app:
             assert told_back(app) == 1
         assert nat.wait_for("flow-opened").fields["via"] == "socks5"
         assert nat._relay.targets == {address: ANYWHERE}
-        with pytest.raises(ConfigError, match="--inbound: it leads to one server of the guest's"):
+        (started,) = (record for record in nat.events if record.event == "relay-started")
+        assert started.fields["forwards"] == [f"{address} -> any://"]
+        with pytest.raises(ConfigError, match="--inbound: any:// is no server of the guest's"):
             nat.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), ANYWHERE), "server"))
 
 

@@ -34,7 +34,7 @@ _PLACES: Mapping[str, Upstream] = MappingProxyType(
     {
         each.text: each
         for each in (
-            Upstream("any://", ANYWHERE),
+            Upstream(str(ANYWHERE), ANYWHERE),
             Upstream("refuse://", _NOWHERE, ("refuse.failure=refused",)),
             Upstream("blackhole://", _NOWHERE, ("refuse.failure=silence", "refuse.silence_s=86400")),
         )
@@ -53,4 +53,4 @@ def parse_upstream(text: str) -> Upstream:
 
 def upstream_of(target: Endpoint, settings: tuple[str, ...]) -> Upstream:
     """What a forward is that was opened by other means."""
-    return Upstream("any://" if target == ANYWHERE else str(target), target, settings)
+    return Upstream(str(target), target, settings)
