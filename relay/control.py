@@ -4,7 +4,7 @@
     relay.do(Freeze(Side.EXTERNAL))
 
 A command is frozen and can be pickled. Its type parameter is what carrying it out returns. A side may be given by its
-name, in either vocabulary: `Freeze("server")`.
+name, in either vocabulary: `Freeze("server")`. An error about a command names the field that is wrong.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ class CloseForward(Command[int]):
     address: Endpoint
 
 
-def no_such_forward(address: Endpoint, known: Iterable[Endpoint]) -> ConfigError:
-    """The error of a command where no forward listens at the address."""
+def no_such_forward(address: Endpoint, known: Iterable[Endpoint], *, where: str = "address") -> ConfigError:
+    """The error of a command where no forward listens at the address; `where` is the command's field."""
     listening = ", ".join(map(str, known)) or "nowhere"
-    return ConfigError(f"no forward listens at {address}", hint=f"forwards listen at: {listening}")
+    return ConfigError(f"{where}: no forward listens at {address}", hint=f"forwards listen at: {listening}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,10 @@ def test_what_is_wrong_with_a_forwards_settings_changes_nothing() -> None:
     with Origin(echo) as origin, serve_in_thread("transparent") as nat:
         cut = nat.forward(origin.host, origin.port, cut={"at_request": 1})
         for command, says in (
-            (AdjustForward(cut, ("cut.how=fin", "cut.at=1")), "--set cut.at=1: cut has no setting 'at'"),
+            (AdjustForward(cut, ("cut.how=fin", "cut.at=1")), "settings: cut.at=1: cut has no setting 'at'"),
             (AdjustForward(cut, ("cut.how=fin",)), "transparent: cut: nothing says when it cuts"),
-            (AdjustForward(cut, ("stack.mss=999",)), "the stack's settings are those that the relay was started with"),
-            (AdjustForward(Endpoint("127.0.0.1", 1), ()), "no forward listens at 127.0.0.1:1"),
+            (AdjustForward(cut, ("stack.mss=999",)), "settings: the stack's are those that the relay was started with"),
+            (AdjustForward(Endpoint("127.0.0.1", 1), ()), "address: no forward listens at 127.0.0.1:1"),
         ):
             with pytest.raises(ConfigError) as caught:
                 nat.do(command)

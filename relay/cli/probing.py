@@ -81,7 +81,7 @@ def probe(
         RelayError: it cannot be measured like this, or nothing was found.
     """
     library, library_options = choose_backend(backend, where="--backend")
-    check_time_scale(time_scale)
+    check_time_scale(time_scale, where="--time-scale")
     for option, value, low, high in (
         ("--patience", patience_s, 0.01, 3600.0),
         ("--max-idle", max_idle_s, 1.0, _LONGEST_S),

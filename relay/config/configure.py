@@ -96,7 +96,7 @@ def configure(
     ):
         check_timeout(value, where=name)
     check_max_flows(max_flows)
-    check_time_scale(time_scale)
+    check_time_scale(time_scale, where="--time-scale")
     if clock not in _CLOCKS:
         raise ConfigError(f"clock: {clock!r} is not known", hint=f"it is {' or '.join(map(repr, _CLOCKS))}")
     configured = _profile(profile, tuple(behaviours), (*_idle_settings(idle_timeout_s), *settings))

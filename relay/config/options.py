@@ -5,24 +5,26 @@ settings of behaviours as text, `tos-reset.mask=252`; here each behaviour is an 
 
     tos_reset={"mask": 0xFC}
 
-and an error about one uses that spelling. A behaviour with no settings at all, `{}`, is there with its
-defaults, also where the profile has it not.
+and an error about one, or about an option, uses that spelling. A behaviour with no settings at all, `{}`, is there with
+its defaults, also where the profile has it not.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypedDict, cast
 
 from relay.behaviours import Behaviour, installed_behaviours, with_aliases
 from relay.config.configure import configure
 from relay.config.relay_config import RelayConfig
 from relay.deprecation import warn_of_former_name
-from relay.errors import ConfigError
-from relay.profiles import Profile
+from relay.errors import ConfigError, Unsupported
+from relay.profiles import Profile, Source
 from relay.stack import Stack
 
 __tracebackhide__ = True  # for pytest: what a test did wrong is in the test's own lines
@@ -120,21 +122,35 @@ def _check_option(name: str, value: object) -> None:
         raise ConfigError(f"{name}={value!r}: no list", hint=f"give a list, also of one: {name}=[{value!r}]")
 
 
+_SPELT = (
+    {f"--{name.removesuffix('_s').replace('_', '-')}": name for name in ("listen", *_DEFAULTS)}
+    | {"--forward": "forwards"}
+    | {"--auth USER:PASS": "auth='USER:PASS'", "--allow-open": "allow_open=True"}  # in hints
+)
+_OPTION = re.compile(r"--auth USER:PASS|--[a-z]+(?:-[a-z]+)*")
+
+
 @contextmanager
-def worded_for_python(settings: Settings) -> Iterator[list[str]]:
-    """Give the settings in the command line's spelling; an error about one uses Python's.
+def worded_for_python(settings: Settings = MappingProxyType({})) -> Iterator[list[str]]:
+    """Give the settings in the command line's spelling; an error about one, or about an option, uses Python's.
 
     Raises:
-        ConfigError: as whatever is done with them does.
+        ConfigError, Unsupported: as whatever is done with them does.
     """
     here = dict(_spellings(settings))
     try:
         yield list(here)
-    except ConfigError as error:
-        wrong = next((text for text in here if str(error).startswith(f"--set {text}:")), None)
-        if wrong is None:
-            raise
-        raise ConfigError(str(error).replace(f"--set {wrong}", here[wrong], 1), hint=error.hint) from None
+    except (ConfigError, Unsupported) as error:
+        message, hint = _option_in_python(str(error)), _option_in_python(error.hint)
+        for text, spelling in here.items():
+            for where in (source.where(text) for source in Source):
+                if str(error).startswith(f"{where}:"):
+                    message = str(error).replace(where, spelling, 1)
+        raise type(error)(message, hint=hint) from None
+
+
+def _option_in_python(text: str) -> str:
+    return _OPTION.sub(lambda option: _SPELT.get(option[0], option[0]), text)
 
 
 def _spellings(settings: Settings) -> Iterator[tuple[str, str]]:

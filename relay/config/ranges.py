@@ -32,16 +32,14 @@ def check_max_flows(count: int | None) -> None:
         raise ConfigError(f"--max-flows: {count} is out of range", hint="give 1 or more; without it there is no limit")
 
 
-def check_time_scale(value: float) -> None:
+def check_time_scale(value: float, *, where: str) -> None:
     """Insist that delays can be divided by this.
 
     Raises:
-        ConfigError: they cannot.
+        ConfigError: they cannot, naming `where`.
     """
     if not 0 < value <= MAX_TIME_SCALE:
-        raise ConfigError(
-            f"--time-scale: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}"
-        )
+        raise ConfigError(f"{where}: {value:g} is out of range", hint=f"give more than 0 and up to {MAX_TIME_SCALE:g}")
 
 
 def check_advance(seconds: float, keepalive: str = "credit") -> None:
@@ -52,8 +50,8 @@ def check_advance(seconds: float, keepalive: str = "credit") -> None:
     """
     hint = f"give seconds, 0 or more and up to {MAX_ADVANCE_S:.0f}"
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise ConfigError(f"advance: {seconds!r} is not a number", hint=hint)
+        raise ConfigError(f"advance: seconds: {seconds!r} is not a number", hint=hint)
     if not 0 <= seconds <= MAX_ADVANCE_S:
-        raise ConfigError(f"advance: {seconds:g} is out of range", hint=hint)
+        raise ConfigError(f"advance: seconds: {seconds:g} is out of range", hint=hint)
     if keepalive not in {"credit", "ignore"}:
-        raise ConfigError(f"advance: keepalive={keepalive!r} is not known", hint="give 'credit' or 'ignore'")
+        raise ConfigError(f"advance: keepalive: {keepalive!r} is not known", hint="give 'credit' or 'ignore'")

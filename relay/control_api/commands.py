@@ -6,7 +6,8 @@ This table is the whole of it: a command's route, its button on the page and its
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias, get_args
@@ -44,6 +45,8 @@ from relay.shape import Shape
 from relay.totals import Totals
 
 _LONGEST_S = 86_400.0
+_FIELDS = {"bind": "listen", "address": "listen"}
+"""Those that a request calls otherwise than Python's commands do."""
 Reader: TypeAlias = Callable[[Fields], Command[Any]]
 _STATUSES: tuple[tuple[type[RelayError], int], ...] = ((ConfigError, 400), (Unsettled, 409), (Unsupported, 501))
 
@@ -82,7 +85,7 @@ def _own_settings(fields: Fields) -> tuple[str, ...]:
     for text in settings:
         name = text.removeprefix("profile=")
         if name != text and name not in profile_names():
-            raise Refused(400, f"settings: unknown profile {name!r}", hint=nearest_profiles(name))
+            raise ConfigError(f"settings: unknown profile {name!r}", hint=nearest_profiles(name))
     return settings
 
 
@@ -150,12 +153,24 @@ def read_command(name: str, fields: Fields) -> Command[Any]:
         reader = COMMANDS[name]
     except KeyError:
         raise Refused(404, f"there is no command {name!r}", hint=f"the commands: {', '.join(COMMANDS)}") from None
-    try:
+    with in_words_of(name):
         command = reader(fields)
-    except ConfigError as error:
-        raise refused(error) from None
     fields.done()
     return command
+
+
+@contextmanager
+def in_words_of(command: str) -> Iterator[None]:
+    """Have an error about a command's field name both, as the request does.
+
+    Raises:
+        Refused: in the place of a ConfigError.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        field, colon, rest = str(error).removeprefix(f"{command}: ").partition(": ")
+        raise Refused(400, f"{command}: {_FIELDS.get(field, field)}{colon}{rest}", hint=error.hint) from None
 
 
 def refused(error: RelayError) -> Refused:

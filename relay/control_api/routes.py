@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from relay.control import Command, CountUp, ListFlows, OpenForward
-from relay.control_api.commands import COMMANDS, plain, read_command, refused
+from relay.control_api.commands import COMMANDS, in_words_of, plain, read_command, refused
 from relay.control_api.event_stream import event_stream
 from relay.control_api.exchange import Answer, Refused, Request, as_json
 from relay.control_api.guard import Guard
@@ -99,8 +99,9 @@ class Routes:
             case ("relay", "v1", "commands", name):
                 _demand(request, "POST")
                 command = read_command(name, parse_fields(request.body, name))
-                self._check(command)
-                return as_json({"result": plain(await self._do(command), self._relay.log)})
+                with in_words_of(name):
+                    self._check(command)
+                    return as_json({"result": plain(await self._do(command), self._relay.log)})
         if (answer := await self._toxiproxy.answer(request)) is not None:
             return answer
         raise Refused(404, f"there is nothing at {request.target[:200]}", hint="GET /relay/v1 lists what there is")
@@ -149,7 +150,7 @@ class Routes:
     def _check(self, command: Command[Any]) -> None:
         if isinstance(command, OpenForward) and not (command.spec.bind.is_loopback or self._beyond_loopback):
             hint = "start the relay with --allow-open to have forwards that every host reaches"
-            raise Refused(403, f"listen: {command.spec.bind} is beyond loopback", hint=hint)
+            raise Refused(403, f"open-forward: listen: {command.spec.bind} is beyond loopback", hint=hint)
 
 
 def _settings_of(quirk: Quirk) -> list[str]:

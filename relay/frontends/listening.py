@@ -46,15 +46,17 @@ class ListeningFrontEnd(ABC):
 
     initiator = Side.INTERNAL
 
-    def __init__(self, context: ListeningContext, bind: Endpoint) -> None:
+    def __init__(self, context: ListeningContext, bind: Endpoint, *, where: str) -> None:
+        """`where` is what the address was given by, for errors: an option, or a command's field."""
         self._context = context
         self._bind = bind
+        self._where = where
         self._listener: Listener | None = None
         self._address: Endpoint | None = None
 
     def open(self, host: Host) -> None:
         context = self._context
-        sock = open_listener(self._bind, where=self.where, shared=context.shared)
+        sock = open_listener(self._bind, where=self._where, shared=context.shared)
         save_syn(sock)
         self._listener = Listener(
             context.engine,
@@ -90,11 +92,6 @@ class ListeningFrontEnd(ABC):
     def support(cls, want: Want) -> Support | None:
         return None
 
-    @property
-    @abstractmethod
-    def where(self) -> str:
-        """The option that its address was given by."""
-
     @abstractmethod
     def _converse(self) -> Conversation: ...
 
@@ -103,16 +100,18 @@ class ProxyFrontEnd(ListeningFrontEnd):
     """The proxy port: SOCKS4, SOCKS4a, SOCKS5 and HTTP."""
 
     def __init__(
-        self, context: ListeningContext, bind: Endpoint, credentials: Credentials | None, *, is_forward: bool = False
+        self,
+        context: ListeningContext,
+        bind: Endpoint,
+        credentials: Credentials | None,
+        *,
+        where: str,
+        is_forward: bool = False,
     ) -> None:
         """With `is_forward` it is one of the relay's forwards, which leads wherever its clients ask for."""
-        super().__init__(context, bind)
+        super().__init__(context, bind, where=where)
         self._credentials = credentials
         self._is_forward = is_forward
-
-    @property
-    def where(self) -> str:
-        return "--forward" if self._is_forward else "--listen"
 
     def _converse(self) -> Conversation:
         return ProxyConversation(self._credentials, self.address if self._is_forward else None)
@@ -121,8 +120,8 @@ class ProxyFrontEnd(ListeningFrontEnd):
 class ForwardFrontEnd(ListeningFrontEnd):
     """A port forward; with an external initiator an inbound one."""
 
-    def __init__(self, context: ListeningContext, spec: ForwardSpec, initiator: Side) -> None:
-        super().__init__(context, spec.bind)
+    def __init__(self, context: ListeningContext, spec: ForwardSpec, initiator: Side, *, where: str) -> None:
+        super().__init__(context, spec.bind, where=where)
         self._target = spec.target
         self.initiator = initiator
         self._conversation: ForwardConversation | None = None
@@ -130,10 +129,6 @@ class ForwardFrontEnd(ListeningFrontEnd):
     def open(self, host: Host) -> None:
         super().open(host)
         self._conversation = ForwardConversation(self._target, self.initiator, self.address)
-
-    @property
-    def where(self) -> str:
-        return "--forward" if self.initiator is Side.INTERNAL else "--inbound"
 
     def describe(self) -> str:
         return f"{self.address} -> {self._target}"

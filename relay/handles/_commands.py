@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from relay.address import Endpoint, ForwardSpec, check_endpoint, parse_resolve
+from relay.config import check_time_scale
 from relay.config.options import worded_for_python
 from relay.control import (
     Adjust,
@@ -149,6 +150,7 @@ class RelayCommands(ABC):
 
     @time_scale.setter
     def time_scale(self, value: float) -> None:
+        check_time_scale(value, where="time_scale")
         self.do(SetTimeScale(value))
 
     @property

@@ -10,7 +10,7 @@ It keeps every record of its event log, for tests; a program that serves for day
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -18,7 +18,7 @@ import anyio
 from relay import defaults
 from relay.behaviours import Behaviour
 from relay.config import check_advance
-from relay.config.options import configured_by
+from relay.config.options import configured_by, worded_for_python
 from relay.control import Advance, Command, KeepaliveCredit
 from relay.deprecation import warn_of_former_name
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
@@ -175,7 +175,9 @@ async def open_relay(
     config = configured_by(locals())
     log, records = EventLog(), Records()
     log.subscribe(records)
-    async with _open_relay(config, log) as relay:
+    async with AsyncExitStack() as stack:
+        with worded_for_python():
+            relay = await stack.enter_async_context(_open_relay(config, log))
         try:
             yield AsyncRelay(relay, records)
         finally:  # before `relay-stopped`, which wakes those who wait

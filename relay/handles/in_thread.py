@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 
 from relay import defaults
@@ -21,7 +21,7 @@ from relay.backend import choose_backend, running_backend
 from relay.behaviours import Behaviour
 from relay.clock import real_s
 from relay.config import RelayConfig, check_advance
-from relay.config.options import configured_by
+from relay.config.options import configured_by, worded_for_python
 from relay.control import Advance, Command, KeepaliveCredit
 from relay.errors import ConfigError
 from relay.handles._api import ASKED_S, HELD_BACK_S, RelayHandle
@@ -182,7 +182,9 @@ def run_in_thread(config: RelayConfig, backend: str, *, over: str) -> Iterator[R
     try:
         with open_portal(library, library_options) as portal:
             try:
-                with portal.enter(open_relay(config, log)) as relay:
+                with ExitStack() as stack:
+                    with worded_for_python():
+                        relay = stack.enter_context(portal.enter(open_relay(config, log)))
                     yield RunningRelay(portal, relay, records)
             finally:
                 records.complete(over)

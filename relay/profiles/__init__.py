@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from relay.profiles._columns import COLUMNS, columns_of
 from relay.profiles._described import Setting, describe_settings
+from relay.profiles._entries import Source
 from relay.profiles._files import nearest_profiles, profile_names, read_tables
 from relay.profiles._load import (
     add_behaviours,
@@ -50,6 +51,7 @@ __all__ = [
     "Profile",
     "Quirk",
     "Setting",
+    "Source",
     "StackSettings",
     "add_behaviours",
     "adjust_profile",

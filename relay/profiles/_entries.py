@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
 from functools import partial
 
 from relay.behaviours import ALWAYS, Behaviour, When, installed_behaviours, read_condition, read_when, with_aliases
@@ -20,6 +21,22 @@ from relay.stack import Stack
 STACK = Stack.name
 """The table that is no behaviour's: the settings of the NAT's own TCP/IP."""
 _OVERRIDE_FORM = "BEHAVIOUR.SETTING=VALUE, e.g. tos-reset.mask=0xfc, or tos-reset.enabled=false"
+
+
+class Source(Enum):
+    """Who gives settings as text, for errors and as evidence."""
+
+    OPTION = "--set {}", "set on the command line"
+    COMMAND = "settings: {}", "set by a command"
+
+    def where(self, text: str) -> str:
+        """What errors call one of them."""
+        return self.value[0].format(text)
+
+    @property
+    def says(self) -> str:
+        """The evidence for it."""
+        return self.value[1]
 
 
 @dataclass(frozen=True)
@@ -88,9 +105,9 @@ def read_stack(table: object, base: StackSettings, *, where: str) -> StackSettin
     return laid
 
 
-def read_override(text: str) -> Entry | StackEntry:
+def read_override(text: str, source: Source) -> Entry | StackEntry:
     """Read `BEHAVIOUR.SETTING=VALUE`, or `stack.SETTING=VALUE`, as `--set` takes it."""
-    where = f"--set {text}"
+    where = source.where(text)
     target, equals, value = text.partition("=")
     name, dot, key = target.strip().partition(".")
     kinds = with_aliases(installed_behaviours())
@@ -104,7 +121,7 @@ def read_override(text: str) -> Entry | StackEntry:
     if name not in known:
         raise ConfigError(f"{where}: unknown behaviour {name!r}", hint=nearest(name, known, what="there are"))
     value = value.strip()
-    note = Evidence(where, "set on the command line")
+    note = Evidence(where, source.says)
     if name == STACK:
         return StackEntry({key: read_value(Stack, key, value, where=where)}, note)
     kind = kinds[name]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from relay.behaviours import ALWAYS, Behaviour
 from relay.errors import ConfigError
-from relay.profiles._entries import STACK, Entry, StackEntry, read_entry, read_override, read_stack
+from relay.profiles._entries import STACK, Entry, Source, StackEntry, read_entry, read_override, read_stack
 from relay.profiles._files import Document, find, shipped
 from relay.profiles._profile import Evidence, Profile, Quirk, StackSettings
 from relay.settings import defaults_of
@@ -43,27 +43,27 @@ def load_profile(name_or_path: str, settings: Sequence[str] = ()) -> Profile:
     return layers.over(bare, settings, where=document.where)
 
 
-def adjust_profile(profile: Profile, settings: Sequence[str]) -> Profile:
+def adjust_profile(profile: Profile, settings: Sequence[str], *, source: Source = Source.OPTION) -> Profile:
     """The same profile with more settings laid over it.
 
     Raises:
-        ConfigError: as `load_profile`.
+        ConfigError: as `load_profile`; a setting of a command's is named by that command's field, `settings`.
     """
     layers = _Layers.of(profile)
-    return layers.over(profile, settings, where=profile.name)
+    return layers.over(profile, settings, where=profile.name, source=source)
 
 
-def forward_profile(profile: Profile, settings: Sequence[str]) -> Profile:
+def forward_profile(profile: Profile, settings: Sequence[str], *, source: Source = Source.OPTION) -> Profile:
     """What a forward with settings of its own has where the relay has `profile`.
 
     `profile=NAME` among them has another profile in its place; the stack stays that of the relay.
 
     Raises:
-        ConfigError: as `load_profile`.
+        ConfigError: as `adjust_profile`.
     """
     names = [text.removeprefix(_NAMED) for text in settings if text.startswith(_NAMED)]
     base = replace(load_profile(names[-1]), stack=profile.stack) if names else profile
-    return adjust_profile(base, [text for text in settings if not text.startswith(_NAMED)])
+    return adjust_profile(base, [text for text in settings if not text.startswith(_NAMED)], source=source)
 
 
 def add_behaviours(profile: Profile, behaviours: Iterable[Behaviour | type[Behaviour]]) -> Profile:
@@ -105,10 +105,10 @@ class _Layers:
         present, absent = ({quirk.name: quirk for quirk in quirks} for quirks in (profile.quirks, profile.absent))
         return cls(present, absent, profile.stack)
 
-    def over(self, profile: Profile, settings: Sequence[str], *, where: str) -> Profile:
+    def over(self, profile: Profile, settings: Sequence[str], *, where: str, source: Source = Source.OPTION) -> Profile:
         """The profile with these layers, and the settings on top, for its quirks."""
         for text in settings:
-            override = read_override(text)
+            override = read_override(text, source)
             if isinstance(override, StackEntry):
                 self.stack = override.over(self.stack)
             else:

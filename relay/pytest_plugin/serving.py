@@ -176,5 +176,5 @@ def _seed(item: pytest.Item, number: int) -> int:
 
 
 def _in_full(error: RelayError) -> str:
-    message = str(error).removeprefix("profile: ").removeprefix("--strict: ")
+    message = str(error).removeprefix("profile: ").removeprefix("strict: ")
     return f"{message}\nhint: {error.hint}" if error.hint else message

@@ -8,8 +8,9 @@ from __future__ import annotations
 from relay.address import Endpoint
 from relay.driver import Driver
 from relay.errors import ConfigError
-from relay.profiles import Profile, adjust_profile, forward_profile
+from relay.profiles import Profile, Source, adjust_profile, forward_profile
 
+_STACK = "the stack's are those that the relay was started with"
 _STACK_HINT = "start another one with them, e.g. relay run --set stack.mss=1400"
 
 
@@ -38,9 +39,10 @@ class Adjusting:
         Raises:
             ConfigError: one is wrong, or the stack's.
         """
-        adjusted = forward_profile(profile, settings) if of_forward else adjust_profile(profile, settings)
+        adjust = forward_profile if of_forward else adjust_profile
+        adjusted = adjust(profile, settings, source=Source.COMMAND)
         if adjusted.stack != self._stack:
-            raise ConfigError("the stack's settings are those that the relay was started with", hint=_STACK_HINT)
+            raise ConfigError(f"settings: {_STACK}", hint=_STACK_HINT)
         return adjusted
 
     def keep(self, forward: Endpoint, settings: tuple[str, ...]) -> None:

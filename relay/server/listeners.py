@@ -62,11 +62,11 @@ class Listeners:
         """
         self._credentials = config.auth
         if config.listen is not None:
-            self.address = self._open(ProxyFrontEnd(self._context, config.listen, config.auth))
+            self.address = self._open(ProxyFrontEnd(self._context, config.listen, config.auth, where="--listen"))
         for spec in config.forwards:
-            self.open_forward(spec, Side.INTERNAL)
+            self.open_forward(spec, Side.INTERNAL, where="--forward")
         for spec in config.inbound:
-            self.open_forward(spec, Side.EXTERNAL)
+            self.open_forward(spec, Side.EXTERNAL, where="--inbound")
         for front_end in self._others:
             front_end.open(self._driver)
 
@@ -77,15 +77,15 @@ class Listeners:
         self._listening.clear()
         self._others.clear()
 
-    def open_forward(self, spec: ForwardSpec, initiator: Side) -> Endpoint:
-        """Open one more forward, and return where it listens.
+    def open_forward(self, spec: ForwardSpec, initiator: Side, *, where: str = "bind") -> Endpoint:
+        """Open one more forward, and return where it listens; `where` is what its address was given by.
 
         Raises:
             ConfigError: the address cannot be listened on, or a setting of its own is wrong.
         """
         if spec.settings:  # an error comes before anything is open
             self._adjusting.adjusted(self._driver.profile, spec.settings)
-        front_end = self._front_end_of(spec, initiator)
+        front_end = self._front_end_of(spec, initiator, where)
         address = self._open(front_end)
         self._adjusting.keep(address, spec.settings)
         self._cover(front_end)
@@ -114,7 +114,7 @@ class Listeners:
             ConfigError: none does.
         """
         if address is not None and address not in self.targets:
-            raise no_such_forward(address, self.targets)
+            raise no_such_forward(address, self.targets, where="forward")
 
     def adjust(self, settings: tuple[str, ...]) -> None:
         """Change settings of the flows to come.
@@ -140,12 +140,13 @@ class Listeners:
         """See a change of the TOS byte that matters from the first segment of each connection on."""
         front_end.cover(self._adjusting.tos_mask_at(front_end.address))
 
-    def _front_end_of(self, spec: ForwardSpec, initiator: Side) -> ListeningFrontEnd:
+    def _front_end_of(self, spec: ForwardSpec, initiator: Side, where: str) -> ListeningFrontEnd:
         if spec.target != ANYWHERE:
-            return ForwardFrontEnd(self._context, spec, initiator)
+            return ForwardFrontEnd(self._context, spec, initiator, where=where)
         if initiator is Side.EXTERNAL:
-            raise ConfigError(f"--inbound: {spec.target} is no server of the guest's", hint="give its HOST:PORT")
-        return ProxyFrontEnd(self._context, spec.bind, self._credentials, is_forward=True)
+            named = "target" if where == "bind" else where
+            raise ConfigError(f"{named}: {spec.target} is no server of the guest's", hint="give its HOST:PORT")
+        return ProxyFrontEnd(self._context, spec.bind, self._credentials, where=where, is_forward=True)
 
     def _find_forward(self, address: Endpoint) -> ListeningFrontEnd:
         if address in self.targets:

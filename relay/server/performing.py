@@ -79,7 +79,7 @@ class Commands:
             case ListFaults():
                 return [SetFault(*each) for each in driver.faults.all()]
             case SetTimeScale(scale):
-                check_time_scale(scale)
+                check_time_scale(scale, where="scale")
                 driver.engine.nat.scale = scale
             case Advance():
                 return finish(driver.engine, self._advance(command, waits=False))

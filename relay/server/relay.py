@@ -16,7 +16,7 @@ import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.causes import Cause
-from relay.config import RelayConfig
+from relay.config import RelayConfig, check_time_scale
 from relay.control import (
     Adjust,
     Advance,
@@ -170,6 +170,7 @@ class Relay:
 
     @time_scale.setter
     def time_scale(self, value: float) -> None:
+        check_time_scale(value, where="time_scale")
         self.do(SetTimeScale(value))
 
     async def advance(self, seconds: float, *, keepalive: KeepaliveCredit = "credit") -> list[Record]:

@@ -38,7 +38,7 @@ from relay.driver.faults import record_fault_lifted, record_fault_set
 from relay.errors import RelayBug
 from relay.events import Side
 from relay.net.listen import reserve_address
-from relay.profiles import adjust_profile, forward_profile
+from relay.profiles import Source, adjust_profile, forward_profile
 from relay.workers.merging import MergedLog
 
 
@@ -92,9 +92,9 @@ class Standing:
             case LinkDown():
                 self._log.emit("link-down")
             case Adjust(settings):
-                adjusted = adjust_profile(self.config.profile, settings)
+                adjusted = adjust_profile(self.config.profile, settings, source=Source.COMMAND)
                 for spec in (*self.config.forwards, *self.config.inbound):
-                    forward_profile(adjusted, spec.settings)
+                    forward_profile(adjusted, spec.settings, source=Source.COMMAND)
                 self.config = replace(self.config, profile=adjusted)
                 self._log.emit("settings-changed", settings=list(settings))
             case AdjustForward(address, settings):
@@ -104,7 +104,7 @@ class Standing:
             case ResolveAs(override):
                 self.config = replace(self.config, resolve=(*self.config.resolve, override))
             case SetTimeScale(scale):
-                check_time_scale(scale)
+                check_time_scale(scale, where="scale")
                 self.config = replace(self.config, time_scale=scale)
                 self._log.clock.scale = scale
             case Advance(seconds, keepalive):
@@ -113,7 +113,7 @@ class Standing:
                 self.config = replace(self.config, seed=seed)
             case SetFault(name, fault, forward):
                 if forward is not None and forward not in self._forwards:
-                    raise no_such_forward(forward, self._forwards)
+                    raise no_such_forward(forward, self._forwards, where="forward")
                 self._faults[forward, name] = command
                 record_fault_set(self._log, name, fault, forward)
             case LiftFault(name, forward):
@@ -139,11 +139,10 @@ class Standing:
             self._holders.popitem()[1].close()
 
     def _add_forward(self, spec: ForwardSpec, initiator: Side) -> OpenForward:
+        spec = self._reserve_forward(spec, "bind")
         if initiator is Side.EXTERNAL:
-            spec = self._reserve_forward(spec, "--inbound")
             self.config = replace(self.config, inbound=(*self.config.inbound, spec))
         else:
-            spec = self._reserve_forward(spec, "--forward")
             self.config = replace(self.config, forwards=(*self.config.forwards, spec))
         return OpenForward(spec, initiator)
 
@@ -151,7 +150,7 @@ class Standing:
         config = self.config
         if address not in self._forwards:
             raise no_such_forward(address, self._forwards)
-        forward_profile(config.profile, settings)
+        forward_profile(config.profile, settings, source=Source.COMMAND)
         forwards, inbound = (
             tuple(replace(spec, settings=settings) if spec.bind == address else spec for spec in specs)
             for specs in (config.forwards, config.inbound)
@@ -161,7 +160,7 @@ class Standing:
 
     def _reserve_forward(self, spec: ForwardSpec, where: str) -> ForwardSpec:
         if spec.settings:
-            forward_profile(self.config.profile, spec.settings)
+            forward_profile(self.config.profile, spec.settings, source=Source.COMMAND)
         return replace(spec, bind=self._reserve(spec.bind, where))
 
     def _reserve(self, bind: Endpoint, where: str) -> Endpoint:

@@ -258,7 +258,7 @@ NO_HTTP = [
 def test_no_command_opens_a_forward_for_other_hosts(client: Client) -> None:
     forward = {"listen": "0.0.0.0:0", "target": "127.0.0.1:9"}
     answer = client.ask("POST", "/relay/v1/commands/open-forward", forward)
-    assert (answer.status, answer.json["error"]) == (403, "listen: 0.0.0.0:0 is beyond loopback")
+    assert (answer.status, answer.json["error"]) == (403, "open-forward: listen: 0.0.0.0:0 is beyond loopback")
 
 
 def test_what_is_no_http_is_answered(client: Client) -> None:

@@ -108,12 +108,12 @@ def test_the_other_fields_of_a_fault_have_their_ranges(fields: dict[str, object]
 
 
 def test_a_field_that_is_wrong_is_named_as_it_is_called() -> None:
-    assert said_of("open-forward", target="a:1", listen="x").startswith("listen: ")
-    assert said_of("open-forward", target="x").startswith("target: ")
-    assert said_of("adjust-forward", listen="x", settings=[]).startswith("listen: ")
-    assert said_of("close-forward", listen="x").startswith("listen: ")
-    assert said_of("resolve-as", name="x").startswith("name: ")
-    assert said_of("lift-fault", name="slow", forward="x").startswith("forward: ")
+    assert said_of("open-forward", target="a:1", listen="x").startswith("open-forward: listen: ")
+    assert said_of("open-forward", target="x").startswith("open-forward: target: ")
+    assert said_of("adjust-forward", listen="x", settings=[]).startswith("adjust-forward: listen: ")
+    assert said_of("close-forward", listen="x").startswith("close-forward: listen: ")
+    assert said_of("resolve-as", name="x").startswith("resolve-as: name: ")
+    assert said_of("lift-fault", name="slow", forward="x").startswith("lift-fault: forward: ")
     assert said_of("thaw", side="x") == "thaw: side: 'x' is not one of internal, external, app, server"
     assert said_of("advance", seconds=1, keepalive="x") == "advance: keepalive: 'x' is not one of credit, ignore"
     assert said_of("set-seed", seed=-(2**63) * 2).startswith("set-seed: seed: -18446744073709551616 is not a whole")
@@ -125,7 +125,7 @@ def test_a_forwards_profile_has_a_name_and_is_no_file_of_this_hosts() -> None:
         assert "profile=slirp" in repr(read(name, **fields, settings=settings))
         with pytest.raises(Refused) as raised:
             read(name, **fields, settings=["cut.after_s=1", "profile=slrp"])
-        assert (raised.value.status, str(raised.value)) == (400, "settings: unknown profile 'slrp'")
+        assert (raised.value.status, str(raised.value)) == (400, f"{name}: settings: unknown profile 'slrp'")
         assert raised.value.hint.startswith("did you mean slirp or libslirp? ")
 
 

@@ -94,7 +94,11 @@ def test_the_page_has_every_field(name: str) -> None:
         ("advance", {"seconds": float("inf")}, "advance: seconds: inf is not a number"),
         ("set-seed", {"seed": 7.5}, "set-seed: seed: 7.5 is not a whole number"),
         ("adjust", {"settings": "tos-reset.mask=1"}, "adjust: settings: 'tos-reset.mask=1' is not a list of strings"),
-        ("open-forward", {"target": "nowhere"}, "target: cannot read 'nowhere'"),
+        ("open-forward", {"target": "nowhere"}, "open-forward: target: cannot read 'nowhere'"),
+        ("open-forward", {"target": "a:1", "listen": "1"}, "open-forward: listen: cannot read '1'"),
+        ("open-forward", {"target": "a:1", "settings": ["profile=x"]}, "open-forward: settings: unknown profile 'x'"),
+        ("resolve-as", {"name": "a.test:80"}, "resolve-as: name: cannot read 'a.test:80'"),
+        ("lift-fault", {"name": "a", "forward": "1"}, "lift-fault: forward: cannot read '1'"),
         ("drain", {"at_most_s": -1}, "drain: at_most_s: -1 is not a number from 0"),
     ],
 )
@@ -163,14 +167,15 @@ def test_a_closed_forward_ends_its_flows_and_no_others(nat: RunningRelay, client
             assert read_exactly(kept, 3) == b"two"
             assert nat.forward_addresses == [other]
             wrong = client.ask("POST", "/relay/v1/commands/close-forward", {"listen": str(closed)})
-            assert (wrong.status, wrong.json["error"]) == (400, f"no forward listens at {closed}")
+            assert wrong.status == 400
+            assert wrong.json["error"] == f"close-forward: listen: no forward listens at {closed}"
             assert wrong.json["hint"] == f"forwards listen at: {other}"
 
 
 def test_a_command_that_is_wrong_gets_one_line_and_a_hint(client: Client) -> None:
     wrong = client.ask("POST", "/relay/v1/commands/adjust", {"settings": ["tos-reset.nonsense=1"]})
     assert wrong.status == 400
-    assert wrong.json["error"].startswith("--set tos-reset.nonsense=1:")
+    assert wrong.json["error"].startswith("adjust: settings: tos-reset.nonsense=1: ")
     assert wrong.json["hint"]
     unknown = client.ask("POST", "/relay/v1/commands/explode", {})
     assert (unknown.status, unknown.json["error"]) == (404, "there is no command 'explode'")

@@ -166,7 +166,7 @@ def test_populate_keeps_what_is_the_same(nat: RunningRelay, client: Client) -> N
 def test_what_is_wrong_with_a_proxy_is_one_line(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        in_use = f"cannot listen on {where}: address already in use"
+        in_use = f"listen: cannot listen on {where}: address already in use"
         for body, status, said in (
             ({"upstream": "127.0.0.1:9"}, 400, "missing required field: name"),
             ({"name": "a"}, 400, "missing required field: upstream"),

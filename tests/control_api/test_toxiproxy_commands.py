@@ -50,7 +50,7 @@ class Noting:
         match command:
             case OpenForward(ForwardSpec(bind, target)):
                 if bind.port == 7:
-                    raise ConfigError("--forward: cannot listen on 127.0.0.1:7: taken", hint="name another")
+                    raise ConfigError("bind: cannot listen on 127.0.0.1:7: taken", hint="name another")
                 self._opened += 1
                 address = bind if bind.port else Endpoint(bind.host, 1000 + self._opened)
                 self.targets[address] = target
@@ -237,7 +237,7 @@ async def test_requests_that_change_something_are_carried_out_one_after_the_othe
             "POST",
             "/proxies",
             {"name": "b", "upstream": "c:1", "listen": "127.0.0.1:7"},
-            (500, "cannot listen on 127.0.0.1:7: taken", "name another"),
+            (500, "listen: cannot listen on 127.0.0.1:7: taken", "name another"),
         ),
         ("POST", "/proxies", {"name": "b", "upstream": "c:1", "listen": "x"}, (400, "listen: cannot read 'x'", "")),
         ("POST", "/proxies/one", {"colour": 1}, (400, "proxy: unknown field 'colour'", "")),

@@ -163,7 +163,7 @@ def test_a_forward_that_leads_anywhere_has_settings_and_faults_of_its_own(backen
         assert nat._relay.targets == {address: ANYWHERE}
         (started,) = (record for record in nat.events if record.event == "relay-started")
         assert started.fields["forwards"] == [f"{address} -> any://"]
-        with pytest.raises(ConfigError, match="--inbound: any:// is no server of the guest's"):
+        with pytest.raises(ConfigError, match="target: any:// is no server of the guest's"):
             nat.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), ANYWHERE), "server"))
 
 

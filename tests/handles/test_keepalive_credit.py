@@ -95,7 +95,7 @@ def test_it_can_be_turned_off(backend: str, keepalive: Literal["credit", "ignore
 @pytest.mark.anyio
 async def test_another_word_for_it_is_found_at_the_call() -> None:
     async with open_relay("transparent") as nat:
-        with pytest.raises(ConfigError, match="advance: keepalive='off' is not known") as caught:
+        with pytest.raises(ConfigError, match="advance: keepalive: 'off' is not known") as caught:
             await nat.advance(1, keepalive="off")  # type: ignore[arg-type]
         assert caught.value.hint == "give 'credit' or 'ignore'"
 

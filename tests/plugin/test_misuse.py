@@ -20,10 +20,10 @@ MARKERS = {
     "stack={'mss': 1400}": ("stack={'mss': 1400}: the stack is for guests, and there are none", "guests come by *"),
     "forwards='0:[::1]:22'": ("forwards='0:[::1]:22': no list", "give a list, also of one: forwards=['0:[::1]:22']"),
     "time_scle=10": ("there is no option 'time_scle'", "did you mean time_scale? the options: allow_open, *"),
-    "time_scale=0": ("--time-scale: 0 is out of range", "give more than 0 and up to 1000"),
+    "time_scale=0": ("time_scale: 0 is out of range", "give more than 0 and up to 1000"),
     "time_scale='fast'": ("an option is of the wrong type: *", "given were *time_scale='fast'"),
     "backend='curio'": ("backend: unknown backend 'curio'", "*choose one of asyncio, trio, uvloop"),
-    "listen='0.0.0.0:0'": ("--listen: listening on 0.0.0.0:0 without authentication*", "add --auth USER:PASS, *"),
+    "listen='0.0.0.0:0'": ("listen: listening on 0.0.0.0:0 without authentication*", "add auth='USER:PASS', *"),
 }
 _TWO = "2 profiles where one is taken; for several runs give a list of them"
 

@@ -189,8 +189,8 @@ async def test_a_forward_that_cannot_be_as_it_was_asked_for_opens_nothing() -> N
     async with serving() as nat:
         for spec, initiator, says in (
             (replace(SPEC, settings=("cut.at=1",)), Side.INTERNAL, "cut has no setting"),
-            (replace(SPEC, target=ANYWHERE), Side.EXTERNAL, "--inbound: any:// is no server of the guest's"),
-            (replace(SPEC, bind=Endpoint("192.0.2.1", 0)), Side.INTERNAL, "--forward: cannot listen"),
+            (replace(SPEC, target=ANYWHERE), Side.EXTERNAL, "target: any:// is no server of the guest's"),
+            (replace(SPEC, bind=Endpoint("192.0.2.1", 0)), Side.INTERNAL, "bind: cannot listen"),
         ):
             with pytest.raises(ConfigError, match=says):
                 nat.relay.do(OpenForward(spec, initiator))

@@ -61,7 +61,7 @@ async def test_a_name_that_is_answered_from_now_on_is_answered_to_guests_too() -
 @pytest.mark.anyio
 async def test_the_stack_of_a_relay_that_runs_stays_as_it_is_and_that_is_said() -> None:
     async with serving() as (relay, _):
-        with pytest.raises(ConfigError, match="the stack's settings are those"):
+        with pytest.raises(ConfigError, match="settings: the stack's are those"):
             relay.adjust("tos-reset.mask=0xff", "stack.mss=1400")
         assert relay.profile.tos_mask == 0xE0, "all of them or none"
         relay.adjust("stack.mss=1460")  # as it is

@@ -289,7 +289,7 @@ def test_what_one_worker_cannot_do_is_an_error(shared: Commanded) -> None:
     pid = shared.wait_for("worker-started", worker=2)["pid"]
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
     try:
-        with pytest.raises(ConfigError, match=r"--forward: cannot listen on .*: too many open files"):
+        with pytest.raises(ConfigError, match=r"bind: cannot listen on .*: too many open files"):
             shared.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 9))))
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)

@@ -174,7 +174,7 @@ class Proxies:
             spec = ForwardSpec(proxy.listen, proxy.upstream.target, proxy.settings_with(proxy.toxics))
             proxy.listen = await self._relay.carry_out(OpenForward(spec))
         except ConfigError as error:
-            raise Refused(500, str(error).removeprefix("--forward: "), hint=error.hint) from None
+            raise Refused(500, str(error).replace("bind: ", "listen: ", 1), hint=error.hint) from None
         proxy.enabled = True
         for toxic in proxy.toxics.values():
             if not isinstance(toxic, BehaviourToxic):
