@@ -107,6 +107,23 @@ AllowOpenOption = Annotated[
         "--allow-open", envvar="RELAY_ALLOW_OPEN", help="Allow listening beyond loopback without authentication."
     ),
 ]
+ControlHostOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--control-host",
+        envvar="RELAY_CONTROL_HOST",
+        metavar="NAME",
+        help="A name that clients of the control reach it by, beside addresses and localhost; repeatable.",
+    ),
+]
+ToxiproxyParityOption = Annotated[
+    bool,
+    typer.Option(
+        "--toxiproxy-parity",
+        envvar="RELAY_TOXIPROXY_PARITY",
+        help="Ignore fields and attributes that toxiproxy does not know, as it does; otherwise they are errors.",
+    ),
+]
 ResolveOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

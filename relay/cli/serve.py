@@ -13,6 +13,7 @@ from relay.cli.parameters import (
     AllowOpenOption,
     BackendOption,
     ConnectTimeoutOption,
+    ControlHostOption,
     DnsOption,
     EventsOption,
     InboundOption,
@@ -26,6 +27,7 @@ from relay.cli.parameters import (
     SeedOption,
     SetOption,
     TimeScaleOption,
+    ToxiproxyParityOption,
     number_option,
 )
 
@@ -113,23 +115,8 @@ def serve(
             help="Demand the token in this file's only line; the variable RELAY_CONTROL_TOKEN may hold one, too.",
         ),
     ] = None,
-    control_host: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--control-host",
-            envvar="RELAY_CONTROL_HOST",
-            metavar="NAME",
-            help="A name that clients of --control reach it by, beside addresses and localhost; repeatable.",
-        ),
-    ] = None,
-    toxiproxy_parity: Annotated[
-        bool,
-        typer.Option(
-            "--toxiproxy-parity",
-            envvar="RELAY_TOXIPROXY_PARITY",
-            help="Ignore fields and attributes that toxiproxy does not know, as it does; otherwise they are errors.",
-        ),
-    ] = False,
+    control_host: ControlHostOption = None,
+    toxiproxy_parity: ToxiproxyParityOption = False,
     port_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from relay.cli.parameters import ControlHostOption, ToxiproxyParityOption
 from relay.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,23 +33,8 @@ def toxiproxy(
             help="As toxiproxy's server has them; FILE is a JSON array of proxies.",
         ),
     ] = None,
-    control_host: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--control-host",
-            envvar="RELAY_CONTROL_HOST",
-            metavar="NAME",
-            help="A name that clients reach it by, beside addresses and localhost; repeatable.",
-        ),
-    ] = None,
-    toxiproxy_parity: Annotated[
-        bool,
-        typer.Option(
-            "--toxiproxy-parity",
-            envvar="RELAY_TOXIPROXY_PARITY",
-            help="Ignore fields and attributes that toxiproxy does not know, as it does; otherwise they are errors.",
-        ),
-    ] = False,
+    control_host: ControlHostOption = None,
+    toxiproxy_parity: ToxiproxyParityOption = False,
 ) -> None:
     """Serve toxiproxy's API, with the options of its server.
 

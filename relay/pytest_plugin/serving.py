@@ -14,7 +14,9 @@ import pytest
 
 from relay import defaults
 from relay.config import RelayConfig, options
+from relay.control import LiftFault, ListFaults
 from relay.errors import ConfigError, RelayError, Unsupported
+from relay.events import Side
 from relay.handles import RelayFactory, RunningRelay, run_in_thread, serve_in_thread
 from relay.log import EventType, Record
 from relay.observe.providers.in_process import watching
@@ -93,9 +95,13 @@ def serve_session(current: pytest.Item) -> Iterator[RunningRelay]:
 
 
 def note_shared(item: pytest.Item) -> None:
-    """Begin a test that uses the relay of an earlier one."""
+    """Begin a test that uses the relay of an earlier one, which that has left frozen, or with faults."""
     shared = item.config.stash.get(_SHARED, None)
     if shared is not None and _SESSION_FIXTURE in getattr(item, "fixturenames", ()):
+        for side in Side:
+            shared.relay.thaw(side)
+        for left in shared.relay.do(ListFaults()):
+            shared.relay.do(LiftFault(left.name, left.forward))
         shared.relay.seed = _seed(item, 0)
         item.stash.setdefault(SERVED, []).append(Served(shared.relay, shared.profile, len(shared.relay.events)))
 

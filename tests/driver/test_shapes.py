@@ -9,6 +9,12 @@ import pytest
 from relay.events import Side
 from support.memory_driver import End, MemoryDriver, forward, proxy
 
+_ASKED = {
+    "socks4": (bytes([4, 1, 0, 80, 192, 0, 2, 80, 0]),),
+    "socks5": (bytes([5, 1, 0]), bytes([5, 1, 0, 1, 192, 0, 2, 80, 0, 80])),
+    "http-connect": (b"CONNECT 192.0.2.80:80 HTTP/1.1\r\nHost: 192.0.2.80:80\r\n\r\n",),
+    "http": (b"GET http://192.0.2.80/ HTTP/1.1\r\nHost: 192.0.2.80\r\n\r\n",),
+}
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
@@ -59,6 +65,30 @@ def test_bytes_that_were_on_their_way_to_a_side_that_has_reset_do_not_count() ->
     nat.advance(2)
     assert nat.fields("flow-ended")["bytes_in"] == 0
     assert server.hears() == b""
+
+
+@pytest.mark.parametrize("via", ["forward", "inbound", "socks4", "socks5", "http-connect", "http"])
+def test_latency_holds_however_the_flow_was_asked_for(via: str) -> None:
+    nat = MemoryDriver("transparent", "latency.delay_s=1", "latency.direction=to-app")
+    if via in {"forward", "inbound"}:
+        initiator = nat.call(forward(Side.INTERNAL if via == "forward" else Side.EXTERNAL))
+        other = nat.answer()
+    else:
+        initiator = nat.call(proxy())
+        for said in _ASKED[via]:
+            initiator.says(said)
+            nat.settle()
+        other = nat.answer()
+        nat.settle()
+        initiator.hears()
+    app, server = (other, initiator) if via == "inbound" else (initiator, other)
+    nat.settle()
+    server.hears()
+    server.says(_OK)
+    nat.advance(0.9)
+    assert app.hears() == b""
+    nat.advance(0.2)
+    assert app.hears() == _OK
 
 
 def test_an_end_comes_behind_the_delayed_bytes_on_either_side() -> None:

@@ -117,3 +117,22 @@ def test_after_its_report_nothing_of_a_test_s_relay_is_held(tmp_path: Path, back
 def test_without_the_plugin_there_is_no_trace_of_it(suite: Suite) -> None:
     result = suite("def test_one(pytestconfig): assert not hasattr(pytestconfig.option, 'nat_seed')", "-pno:nat_relay")
     result.assert_outcomes(passed=1)
+
+
+def test_what_a_test_has_frozen_or_slowed_down_is_as_before_in_the_next(suite: Suite) -> None:
+    result = suite("""
+        from relay.control import ListFaults, SetFault
+        from relay.events import Side
+        from relay.fault import Fault
+        from relay.shape import Shape
+
+        def test_first(nat_relay_session):
+            nat_relay_session.freeze("server")
+            nat_relay_session.do(SetFault("slow", Fault(side=Side.INTERNAL, shape=Shape(stall=True))))
+            assert 0
+
+        def test_second(nat_relay_session):
+            assert nat_relay_session.do(ListFaults()) == []
+            assert [record.event for record in nat_relay_session.events][-2:] == ["thawed", "fault-lifted"]
+    """)
+    result.assert_outcomes(passed=1, failed=1)
