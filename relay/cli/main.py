@@ -55,6 +55,8 @@ def _run(arguments: list[str]) -> int:
     except StdoutFailed:
         raise
     except Exception as fault:
+        if isinstance(fault.__cause__, KeyboardInterrupt):  # while a class was made: Python 3.11 wraps it then
+            return 130
         if hasattr(fault, "format_message"):  # the parser's: an unknown option or command, a value that does not fit
             command = _command_path(getattr(fault, "ctx", None), arguments)
             complain(*word_usage(fault, command))

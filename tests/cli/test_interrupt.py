@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from relay.cli.main import run
 from relay.demo import play
 from relay.interrupt import interrupted_once, interrupts_held
 from support.capabilities import missing
@@ -102,3 +103,18 @@ def test_in_another_thread_nothing_is_changed() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+class _Interrupted:
+    """A descriptor at whose naming, while its class is made, a Ctrl-C comes; Python 3.11 raises something else then."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def test_one_that_comes_while_a_class_is_made_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(play, "serve_in_thread", lambda *_, **__: type("Made", (), {"field": _Interrupted()}))
+    assert run(["demo"]) == 130
+    assert capsys.readouterr().err == ""
