@@ -14,6 +14,7 @@ import pytest
 from relay.testing import RunningRelay, serve_in_thread
 from support.clients import Refused, ask, connect_by_port, crowd, socks5_request
 from support.origins import Origin, echo, read_exactly, read_to_end, read_until_over
+from support.ports import free_port
 from support.programs import serve, with_few_descriptors
 
 FRONT_ENDS = ("socks4", "socks5", "http-connect")
@@ -55,7 +56,7 @@ def serving(backend: str, *, handshake_timeout_s: float = 10.0) -> Iterator[Runn
 
 
 def client(nat: RunningRelay) -> socket.socket:
-    return socket.create_connection((nat.address.host, nat.address.port), timeout=10)
+    return socket.create_connection((nat.address.host, nat.address.port), timeout=60)
 
 
 @pytest.mark.parametrize("case", NONSENSE)
@@ -94,13 +95,13 @@ def _send_all(sock: socket.socket, data: bytes) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"\x05", b"\x05\x01\x00\x05\x01", b"GET http://a.test/ HTTP/1.1\r\n"])
 def test_a_client_that_says_too_little_is_dropped_when_its_time_is_over(said: bytes, backend: str) -> None:
-    with serving(backend, handshake_timeout_s=0.05) as nat:
+    with serving(backend, handshake_timeout_s=0.3) as nat:
         with client(nat) as sock:
             sock.sendall(said)
             read_to_end(sock)
         failed = nat.wait_for("handshake-failed")
-        assert failed.fields["reason"] == "no request within 0.05 s"
-        assert 0.04 < failed.at_s < 2
+        assert failed.fields["reason"] == "no request within 0.3 s"
+        assert 0.29 < failed.at_s < 60
         nat.wait_for("flow-ended")
         assert nat.flow_count == 0
 
@@ -113,7 +114,7 @@ def test_a_client_that_sends_byte_by_byte_is_served(front_end: str, backend: str
                 super().sendall(bytes([byte]), flags)
 
     with serving(backend) as nat, Origin(echo) as origin, Trickle() as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect((nat.address.host, nat.address.port))
         ask(sock, front_end, "127.0.0.1", origin.port)
@@ -160,14 +161,8 @@ def test_the_relay_does_not_connect_to_itself(front_end: str, host: str, backend
 
 
 def receive_from(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         return sock.recv(1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port: int = holder.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("option", ["forwards", "inbound"])
@@ -220,7 +215,7 @@ def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_som
             paused = served.wait_for("accept-paused")
             assert "too many open files" in paused["reason"]
             assert "ulimit -n" in paused["reason"]
-            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as waiting:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=60) as waiting:
                 waiting.sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", origin.port))
                 waiting.settimeout(0.5)
                 for _ in range(4):  # a relay that goes round in circles is busy in each; in the first it may still log
@@ -240,7 +235,7 @@ def test_when_descriptors_run_out_callers_wait_and_are_served_once_there_are_som
 
 def wait_until_full(pid: int, limit: int) -> None:
     """Until a process has had no descriptor free for a while: looking for a flow's process borrows some."""
-    deadline_s, full_since_s = time.monotonic() + 10, time.monotonic()
+    deadline_s, full_since_s = time.monotonic() + 60, time.monotonic()
     while time.monotonic() - full_since_s < 0.5:
         if len(os.listdir(f"/proc/{pid}/fd")) < limit:
             full_since_s = time.monotonic()

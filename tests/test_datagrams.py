@@ -52,7 +52,7 @@ def test_dnspython_asks_a_name_server_through_pysocks(nat: RunningRelay) -> None
     with DnsServer(records("www.test A 192.0.2.80")) as server, socks.socksocket(type=socket.SOCK_DGRAM) as sock:
         sock.set_proxy(socks.SOCKS5, nat.address.host, nat.address.port)
         sock.setblocking(True)
-        answer = dns.query.udp(query, server.endpoint.host, port=server.endpoint.port, sock=sock, timeout=5)
+        answer = dns.query.udp(query, server.endpoint.host, port=server.endpoint.port, sock=sock, timeout=60)
         assert "192.0.2.80" in str(answer.answer[0])
     ended = nat.wait_for("flow-ended", destination=str(server.endpoint))
     assert ended.fields["because"] == "association-ended"
@@ -287,7 +287,7 @@ def test_a_name_that_is_looked_up_slowly_holds_up_no_other_datagram(
 
     def addresses_of(name: str, flags: int = 0) -> list[str]:
         asked.append(name)
-        answered.wait(5)
+        answered.wait(60)
         return ["127.0.0.1"] if name == "slow.test" else []
 
     monkeypatch.setattr("relay.net.resolve.addresses_of", addresses_of)

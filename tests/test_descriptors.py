@@ -60,7 +60,7 @@ def test_both_sockets_of_a_flow_are_closed_when_it_is_over(
         descriptors = Path(f"/proc/{nat.process.pid}/fd")
         before = len(list(descriptors.iterdir()))
         for _ in range(FLOWS):
-            with socket.create_connection(("127.0.0.1", nat.ports[1]), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", nat.ports[1]), timeout=60) as sock:
                 sock.sendall(b"hello")
                 assert read_exactly(sock, 5) == b"hello"
                 app(sock)

@@ -49,7 +49,7 @@ def test_a_client_that_asks_another_server_next_has_not_ended(nat: RunningRelay)
     with (
         Origin(answering) as origin,
         Origin(others) as other,
-        socket.create_connection(nat.address, timeout=10) as client,
+        socket.create_connection(nat.address, timeout=60) as client,
     ):
         get(client, origin)
         get(client, other, "X-Filler: " + "x" * 1000)
@@ -64,7 +64,7 @@ def test_a_client_that_asks_another_server_next_has_not_ended(nat: RunningRelay)
 
 def test_a_malformed_request_ends_both_sides_in_order(nat: RunningRelay) -> None:
     answering = Answering()
-    with Origin(answering) as origin, socket.create_connection(nat.address, timeout=10) as client:
+    with Origin(answering) as origin, socket.create_connection(nat.address, timeout=60) as client:
         get(client, origin)
         client.sendall(b"GET / HTTP/1.1\r\nno field\r\n\r\n")
         assert b"HTTP/1.1 400 " in read_to_end(client)
@@ -74,7 +74,7 @@ def test_a_malformed_request_ends_both_sides_in_order(nat: RunningRelay) -> None
 
 
 def test_a_handshake_that_fails_ends_a_flow(nat: RunningRelay) -> None:
-    with socket.create_connection(nat.address, timeout=10) as client:
+    with socket.create_connection(nat.address, timeout=60) as client:
         client.sendall(b"GARBAGE / nonsense\r\n\r\n")
         read_to_end(client)
         ended = nat.wait_for("flow-ended", because="handshake-failed").fields

@@ -43,7 +43,7 @@ def transparent_with(kind: type[Behaviour]) -> Profile:
 @contextmanager
 def one_flow(nat: RunningRelay) -> Iterator[socket.socket]:
     """A connection to an echoing origin, which may end at once."""
-    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), timeout=10) as sock:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), timeout=60) as sock:
         yield sock
 
 

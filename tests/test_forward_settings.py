@@ -18,7 +18,7 @@ LOOPBACK = Endpoint("127.0.0.1", 0)
 
 def is_cut(address: Endpoint) -> bool:
     """Whether a new connection's first request is its last."""
-    with socket.create_connection(address, timeout=10) as app:
+    with socket.create_connection(address, timeout=60) as app:
         app.sendall(b"x")
         try:
             return app.recv(1) != b"x"
@@ -82,7 +82,7 @@ def test_a_forwards_behaviours_see_what_the_relays_do_not_look_at() -> None:
 
 
 def survives_a_change_of_tos(nat: RunningRelay, address: Endpoint) -> bool:
-    with socket.create_connection(address, timeout=10) as app:
+    with socket.create_connection(address, timeout=60) as app:
         app.sendall(b"x")
         read_exactly(app, 1)
         app.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)

@@ -42,7 +42,7 @@ def test_a_relay_serves_in_trio_as_a_guest_of_asyncio() -> None:
         async with open_relay(configure("transparent", listen=None, forwards=[forward])) as relay:
             assert isinstance(relay._driver.engine._waker, TaskWaker), "asyncio's callbacks are not within trio"
             address = relay.forward_addresses[0]
-            with trio.fail_after(10), trio.socket.socket() as app:
+            with trio.fail_after(60), trio.socket.socket() as app:
                 await app.connect(address)
                 await app.send(b"hello")
                 return await app.recv(5)

@@ -95,7 +95,7 @@ def profile_with(kind: type[Behaviour], **settings: object) -> Profile:
 
 
 def connect(nat: RunningRelay, port: int) -> socket.socket:
-    sock = socket.create_connection((nat.address.host, nat.address.port), timeout=10)
+    sock = socket.create_connection((nat.address.host, nat.address.port), timeout=60)
     try:
         ask(sock, "socks5", "127.0.0.1", port)
     except BaseException:
@@ -282,9 +282,9 @@ def test_a_socket_that_the_kernel_will_not_watch_is_closed_and_the_next_one_serv
         with bystander(nat):
             fail_to_watch(monkeypatch, *turns)
             with socket.create_connection((forward.host, forward.port)) as sock:  # no poll, into which a RST could fall
-                sock.settimeout(10)
+                sock.settimeout(60)
                 assert read_until_over(sock)[0] == b""
-            with socket.create_connection((forward.host, forward.port), timeout=10) as sock:
+            with socket.create_connection((forward.host, forward.port), timeout=60) as sock:
                 check_exchange(sock)
         assert "No space left" in nat.wait_for(event).fields[field]
         wait_until(lambda: not nat.flow_count, lambda: f"{nat.flow_count} flows are left")
@@ -296,7 +296,7 @@ def test_one_to_be_turned_away_that_the_kernel_will_not_watch_delays_no_other(
     with Origin(echo) as origin, serve_in_thread(backend=backend, max_flows=1) as nat:
         with connect(nat, origin.port) as sock:
             fail_to_watch(monkeypatch, True)
-            with socket.create_connection((nat.address.host, nat.address.port), timeout=10) as unwatched:
+            with socket.create_connection((nat.address.host, nat.address.port), timeout=60) as unwatched:
                 assert read_until_over(unwatched)[0] == b""
             with pytest.raises(Refused):
                 connect(nat, origin.port).close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from relay.testing import serve_in_thread
 from support.clients import Refused, connect_by_port
 from support.origins import refusing_port
+from support.ports import free_port
 from support.programs import serve
 from support.workers import pids_of
 
@@ -48,16 +48,6 @@ def demand_no_way_in(proxy_port: int, port: int, spellings: tuple[str, ...], via
     assert {spelling for spelling, code in answers.items() if code == _DENIED} >= own, answers
     assert {code for spelling, code in answers.items() if spelling not in own} <= {_DENIED, *_UNREACHED}, answers
     return own
-
-
-def free_port() -> int:
-    """A port that is free on all addresses, and which no listener or dial of another test gets by chance."""
-    for port in random.sample(range(20_000, 30_000), 100):  # kernels pick higher ones
-        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as everywhere:
-            everywhere.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            everywhere.bind(("::", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 @pytest.mark.parametrize("listen", _LISTENERS)

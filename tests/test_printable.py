@@ -79,7 +79,7 @@ def test_the_log_on_the_terminal_escapes_a_process_name(backend: str, tmp_path: 
         assert app.stdout is not None
         assert app.stdout.readline() == b"echoed\n"
         process = served.wait_for("flow-connected")["process"]
-        app.communicate(timeout=10)
+        app.communicate(timeout=60)
         told = served.wait_for_stderr("ended by")
     assert (process["name"], served.events_file.read_bytes().isascii()) == ("gnp\u202efdp", True)
     assert ("  gnp\\u202efdp[" in told, "\u202e" in told) == (True, False)

@@ -16,7 +16,7 @@ from support.programs import serve
 
 def login(port: int, password: bytes) -> bytes:
     """What a SOCKS5 proxy says to the user with this password (RFC 1929)."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(b"\x05\x01\x02")
         assert read_exactly(sock, 2) == b"\x05\x02"
         user = USER.encode()

@@ -25,7 +25,7 @@ def test_it_shows_a_reset_by_the_nat_and_whose_connection_it_was(backend: str, w
     with Origin(echo) as origin:
         arguments = ("--backend", backend, "--workers", workers, "--forward", f"0:{origin.target}")
         with serve(tmp_path, *arguments, "--pcap", str(file)) as served:
-            with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=60) as sock:
                 app = sock.getsockname()[1]
                 sock.sendall(b"over and back")
                 assert read_exactly(sock, 13) == b"over and back"
@@ -70,7 +70,7 @@ def test_what_a_file_held_is_gone_and_a_quiet_relay_writes_too(tmp_path: Path) -
     with (
         Origin(echo) as origin,
         serve(tmp_path, "--forward", f"0:{origin.target}", "--pcap", str(file), log=False) as served,
-        socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", served.ports[1]), timeout=60) as sock,
     ):
         sock.sendall(b"x")
         assert read_exactly(sock, 1) == b"x"
@@ -83,11 +83,11 @@ def test_a_capture_that_is_rotated_goes_on_in_a_file_of_its_own(backend: str, tm
         Origin(echo) as origin,
         serve(tmp_path, "--backend", backend, "--forward", f"0:{origin.target}", "--pcap", str(file)) as served,
     ):
-        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=60) as sock:
             served.wait_for("flow-connected")
             file.rename(moved)
             served.process.send_signal(signal.SIGHUP)
-            deadline_s = time.monotonic() + 10
+            deadline_s = time.monotonic() + 60
             while not file.exists():
                 assert time.monotonic() < deadline_s
                 time.sleep(0.02)  # a file cannot be waited on
@@ -115,7 +115,7 @@ def test_a_capture_that_cannot_be_reopened_goes_on_in_the_old_file(tmp_path: Pat
         served.process.send_signal(signal.SIGHUP)
         told = served.wait_for_stderr("goes on with the file that it has open")
         assert f"relay: --pcap: cannot reopen {file}: Is a directory\n" in told
-        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", served.ports[1]), timeout=60) as sock:
             sock.sendall(b"x")
             assert read_exactly(sock, 1) == b"x"
     assert len(read_fields(moved, "frame.number")) > 6
@@ -127,7 +127,7 @@ def test_it_goes_down_a_pipe(tmp_path: Path) -> None:
         Origin(echo) as origin,
         file.open("w") as stdout,
         serve(tmp_path, "--forward", f"0:{origin.target}", "--pcap", "-", stdout=stdout, log=False) as served,
-        socket.create_connection(("127.0.0.1", served.ports[1]), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", served.ports[1]), timeout=60) as sock,
     ):
         sock.sendall(b"x")
         assert read_exactly(sock, 1) == b"x"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from relay.profiles import load_profile
+from support.ports import free_port
 from support.probe_program import probe_server
 from support.programs import RELAY, clean_environment, serve
 
@@ -118,15 +119,17 @@ def test_times_are_given_and_what_the_baseline_has_is_left_out(tmp_path: Path) -
     with probe_server(tmp_path) as (ports, _):
         done = probe(f"127.0.0.1:{ports[0]}", *only, *watches, "--baseline", "transparent")
     assert done.returncode == 0, done.stderr
-    assert "# lifetime-limit: none up to 5" in done.stdout
-    assert "# link-down-reset: connections did not die together in 5" in done.stdout
+    for told in ("lifetime-limit: none up to", "link-down-reset: connections did not die together in"):
+        found = re.search(rf"^# {told} ([\d.]+)", done.stdout, re.MULTILINE)
+        assert found is not None, done.stdout
+        assert float(found[1]) >= 5  # a busy host is late
     assert "# as in transparent, and so not this NAT's: close-mapping." in done.stdout
     assert "[close-mapping]" not in done.stdout
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["close", "lifetime", "watch"]
 
 
 def test_a_server_that_is_started_anew_ends_the_probe_and_what_was_found_is_kept(tmp_path: Path) -> None:
-    mine, listen = tmp_path / "mine.toml", f"127.0.0.1:{two_free_ports()}"
+    mine, listen = tmp_path / "mine.toml", f"127.0.0.1:{free_port(following=1)}"
     probes = ("--only", "close", "--only", "keepalive", "--quick", "--patience", "0.3")
     with probe_server(tmp_path, "--listen", listen) as (_, server):
         assert server.stderr is not None
@@ -136,23 +139,10 @@ def test_a_server_that_is_started_anew_ends_the_probe_and_what_was_found_is_kept
             if line.endswith(": keepalive\n"):
                 break
     with client, probe_server(tmp_path, "--listen", listen):
-        _, said = client.communicate(timeout=30)
+        _, said = client.communicate(timeout=90)
     assert client.returncode == 1
     assert said.splitlines()[-2:] == [
         f"relay: {listen}: this server does not know the session any more",
         "hint: it was started anew; what was found until then is kept: run the rest again",
     ]
     assert [quirk.name for quirk in load_profile(str(mine)).quirks if quirk.status == "observed"] == ["close-mapping"]
-
-
-def two_free_ports() -> int:
-    """A port that is free, as is the next."""
-    while True:
-        with socket.socket() as one, socket.socket() as next_:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                next_.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port

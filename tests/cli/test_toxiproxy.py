@@ -42,7 +42,7 @@ def started(*command: str) -> Iterator[int]:
 
 
 def is_ready(port: int) -> bool:
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 60
     while time.monotonic() < until_s:
         connection = http.client.HTTPConnection("localhost", port, timeout=1)
         try:
@@ -68,7 +68,7 @@ def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: P
         (tmp_path / "proxies.json").write_text(json.dumps(proxies))
         options = ["-host=localhost", "-port", "0", "--seed=7", "-proxy-metrics", f"-config={tmp_path}/proxies.json"]
         with started(*RELAY, *entry[1:], *options, "--toxiproxy-parity") as port:
-            connection = http.client.HTTPConnection("localhost", port, timeout=5)
+            connection = http.client.HTTPConnection("localhost", port, timeout=60)
             connection.request("GET", "/proxies")
             proxy = json.loads(connection.getresponse().read())["echo"]
             toxic = {"type": "latency", "attributes": {"latency": 1, "drift": 1}}
@@ -76,7 +76,7 @@ def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: P
             assert connection.getresponse().status == 200
             connection.close()
             host, _, listen = proxy["listen"].rpartition(":")
-            with socket.create_connection((host, int(listen)), 5) as app:
+            with socket.create_connection((host, int(listen)), 60) as app:
                 app.sendall(b"x")
                 assert read_exactly(app, 1) == b"x"
 

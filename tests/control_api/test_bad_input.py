@@ -42,7 +42,7 @@ _BODIES = {
 @pytest.fixture
 def app(nat: RunningRelay) -> Iterator[socket.socket]:
     """The app's end of a flow that is open all the while, to an echo."""
-    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 60) as app:
         yield app
 
 

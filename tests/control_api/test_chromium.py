@@ -55,7 +55,7 @@ def submitted(page: Page, form: str, **fields: str) -> str:
 
 
 def test_a_flow_appears_its_ladder_opens_and_a_click_ends_it(nat: RunningRelay, page: Page) -> None:
-    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 60) as app:
         app.sendall(b"hello")
         assert read_exactly(app, 5) == b"hello"
         assert origin.target in page.until("document.querySelector('.row:not([hidden])')")
@@ -179,7 +179,7 @@ def _emit_flows(nat: RunningRelay, count: int, behind: int = 0) -> None:
 
 
 def test_a_flow_that_a_behaviour_ended_before_the_page_came_is_marked(browser: Browser, nat: RunningRelay) -> None:
-    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), 60) as app:
         app.sendall(b"hello")
         assert read_exactly(app, 5) == b"hello"
         nat.link_down()
@@ -197,7 +197,7 @@ def test_each_form_is_one_request(nat: RunningRelay, page: Page) -> None:
         assert submitted(page, "[data-command=set-fault]", **fault) == "set-fault: done"
         told = page.until("document.querySelector('#faults li')")
         assert told.startswith(f"late: delay_s 0.2, toward the app, of {address}")
-        with socket.create_connection(address, 5) as app:
+        with socket.create_connection(address, 60) as app:
             assert echoes_after(app) >= 0.2
             page.click("#faults button")
             page.until("!document.querySelector('#faults li')")

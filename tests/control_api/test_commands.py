@@ -138,7 +138,7 @@ def test_freeze_stalls_a_flow_and_thaw_lets_it_go(nat: RunningRelay, client: Cli
     with Origin(echo) as origin:
         listen = client.ask("POST", "/relay/v1/commands/open-forward", {"target": origin.target}).json["result"]
         assert nat.forward_addresses == [Endpoint("127.0.0.1", int(listen.rpartition(":")[2]))]
-        with socket.create_connection(nat.forward_addresses[0], 5) as app:
+        with socket.create_connection(nat.forward_addresses[0], 60) as app:
             app.sendall(b"one")
             assert read_exactly(app, 3) == b"one"
             assert client.ask("POST", "/relay/v1/commands/freeze", {"side": "server"}).status == 200
@@ -146,7 +146,7 @@ def test_freeze_stalls_a_flow_and_thaw_lets_it_go(nat: RunningRelay, client: Cli
             app.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 app.recv(3)
-            app.settimeout(5)
+            app.settimeout(60)
             assert client.ask("POST", "/relay/v1/commands/thaw", {"side": "server"}).status == 200
             assert read_exactly(app, 3) == b"two"
 
@@ -154,7 +154,7 @@ def test_freeze_stalls_a_flow_and_thaw_lets_it_go(nat: RunningRelay, client: Cli
 def test_a_closed_forward_ends_its_flows_and_no_others(nat: RunningRelay, client: Client) -> None:
     with Origin(echo) as origin:
         closed, other = (nat.forward(origin.host, origin.port) for _ in range(2))
-        with socket.create_connection(closed, 5) as app, socket.create_connection(other, 5) as kept:
+        with socket.create_connection(closed, 60) as app, socket.create_connection(other, 60) as kept:
             for sock in (app, kept):
                 sock.sendall(b"one")
                 assert read_exactly(sock, 3) == b"one"

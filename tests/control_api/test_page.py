@@ -42,7 +42,7 @@ def test_what_a_quiet_connection_outlives_is_said(nat: RunningRelay, client: Cli
 
 def test_a_flow_has_its_ladder_as_the_report_has_it(nat: RunningRelay, client: Client) -> None:
     with Origin(echo) as origin:
-        with socket.create_connection(nat.forward(origin.host, origin.port), 5) as app:
+        with socket.create_connection(nat.forward(origin.host, origin.port), 60) as app:
             app.sendall(b"hello")
             assert read_exactly(app, 5) == b"hello"
             nat.link_down()

@@ -25,7 +25,7 @@ def test_it_steers_all_workers(tmp_path: Path, workers: str) -> None:
         served.wait_for_stderr(f"control http://127.0.0.1:{port}")
         client = Client(f"http://127.0.0.1:{port}")
         listen = client.ask("POST", "/relay/v1/commands/open-forward", {"target": origin.target}).json["result"]
-        apps = [socket.create_connection(("127.0.0.1", int(listen.rpartition(":")[2])), 5) for _ in range(8)]
+        apps = [socket.create_connection(("127.0.0.1", int(listen.rpartition(":")[2])), 60) for _ in range(8)]
         for app in apps:
             app.sendall(b"hello")
             assert read_exactly(app, 5) == b"hello"

@@ -38,7 +38,7 @@ def metric(client: Client, name: str) -> int:
 def test_a_flow_is_listed_with_what_it_has_carried(nat: RunningRelay, client: Client) -> None:
     with Origin(echo) as origin:
         address = nat.forward(origin.host, origin.port)
-        with socket.create_connection(address, 5) as app:
+        with socket.create_connection(address, 60) as app:
             app.sendall(b"hello")
             assert read_exactly(app, 5) == b"hello"
             (flow,) = client.ask("GET", "/relay/v1/flows").json["flows"]
@@ -50,7 +50,7 @@ def test_a_flow_is_listed_with_what_it_has_carried(nat: RunningRelay, client: Cl
 
 
 def test_a_flow_that_has_not_asked_yet_has_no_destination(nat: RunningRelay, client: Client) -> None:
-    with socket.create_connection(nat.address, 5) as app:
+    with socket.create_connection(nat.address, 60) as app:
         app.sendall(b"\x05\x01\x00")
         assert read_exactly(app, 2) == b"\x05\x00"
         (flow,) = client.ask("GET", "/relay/v1/flows").json["flows"]
@@ -79,7 +79,7 @@ def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Clien
     with Origin(echo) as origin:
         address = nat.forward(origin.host, origin.port)
         labels = f'listener="{address}",proxy="{address}",upstream="{origin.target}"'
-        with socket.create_connection(address, 5) as app:
+        with socket.create_connection(address, 60) as app:
             for sent in (1, 2):
                 app.sendall(b"hello")
                 assert read_exactly(app, 5) == b"hello"
@@ -92,7 +92,7 @@ def test_counters_move_while_a_connection_lives(nat: RunningRelay, client: Clien
         nat.wait_for("flow-ended")
         assert metric(client, 'relay_bytes_total{direction="out"}') == 10
         assert metric(client, 'relay_flows_ended_total{cause="internal-peer"}') == 1
-        with socket.create_connection(address, 5) as app:
+        with socket.create_connection(address, 60) as app:
             app.sendall(b"hello")
             assert read_exactly(app, 5) == b"hello"
             nat.link_down()

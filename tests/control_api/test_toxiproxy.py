@@ -18,6 +18,7 @@ from relay.fault import Fault
 from relay.shape import Shape
 from relay.testing import RunningRelay
 from support.control_client import Client
+from support.measuring import least
 from support.origins import Origin, echo, read_exactly
 
 _DOWN, _UP = Side.INTERNAL, Side.EXTERNAL
@@ -200,10 +201,14 @@ def test_latency_holds_for_a_live_flow_and_its_end_too(client: Client) -> None:
         assert read_exactly(app, 4) == b"slow"
         assert time.monotonic() - began_s >= 0.2
         client.ask("POST", "/reset", b"", Content_Type=_FORM, Accept="application/json", User_Agent="axios/1.7")
-        began_s = time.monotonic()
-        app.sendall(b"fast")
-        assert read_exactly(app, 4) == b"fast"
-        assert time.monotonic() - began_s < 0.2
+
+        def exchange_s() -> float:
+            began_s = time.monotonic()
+            app.sendall(b"fast")
+            assert read_exactly(app, 4) == b"fast"
+            return time.monotonic() - began_s
+
+        assert least(exchange_s, 0.2) < 0.2
 
 
 def test_bandwidth_lets_so_many_kilobytes_pass_in_a_second(client: Client) -> None:
@@ -216,15 +221,21 @@ def test_bandwidth_lets_so_many_kilobytes_pass_in_a_second(client: Client) -> No
 
 
 def test_slow_close_delays_the_end_and_not_the_bytes_before_it(client: Client) -> None:
-    with _proxy(client) as (toxics, listen), _connected(listen) as app:
+    def close_s(listen: tuple[str, int]) -> float:
+        """When the last bytes come; the end follows."""
+        with _connected(listen) as app:
+            began_s = time.monotonic()
+            app.sendall(b"last")
+            app.shutdown(socket.SHUT_WR)
+            assert read_exactly(app, 4) == b"last"
+            came_s = time.monotonic() - began_s
+            assert app.recv(1) == b""
+            assert time.monotonic() - began_s >= 0.3
+        return came_s
+
+    with _proxy(client) as (toxics, listen):
         client.ask("POST", toxics, {"type": "slow_close", "attributes": {"delay": 300}})
-        began_s = time.monotonic()
-        app.sendall(b"last")
-        app.shutdown(socket.SHUT_WR)
-        assert read_exactly(app, 4) == b"last"
-        assert time.monotonic() - began_s < 0.3
-        assert app.recv(1) == b""
-        assert time.monotonic() - began_s >= 0.3
+        assert least(lambda: close_s(listen), 0.3) < 0.3
 
 
 def test_slicer_cuts_as_asked(client: Client) -> None:
@@ -259,7 +270,7 @@ def test_timeout_drops_what_comes_and_closes_when_it_is_taken_away(client: Clien
         app.settimeout(0.1)
         with pytest.raises(TimeoutError):
             app.recv(1)
-        app.settimeout(5)
+        app.settimeout(60)
         client.ask("DELETE", f"{toxics}/timeout_downstream")
         assert _all_of(app) == b""
 
@@ -268,7 +279,7 @@ def test_timeout_closes_after_its_time(client: Client) -> None:
     with _proxy(client) as (toxics, listen):
         client.ask("POST", toxics, {"type": "timeout", "attributes": {"timeout": 200}})
         began_s = time.monotonic()
-        with socket.create_connection(listen, 5) as app:
+        with socket.create_connection(listen, 60) as app:
             app.sendall(b"lost")
             assert _all_of(app) == b""
         assert time.monotonic() - began_s >= 0.2
@@ -277,7 +288,7 @@ def test_timeout_closes_after_its_time(client: Client) -> None:
 def test_reset_peer_is_a_reset(nat: RunningRelay, client: Client) -> None:
     with _proxy(client) as (toxics, listen):
         client.ask("POST", toxics, {"type": "reset_peer", "attributes": {"timeout": 200}})
-        with socket.create_connection(listen, 5) as app:
+        with socket.create_connection(listen, 60) as app:
             app.sendall(b"lost")
             with pytest.raises(ConnectionResetError):
                 app.recv(1)
@@ -312,7 +323,7 @@ def _connected(listen: str | tuple[str, int]) -> Iterator[socket.socket]:
     if isinstance(listen, str):
         host, _, port = listen.rpartition(":")
         listen = (host, int(port))
-    with socket.create_connection(listen, 5) as app:
+    with socket.create_connection(listen, 60) as app:
         app.sendall(b"hello")
         assert read_exactly(app, 5) == b"hello"
         yield app
@@ -327,7 +338,7 @@ def _all_of(app: socket.socket) -> bytes:
 
 def _is_reset(listen: tuple[str, int]) -> bool:
     try:
-        with socket.create_connection(listen, 5) as app:  # it may be reset while it connects
+        with socket.create_connection(listen, 60) as app:  # it may be reset while it connects
             app.sendall(b"x")
             return app.recv(1) != b"x"
     except ConnectionError:

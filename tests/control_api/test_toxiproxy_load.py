@@ -28,7 +28,7 @@ CHANGES = 1000 if SOAK else 30
 def test_toxics_that_come_and_go_under_load_neither_hang_nor_lose_a_byte(backend: str, tmp_path: Path) -> None:
     block, took_s = bytes(range(256)) * 256, []
     read, over = 0, threading.Event()
-    with _steered(tmp_path, backend) as (client, listen), socket.create_connection(listen, 10) as app:
+    with _steered(tmp_path, backend) as (client, listen), socket.create_connection(listen, 60) as app:
         toxics = "/proxies/one/toxics"
         received = hashlib.sha256()
 

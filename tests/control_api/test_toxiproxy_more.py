@@ -107,7 +107,7 @@ def test_a_profile_is_a_toxic(nat: RunningRelay, client: Client) -> None:
     with proxied(client) as (toxics, listen):
         assert client.ask("POST", toxics, {"type": "profile", "attributes": {"name": "envoy"}}).status == 200
         assert client.ask("POST", toxics, {"type": "lifetime-limit", "attributes": {"after_s": 5}}).status == 200
-        with socket.create_connection(listen, 5) as app:
+        with socket.create_connection(listen, 60) as app:
             app.sendall(b"x")
             read_exactly(app, 1)
             nat.advance(6)
@@ -139,13 +139,13 @@ def test_an_upstream_that_is_no_server(nat: RunningRelay, client: Client, upstre
             assert told_back(app) == 1
         assert client.ask("DELETE", "/proxies/place").status == 204
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), 5)
+            socket.create_connection((host, int(port)), 60)
         return
     if upstream == "refuse://":
-        with pytest.raises(ConnectionResetError), socket.create_connection((host, int(port)), 5) as app:
+        with pytest.raises(ConnectionResetError), socket.create_connection((host, int(port)), 60) as app:
             app.recv(1)  # if it was not reset before connect has returned
     else:
-        with socket.create_connection((host, int(port)), 5) as app:
+        with socket.create_connection((host, int(port)), 60) as app:
             app.sendall(b"x")
             app.settimeout(0.2)
             with pytest.raises(TimeoutError):
@@ -178,7 +178,7 @@ def proxied(client: Client) -> Iterator[tuple[str, tuple[str, int]]]:
 
 def answers(address: tuple[str, int]) -> int:
     """How many of four requests a new connection has an answer to."""
-    with socket.create_connection(address, 5) as app:
+    with socket.create_connection(address, 60) as app:
         return told_back(app)
 
 

@@ -29,7 +29,7 @@ def test_the_python_client(nat: RunningRelay, client: Client) -> None:
             toxiproxy.create(upstream=origin.target, name="one")
         proxy.add_toxic(type="latency", attributes={"latency": 100})
         assert proxy.get_toxic("latency_downstream").attributes == {"latency": 100, "jitter": 0}
-        with socket.create_connection((host, int(port)), 5) as app:
+        with socket.create_connection((host, int(port)), 60) as app:
             began_s = time.monotonic()
             app.sendall(b"slow")
             assert read_exactly(app, 4) == b"slow"
@@ -42,8 +42,8 @@ def test_the_python_client(nat: RunningRelay, client: Client) -> None:
             with proxy.down():
                 assert app.recv(1) == b""
                 with pytest.raises(ConnectionRefusedError):
-                    socket.create_connection((host, int(port)), 5)
-            socket.create_connection((host, int(port)), 5).close()
+                    socket.create_connection((host, int(port)), 60)
+            socket.create_connection((host, int(port)), 60).close()
         toxiproxy.populate([{"name": "two", "upstream": origin.target, "listen": "127.0.0.1:0"}])
         assert set(toxiproxy.proxies()) == {"one", "two"}
         toxiproxy.reset()

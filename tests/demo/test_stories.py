@@ -116,7 +116,7 @@ def test_a_busy_server_answers_no_call_until_it_has_recovered() -> None:
             with pytest.raises(TimeoutError):
                 sock.connect(("127.0.0.1", server.port))
         server.recover()
-        with socket.create_connection(("127.0.0.1", server.port), 5) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), 60) as sock:
             sock.sendall(b"hello")
             sock.shutdown(socket.SHUT_WR)
             visit = server.visit(1)

@@ -62,7 +62,7 @@ def half_close_by_server(dial: Dial) -> object:
         client.sendall(b"late words, ")
         client.sendall(b"and later ones")
         client.shutdown(socket.SHUT_WR)
-        return words, received.get(timeout=10)
+        return words, received.get(timeout=60)
 
 
 def rst_by_server(dial: Dial) -> object:
@@ -90,7 +90,7 @@ def rst_by_client(dial: Dial) -> object:
             client.sendall(BEFORE_RST)
             wait_until_acknowledged(client)
             reset(client)
-        return received.get(timeout=10)
+        return received.get(timeout=60)
 
 
 def rst_by_client_after_its_fin(dial: Dial) -> object:
@@ -113,7 +113,7 @@ def rst_by_client_after_its_fin(dial: Dial) -> object:
         client.shutdown(socket.SHUT_WR)
         read_exactly(client, 6)
         reset(client)
-        return received.get(timeout=10), received.get(timeout=10)
+        return received.get(timeout=60), received.get(timeout=60)
 
 
 def early_bytes(dial: Dial) -> object:

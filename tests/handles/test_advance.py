@@ -280,7 +280,7 @@ def test_one_that_does_not_rest_on_the_way_leaves_the_clock_where_it_had_come_to
 ) -> None:
     with serve_in_thread(with_alarms(), backend=backend) as nat, called(nat, origin):
         with monkeypatch.context() as patch:
-            patch.setattr("relay.loop.settling.SETTLE_S", 0.1)
+            patch.setattr("relay.loop.settling.SETTLE_S", 0.4)
             patch.setattr("relay.loop.settling._QUIET_S", 0.001)  # it looks after each, as on other systems
             patch.setattr("relay.driver.advancing._rest", lambda driver, **how: "lightly" not in how)
             with pytest.raises(Unsettled, match="the relay does not settle within 1 s: it has always work") as raised:
@@ -299,7 +299,7 @@ def test_the_clock_of_one_of_several_relays_keeps_in_step_even_so(
     with serve_in_thread(with_alarms(), backend=backend) as nat, called(nat, origin):
         nat._relay._commands._in_step = True
         with monkeypatch.context() as patch:
-            patch.setattr("relay.loop.settling.SETTLE_S", 0.1)
+            patch.setattr("relay.loop.settling.SETTLE_S", 0.4)
             patch.setattr("relay.loop.settling._QUIET_S", 0.001)
             patch.setattr("relay.driver.advancing._rest", lambda driver, **how: rests_at_first and "peers" in how)
             with pytest.raises(Unsettled):

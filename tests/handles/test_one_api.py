@@ -161,7 +161,7 @@ async def test_the_former_verbs_work_and_warn() -> None:
 @contextmanager
 def exchanged(nat: RunningRelay) -> Iterator[socket.socket]:
     """A connection that has carried something."""
-    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), timeout=10) as sock:
+    with Origin(echo) as origin, socket.create_connection(nat.forward(origin.host, origin.port), timeout=60) as sock:
         sock.sendall(b"x")
         assert read_exactly(sock, 1) == b"x"
         yield sock

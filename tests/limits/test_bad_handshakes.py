@@ -23,7 +23,7 @@ def test_clients_that_stay_after_a_failed_handshake_hold_few_descriptors(backend
         with ExitStack() as stack:
             for _ in range(300):
                 with suppress(ConnectionError):  # the reset of one that is too many
-                    client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+                    client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=60))
                     client.sendall(b"\x05\x01\x80")
                     client.recv(2)  # its flow is over, and leaves its place in --max-flows to the next
             wait_until(

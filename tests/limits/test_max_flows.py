@@ -61,7 +61,7 @@ def test_one_flow_too_many_is_refused_in_its_protocols_words(front_end: str, bac
 
 def test_a_plain_http_request_too_many_has_a_response_that_says_so(backend: str) -> None:
     with Origin(echo) as origin, full_relay(backend, origin) as nat:
-        with socket.create_connection(nat.address, timeout=10) as sock:
+        with socket.create_connection(nat.address, timeout=60) as sock:
             sock.sendall(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
             response = read_to_end(sock).decode()
         assert response.startswith("HTTP/1.1 503 ")
@@ -72,7 +72,7 @@ def test_a_plain_http_request_too_many_has_a_response_that_says_so(backend: str)
 def test_one_too_many_through_a_forward_is_reset(backend: str) -> None:
     with Origin(echo) as origin, full_relay(backend, origin) as nat:
         forwarded = nat.forward(origin.host, origin.port)
-        with pytest.raises(ConnectionResetError), socket.create_connection(forwarded, timeout=10) as sock:
+        with pytest.raises(ConnectionResetError), socket.create_connection(forwarded, timeout=60) as sock:
             sock.recv(1)  # if it was not reset before connect has returned
         check_told_once(nat)
 
@@ -81,7 +81,7 @@ def test_who_may_not_use_the_proxy_learns_that_first(backend: str) -> None:
     with (
         serve_in_thread(backend=backend, max_flows=1, auth=f"{USER}:{PASSWORD}") as nat,
         socket.create_connection(nat.address),
-        socket.create_connection(nat.address, timeout=10) as stranger,
+        socket.create_connection(nat.address, timeout=60) as stranger,
     ):
         nat.wait_for("flow-refused")
         stranger.sendall(b"\x05\x01\x00")

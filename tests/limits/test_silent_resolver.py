@@ -100,7 +100,7 @@ def test_nothing_is_asked_for_callers_that_have_given_up(backend: str, tmp_path:
             ask_for(callers, lambda number: f"silent{number}.test")
             for caller in callers:
                 assert read_exactly(caller, 4)[3] == TIMED_OUT
-            deadline_s = time.monotonic() + 10
+            deadline_s = time.monotonic() + 60
             while True:  # until there is a turn for it
                 try:
                     connect_by_port(nat.port, "quick.test", origin.port).close()

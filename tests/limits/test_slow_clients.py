@@ -71,28 +71,28 @@ def ended_flows(served: ServedRelay) -> set[int]:
 
 
 def test_bytes_that_trickle_in_do_not_prolong_the_time_for_a_request(backend: str, tmp_path: Path) -> None:
-    with mass_origin() as (_, port), serve(tmp_path, "--backend", backend, "--handshake-timeout", "0.6") as served:
+    with mass_origin() as (_, port), serve(tmp_path, "--backend", backend, "--handshake-timeout", "1") as served:
 
         def dawdle() -> None:
             began_s = time.monotonic()
-            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=60) as sock:
                 with suppress(ConnectionError):
                     trickle(sock, b"\x05\x01\x00" + socks5_request("127.0.0.1", port))
                 with suppress(ConnectionError):
                     assert read_to_end(sock) in {b"\x05\x00", b""}
-            assert 0.5 < time.monotonic() - began_s < 5
+            assert 0.9 < time.monotonic() - began_s < 20
             opened = {record["flow"] for record in served.events() if record["event"] == "flow-opened"}
             wait_until(lambda: opened <= ended_flows(served), lambda: f"not all have ended of {opened}")
 
         Steady(served, port).check(dawdle)
-        assert served.wait_for("handshake-failed")["reason"] == "no request within 0.6 s"
+        assert served.wait_for("handshake-failed")["reason"] == "no request within 1 s"
 
 
 def test_the_head_of_a_later_request_may_not_trickle_either(backend: str, tmp_path: Path) -> None:
-    limit_s = 0.5
+    limit_s = 1.0
     with Origin(web()) as origin, serve(tmp_path, "--backend", backend, "--handshake-timeout", str(limit_s)) as served:
         head = f"GET http://{origin.target}/ HTTP/1.1\r\nHost: x\r\n".encode()
-        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as sock:
             for first, rest in ((head, b"\r\n"), (b"\r\n", head + b"\r\n")):
                 sock.sendall(first)
                 time.sleep(_PACE_S)  # so that it is read by itself
@@ -102,7 +102,7 @@ def test_the_head_of_a_later_request_may_not_trickle_either(backend: str, tmp_pa
             sock.settimeout(_PACE_S)
             began_s = time.monotonic()
             assert end_of_trickling(sock, head[:20] + b"x" * 100) == b""
-            assert 0.8 * limit_s < time.monotonic() - began_s < 5
+            assert 0.8 * limit_s < time.monotonic() - began_s < 20
         assert served.wait_for("handshake-failed")["reason"] == f"no request within {limit_s:g} s"
         ended = served.wait_for("flow-ended")
         assert (ended["because"], ended["destination"]) == ("handshake-limit", origin.target)
@@ -123,7 +123,7 @@ def test_bytes_that_trickle_are_carried_as_they_come_and_keep_the_flow(backend: 
     with mass_origin() as (_, port), serve(tmp_path, "--backend", backend, *options) as served:
 
         def take_time() -> None:
-            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=60) as sock:
                 trickle(sock, b"\x05\x01\x00" + socks5_request("127.0.0.1", port))
                 assert read_exactly(sock, 12)[3] == 0
                 for _ in range(10):

@@ -402,7 +402,7 @@ def test_every_record_of_a_flow_names_the_process_of_the_app(backend: str) -> No
             assert app.stdout.readline() == b"ready\n"
             name = Path(f"/proc/{app.pid}/comm").read_text().rstrip("\n")
             nat.wait_for("flow-opened")  # it is known by then
-            app.communicate(timeout=10)
+            app.communicate(timeout=60)
         nat.wait_for("flow-ended")
         of_flow = [record for record in nat.events if record.flow == 1]
         assert {record.process for record in of_flow} == {(app.pid, name)}
@@ -422,11 +422,11 @@ def test_of_an_inbound_flow_the_app_is_the_process_that_was_dialled(backend: str
         assert app.stdout is not None
         port = int(app.stdout.readline())
         with serve_in_thread(backend=backend, inbound=[f"0:127.0.0.1:{port}"]) as nat:
-            with socket.create_connection(("127.0.0.1", nat.inbound_addresses[0].port), timeout=10) as sock:
+            with socket.create_connection(("127.0.0.1", nat.inbound_addresses[0].port), timeout=60) as sock:
                 exchange(sock)
                 sock.shutdown(socket.SHUT_WR)
                 process = nat.wait_for("fin-received", side="external").process
-            app.communicate(timeout=10)
+            app.communicate(timeout=60)
     assert process is not None
     assert process[0] == app.pid
 

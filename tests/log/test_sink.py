@@ -71,7 +71,7 @@ def test_what_a_new_file_begins_with_has_room_also_where_the_queue_is_full(there
         assert not sink.offer(b"lost")
         os.set_blocking(reader.fileno(), False)
         read = b""
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while sink.close(time.monotonic() + 0.01):
             assert time.monotonic() < deadline_s
             read += reader.buffer.read(_PIPE_BYTES) or b""
@@ -85,7 +85,7 @@ def test_each_piece_goes_to_the_file_that_was_the_newest_when_it_was_offered(tmp
 
     def opener(path: Path) -> Callable[[], int]:
         def open_file() -> int:
-            assert all_wait.wait(10)
+            assert all_wait.wait(60)
             return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 
         return open_file
@@ -144,7 +144,7 @@ def test_the_end_waits_for_a_reader_that_never_reads_as_long_as_it_is_asked_to()
             sink.write(_LINE)
         assert 1000 - _PIPE_BYTES / 100 < closed_in_time(sink, within_s=0.1) <= 1000
         reader.close()
-        sink._thread.join(10)  # else it goes on with the next file that has the descriptor's number
+        sink._thread.join(60)  # else it goes on with the next file that has the descriptor's number
 
 
 def test_a_line_that_cannot_be_written_is_reported_once_and_the_next_is_refused() -> None:

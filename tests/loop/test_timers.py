@@ -166,7 +166,7 @@ async def test_an_engine_calls_at_the_time_and_not_before(readiness: str) -> Non
         began_s = time.monotonic()
         engine.call_later(0.05, calls.note("a"))
         await calls.until("a")
-    assert 0.05 <= calls.at_s[0] - began_s < 0.5
+    assert 0.05 <= calls.at_s[0] - began_s < 10
 
 
 @pytest.mark.anyio

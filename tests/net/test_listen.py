@@ -53,7 +53,7 @@ def accepted(listener: socket.socket) -> int:
 
 def test_who_reserves_an_address_is_given_no_connection(held: Endpoint) -> None:
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(held, timeout=10)
+        socket.create_connection(held, timeout=60)
 
 
 def test_connections_are_spread_over_the_listeners_that_share(held: Endpoint) -> None:
@@ -63,7 +63,7 @@ def test_connections_are_spread_over_the_listeners_that_share(held: Endpoint) ->
         open_listener(held, where="--listen", shared=True) as second,
     ):
         for _ in range(100):
-            stack.enter_context(socket.create_connection(held, timeout=10))
+            stack.enter_context(socket.create_connection(held, timeout=60))
         counts = (accepted(first), accepted(second))
         assert sum(counts) == 100
         assert min(counts) > 10
@@ -93,7 +93,7 @@ def test_an_address_that_somebody_listens_on_cannot_be_reserved(shared: bool, ev
 def test_connections_of_the_past_are_no_obstacle(shared: bool) -> None:
     with open_listener(Endpoint("127.0.0.1", 0), where="--listen", shared=shared) as listener:
         address = Endpoint(*listener.getsockname()[:2])
-        with socket.create_connection(address, timeout=10) as client:
+        with socket.create_connection(address, timeout=60) as client:
             connection, _ = listener.accept()
             connection.close()  # first, so that TIME_WAIT is on this side
             assert client.recv(1) == b""

@@ -71,7 +71,7 @@ def test_what_a_listener_accepts_inherits_it(host: str) -> None:
         default = prefer_another()
         with open_listener(Endpoint(host, 0), where="--listen") as listener:
             address = listener.getsockname()[:2]
-            with socket.create_connection(address, timeout=10) as client, listener.accept()[0] as accepted:
+            with socket.create_connection(address, timeout=60) as client, listener.accept()[0] as accepted:
                 assert congestion_control(client) == default
                 return congestion_control(accepted)
 
@@ -93,7 +93,7 @@ def test_what_is_dialled_on_loopback_is_not_paced(anyio_backend_name: str) -> No
             found.append(str(failure))
             done.set()
 
-        with socket.create_server(("127.0.0.1", 0)) as origin, anyio.fail_after(5):
+        with socket.create_server(("127.0.0.1", 0)) as origin, anyio.fail_after(60):
             target = Endpoint(*origin.getsockname()[:2])
             async with open_engine() as (engine, _):
                 Dial(engine, [(socket.AF_INET, target)], timeout_s=5, source=None, connected=connected, failed=failed)

@@ -20,7 +20,7 @@ import pytest
 
 from relay.observe import Pollable, Provider, save_syn
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 PEER = Path(__file__).with_name("peer.py")
 REPOSITORY = Path(__file__).parents[2]
 
@@ -245,7 +245,7 @@ def namespace(require: Callable[..., None]) -> Iterator[Namespace]:
 def remote(namespace: Namespace) -> Iterator[tuple[Namespace, Peer, socket.socket]]:
     """A peer at the other end of a cable, and the socket that accepted it."""
     with socket.create_server((namespace.our_address, 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(60)
         with peer_process("ip", "netns", "exec", namespace.name) as peer:
             peer.tell(f"connect {namespace.our_address} {listener.getsockname()[1]}")
             accepted, _ = listener.accept()

@@ -166,9 +166,9 @@ def test_a_tests_own_sockets_are_watched_as_long_as_it_has_a_relay(suite: Suite)
         @pytest.mark.nat_relay(observer="in-process")
         def test_watched(nat_relay):
             with socket.create_server(("127.0.0.1", 0)) as listener:
-                listener.settimeout(10)
+                listener.settimeout(60)
                 address = nat_relay.forward(*listener.getsockname())
-                with socket.create_connection(address, timeout=10) as client, listener.accept()[0] as server:
+                with socket.create_connection(address, timeout=60) as client, listener.accept()[0] as server:
                     client.sendall(b"a")
                     assert server.recv(1) == b"a"
                     client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)

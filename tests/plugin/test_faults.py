@@ -27,7 +27,7 @@ BROKEN = """
 
     def connect(nat):
         with socket.create_server(("127.0.0.1", 0)) as listener, suppress(ConnectionResetError):
-            with socket.create_connection(nat.forward(*listener.getsockname()), timeout=10) as client:
+            with socket.create_connection(nat.forward(*listener.getsockname()), timeout=60) as client:
                 client.recv(1)
 """
 _FAULT = "nat_relay: fault in flow #{}: behaviour 'broken' failed on DialSucceeded: ZeroDivisionError: a bug of *"
@@ -150,8 +150,8 @@ def test_what_a_client_did_wrong_is_no_fault(suite: Suite) -> None:
 
         def test_own(nat_relay):
             with socket.create_server(("127.0.0.1", 0)) as listener:
-                listener.settimeout(10)
-                with socket.create_connection(nat_relay.address, timeout=10) as client:
+                listener.settimeout(60)
+                with socket.create_connection(nat_relay.address, timeout=60) as client:
                     port = listener.getsockname()[1]
                     client.sendall(b"GET http://127.0.0.1:%d/ HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" % port)
                     with listener.accept()[0] as server:

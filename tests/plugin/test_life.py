@@ -61,7 +61,7 @@ def test_no_thread_socket_or_warning_is_left_behind(suite: Suite, backend: str) 
         @pytest.mark.nat_relay("vmware-fusion", backend={backend!r})
         def test_passes(nothing_left, nat_relay):
             with socket.create_server(("127.0.0.1", 0)) as listener:
-                listener.settimeout(10)
+                listener.settimeout(60)
                 with socket.create_connection(nat_relay.forward(*listener.getsockname())), listener.accept()[0]:
                     assert state() != nothing_left
 

@@ -33,7 +33,7 @@ GAMBLING = """
 
     def draw(nat):
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(10)
+            listener.settimeout(60)
             address = nat.forward(*listener.getsockname())
             with socket.create_connection(address) as client, listener.accept()[0]:
                 flow = nat.wait_for("flow-opened", client="%s:%s" % client.getsockname()).flow
@@ -92,7 +92,7 @@ RESETTING = """
 
     def ask(nat, *, marked):
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(10)
+            listener.settimeout(60)
             address = nat.forward(*listener.getsockname())
             with socket.create_connection(address) as client, listener.accept()[0] as server:
                 if marked:

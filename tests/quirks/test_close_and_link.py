@@ -141,7 +141,7 @@ def test_sigusr1_takes_the_link_down(backend: str, profile: str, survives: bool,
     recorder = Recorder()
     arguments = ("--profile", profile, "--backend", backend)
     with Origin(recorder) as origin, serve(tmp_path, *arguments, "--forward", f"0:{origin.target}") as served:
-        with socket.create_connection(("127.0.0.1", served.ports[1]), 10) as sock:
+        with socket.create_connection(("127.0.0.1", served.ports[1]), 60) as sock:
             exchange(sock)
             served.process.send_signal(signal.SIGUSR1)
             served.wait_for("link-down")

@@ -53,7 +53,7 @@ class BusyServer:
         """
         self._listener.settimeout(timeout_s)
         connection, _ = self._listener.accept()
-        connection.settimeout(10)
+        connection.settimeout(60)
         return connection
 
 
@@ -92,7 +92,7 @@ def test_the_reply_follows_the_servers_handshake_however_long_it_takes(backend: 
         connected = pool.submit(connect, nat, front_end, "127.0.0.1", server.port)
         external.wait_for("S", toward=True)
         server.recover()
-        with server.accept(), connected.result(10):
+        with server.accept(), connected.result(60):
             pass
     [reply] = answers(internal)
     assert reply.at_s > established_s(external, server.port)
@@ -139,7 +139,7 @@ def test_a_forwards_client_is_reset_after_the_server_refused(backend: str) -> No
         with (
             Capture(forwarded.port) as internal,
             pytest.raises(ConnectionResetError),  # by connect itself, if the RST is very quick
-            socket.create_connection((forwarded.host, forwarded.port), 10) as sock,
+            socket.create_connection((forwarded.host, forwarded.port), 60) as sock,
         ):
             sock.recv(1)
     assert external.lines() == ["> S", "< RA"]
@@ -153,9 +153,9 @@ def ask_and_vanish(nat: RunningRelay, front_end: str, server: BusyServer, how: s
     with Capture(server.port) as external:
         if front_end == "forward":
             forwarded = nat.forward("127.0.0.1", server.port)
-            sock = socket.create_connection((forwarded.host, forwarded.port), 10)
+            sock = socket.create_connection((forwarded.host, forwarded.port), 60)
         else:
-            sock = socket.create_connection((nat.address.host, nat.address.port), 10)
+            sock = socket.create_connection((nat.address.host, nat.address.port), 60)
             sock.sendall(b"\x05\x01\x00")
             read_exactly(sock, 2)
             sock.sendall(socks5_request("127.0.0.1", server.port))
@@ -203,7 +203,7 @@ def test_a_fin_while_it_is_dialled_is_the_end_of_what_the_client_says_and_no_mor
     need_capture()
     with BusyServer() as server, serve_in_thread(profile, backend=backend) as nat:
         address = (nat.address.host, nat.address.port)
-        with Capture(server.port) as external, socket.create_connection(address, 10) as sock:
+        with Capture(server.port) as external, socket.create_connection(address, 60) as sock:
             sock.sendall(whole_request("socks5", "127.0.0.1", server.port))
             sock.shutdown(socket.SHUT_WR)
             external.wait_for("S", toward=True)
@@ -222,7 +222,7 @@ def test_a_client_that_closes_while_it_is_dialled_is_gone_once_it_answers_its_gr
     need_capture()
     with BusyServer() as server, serve_in_thread(profile, backend=backend) as nat:
         address = (nat.address.host, nat.address.port)
-        with Capture(server.port) as external, socket.create_connection(address, 10) as sock:
+        with Capture(server.port) as external, socket.create_connection(address, 60) as sock:
             sock.sendall(whole_request("socks4", "127.0.0.1", server.port))
             external.wait_for("S", toward=True)
         server.recover()

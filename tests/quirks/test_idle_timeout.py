@@ -24,8 +24,8 @@ from support.watched_end import EXACT, UNPRIVILEGED, watch
 pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", reason="seen on Linux alone")]
 
 _AFTER_S = 0.5
-_WAITS_S = 1.0
-"""So long a peer that is not told anything listens, and then some more."""
+_WAITS_S = 2.5
+"""So long a peer waits once its connection is forgotten; to probe takes as long."""
 _ENDS = ("silence", "rst-on-next", "rst", "fin")
 _SETTINGS = "after_s={after_s} internal={end} external={end} silence_s=60"
 
@@ -54,7 +54,6 @@ def test_what_each_end_hears_on_kernel_sockets(tmp_path: Path, backend: str, end
             f"0:{origin.target}",
             *settings(end),
             prefix=prefix,
-            log=False,
         ) as served,
     ):
         found: dict[tuple[str, str, str], str] = {}
@@ -63,7 +62,8 @@ def test_what_each_end_hears_on_kernel_sockets(tmp_path: Path, backend: str, end
             found[side, end, does] = watch(sock, does, _WAITS_S)
 
         threads, socks = [], []
-        for does in ("reads", "writes", "probes"):
+        peers = ("reads", "writes", "probes")
+        for does in peers:
             sock = socket.create_connection(("127.0.0.1", served.ports[1]))
             socks.append(sock)
             sock.sendall(b"x")
@@ -71,14 +71,14 @@ def test_what_each_end_hears_on_kernel_sockets(tmp_path: Path, backend: str, end
             server = accepted.get(timeout=20)
             for side, watched in (("app", sock), ("server", server)):
                 threads.append(threading.Thread(target=note, args=(side, does, watched)))
-                threads[-1].start()
+        served.wait_for_count("flow-ended", len(peers))
         for thread in threads:
-            thread.join(30)
+            thread.start()
+        for thread in threads:
+            thread.join(60)
         for sock in socks:
             sock.close()
-    assert found == {
-        (side, end, does): expected[end, does] for side in ("app", "server") for does in ("reads", "writes", "probes")
-    }
+    assert found == {(side, end, does): expected[end, does] for side in ("app", "server") for does in peers}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -89,7 +89,8 @@ def test_what_the_app_hears_in_wire_mode(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     peers = ("reads", "writes", "probes")
     with held_connections() as (origin, _):
-        command = [sys.executable, "-m", "support.watched_end", HOST, str(origin.port), str(_WAITS_S), *peers]
+        events = str(tmp_path / "events.jsonl")
+        command = [sys.executable, "-m", "support.watched_end", HOST, str(origin.port), str(_WAITS_S), events, *peers]
         done, _ = run_inside(tmp_path, command, "--backend", backend, "--profile", "transparent", *settings(end))
     assert done.stderr == ""
     assert json.loads(done.stdout) == [EXACT[end, does] for does in peers]
@@ -102,9 +103,9 @@ def test_the_reader_who_waits_hears_nothing_and_the_next_writer_is_reset(backend
         serve_in_thread("transparent", backend=backend, idle_timeout={"after_s": 350}) as nat,
         socket.create_connection(nat.forward(origin.host, origin.port)) as app,
     ):
-        app.settimeout(0.3)
         app.sendall(b"x")
         assert app.recv(1) == b"x"
+        app.settimeout(0.3)
         server = accepted.get(timeout=20)
         nat.advance(349)
         assert nat.flow_count == 1

@@ -100,10 +100,10 @@ def hold(profile: str, front_end: str, backend: str) -> Held:
         with Capture(internal_port) as internal:
             assert sock.recv(5) == b"hello"
             sock.sendall(b"hello")
-            assert frozen.wait(5)
+            assert frozen.wait(60)
             with Capture(origin.port) as external:
                 began_s = time.monotonic()
-                error = _probe_until(sock, HELD_S)
+                error = _probe_until(sock, HELD_S + INTERVAL_S / 2)  # amid two probes
                 after_s = time.monotonic() - began_s
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
             nat.wait_for("keepalive-probe", side="internal")
@@ -127,7 +127,7 @@ def _probe_until(sock: socket.socket, held_s: float) -> int:
 
 def _logged(nat: RunningRelay, seen: int) -> int:
     """The probes in the event log, once there are so many; the relay looks for them twice a second."""
-    deadline_s = time.monotonic() + 2
+    deadline_s = time.monotonic() + 60
     while True:
         count = sum(record.event == "keepalive-probe" for record in nat.events)
         if count >= seen or time.monotonic() > deadline_s:
@@ -197,7 +197,7 @@ def test_no_note_says_that_a_dead_server_has_answered(backend: str) -> None:
         connect(nat, "socks5", origin.host, origin.port) as sock,
     ):
         sock.sendall(b"hello")
-        assert frozen.wait(5)
+        assert frozen.wait(60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         text = nat.wait_for("note", because="local-keepalive", timeout_s=20).fields["text"]

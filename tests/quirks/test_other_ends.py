@@ -54,12 +54,12 @@ Found: TypeAlias = dict[tuple[str, str], str]
 """By side, and by what the peer does."""
 
 
-def watched(pool: ThreadPoolExecutor, call: Pairs, *peers: str, end: Callable[[], object]) -> Found:
+def watched(pool: ThreadPoolExecutor, call: Pairs, waits_s: float, *peers: str, end: Callable[[], object]) -> Found:
     """What either side of a connection comes to that each of these peers has, once it was ended."""
     pairs = {does: call() for does in peers}
     end()
     found = {
-        (side, does): pool.submit(watch, sock, does, WAITS_S)
+        (side, does): pool.submit(watch, sock, does, waits_s)
         for does, pair in pairs.items()
         for side, sock in zip(SIDES, pair, strict=True)
     }
@@ -89,7 +89,7 @@ def test_each_end_is_what_it_is_called_to_a_reader_a_writer_and_a_prober(backend
         ):
             address = nat.forward(origin.host, origin.port)
             call = Pairs((address.host, address.port), accepted, sockets)
-            found = watched(pool, call, "reads", "writes", "probes", end=lambda: bring_about(nat))
+            found = watched(pool, call, 2.5, "reads", "writes", "probes", end=lambda: bring_about(nat))
             ended = nat.wait_for("flow-ended", flow=3).fields
             assert ended["because"] == behaviour.replace("_", "-")
         return found
@@ -135,7 +135,7 @@ def test_without_privilege_what_is_written_into_silence_is_acknowledged(
         ThreadPoolExecutor(4) as pool,
     ):
         call = Pairs(("127.0.0.1", served.ports[1]), accepted, sockets)
-        found = watched(pool, call, "reads", "writes", end=lambda: served.wait_for("flow-ended", flow=2))
+        found = watched(pool, call, WAITS_S, "reads", "writes", end=lambda: served.wait_for("flow-ended", flow=2))
     assert found == {(side, does): UNPRIVILEGED["silence", does] for side in SIDES for does in ("reads", "writes")}
 
 
@@ -255,7 +255,8 @@ def test_the_ends_in_wire_mode(tmp_path: Path, backend: str, monkeypatch: pytest
 
     def found(behaviour: str) -> Any:
         end, peers = WATCHED[behaviour]
-        command = [sys.executable, "-m", "support.watched_end", HOST, str(origin.port), "1.0", *peers]
+        events = str(tmp_path / behaviour / "events.jsonl")
+        command = [sys.executable, "-m", "support.watched_end", HOST, str(origin.port), "2", events, *peers]
         return inside(tmp_path, behaviour, command, backend, *ending(behaviour, f"internal={end}"))
 
     with held_connections() as (origin, _), ThreadPoolExecutor(3) as pool:

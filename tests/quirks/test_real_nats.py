@@ -1,6 +1,7 @@
 """Profiles beside the real programs: the same app and server find the same habits on both.
 
-Each real NAT is looked at once. What a profile does not take over from its NAT is listed with the reason.
+Each real NAT is looked at once, all at the same time. What a profile does not take over from its NAT is listed with the
+reason.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +23,7 @@ from support import real_nats
 from support.clients import Refused, connect
 from support.habits import Way, of_half_closes, of_idle_limit, of_resets, refusal
 from support.namespaces import in_own_network
+from support.ports import free_port
 
 Nat = Callable[[Path, int, int], AbstractContextManager[Way]]
 Habits = Mapping[str, str]
@@ -83,13 +86,13 @@ def test_a_profile_has_the_habits_of_the_real_program(backend: str, name: str) -
     real = REAL[name]
     with ExitStack() as stack:
         listener = stack.enter_context(listening("127.0.0.1"))
-        nothing = real_nats.free_port()
+        nothing = free_port()
         short: Mapping[str, Any] = (
             {"idle_timeout": {"after_s": real.idle_s, "half_closed_s": 0}, **NO_CHANCE} if real.idle_s else {}
         )
         nat = stack.enter_context(serve_in_thread(real.profile, backend=backend, **short))
         ours = habits(real, by_relay(nat, real.front_end, listener, nothing), listener)
-    theirs = habits_of_real(name)
+    theirs = habits_of_real()[name]
     assert {habit: said for habit, said in theirs.items() if habit in real.apart} == real.apart
     expected = {habit: said for habit, said in theirs.items() if habit not in real.apart}
     assert {habit: said for habit, said in ours.items() if habit in expected} == expected
@@ -105,14 +108,15 @@ def habits(real: Real, way: Way, listener: socket.socket) -> Habits:
 
 
 @cache
-def habits_of_real(name: str) -> Habits:
-    def look() -> Habits:
+def habits_of_real() -> Mapping[str, Habits]:
+    def look(name: str) -> Habits:
         with tempfile.TemporaryDirectory() as folder, listening("0.0.0.0") as listener:
-            server, nothing = listener.getsockname()[1], real_nats.free_port()
+            server, nothing = listener.getsockname()[1], free_port()
             with REAL[name].nat(Path(folder), server, nothing) as way:
                 return habits(REAL[name], way, listener)
 
-    return in_own_network(look)
+    with ThreadPoolExecutor(len(REAL)) as threads:
+        return dict(zip(REAL, threads.map(lambda name: in_own_network(lambda: look(name)), REAL), strict=True))
 
 
 def listening(host: str) -> socket.socket:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import random
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from relay.net.pipe import Pipe
 from relay.net.pump import BULK_BYTES
 from relay.testing import serve_in_thread
 from support.behind_nat import BACKENDS, HOST, run_inside
+from support.measuring import least
 from support.origins import Origin, echo, read_exactly
 
 pytestmark = pytest.mark.system
@@ -42,29 +44,38 @@ def pings(address: tuple[str, int], rounds: int = _ROUNDS) -> list[float]:
 @pytest.mark.parametrize(("direction", "each_s"), [("to-server", 0.05), ("to-app", 0.05), ("both", 0.1)])
 def test_a_byte_takes_the_latency_longer(backend: str, direction: str, each_s: float) -> None:
     settings = {"delay_s": 0.05, "direction": direction}
+    took: list[float] = []
+
+    def median_s() -> float:
+        latest = pings(nat.forward_addresses[0])
+        took.extend(latest)
+        return statistics.median(latest)
+
     with (
         Origin(echo) as origin,
         serve_in_thread("transparent", backend=backend, forwards=[f"0:{origin.target}"], latency=settings) as nat,
     ):
-        took = pings(nat.forward_addresses[0])
+        assert least(median_s, each_s + 0.02) < each_s + 0.02
     assert min(took) >= each_s
-    assert min(took) < each_s + 0.02  # a busy host delays some
 
 
 def test_a_rate_is_kept(backend: str) -> None:
     rate, size = 2_000_000, 1_000_000
     settings = {"rate_bytes_per_s": rate, "direction": "to-server"}
+
+    def took_s() -> float:
+        with socket.create_connection(nat.forward_addresses[0]) as app:
+            began_s = time.monotonic()
+            app.sendall(bytes(size))
+            app.shutdown(socket.SHUT_WR)
+            assert read_exactly(app, 32) == hashlib.sha256(bytes(size)).digest()
+            return time.monotonic() - began_s
+
     with (
         Origin(lambda sock: sock.sendall(digest_of(sock))) as origin,
         serve_in_thread("transparent", backend=backend, forwards=[f"0:{origin.target}"], bandwidth=settings) as nat,
-        socket.create_connection(nat.forward_addresses[0]) as app,
     ):
-        began_s = time.monotonic()
-        app.sendall(bytes(size))
-        app.shutdown(socket.SHUT_WR)
-        assert read_exactly(app, 32) == hashlib.sha256(bytes(size)).digest()
-        took_s = time.monotonic() - began_s
-    assert 0.85 * size / rate <= took_s < 2 * size / rate  # to the hundredth: tests/legs/test_outbox.py, bench.shapes
+        assert least(took_s, 1.15 * size / rate) == pytest.approx(size / rate, rel=0.15)
 
 
 def digest_of(sock: socket.socket) -> bytes:
@@ -205,7 +216,10 @@ def test_latency_is_the_same_in_wire_mode(backend: str, tmp_path: Path) -> None:
         program = (
             "import socket, time\n"
             f"s = socket.create_connection(({HOST!r}, {origin.port}))\n"
-            "t = time.monotonic(); s.sendall(b'x'); s.recv(1); print(time.monotonic() - t)\n"
+            "def took_s():\n    t = time.monotonic(); s.sendall(b'x'); s.recv(1); return time.monotonic() - t\n"
+            "found_s = [took_s()]\n"
+            "while min(found_s) >= 0.6 and len(found_s) < 8: found_s.append(took_s())\n"
+            "print(min(found_s))\n"
         )
         options = ("--profile", "transparent", "--backend", backend, "--set", "latency.delay_s=0.2")
         done, _ = run_inside(tmp_path, ["python3", "-c", program], *options)

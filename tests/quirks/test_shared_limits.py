@@ -112,17 +112,25 @@ def test_a_server_sees_a_connection_when_the_app_has_sent_something(backend: str
 
 
 # Holds one connection and asks for another, while all packets are kept: when that SYN was answered, and how often sent.
+# The first is closed once the relay's log says that there is no room for another.
 SURPLUS_SYN = """
 import json, socket, sys, threading, time
+from pathlib import Path
 from relay.wire.packet import parse_ipv4
 from relay.wire.segment import parse_segment
 from support.frames import Frames
-server, port = sys.argv[1], int(sys.argv[2])
+server, port, events = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+
+def make_room():
+    while '"slot-denied"' not in events.read_text():
+        time.sleep(0.01)
+    first.close()
+
 first = socket.create_connection((server, port))
 with Frames() as frames, socket.socket() as second:
     second.bind(("0.0.0.0", 0))
     own_port = second.getsockname()[1]
-    threading.Timer(0.5, first.close).start()
+    threading.Thread(target=make_room).start()
     second.settimeout(20)
     second.connect((server, port))
     time.sleep(0.1)
@@ -145,7 +153,7 @@ def test_a_surplus_syn_is_swallowed_and_the_next_is_answered_if_there_is_room(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     settings = ("--profile", "transparent", "--set", "flow-limit.max_flows=1")
     with Origin(echo) as origin:
-        command = [sys.executable, "-c", SURPLUS_SYN, HOST, str(origin.port)]
+        command = [sys.executable, "-c", SURPLUS_SYN, HOST, str(origin.port), str(tmp_path / "events.jsonl")]
         done, events = run_inside(tmp_path, command, "--backend", backend, *settings)
     assert (done.returncode, done.stderr) == (0, "")
     syn, syn_ack, ack = 0x02, 0x12, 0x10

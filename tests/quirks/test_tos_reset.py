@@ -16,6 +16,7 @@ from relay.testing import RunningRelay, serve_in_thread
 from support.capabilities import missing, need_capture, need_root
 from support.capture import Capture
 from support.clients import connect, is_reset_by
+from support.measuring import least
 from support.origins import (
     Origin,
     Received,
@@ -150,7 +151,7 @@ def test_an_ordinary_users_relay_resets_the_same(backend: str, tmp_path: Path) -
 
         def dial(tos: int) -> socket.socket:
             sock = socket.socket()
-            sock.settimeout(10)
+            sock.settimeout(60)
             set_tos(sock, tos)
             sock.connect(("127.0.0.1", served.ports[1]))
             return sock
@@ -167,23 +168,26 @@ def test_the_server_sees_a_fin_about_105_ms_after_the_clients_reset(
 ) -> None:
     need_capture()
     recorder = Recorder()
-    with (
-        Origin(recorder) as origin,
-        serve_in_thread(backend=backend, observer=observer) as nat,
-        connect(nat, front_end, origin.host, origin.port) as sock,
-        Capture(sock.getpeername()[1]) as internal,
-        Capture(origin.port) as external,
-    ):
-        client_port = sock.getsockname()[1]
-        sock.sendall(b"before")
-        read_exactly(sock, 6)
-        set_tos(sock, 0x48)
-        assert is_reset_by(sock, b"after")
-        assert recorder.take() == [Received(b"before", "fin")]
-    reset = next(packet for packet in internal.packets if "R" in packet.flags)
-    fin = next(packet for packet in external.packets if "F" in packet.flags)
-    assert (reset.target_port, fin.target_port) == (client_port, origin.port)
-    assert 0.100 <= fin.at_s - reset.at_s <= 0.250
+
+    def later_s() -> float:
+        with (
+            connect(nat, front_end, origin.host, origin.port) as sock,
+            Capture(sock.getpeername()[1]) as internal,
+            Capture(origin.port) as external,
+        ):
+            client_port = sock.getsockname()[1]
+            sock.sendall(b"before")
+            read_exactly(sock, 6)
+            set_tos(sock, 0x48)
+            assert is_reset_by(sock, b"after")
+            assert recorder.take() == [Received(b"before", "fin")]
+        reset = next(packet for packet in internal.packets if "R" in packet.flags)
+        fin = next(packet for packet in external.packets if "F" in packet.flags)
+        assert (reset.target_port, fin.target_port) == (client_port, origin.port)
+        return fin.at_s - reset.at_s
+
+    with Origin(recorder) as origin, serve_in_thread(backend=backend, observer=observer) as nat:
+        assert 0.100 <= least(later_s, 0.250) <= 0.250
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
@@ -217,7 +221,7 @@ def test_what_was_acknowledged_before_the_change_reaches_a_server_that_is_slow(b
     ended: list[bytes] = []
 
     def read_late(connection: socket.socket) -> None:
-        assert may_read.wait(10)
+        assert may_read.wait(60)
         ended.append(read_to_end(connection))
 
     before = bytes(range(256)) * 4096
@@ -240,7 +244,7 @@ def test_a_client_that_sets_the_byte_and_only_receives_is_reset_by_its_ack(
 
     def send_on_cue(connection: socket.socket) -> None:
         connection.sendall(b"first")
-        assert may_send.wait(10)
+        assert may_send.wait(60)
         connection.sendall(b"second")
         assert connection.recv(1) == b""
 
@@ -296,7 +300,7 @@ def test_a_connection_that_goes_on_to_a_flow_without_the_quirk_is_let_be(backend
         Origin(answer_requests) as one,
         Origin(answer_requests) as other,
         serve_in_thread("vmware-fusion", backend=backend, observer=withholding) as nat,
-        socket.create_connection((nat.address.host, nat.address.port), timeout=10) as sock,
+        socket.create_connection((nat.address.host, nat.address.port), timeout=60) as sock,
     ):
 
         def get(origin: Origin) -> bytes:

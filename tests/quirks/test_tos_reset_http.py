@@ -20,7 +20,7 @@ def test_a_request_that_is_reset_in_its_body_ended_by_the_reset(backend: str) ->
     with Origin(read_on) as origin, serve_in_thread("vmware-fusion", backend=backend) as nat:
         length = 2 * len(HALF)
         head = f"POST http://{origin.target}/ HTTP/1.1\r\nHost: {origin.target}\r\nContent-Length: {length}\r\n\r\n"
-        with socket.create_connection((nat.address.host, nat.address.port), timeout=10) as sock:
+        with socket.create_connection((nat.address.host, nat.address.port), timeout=60) as sock:
             sock.sendall(head.encode() + HALF)
             wait_until_acknowledged(sock)
             nat.wait_for("flow-connected")

@@ -17,7 +17,7 @@ BACKENDS = ("asyncio", "trio")
 
 
 def run_inside(
-    directory: Path, command: Sequence[str], *options: str, prefix: Sequence[str] = (), timeout_s: float = 30.0
+    directory: Path, command: Sequence[str], *options: str, prefix: Sequence[str] = (), timeout_s: float = 90.0
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
     """Run a command behind the NAT; what it said, and the relay's event log.
 

@@ -16,7 +16,7 @@ from relay.loop.engine import Engine
 from relay.loop.settling import advancing, finish, settling
 from relay.net.kernel_leg import KernelLeg
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 _Result = TypeVar("_Result")
 
 

@@ -73,7 +73,7 @@ class Capture:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._until_s = time.time()
-        self._thread.join(5)
+        self._thread.join(60)
         _, lost = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._socket.close()
         assert not lost, f"the capture lost {lost} packets"
@@ -82,7 +82,7 @@ class Capture:
         """The packets so far, as text."""
         return [self._line(packet) for packet in list(self.packets)]
 
-    def wait_for(self, flags: str, *, toward: bool, timeout_s: float = 5.0) -> Packet:
+    def wait_for(self, flags: str, *, toward: bool, timeout_s: float = 60.0) -> Packet:
         """The first packet with just these flags in this direction, once it has come."""
         deadline_s = time.monotonic() + timeout_s
         with self._added:

@@ -25,7 +25,7 @@ from typing import Any
 from support.capabilities import missing
 
 _PROGRAMS = ("chromium", "google-chrome")
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check"),

@@ -46,7 +46,7 @@ def connect(
     else:
         address = (nat.address.host, nat.address.port)
     sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
-    sock.settimeout(20)
+    sock.settimeout(60)
     try:
         if tos is not None:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
@@ -62,7 +62,7 @@ def connect_by_port(
     proxy_port: int, host: str, port: int, *, front_end: str = "socks5", via: str = "127.0.0.1"
 ) -> socket.socket:
     """Connect to HOST:PORT through the proxy port, on loopback, of a relay of which no more is known."""
-    sock = socket.create_connection((via, proxy_port), timeout=20)
+    sock = socket.create_connection((via, proxy_port), timeout=60)
     try:
         ask(sock, front_end, host, port)
     except BaseException:
@@ -78,7 +78,7 @@ def connect_from(port: int, to: tuple[str, int]) -> socket.socket:
     """
     sock = socket.socket()
     try:
-        sock.settimeout(20)
+        sock.settimeout(60)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(("127.0.0.77", port))
@@ -93,7 +93,7 @@ def connect_from(port: int, to: tuple[str, int]) -> socket.socket:
 def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
     """So many connections to a port on loopback, by clients that say nothing."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(count)]
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(count)]
 
 
 def ask(sock: socket.socket, front_end: str, host: str, port: int, *, early: bytes = b"") -> None:

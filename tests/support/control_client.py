@@ -36,7 +36,7 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             told = {"Content-Type": "application/json"} | told
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         try:
             connection.request(method, path, body, told)
             response = connection.getresponse()
@@ -45,4 +45,4 @@ class Client:
             connection.close()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, 10)
+        return socket.create_connection(self.address, 60)

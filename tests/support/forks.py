@@ -20,7 +20,7 @@ if sys.platform == "win32":
     _PROCESSES = multiprocessing.get_context("spawn")
 else:
     _PROCESSES = multiprocessing.get_context("forkserver")
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 # Commands import what they need when they are run; anyio, and a fork of a pytest, likewise.
 _COMMANDS = ["relay.cli.main", "relay.cli.serving", "relay.workers", "relay.cli.reports.explain", "relay.demo"]
 _PROCESSES.set_forkserver_preload([*_COMMANDS, "trio", "pytest"])

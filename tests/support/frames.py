@@ -35,7 +35,7 @@ class Frames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(5)
+        self._thread.join(60)
         self._socket.close()
 
     def _keep(self) -> None:

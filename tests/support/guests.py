@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 def run_guest(command: Sequence[str], **more: Any) -> subprocess.CompletedProcess[str]:
     """Run it to its end, and keep what it said."""
-    arguments = {"capture_output": True, "text": True, "timeout": 30, "env": environment(), **more}
+    arguments = {"capture_output": True, "text": True, "timeout": 90, "env": environment(), **more}
     return subprocess.run(command, check=False, **arguments)
 
 
@@ -64,7 +64,7 @@ def processes_with(words: str) -> dict[int, str]:
     return found
 
 
-def wait_for_processes(words: str, count: int, *, timeout_s: float = 10.0) -> dict[int, str]:
+def wait_for_processes(words: str, count: int, *, timeout_s: float = 60.0) -> dict[int, str]:
     """Wait until there are so many processes with these words in their command line."""
     deadline_s = time.monotonic() + timeout_s
     while len(found := processes_with(words)) != count:

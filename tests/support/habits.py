@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 LINGER_ZERO = struct.pack("ii", 1, 0)
-SOON_S = 0.4
-"""How long what comes at once may take; a relay on a busy host needs a tenth of it."""
+SOON_S = 1.0
+"""How long what comes at once may take, on a busy host."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Ends:
 @contextlib.contextmanager
 def connected(way: Way, listener: socket.socket) -> Iterator[Ends]:
     """A connection that has carried a byte each way."""
-    listener.settimeout(5)
+    listener.settimeout(60)
     with way.to_server() as app:
-        app.settimeout(5)
+        app.settimeout(60)
         app.sendall(b"?")
         server, _ = listener.accept()
         with server:
-            server.settimeout(5)
+            server.settimeout(60)
             assert server.recv(1) == b"?"
             server.sendall(b"!")
             assert app.recv(1) == b"!"
@@ -65,8 +65,9 @@ def hears(end: socket.socket, within_s: float = SOON_S) -> str:
     return data.decode() if data else "fin"
 
 
-REFUSED_S = 5.0
-"""How long a proxy may try again before it ends what it has accepted; HAProxy does, three times."""
+REFUSED_S = 15.0
+"""How long what is certain to come may take. A proxy tries again before it ends what it has accepted; HAProxy does,
+three times."""
 
 
 def on_writing(end: socket.socket) -> str:
@@ -154,4 +155,4 @@ def of_keepalives(way: Way, listener: socket.socket, wait_s: float) -> str:
         if heard != "nothing":
             return heard
         ends.app.sendall(b"x")
-        return "lives" if hears(ends.server) == "x" else "dead"
+        return "lives" if hears(ends.server, REFUSED_S) == "x" else "dead"

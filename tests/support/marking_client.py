@@ -21,7 +21,7 @@ _AF21 = 0x48
 def main(server: str, port: int, count: int) -> None:
     with Frames() as frames:
         for _ in range(count):
-            with socket.create_connection((server, port), timeout=10) as connection:
+            with socket.create_connection((server, port), timeout=60) as connection:
                 connection.sendall(b"unmarked")
                 connection.recv(100)
                 connection.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _AF21)

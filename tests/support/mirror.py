@@ -37,7 +37,7 @@ def served(directory: Path) -> Iterator[int]:
             yield server.server_address[1]
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(60)
 
 
 def debian_repository(directory: Path) -> None:

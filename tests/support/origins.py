@@ -57,7 +57,7 @@ class Origin:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "an origin's handler does not end"
         self._listener.close()
         assert not self.faults, self.faults
@@ -77,7 +77,7 @@ class Origin:
                 if self._closing.is_set():
                     return
                 raise
-            connection.settimeout(30)
+            connection.settimeout(60)
             self.accepted += 1
             self._open.add(connection)
             self._start(self._handle, connection)
@@ -126,7 +126,7 @@ class Recorder:
         else:
             self._received.put(Received(data, "fin"))
 
-    def take(self, count: int = 1, timeout_s: float = 5.0) -> list[Received]:
+    def take(self, count: int = 1, timeout_s: float = 60.0) -> list[Received]:
         """The next so many connections that ended, in that order, once they have."""
         return [self._received.get(timeout=timeout_s) for _ in range(count)]
 
@@ -166,7 +166,7 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-def wait_until_acknowledged(connection: socket.socket, timeout_s: float = 10.0) -> None:
+def wait_until_acknowledged(connection: socket.socket, timeout_s: float = 60.0) -> None:
     """Until the peer's kernel has everything that was sent: what it has not, a RST takes back."""
     deadline_s = time.monotonic() + timeout_s
     while unsent_bytes(connection):

@@ -19,7 +19,7 @@ def probe_server(tmp_path: Path, *options: str, **env: str) -> Iterator[tuple[li
     command = [*RELAY, "probe", "server", "--listen", "127.0.0.1:0", "--port-file", str(ports), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment(**env)) as server:
         try:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not (ports.exists() and ports.read_text()):
                 assert server.poll() is None
                 assert time.monotonic() < until
@@ -27,4 +27,4 @@ def probe_server(tmp_path: Path, *options: str, **env: str) -> Iterator[tuple[li
             yield [int(port) for port in ports.read_text().split()], server
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(20)
+            server.wait(60)

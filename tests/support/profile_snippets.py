@@ -21,7 +21,7 @@ _LOST = ["with pytest.raises(TimeoutError):  # what either sends is lost", "    
 _RESET = ["with pytest.raises(ConnectionResetError):", "    app.recv(1)"]
 _ENDS: dict[str, Sequence[str]] = {
     "-": ['app.sendall(b"?")', 'server.sendall(b"!")', "app.settimeout(0.3)", *_LOST],
-    "RST*": [*_HEAR_NOTHING, 'app.sendall(b"?")', *_RESET],
+    "RST*": [*_HEAR_NOTHING, "app.settimeout(None)", 'app.sendall(b"?")', *_RESET],
     "RST": _RESET,
     "FIN": ['assert app.recv(1) == b""'],
 }
@@ -31,9 +31,9 @@ with contextlib.ExitStack() as held:
     address = nat_relay.forward(*listener.getsockname())
     for _ in range(3):
         held.enter_context(socket.create_connection(address))
-    listener.settimeout(0.3)
     for _ in range(2):
         held.enter_context(listener.accept()[0])
+    listener.settimeout(0.3)
     with pytest.raises(TimeoutError):  # the third has no port
         held.enter_context(listener.accept()[0])
 """.strip().splitlines()

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from support.capabilities import missing, need_program, need_root
+from support.ports import free_port
 
 RELAY = (str(Path(sys.executable).with_name("relay")),)
 """The installed command: `python -m relay` would find the source folder first."""
-_START_S = 15.0
+_START_S = 60.0
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 def run(
     *command: str,
-    timeout_s: float = 30.0,
+    timeout_s: float = 90.0,
     env: dict[str, str] | None = None,
     input_: str | None = None,
     cwd: Path | None = None,
@@ -53,7 +54,7 @@ def run(
     )
 
 
-def relay(*arguments: str, timeout_s: float = 30.0, **env: str) -> subprocess.CompletedProcess[str]:
+def relay(*arguments: str, timeout_s: float = 90.0, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a relay command that ends by itself."""
     return run(*RELAY, *arguments, timeout_s=timeout_s, env=clean_environment(**env))
 
@@ -95,7 +96,7 @@ class ServedRelay:
         whole, _, _ = self.events_file.read_text().rpartition("\n")  # a line may be half written
         return [json.loads(line) for line in whole.splitlines()]
 
-    def wait_for(self, event: str, *, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
         """The first event of this name with these fields, once it is written."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
@@ -105,7 +106,7 @@ class ServedRelay:
             time.sleep(0.02)  # a file cannot be waited on
         raise AssertionError(f"no {event} {fields} within {timeout_s:g} s; there were {self.events()}")
 
-    def wait_for_count(self, event: str, count: int, *, timeout_s: float = 10.0) -> None:
+    def wait_for_count(self, event: str, count: int, *, timeout_s: float = 60.0) -> None:
         """Wait until so many events of this name are written."""
         deadline_s = time.monotonic() + timeout_s
         while (found := sum(record["event"] == event for record in self.events())) < count:
@@ -119,7 +120,7 @@ class ServedRelay:
     def stderr(self) -> str:
         return self.stderr_file.read_text()
 
-    def wait_for_stderr(self, text: str, *, timeout_s: float = 5.0) -> str:
+    def wait_for_stderr(self, text: str, *, timeout_s: float = 60.0) -> str:
         """All that was said on stderr, once `text` is in it."""
         deadline_s = time.monotonic() + timeout_s
         while text not in self.stderr():
@@ -169,7 +170,7 @@ def serve(
         yield ServedRelay(process, [int(line) for line in port_file.read_text().split()], events_file, stderr_file)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == exit_code, stderr_file.read_text()
+        assert process.wait(60) == exit_code, stderr_file.read_text()
         assert "Traceback" not in stderr_file.read_text()
     finally:
         if process.poll() is None:
@@ -186,7 +187,7 @@ class Sshd:
     log_file: Path
 
     def ssh(
-        self, port: int, *options: str, command: Sequence[str] = ("echo", "it-lives"), timeout_s: float = 20.0
+        self, port: int, *options: str, command: Sequence[str] = ("echo", "it-lives"), timeout_s: float = 90.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a command through ssh to 127.0.0.1:PORT; each option is what follows a `-o`."""
         return run("ssh", *self.arguments(*options), "-p", str(port), "root@127.0.0.1", *command, timeout_s=timeout_s)
@@ -223,8 +224,7 @@ def sshd(directory: Path, *options: str, port: int = 0, prefix: Sequence[str] = 
     `prefix` is a command that runs it.
     """
     need_root()
-    with socket.create_server(("127.0.0.1", port)) as holder:
-        port = holder.getsockname()[1]
+    port = port or free_port()
     command = [*prefix, *sshd_command(directory, port, "ListenAddress=127.0.0.1", *options)]
     log_file = directory / "sshd.log"
     with log_file.open("w") as log:
@@ -234,7 +234,7 @@ def sshd(directory: Path, *options: str, port: int = 0, prefix: Sequence[str] = 
         yield Sshd(port, directory / "user_key", log_file)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_for_listener(port: int, process: subprocess.Popen[bytes], log_file: Path) -> None:

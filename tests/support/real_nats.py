@@ -15,9 +15,10 @@ from pathlib import Path
 
 from support.capabilities import need_program
 from support.habits import Way
+from support.ports import free_port
 from support.real_networks import behind_masquerade, behind_slirp4netns, running
 
-_UP_S = 10.0
+_UP_S = 60.0
 
 
 @contextlib.contextmanager
@@ -91,13 +92,6 @@ def masquerade(server: int, nothing: int, timeouts: Mapping[str, int] | None = N
     """The kernel's NAT; see `behind_masquerade`."""
     with behind_masquerade(timeouts or {}) as network:
         yield network.way(server, nothing)
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _to_ports(server: int, nothing: int) -> Way:

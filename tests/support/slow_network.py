@@ -50,7 +50,7 @@ class SlowNetwork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(5)
+        self._thread.join(60)
         os.close(self._device)
 
     def _carry(self) -> None:

@@ -21,7 +21,7 @@ TUNNELS = ("socks4", "socks4a", "socks5", "http-connect", "forward", "inbound")
 """The front ends that carry bytes as they are."""
 HOST, _NAME = "127.0.0.1", "origin.test"
 _GRANT_BYTES = {"socks4": 8, "socks4a": 8, "socks5": 2 + 10, "http-connect": len(b"HTTP/1.1 200 ") + 26}
-_WAIT_S = 20.0
+_WAIT_S = 60.0
 _TAKES_NO_MORE_MS = 20
 _SMALL_BYTES = 4096  # a receive buffer that is soon full
 

@@ -45,7 +45,7 @@ class Call:
 def call(served: Served, origin_port: int, *, tos: int = 0) -> Call:
     """Connect to an echoing origin through the proxy of two workers; `tos` is set before the SYN."""
     sock = socket.socket()
-    sock.settimeout(20)
+    sock.settimeout(60)
     try:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         sock.connect(("127.0.0.1", served.port))
@@ -92,7 +92,7 @@ def processes(*pids: int) -> Iterator[list[int]]:
             os.close(descriptor)
 
 
-def wait_until_gone(descriptors: list[int], timeout_s: float = 10.0) -> None:
+def wait_until_gone(descriptors: list[int], timeout_s: float = 60.0) -> None:
     """Wait for the end of processes; their parent need not be this one."""
     for descriptor in descriptors:
         assert select.select([descriptor], [], [], timeout_s)[0], "a process is still there"

@@ -42,7 +42,7 @@ git clone git@github.com:r4um/dotfiles.git > clone 2>&1
 tshark -P -w {FAR}.pcap -n -i eth0 host {FAR} > printed 2> /dev/null &
 until [ -s {FAR}.pcap ]; do sleep 0.05; done
 ssh -vv git@github.com > ssh 2>&1
-sleep 0.5
+until tshark -r {FAR}.pcap -Y 'tcp.flags.fin == 1 || tcp.flags.reset == 1' 2> /dev/null | grep -q .; do sleep 0.1; done
 kill $!
 wait
 script -qec "ssh -o IPQoS=lowdelay git@{FAR}" /dev/null > lowdelay

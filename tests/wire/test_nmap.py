@@ -50,7 +50,7 @@ def udp_server() -> Iterator[int]:
         finally:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
                 last.sendto(b"over", server.getsockname())
-            thread.join(5)
+            thread.join(60)
 
 
 def nmap(directory: Path, *words: str, options: tuple[str, ...] = ()) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from support.behind_nat import BACKENDS, HOST, run_inside
 from support.capabilities import need_program, need_root
 from support.origins import Origin
+from support.ports import free_port
 from support.programs import RELAY, clean_environment, relay, sshd
 from support.web import web
 
@@ -98,8 +98,7 @@ def test_a_signal_to_the_relay_is_one_to_the_command(number: signal.Signals, bac
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_iperf3_has_bulk_both_ways_and_datagrams(tmp_path: Path, backend: str) -> None:
     iperf3 = need_program("iperf3")
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = str(holder.getsockname()[1])
+    port = str(free_port())
     server = subprocess.Popen([iperf3, "-s", "-B", "127.0.0.1", "-p", port, "--forceflush"], stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None

@@ -24,7 +24,7 @@ HOST, GATEWAY = "192.168.127.1", "192.168.127.2"
 _ASK = """
 import socket, sys
 asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-asking.settimeout(5)
+asking.settimeout(60)
 sent = bytes(range(256)) * int(sys.argv[3])
 asking.sendto(sent, (sys.argv[1], int(sys.argv[2])))
 got, source = asking.recvfrom(65536)
@@ -38,7 +38,7 @@ def udp_echo() -> Iterator[int]:
     """A server on this host's loopback that sends each datagram back."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(10)
+        server.settimeout(60)
 
         def serve() -> None:
             data, source = server.recvfrom(65536)

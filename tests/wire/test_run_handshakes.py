@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform != "linux", re
 
 SOAK = bool(os.environ.get("RELAY_SOAK"))
 HALF_OPEN = 10_000 if SOAK else 1000
-AT_ONCE_S = 2.0
-"""The device's short queue may lose one SYN on a busy host; the guest sends it again after a second."""
+AT_ONCE_S = 4.0
+"""The device's short queue may lose two SYNs on a busy host; the guest sends them again after 1 s and 2 s."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_a_refusal_is_a_reset_at_once(tmp_path: Path, backend: str) -> None:
     with refusing_port() as port:
         outcome, took_s, segments = connect_and_watch(tmp_path, HOST, port, "--backend", backend)
     assert outcome == "ECONNREFUSED"
-    assert took_s < 0.5
+    assert took_s < 1, "the guest has not sent its SYN again"
     assert [(flags, guests) for _, flags, guests in segments] == [(SYN, True), (RST | ACK, False)]
 
 
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_is_silence_until_the_relays_limit_and_the
     options = ("--backend", backend, "--connect-timeout", "1.5")
     outcome, took_s, segments = in_dead_network(lambda: connect_and_watch(tmp_path, FAR, 80, *options))
     assert outcome == "ECONNREFUSED"
-    assert 1.5 <= took_s < 2.5
+    assert 1.5 <= took_s < 3, "before the guest's third SYN"
     assert [(flags, guests) for _, flags, guests in segments] == [(SYN, True), (SYN, True), (RST | ACK, False)]
 
 
@@ -119,7 +119,7 @@ def test_a_server_that_does_not_answer_is_silence_until_the_host_gives_up(tmp_pa
     once_more = "net.ipv4.tcp_syn_retries=1"
     outcome, took_s, segments = in_dead_network(lambda: connect_and_watch(tmp_path, FAR, 80), once_more)
     assert outcome == "ECONNREFUSED"
-    assert 2.9 < took_s < 4.5
+    assert 2.9 < took_s < 7, "before the guest's fourth SYN"
     *silence, (_, last, last_is_guests) = segments
     assert len(silence) > 1
     assert {(flags, guests) for _, flags, guests in silence} == {(SYN, True)}

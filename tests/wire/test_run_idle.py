@@ -58,7 +58,7 @@ def test_a_thousand_idle_flows_take_little(backend: str) -> None:
             began_s, began = time.monotonic(), processor_s(relay.pid)
             time.sleep(WATCHED_S)
             share = (processor_s(relay.pid) - began) / (time.monotonic() - began_s)
-            relay.communicate(timeout=20)
+            relay.communicate(timeout=60)
             assert relay.returncode == 0
     assert grown < MOST_BYTES, f"{grown / FLOWS:.0f} bytes a flow"
     assert share < MOST_OF_A_CORE

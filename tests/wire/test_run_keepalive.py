@@ -26,7 +26,7 @@ pytestmark = [
 
 IDLE_S, INTERVAL_S, COUNT = 1, 1, 3
 LIMIT_S = IDLE_S + INTERVAL_S * COUNT
-HELD_S = LIMIT_S + 2
+HELD_S = LIMIT_S + 2.5  # amid two probes
 _WITHIN_S = 90.0  # with what it takes to start
 PROFILES = ("transparent", "vmware-fusion")
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -51,8 +51,10 @@ except TimeoutError as failure:
     error = failure.errno or 0
 except OSError as failure:
     error = failure.errno
+after_s = time.monotonic() - began_s
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)  # no probe is under way when they are counted
 socket.create_connection((sys.argv[1], int(sys.argv[2]))).sendall(b"ended")
-print(json.dumps({{"error": error, "after_s": time.monotonic() - began_s, "heard": segments() - heard}}))
+print(json.dumps({{"error": error, "after_s": after_s, "heard": segments() - heard}}))
 """
 
 
@@ -98,7 +100,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, tuple[dict[str,
 def test_end_to_end_the_guest_finds_a_dead_server_by_its_own_probes(held: Any, backend: str) -> None:
     found, events = held["transparent", backend, "dies"]
     assert found["error"] == errno.ETIMEDOUT
-    assert LIMIT_S - 0.5 <= found["after_s"] <= LIMIT_S + 1.5
+    assert LIMIT_S - 0.5 <= found["after_s"] < HELD_S
     assert found["heard"] == 0, "no probe was answered"
     names = [each["event"] for each in events]
     assert names.count("probe-sent") == names.count("keepalive-probe") == COUNT

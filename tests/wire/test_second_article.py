@@ -79,7 +79,7 @@ def keep(directory: Path, profile: str) -> Kept:
                 program.stdin.write("test\n")
                 program.stdin.flush()
                 said = program.stdout.readline()
-                time.sleep(IDLE_S + 0.7)
+                time.sleep(IDLE_S + 2.5)  # amid the first probe and the second
                 program.stdin.write("\n")  # an empty line ends it
                 program.stdin.close()
                 said += program.stdout.read()

@@ -21,7 +21,7 @@ _CALLS = 40
 
 def exchange(port: int) -> None:
     for _ in range(_CALLS):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(b"x")
             assert read_exactly(sock, 1) == b"x"
 

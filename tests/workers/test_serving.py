@@ -81,7 +81,7 @@ def test_every_port_is_served_by_every_worker(backend: str, tmp_path: Path) -> N
             assert started["inbound"] == [f"127.0.0.1:{inbound} -> {origin.target}"]
             for _ in range(16):
                 for port in (forward, inbound):
-                    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+                    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
                         sock.sendall(b"x")
                         assert read_exactly(sock, 1) == b"x"
                 with connect_by_port(proxy, "guest.test", origin.port) as sock:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.anyio]
 
 
 def exchange(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(b"x")
         assert read_exactly(sock, 1) == b"x"
 

@@ -163,7 +163,7 @@ def test_a_peer_that_accepts_in_a_moment_is_waited_for() -> None:
         assert found == []
         accepted, _ = listener.accept()
         with accepted:
-            lookup.join(5)
+            lookup.join(60)
             assert [process and process.pid for process in found] == [os.getpid()]
 
 

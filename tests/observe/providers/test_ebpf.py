@@ -67,7 +67,7 @@ def test_a_remote_peer_that_was_early_is_remembered_from_the_first_connection_on
         socket.create_server((namespace.our_address, 0)) as listener,
         peer_process("ip", "netns", "exec", namespace.name) as peer,
     ):
-        listener.settimeout(5)
+        listener.settimeout(60)
         save_syn(listener)
         provider.cover(listener, PRECEDENCE)
         peer.tell(f"connect {namespace.our_address} {listener.getsockname()[1]}")

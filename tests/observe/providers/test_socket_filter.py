@@ -178,7 +178,7 @@ def test_a_remote_peer_that_was_early_is_remembered(
         peer_process("ip", "netns", "exec", namespace.name) as first,
         peer_process("ip", "netns", "exec", namespace.name) as second,
     ):
-        listener.settimeout(5)
+        listener.settimeout(60)
         save_syn(listener)
         address = f"{namespace.our_address} {listener.getsockname()[1]}"
         first.tell(f"connect {address}")
@@ -242,7 +242,7 @@ def test_a_change_that_no_behaviour_minds_does_not_let_the_next_one_through(
 
         def call() -> socket.socket:
             app = stack.enter_context(socket.socket())
-            app.settimeout(10)
+            app.settimeout(60)
             set_tos(app, 0x20)
             app.connect((forward.host, forward.port))
             return app

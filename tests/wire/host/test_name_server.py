@@ -20,8 +20,9 @@ from relay.wire.host.name_settings import NameSettings
 from relay.wire.mappings import End
 from relay.wire.packet import UDP, Udp
 from support.bench import DEADLINE_S, advance, open_engine
-from support.dns_server import DnsServer, free_port, records, silence
+from support.dns_server import DnsServer, records, silence
 from support.host_tap import SeenByTap
+from support.ports import free_port
 from support.small_nat import ADDRESSES, Guest, datagram
 
 pytestmark = pytest.mark.anyio

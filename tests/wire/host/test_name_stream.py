@@ -26,8 +26,9 @@ from relay.wire.mappings import End
 from relay.wire.packet import TCP
 from support.bench import DEADLINE_S, advance, in_thread, open_engine
 from support.capabilities import need_program
-from support.dns_server import DnsServer, Reply, free_port, records
+from support.dns_server import DnsServer, Reply, records
 from support.host_tap import SeenByTap
+from support.ports import free_port
 from support.programs import run
 from support.small_nat import ADDRESSES, Guest
 

@@ -20,7 +20,7 @@ ADDRESSES = addresses_in("192.168.27.0/24")
 SIZE = 60_000
 SAY_AND_HEAR = f"""
 import hashlib, socket
-sock = socket.create_connection(("192.0.2.1", 7), timeout=10)
+sock = socket.create_connection(("192.0.2.1", 7), timeout=60)
 sock.sendall(bytes(range(250)) * {SIZE // 250})
 heard = b""
 while data := sock.recv(1 << 20):

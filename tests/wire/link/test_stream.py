@@ -18,6 +18,7 @@ from relay.wire.link.spec import StreamSpec
 from relay.wire.link.stream import StreamLink
 from support.bench import DEADLINE_S
 from support.links import watched
+from support.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("readiness")]
 
@@ -195,8 +196,7 @@ async def test_a_dialling_link_waits_for_its_listener_and_dials_again_when_it_is
 
 async def test_a_dialling_link_does_not_give_up_a_refused_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.wire.link.stream._REDIAL_S", 0.02)
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
+    port = free_port()
     link = open_link(StreamSpec(Endpoint("127.0.0.1", port), dials=True))
     async with watched(link) as received:
         assert not link.send((SHORTEST,))

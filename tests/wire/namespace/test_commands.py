@@ -139,7 +139,7 @@ def test_an_interrupt_from_the_terminal_reaches_it_and_the_relay_waits(user: str
             told += os.read(ours, 1024)
         assert told.startswith(os.ttyname(its).encode())
         os.write(ours, b"\x03")
-        assert process.wait(10) == 42
+        assert process.wait(60) == 42
         assert b"interrupted" in os.read(ours, 1024)
     os.close(ours)
     os.close(its)
@@ -168,7 +168,7 @@ class Shell:
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    def until(self, words: str, *, timeout_s: float = 15.0) -> str:
+    def until(self, words: str, *, timeout_s: float = 60.0) -> str:
         """All that is on the terminal since the last call, once these words are."""
         deadline_s = time.monotonic() + timeout_s
         while words not in self.told:
@@ -178,7 +178,7 @@ class Shell:
         before, found, self.told = self.told.partition(words)
         return before + found
 
-    def wait_for_stops(self, *, timeout_s: float = 15.0) -> None:
+    def wait_for_stops(self, *, timeout_s: float = 60.0) -> None:
         """Wait until all that the test runs in this session has stopped, or ended and its parent has stopped.
 
         The shell waits for its own children alone. Under load one of theirs may still be in a read of the terminal, and

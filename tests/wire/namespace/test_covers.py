@@ -52,7 +52,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
         assert self._process.returncode == 0
 
     def read(self, path: Path) -> str:
@@ -132,7 +132,7 @@ def test_a_resolver_s_socket_is_no_socket_any_more(tmp_path: Path) -> None:
             text=True,
             env=environment(),
             check=False,
-            timeout=10,
+            timeout=60,
         )
         assert done.stdout == "ready\n\n", done.stderr
         assert mounts._is_socket(str(path))
