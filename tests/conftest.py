@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from relay.loop.readiness.kqueue import KqueueReadiness
 from relay.loop.readiness.tasks import TaskReadiness
@@ -19,7 +19,8 @@ BACKENDS = ("asyncio", "trio")
 SYSTEM_FOLDERS = frozenset({"cli", "demo", "examples", "foreign", "limits", "plugin", "quirks"})
 """What all of these tests need is other programs, packet captures, namespaces, crowds or whole seconds."""
 
-settings.register_profile("any host", settings(), deadline=None)  # on a busy one an example may take 0.3 s
+# On a busy one an example may take 0.3 s.
+settings.register_profile("any host", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any host")
 
 _TESTS = Path(__file__).parent
@@ -54,14 +55,13 @@ def _is_system(path: Path) -> bool:
 
 def pytest_collection_finish() -> None:
     """Keep what was collected out of the garbage collector's way: going through it takes 2 s of CPU time."""
-    if "hypothesis" in sys.modules:  # its import looks at its own objects' referrers, which do not show if frozen
-        gc.collect()
-        gc.freeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
-    """Undo that: where no test has imported hypothesis, its plugin does now, and asks the collector for referrers."""
+    """Undo that."""
     gc.unfreeze()
 
 

@@ -15,7 +15,7 @@ from support.capabilities import missing
 
 QUICK_EXAMPLES = 40  # of each target: 4 s of CPU time for all of them
 EXAMPLES = 150
-_NEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
+_NEW = settings(suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(params=list(TARGETS.values()), ids=list(TARGETS))

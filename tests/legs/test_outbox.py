@@ -347,7 +347,7 @@ WAITS = st.sampled_from([0.0, 0.0005, 0.3])
 
 
 @given(st.lists(st.one_of(SHAPES, SIZES, WAITS), max_size=20), st.sampled_from(["FIN", "RST"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_the_shape_is_and_becomes_bytes_arrive_as_they_were_and_then_the_end(
     acts: list[Shape | int | float], end: str
 ) -> None:

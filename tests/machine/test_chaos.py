@@ -170,4 +170,4 @@ class FlowUnderChaos(RuleBasedStateMachine):
 
 
 TestFlowUnderChaos = FlowUnderChaos.TestCase
-TestFlowUnderChaos.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+TestFlowUnderChaos.settings = settings(max_examples=100, stateful_step_count=20)

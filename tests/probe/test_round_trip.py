@@ -120,7 +120,7 @@ _ANY_END = st.sampled_from(["silence", "rst-on-next", "rst", "fin"])
 
 
 @pytest.mark.system
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
 @given(
     after_s=st.floats(30, 5000),
     internal=_ANY_END,

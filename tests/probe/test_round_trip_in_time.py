@@ -58,7 +58,7 @@ _REFUSAL = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("way", _WAYS)
-@settings(max_examples=1, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=1, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     drawn=st.lists(_DRAWN, min_size=_AT_ONCE, max_size=_AT_ONCE),
     refusals=st.lists(_REFUSAL, min_size=_AT_ONCE, max_size=_AT_ONCE),

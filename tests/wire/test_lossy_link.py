@@ -47,7 +47,7 @@ def test_what_is_sent_arrives_and_takes_as_long_as_before(name: str, window: int
     assert found == snapshot[key]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     link=st.builds(
         Link,
