@@ -1,7 +1,7 @@
 """The ways to a slow line: the relay, and tc's netem and tbf on a pair of kernel devices, which do it to packets.
 
 All of them do it to what goes to the client. The kernel's two are in a network of their own (`bench.wire_ways`), and
-netem is a module that not every kernel has: what is missing is named.
+netem is a module that not every kernel has: what is missing is named. A guest's kernel has it (`bench.guest`).
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class TcLine:
                 return None
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode().strip().partition("\n")[0]
-            return f"{self.name}: {said} (a kernel with sch_{self.discipline} has it)"
+            return f"{self.name}: {said} (a kernel with sch_{self.discipline} has it; --guest runs one)"
 
     @contextlib.contextmanager
     def open(self, ends: Ends, line: Line) -> Iterator[Reach]:

@@ -221,6 +221,15 @@ def test_a_name_that_nothing_has_is_a_mistake_and_those_there_are_stand_in_quote
     assert one in complaint
 
 
+def test_a_pause_comes_between_a_bytes_return_and_the_flows_next_one(ends: Ends, tmp_path: Path) -> None:
+    arrivals = tmp_path / "arrivals"
+    subprocess.run(["cc", "-O2", "-o", str(arrivals), str(BENCH / "arrivals.c")], check=True)
+    flows, watched_ms, pause_ms = 3, 2000, 100
+    command = [str(arrivals), "127.0.0.1", str(ends.origin_port), "echo", *map(str, (flows, watched_ms, 0, pause_ms))]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert 1 <= json.loads(said)["count"] <= flows * watched_ms / pause_ms
+
+
 def test_shapes_are_measured_and_every_byte_is_compared() -> None:
     for program in ("cc", "unshare", "tc"):
         need_program(program)
