@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -105,6 +106,24 @@ AllowOpenOption = Annotated[
     bool,
     typer.Option(
         "--allow-open", envvar="RELAY_ALLOW_OPEN", help="Allow listening beyond loopback without authentication."
+    ),
+]
+ControlOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--control",
+        envvar="RELAY_CONTROL",
+        metavar="HOST:PORT|unix:PATH",
+        help="Serve a page, an HTTP API and metrics there: to see the relay and steer it while it runs.",
+    ),
+]
+ControlTokenFileOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--control-token-file",
+        envvar="RELAY_CONTROL_TOKEN_FILE",
+        metavar="FILE",
+        help="Demand the token in this file's only line; the variable RELAY_CONTROL_TOKEN may hold one, too.",
     ),
 ]
 ControlHostOption = Annotated[

@@ -103,7 +103,7 @@ def prepare(
                 "--offload": offload != defaults.OFFLOAD,
             }
         )
-    spec = _control(control, control_token_file, control_host or (), allow_open=allow_open, parity=toxiproxy_parity)
+    spec = control_of(control, control_token_file, control_host or (), allow_open=allow_open, parity=toxiproxy_parity)
     return Prepared(configured, guests, spec)
 
 
@@ -130,7 +130,7 @@ def _credentials(auth: str | None, auth_file: Path | None) -> str | None:
     return read_auth_file(auth_file)
 
 
-def _control(
+def control_of(
     text: str | None, token_file: Path | None, hosts: Sequence[str], *, allow_open: bool, parity: bool
 ) -> ControlSpec | None:
     """What the options of `--control` say.

@@ -11,6 +11,9 @@ from relay.cli.parameters import (
     AllowOpenOption,
     BackendOption,
     ConnectTimeoutOption,
+    ControlHostOption,
+    ControlOption,
+    ControlTokenFileOption,
     DnsOption,
     EventsOption,
     InboundOption,
@@ -23,6 +26,7 @@ from relay.cli.parameters import (
     SeedOption,
     SetOption,
     TimeScaleOption,
+    ToxiproxyParityOption,
 )
 
 
@@ -43,6 +47,10 @@ def run(
     backend: BackendOption = defaults.BACKEND,
     events: EventsOption = None,
     pcap: PcapOption = None,
+    control: ControlOption = None,
+    control_token_file: ControlTokenFileOption = None,
+    control_host: ControlHostOption = None,
+    toxiproxy_parity: ToxiproxyParityOption = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", envvar="RELAY_VERBOSE", help="Print the event log, and totals at the end."),
@@ -55,6 +63,7 @@ def run(
 
     The exit status is the command's.
     """
+    from relay.cli.prepared import control_of
     from relay.cli.running import run_behind_nat
     from relay.config import configure
     from relay.config.guest import check_offload, configure_guest
@@ -72,6 +81,9 @@ def run(
         seed=seed,
     )
     guest = configure_guest(network, reaches_host=not no_host, name_servers=dns or (), resolve=resolve or ())
+    steered = control_of(
+        control, control_token_file, control_host or (), allow_open=allow_open, parity=toxiproxy_parity
+    )
     raise typer.Exit(
         run_behind_nat(
             config,
@@ -82,6 +94,7 @@ def run(
             backend=backend,
             events=events,
             pcap=pcap,
+            control=steered,
             verbose=verbose,
         )
     )

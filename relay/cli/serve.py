@@ -14,6 +14,8 @@ from relay.cli.parameters import (
     BackendOption,
     ConnectTimeoutOption,
     ControlHostOption,
+    ControlOption,
+    ControlTokenFileOption,
     DnsOption,
     EventsOption,
     InboundOption,
@@ -97,24 +99,8 @@ def serve(
         Optional[str],  # noqa: UP045
         typer.Option("--source", envvar="RELAY_SOURCE", metavar="ADDR", help="Dial from this address of the host."),
     ] = None,
-    control: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--control",
-            envvar="RELAY_CONTROL",
-            metavar="HOST:PORT|unix:PATH",
-            help="Serve a page, an HTTP API and metrics there: to see the relay and steer it while it runs.",
-        ),
-    ] = None,
-    control_token_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--control-token-file",
-            envvar="RELAY_CONTROL_TOKEN_FILE",
-            metavar="FILE",
-            help="Demand the token in this file's only line; the variable RELAY_CONTROL_TOKEN may hold one, too.",
-        ),
-    ] = None,
+    control: ControlOption = None,
+    control_token_file: ControlTokenFileOption = None,
     control_host: ControlHostOption = None,
     toxiproxy_parity: ToxiproxyParityOption = False,
     port_file: Annotated[

@@ -79,11 +79,11 @@ def serve_until_stopped(
         spare_collector()
         network = guests.network if guests is not None else None
         in_words = partial(banner, workers=workers, colour=colour(sys.stderr), network=network)
-        run = partial(_serve, open_, talk, port_file, quiet, in_words, _steering(control, log))
+        run = partial(_serve, open_, talk, port_file, quiet, in_words, steering_of(control, log))
         anyio.run(run, backend=library, backend_options=library_options)
 
 
-def _steering(control: ControlSpec | None, log: EventLog) -> Callable[[Started], AbstractAsyncContextManager[str]]:
+def steering_of(control: ControlSpec | None, log: EventLog) -> Callable[[Started], AbstractAsyncContextManager[str]]:
     """What serves the control beside a relay; it gives its URL, empty without one."""
     if control is None:
         return lambda _: nullcontext("")
