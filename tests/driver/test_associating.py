@@ -68,7 +68,7 @@ def dropped(nat: MemoryDriver) -> list[tuple[str, int]]:
     return [(fields["reason"], fields["datagrams"]) for fields in told]
 
 
-def test_a_client_is_told_where_to_send_its_datagrams_for_as_long_as_its_connection_lasts(opened: Open) -> None:
+def test_the_reply_says_where_to_send_datagrams_for_as_long_as_the_connection_lasts(opened: Open) -> None:
     nat = MemoryDriver()
     client = ask(nat)
     assert client.hears() == b"\x05\x00" + _GRANTED

@@ -95,7 +95,7 @@ def nothing_is_left(nat: MemoryDriver, wait: Wait) -> bool:
     )
 
 
-def test_a_client_is_told_where_its_peer_may_connect_and_that_is_no_destination_of_others(wait: Wait) -> None:
+def test_the_reply_says_where_the_peer_may_connect_and_that_is_no_destination_of_others(wait: Wait) -> None:
     nat = MemoryDriver()
     client = waiting(nat, wait)
     (flow,) = nat.driver.flows.values()

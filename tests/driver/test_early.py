@@ -104,7 +104,7 @@ def test_a_dial_that_has_failed_is_not_abandoned() -> None:
     assert nat.fields("dial-failed") == {"failure": "refused", "detail": "as the test has it"}
 
 
-def test_a_moment_is_told_to_the_microsecond() -> None:
+def test_a_moment_is_known_to_the_microsecond() -> None:
     nat = MemoryDriver()
     nat.advance(0.1)
     nat.call(forward())
