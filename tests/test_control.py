@@ -76,6 +76,13 @@ def test_a_command_for_no_side_is_not_made() -> None:
         Fault(side="client")  # type: ignore[arg-type]
 
 
+def test_where_nothing_listens_it_says_so() -> None:
+    one, two = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
+    assert control.no_such_forward(one, []).hint == "forwards listen at: nowhere"
+    wrong = control.no_such_forward(one, [two, one])
+    assert (str(wrong), wrong.hint) == (f"address: no forward listens at {one}", f"forwards listen at: {two}, {one}")
+
+
 def test_there_is_a_case_for_every_command() -> None:
     kinds = {kind for kind in vars(control).values() if isinstance(kind, type) and issubclass(kind, Command)}
     assert kinds - {Command} == {type(command) for command in COMMANDS}

@@ -259,6 +259,9 @@ def test_no_command_opens_a_forward_for_other_hosts(client: Client) -> None:
     forward = {"listen": "0.0.0.0:0", "target": "127.0.0.1:9"}
     answer = client.ask("POST", "/relay/v1/commands/open-forward", forward)
     assert (answer.status, answer.json["error"]) == (403, "open-forward: listen: 0.0.0.0:0 is beyond loopback")
+    assert answer.json["hint"] == "start the relay with --allow-open to have forwards that every host reaches"
+    nowhere = client.ask("GET", "/" + "a" * 300)
+    assert nowhere.json["error"] == "there is nothing at /" + "a" * 199
 
 
 def test_what_is_no_http_is_answered(client: Client) -> None:

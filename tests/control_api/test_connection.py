@@ -142,6 +142,8 @@ async def test_each_limit_holds_what_is_as_large_as_it_says(monkeypatch: pytest.
     assert await refusals(begun.ljust(16 << 10, b"a")) == [400], "it is cut off, and not too long"
     ((status, _, body),) = await heard(_POST + b"Content-Length: 1048577\r\n\r\n", Answering(Answer(200)))
     assert (status, b"the body is larger than 1048576 bytes" in body) == (413, True)
+    unread = _POST + b"Content-Length: 2000000\r\n\r\n" + bytes(300_000)
+    assert await refusals(unread) == [413], "what it goes on sending is read, so that it gets the answer"
     assert BODY_BYTES == 1 << 20
     monkeypatch.setattr("relay.control_api.connection.BODY_BYTES", 3)
     assert await refusals(_POST + b"Content-Length: 3\r\n\r\nabc") == [200]

@@ -133,6 +133,7 @@ def test_a_body_is_as_deep_as_its_brackets_outside_of_strings(body: bytes, value
     [
         (b"[" * 33 + b"]" * 33, "the body is nested deeper than 32 levels"),
         (b'{"a":' * 33 + b"1" + b"}" * 33, "the body is nested deeper than 32 levels"),
+        (b"[" + b"[]," * 10 + b"[" * 32 + b"]" * 32 + b"]", "the body is nested deeper than 32 levels"),
         (b"[-Infinity]", "the body is no JSON: -Infinity is no number in JSON"),
         (b"[", "the body is no JSON: Expecting value: line 1 column 2 (char 1)"),
         (b"7", "it: 7 is no object"),

@@ -231,6 +231,10 @@ async def test_what_the_server_raises_comes_out_alone_or_beside_the_blocks(
 async def test_every_address_is_named_by_one_that_leads_here() -> None:
     async with serving(Endpoint("0.0.0.0", 0)) as (server, _):
         assert server.url.startswith("http://127.0.0.1:")
+    async with serving(Endpoint("::", 0)) as (server, _):
+        assert server.url.startswith("http://[::1]:")
+    with pytest.raises(ConfigError, match="surrogates not allowed"):
+        _listen_at(Path("\ud800"))
 
 
 class Failing:

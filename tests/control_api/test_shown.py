@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from relay import open_relay
-from relay.address import Endpoint
-from relay.control import OpenFlow, SetFault
+from relay.address import Endpoint, ForwardSpec
+from relay.control import OpenFlow, OpenForward, SetFault
 from relay.control_api.commands import COMMANDS
 from relay.control_api.metrics import ProxyLabels, metrics_text
 from relay.events import Side
@@ -175,6 +175,10 @@ def test_there_is_a_list_of_what_there_is(nat: RunningRelay, client: Client) -> 
     assert told["profile"] == "vmware-fusion-11"
     assert (told["proxy"], told["forwards"], told["inbound"]) == (str(nat.address), [], [])
     assert told["version"] == version("vmnat-relay")
+    forward = nat.forward("127.0.0.1", 9)
+    inbound = nat.do(OpenForward(ForwardSpec(Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 8)), "server"))
+    now = client.ask("GET", "/relay/v1").json
+    assert (now["forwards"], now["inbound"]) == ([str(forward)], [str(inbound)])
     assert told["paths"] == [
         *("/version", "/metrics", "/relay/v1", "/relay/v1/flows", "/relay/v1/events?earlier=N", "/proxies"),
         *(f"/relay/v1/commands/{name}" for name in COMMANDS),

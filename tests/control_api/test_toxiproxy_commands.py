@@ -324,12 +324,15 @@ async def test_a_toxic_is_changed_in_what_is_given_and_one_behaviour_is_one_toxi
     ]
     status, line, hint = await asker.refused("POST", toxics, {"type": "cut", "name": "b"})
     assert (status, line, hint) == (409, "the proxy has cut by its toxic 'a'", "change that one: POST .../toxics/a")
-    for name in ("p", "q"):
-        body = {"type": "profile", "name": name, "attributes": {"name": "slirp"}}
-        if name == "p":
-            await asker.ask("POST", toxics, body)
-        else:
-            assert (await asker.refused("POST", toxics, body))[1] == "the proxy has profile by its toxic 'p'"
+    profile = {"type": "profile", "attributes": {"name": "slirp"}}
+    await asker.ask("POST", toxics, {"name": "p", **profile})
+    said = await asker.refused("POST", toxics, {"name": "q", **profile})
+    assert said[1] == "the proxy has profile by its toxic 'p'"
+    wrong: tuple[dict[str, object], ...] = ({"name": 7}, {}, {"name": "slirp", "more": 1})
+    for given in wrong:
+        status, line, hint = await asker.refused("POST", toxics, profile | {"attributes": given})
+        assert (status, line) == (400, "toxic: profile: its only attribute is name")
+        assert hint == 'e.g. {"name": "aws-nat-gateway"}'
     shown = await asker.ask("GET", toxics)
     assert [toxic["name"] for toxic in shown] == ["late", "a", "p"]
     assert await asker.ask("GET", f"{toxics}/late") == shown[0]

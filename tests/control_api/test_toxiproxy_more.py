@@ -37,6 +37,7 @@ from support.origins import Origin, echo, read_exactly
         ),
         ({"type": "refuse", "toxicity": 0}, ()),
         ({"type": "profile", "attributes": {"name": "slirp"}}, ("profile=slirp",)),
+        ({"type": "profile", "toxicity": 0, "attributes": {"name": "slirp"}}, ()),
     ],
 )
 def test_a_toxic_is_a_behaviour_of_the_proxys_flows(toxic: dict[str, Any], settings: tuple[str, ...]) -> None:

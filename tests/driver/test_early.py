@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
-from relay.actions import Note
+from relay.actions import Note, SetKeepalive
 from relay.behaviours import Actions, Behaviour
 from relay.errors import RelayBug
 from relay.events import InitiatorSent, Side
@@ -14,7 +17,8 @@ from relay.legs import Process
 from relay.log import EventLog
 from relay.profiles import add_behaviours
 from relay.testing import MemoryLeg, memory_pair
-from support.memory_driver import End, MemoryDriver, forward, proxy
+from support.memory_driver import SERVER, End, MemoryDriver, forward, proxy
+from support.performing import perform
 
 
 def call_with(nat: MemoryDriver, *data: bytes, frozen: bool = False) -> End:
@@ -168,3 +172,77 @@ def test_what_is_left_to_chance_is_the_same_from_the_first_flow_as_from_a_seed_s
     later.records.clear()
     assert drawn(later) == first
     assert len(first) == 3
+
+
+def test_a_connection_says_from_where_it_was_opened() -> None:
+    nat = MemoryDriver()
+    nat.call(forward())
+    server = nat.answer()
+    told = nat.fields("flow-connected")
+    local = server.leg.peer
+    assert (told["address"], told["local"]) == (str(SERVER), str(local) if local is not None else None)
+
+
+def test_each_timer_is_known_by_its_key_until_it_is_stopped() -> None:
+    nat = MemoryDriver()
+    nat.call(forward())
+    nat.answer()
+    (flow,) = nat.driver.flows.values()
+    fired: list[str] = []
+    for key, after_s in (("a", 1.0), ("b", 2.0), ("a", 3.0), ("c", 4.0)):
+        flow.start_timer(key, after_s, partial(fired.append, key))
+    assert [flow.has_timer(key) for key in "abcd"] == [True, True, True, False]
+    flow.stop_timer("c")
+    flow.stop_timer("d")
+    nat.advance(10)
+    assert fired == ["b", "a"]
+    for key in "ef":
+        flow.start_timer(key, 1.0, partial(fired.append, key))
+    nat.driver.end_all("relay-stopped")
+    nat.advance(10)
+    assert (fired, flow.has_timers) == (["b", "a"], False)
+
+
+def test_a_thaw_takes_back_the_end_of_a_frozen_side() -> None:
+    nat = MemoryDriver()
+    nat.call(forward())
+    server = nat.answer()
+    (flow,) = nat.driver.flows.values()
+    flow.guard(perform, flow, SetKeepalive(Side.EXTERNAL, 10, interval_s=2, count=3), "a test")
+    nat.driver.freeze(Side.EXTERNAL)
+    nat.advance(5)
+    nat.driver.thaw(Side.EXTERNAL)
+    nat.advance(60)
+    assert (nat.told("timed-out"), server.hears(), server.end) == ([], b"", "")
+    nat.driver.freeze(Side.EXTERNAL)
+    nat.advance(16.1)
+    assert nat.fields("timed-out") == {"side": "external", "unacked_bytes": 0}
+
+
+@pytest.mark.parametrize("unread", [b"", b"before"])
+def test_what_an_app_sent_before_it_changed_its_precedence_arrives(unread: bytes) -> None:
+    nat = MemoryDriver("vmware-fusion")
+    app = nat.call(forward())
+    server = nat.answer()
+    app.says(b"first")
+    nat.settle()
+    app.says(unread)
+    app.leg.tos = 0x48
+    app.says(b"after")
+    nat.advance(1)
+    assert (server.hears(), app.hears(), app.end) == (b"first" + unread, b"", "rst")
+
+
+def test_the_draws_of_a_direction_follow_from_the_seed_the_flow_and_the_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, Side]] = []
+
+    def draws(*of: Any) -> Callable[[], float]:
+        asked.append(of)
+        return lambda: 0.5
+
+    monkeypatch.setattr("relay.driver.shaping.draws_of_line", draws)
+    nat = MemoryDriver("transparent", "latency.delay_s=1", seed=7)
+    for _ in range(2):
+        nat.call(forward())
+        nat.answer()
+    assert asked == [(7, 1, Side.EXTERNAL), (7, 1, Side.INTERNAL), (7, 2, Side.EXTERNAL), (7, 2, Side.INTERNAL)]

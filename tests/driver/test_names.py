@@ -60,6 +60,7 @@ def test_the_answer_ends_the_flow(asked: Asked) -> None:
     told = nat.fields("name-resolved")
     assert (told["name"], told["answer"], told["failure"]) == ("a.test", "192.0.2.7", None)
     assert asked.abandoned == 0
+    assert nat.told() == ["name-resolved"], "it was no flow to anywhere"
 
 
 def test_a_failure_is_answered_in_the_protocols_words(asked: Asked) -> None:
