@@ -102,7 +102,7 @@ class KernelLeg(SendingSocket):
         self.readable |= readable
         self.writable |= writable
         self._ended |= ended
-        if writable and (self.unsent or self._finish_pending):
+        if writable and self.unsent:  # a FIN that waits behind nothing waits for `thaw`
             self.flush()
         self.owner.on_leg_ready(self)
 

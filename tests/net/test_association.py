@@ -150,7 +150,7 @@ class Failing:
     def recvfrom_into(self, buffer: memoryview) -> object:
         if self.errors:
             self.errors -= 1
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "as the test has it")
+            raise OSError(errno.EHOSTUNREACH, "as the test has it")
         return self._sock.recvfrom_into(buffer)
 
 

@@ -166,6 +166,21 @@ async def test_a_look_up_that_is_given_up_in_the_moment_it_ends_dials_nothing(mo
     assert not faults
 
 
+async def test_a_dial_has_the_time_the_source_and_the_addresses_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dials: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        "relay.net.connect.Dial",
+        lambda engine, addresses, *, timeout_s, source, connected, failed: dials.append((addresses, timeout_s, source)),
+    )
+    async with open_engine() as (engine, _):
+        connector = Connector(engine, overrides=(), source="127.0.0.7", timeout_s=30.0)
+        addresses = [address_of("127.0.0.1", 80)]
+        connector.dial(addresses, 7.0, lambda *_: None, lambda _: None)
+    assert dials == [(addresses, 7.0, "127.0.0.7")]
+
+
 async def test_a_dial_has_what_the_look_up_has_left_of_the_time(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     asked.answers["a.test"] = ["127.0.0.1"]
     left: list[float] = []
@@ -181,8 +196,8 @@ async def test_a_dial_has_what_the_look_up_has_left_of_the_time(asked: Asked, mo
             while not left:  # noqa: ASYNC110 - the engine's own task dials
                 await anyio.sleep(0.001)
         Result(connector, Endpoint("127.0.0.1", 80))
-    assert 0 < left[0] < DEADLINE_S
-    assert left[1] == DEADLINE_S
+    assert 0 < left[0] < connector.timeout_s
+    assert left[1] == connector.timeout_s
     assert not faults
 
 

@@ -243,12 +243,15 @@ async def test_a_dial_that_is_abandoned_calls_neither_and_leaves_no_socket(
     assert not outcome.failures
 
 
-async def test_a_failure_that_was_found_at_once_is_not_reported_after_abandon() -> None:
-    async with dialling(address_of("127.0.0.1", unused_port())) as outcome:
-        outcome.dial.abandon()
-        for _ in range(5):
-            await anyio.lowlevel.checkpoint()
-    assert outcome.failures == []
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_what_was_found_at_once_is_not_reported_after_abandon(refuses: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = unused_port() if refuses else listener.getsockname()[1]
+        async with dialling(address_of("127.0.0.1", port)) as outcome:
+            outcome.dial.abandon()
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+    assert (outcome.addresses, outcome.failures) == ([], [])
 
 
 async def test_a_socket_that_is_found_ready_without_being_connected_is_waited_for() -> None:

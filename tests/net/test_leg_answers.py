@@ -113,7 +113,7 @@ async def test_what_was_written_when_it_had_broken_is_undelivered_and_what_came_
         assert bench.leg.broken == broken
 
 
-@pytest.mark.parametrize(("number", "broken"), [(errno.ENOTCONN, errno.ENOTCONN), (None, errno.ENOTCONN)])
+@pytest.mark.parametrize(("number", "broken"), [(errno.EPIPE, errno.EPIPE), (None, errno.ENOTCONN)])
 async def test_a_fin_that_cannot_be_sent_finds_it_broken(number: int | None, broken: int) -> None:
     async with odd_bench() as (bench, sock):
         sock.error = OSError(number, "as the test has it")
@@ -174,6 +174,7 @@ async def test_both_ends_have_addresses_until_the_leg_is_closed() -> None:
         assert (bench.leg.local, bench.leg.peer) == (ours, theirs)
         bench.leg.close()
         assert (bench.leg.local, bench.leg.peer) == (None, None)
+        assert (bench.leg.readable, bench.leg.writable) == (False, False)
 
 
 @pytest.mark.parametrize(("peer", "waiting"), [(Endpoint("127.0.0.1", 9), 7), (Endpoint("192.0.2.1", 9), 0), (None, 0)])

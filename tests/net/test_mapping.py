@@ -200,13 +200,15 @@ class Failing:
     def _fail(self) -> None:
         if self.errors:
             self.errors -= 1
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            raise OSError(self._number, os.strerror(self._number))
 
     def recvfrom_into(self, buffer: memoryview) -> object:
+        self._number = errno.EHOSTUNREACH
         self._fail()
         return self._sock.recvfrom_into(buffer)
 
     def sendto(self, payload: bytes, address: Endpoint) -> None:
+        self._number = errno.ECONNREFUSED
         self._fail()
         self._sock.sendto(payload, address)
 

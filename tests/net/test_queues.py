@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
 import sys
+import termios
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +29,18 @@ def test_linux_counts_what_is_not_acknowledged_not_sent_and_not_read() -> None:
         assert unsent_bytes(near) in {0, 5}
         assert unsent_bytes(far, fin_sent=True) == 0
     assert (unsent_bytes(near), waiting_bytes(near), unread_bytes(near)) == (None, 0, None)
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_linux_counts_a_fin_as_a_byte_and_each_queue_by_itself(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform != "linux":
+        missing("SIOCOUTQ is Linux's")
+    answers = {0x5411: count, 0x894B: 3, termios.FIONREAD: 5}
+    fake = SimpleNamespace(ioctl=lambda descriptor, request, room: struct.pack("i", answers[request]))
+    monkeypatch.setattr("relay.net.queues.fcntl", fake)
+    with socket.socket() as sock:
+        assert (unsent_bytes(sock), unsent_bytes(sock, fin_sent=True)) == (count, max(count - 1, 0))
+        assert (waiting_bytes(sock), unread_bytes(sock)) == (3, 5)
 
 
 class Counted(socket.socket):

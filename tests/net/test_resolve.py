@@ -113,6 +113,8 @@ async def test_a_name_that_is_asked_for_twice_is_looked_up_once(host: SilentHost
         host.released.set()
     assert host.asked == ["silent"]
     assert resolver._of_all.borrowed_tokens == 0
+    await resolver.look_up(Endpoint("silent", 80), "one")
+    assert host.asked == ["silent"] * 2, "an answer is not kept"
 
 
 async def test_without_a_thread_a_name_has_no_address(host: SilentHost, monkeypatch: pytest.MonkeyPatch) -> None:

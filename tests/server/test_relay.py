@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 
 from relay.address import ANYWHERE, Endpoint, ForwardSpec, ResolveOverride
 from relay.backend import running_backend
-from relay.control import AdjustForward, CloseForward, LiftFault, ListFaults, ListFlows, OpenForward, SetFault
+from relay.control import AdjustForward, Advance, CloseForward, LiftFault, ListFaults, ListFlows, OpenForward, SetFault
 from relay.errors import ConfigError
 from relay.events import Side
 from relay.fault import Fault
 from relay.observe import Observers
+from relay.server import Share
 from relay.shape import Shape
 from support.bench import DEADLINE_S
 from support.origins import reset
@@ -115,7 +117,7 @@ async def test_every_call_leaves_its_record() -> None:
         ]
         assert nat.fields("time-advanced")["by_s"] == 5.0
         assert not relay.holds_records
-        assert await relay.count_up() == relay.totals
+        assert (await relay.count_up()).flows == relay.totals.flows == 0
         await relay.drain(0.25)
         assert nat.fields("relay-draining") == {"flows": 0, "at_most_s": 0.25}
         assert relay.address is not None
@@ -227,6 +229,8 @@ async def test_open_flows_are_listed_by_number_with_what_they_have_carried() -> 
                     assert (each.bytes_out, each.bytes_in) == (0, 0)
                     assert each.age_s == pytest.approx(2.5)
                 assert nat.relay.stop() == 2
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(address, DEADLINE_S)
             assert nat.relay.flow_count == 0
         ended = [each.fields["because"] for each in nat.records if each.event == "flow-ended"]
         assert ended == ["shutdown"] * 2
@@ -267,6 +271,24 @@ async def test_a_limit_is_gone_with_its_block_and_one_that_is_over_cancels_it() 
             pass
         timers = nat.relay._driver.engine._timers
         assert all(timer.take() is None for _, _, timer in timers._heap)
+
+
+@pytest.mark.parametrize("share", [None, Share(first_flow=1, of=2)])
+async def test_only_an_advance_that_may_wait_waits_for_processes(
+    share: Share | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def noting(_: object, seconds: float, *, credit: bool, waits: bool, in_step: bool) -> Iterator[None]:
+        asked.append((seconds, credit, waits, in_step))
+        yield from ()
+
+    monkeypatch.setattr("relay.server.performing.advance", noting)
+    async with serving(share=share) as nat:
+        await nat.relay.advance(1.0)
+        nat.relay.do(Advance(2.0, "ignore"))
+    in_step = share is not None
+    assert asked == [(1.0, True, True, in_step), (2.0, False, False, in_step)]
 
 
 async def test_a_name_is_answered_from_then_on() -> None:
