@@ -56,6 +56,43 @@ def test_at_most_32_are_lent_and_8_are_kept(pool: PipePool) -> None:
     assert all(pool.borrow() is not None for _ in range(32))
 
 
+def test_a_pool_lends_so_many_and_no_more() -> None:
+    pool = PipePool()
+    lent = [pool.borrow() for _ in range(32)]
+    assert all(each is not None and each.size_bytes >= 1 << 18 for each in lent)
+    assert pool.borrow() is None
+    for each in lent:
+        assert each is not None
+        each.give_back()
+    assert pool.borrow() in lent
+    pool.close()
+
+
+def test_a_pool_keeps_few_and_none_if_asked_to() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    pool = PipePool()
+    for _ in range(2):
+        for each in [pool.borrow() for _ in range(32)]:
+            assert each is not None, "what was closed can be lent anew"
+            each.give_back()
+        assert len(os.listdir("/proc/self/fd")) == before + 2 * 8
+        pool.close_idle()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_pool_that_is_closed_has_none_left_not_even_lent_ones() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    pool = PipePool()
+    first, second = pool.borrow(), pool.borrow()
+    assert first is not None
+    assert second is not None
+    first.give_back()
+    pool.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    second.give_back()
+    assert pool.borrow() is None
+
+
 def test_a_pipe_that_holds_bytes_is_not_lent_again(pool: PipePool) -> None:
     first = pool.borrow()
     assert first is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -222,49 +221,6 @@ async def test_a_pipe_is_given_back_when_the_receiver_resets() -> None:
         assert pool._lendable + len(pool._idle) == lendable
 
 
-async def test_a_pool_lends_so_many_and_no_more() -> None:
-    if sys.platform != "linux":
-        pytest.skip("splice is Linux's")
-    pool = PipePool()
-    lent = [pool.borrow() for _ in range(32)]
-    assert all(pipe is not None and pipe.size_bytes >= 1 << 18 for pipe in lent)
-    assert pool.borrow() is None
-    for pipe in lent:
-        assert pipe is not None
-        pipe.give_back()
-    assert pool.borrow() in lent
-    pool.close()
-
-
-async def test_a_pool_keeps_few_and_none_if_asked_to() -> None:
-    if sys.platform != "linux":
-        pytest.skip("splice is Linux's")
-    before = len(os.listdir("/proc/self/fd"))
-    pool = PipePool()
-    for _ in range(2):
-        for pipe in [pool.borrow() for _ in range(32)]:
-            assert pipe is not None, "what was closed can be lent anew"
-            pipe.give_back()
-        assert len(os.listdir("/proc/self/fd")) == before + 2 * 8
-        pool.close_idle()
-        assert len(os.listdir("/proc/self/fd")) == before
-
-
-async def test_a_pool_that_is_closed_has_none_left_not_even_lent_ones() -> None:
-    if sys.platform != "linux":
-        pytest.skip("splice is Linux's")
-    before = len(os.listdir("/proc/self/fd"))
-    pool = PipePool()
-    first, second = pool.borrow(), pool.borrow()
-    assert first is not None
-    assert second is not None
-    first.give_back()
-    pool.close()
-    assert len(os.listdir("/proc/self/fd")) == before
-    second.give_back()
-    assert pool.borrow() is None
-
-
 async def test_a_provider_that_raises_takes_no_pipe_with_it() -> None:
     if sys.platform != "linux":
         pytest.skip("splice is Linux's")
@@ -331,11 +287,6 @@ def test_run_dry_moves_what_is_there_though_the_sink_has_no_room() -> None:
     pump = Pump(near, far)
     pump.run_dry()
     assert (pump.moved_bytes, near.unread_bytes(), far.unacked_bytes()) == (1000, 0, 990)
-
-
-async def test_pipes_that_come_out_small_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.net.pipe._enlarge", lambda descriptor: 8192)
-    assert PipePool().borrow() is None
 
 
 class Sluggish:
