@@ -40,7 +40,9 @@ async def test_one_that_is_given_up_has_no_answer_and_no_timer(given_up: str) ->
     answers: list[str | DialFailure] = []
     async with open_engine() as (engine, faults):
         connector = SlowConnector(DEADLINE_S)
+        began_s = engine.now_s()
         question = Question(engine, cast("Any", connector), "a.test", answers.append, client="", reverse=False)
+        assert began_s <= question._timer.due_s - connector.timeout_s <= engine.now_s()
         if given_up != "at once":
             await connector.asked.wait()
         if given_up != "never":

@@ -178,6 +178,13 @@ async def test_a_listener_sees_the_bits_that_matter_to_its_flows(monkeypatch: py
         assert covered == []
 
 
+async def test_a_setting_of_the_stack_may_be_given_again_as_it_is() -> None:
+    async with serving(listen="127.0.0.1:0", settings=["stack.udp_idle_s=7"]) as nat:
+        nat.relay.adjust("stack.udp_idle_s=7")
+        with pytest.raises(ConfigError, match="that the relay was started with"):
+            nat.relay.adjust("stack.udp_idle_s=8")
+
+
 async def test_the_proxy_is_no_forward() -> None:
     async with serving(listen="127.0.0.1:0") as nat:
         assert nat.relay.address is not None
