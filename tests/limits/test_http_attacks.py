@@ -1,4 +1,7 @@
-"""Plain HTTP that takes as much parsing as it can: an echo beside it is as quick as ever, within 20 ms."""
+"""Plain HTTP that takes as much parsing as it can: an echo beside it is as quick as ever, within 20 ms.
+
+Counted is how long the relay works until the echo is there, for on a busy host it waits for a processor, too.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import pytest
 
 from support import http_attacks
 from support.clients import connect_by_port
-from support.measuring import least
+from support.measuring import least, processor_s
 from support.origins import Origin, echo, read_exactly
 from support.programs import clean_environment, serve
 
@@ -34,9 +37,10 @@ def test_an_innocent_echo_is_answered_soon_while_another_client_attacks(
         serve(tmp_path, "--backend", backend, log=False) as served,
         connect_by_port(served.port, "127.0.0.1", origin.port) as sock,
     ):
-        before_s = p99_s(sock)
+        pid = served.process.pid
+        before_s = p99_s(sock, pid)
         with attacking(attack, served.port):
-            during_s = least(lambda: p99_s(sock), before_s + _MAY_ADD_S)
+            during_s = least(lambda: p99_s(sock, pid), before_s + _MAY_ADD_S)
             assert during_s < before_s + _MAY_ADD_S, f"{during_s * 1e3:.1f} ms, and {before_s * 1e3:.1f} ms before"
 
 
@@ -90,15 +94,16 @@ def read_message(http: h11.Connection, sock: socket.socket) -> bytes | None:
                 return None
 
 
-def p99_s(sock: socket.socket) -> float:
-    """How long an echo takes, all but the slowest of a hundred, or of as many as there were in a second."""
-    taken_s: list[float] = []
-    while len(taken_s) < _ECHOES and sum(taken_s) < 1:
-        began_s = time.perf_counter()
+def p99_s(sock: socket.socket, pid: int) -> float:
+    """How long the relay works until an echo is there, all but the longest of a hundred, or of those in a second."""
+    worked_s: list[float] = []
+    until_s = time.monotonic() + 1
+    while len(worked_s) < _ECHOES and (len(worked_s) < 2 or time.monotonic() < until_s):
+        before_s = processor_s(pid)
         sock.sendall(b"x")
         read_exactly(sock, 1)
-        taken_s.append(time.perf_counter() - began_s)
-    return sorted(taken_s)[-2:][0]
+        worked_s.append(processor_s(pid) - before_s)
+    return sorted(worked_s)[-2]
 
 
 @contextlib.contextmanager

@@ -36,7 +36,11 @@ def test_ten_thousand_flows_are_open_at_once_and_every_one_carries(backend: str,
         workers = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         began = sum(map(descriptor_count, workers))
         assert clients.do(f"open {_FLOWS}") == {"granted": _FLOWS}
-        assert sum(map(descriptor_count, workers)) == began + 2 * _FLOWS
+        # To look for a flow's process takes some more for a moment.
+        wait_until(
+            lambda: sum(map(descriptor_count, workers)) == began + 2 * _FLOWS,
+            lambda: f"{sum(map(descriptor_count, workers))} descriptors, and {began} before",
+        )
         assert clients.do("ping") == {"echoed": _FLOWS}
         assert clients.do("end") == {"whole": _FLOWS}
         wait_until(lambda: sum(map(descriptor_count, workers)) <= began, lambda: "descriptors stay open")

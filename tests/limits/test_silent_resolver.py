@@ -82,6 +82,7 @@ def test_look_ups_of_one_name_are_shared(backend: str, tmp_path: Path) -> None:
             ask_for(callers, lambda number: f"{'silent' if number % 2 else 'SILENT'}.test")
             for caller in callers:
                 assert read_exactly(caller, 4)[3] == TIMED_OUT
+            wait_until(lambda: name_server.questions.total() > 0, lambda: "nothing was asked")
             assert name_server.questions.total() == 1
 
     in_own_network(play)

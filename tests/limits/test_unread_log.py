@@ -56,7 +56,7 @@ def serving(directory: Path, stdout: BinaryIO, stderr: BinaryIO, *arguments: str
         [*RELAY, "serve", *options, *arguments], stdout=stdout, stderr=stderr, env=clean_environment(TERM="xterm")
     ) as process:
         try:
-            wait_until(port_file.exists, lambda: f"not started, exit code {process.poll()}", timeout_s=20)
+            wait_until(port_file.exists, lambda: f"not started, exit code {process.poll()}")
             yield Serving(process, int(port_file.read_text()))
         finally:
             process.kill()
