@@ -108,3 +108,15 @@ def test_a_client_far_ahead_of_its_answers_is_read_on_as_they_come() -> None:
             break
     assert (seen, answered) == (asked, asked)
     assert nat.told("fault") == []
+
+
+def test_a_surplus_client_of_http_is_answered_that_the_relay_is_full_and_is_named() -> None:
+    nat = full()
+    client = nat.call(proxy())
+    client.says(b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    nat.settle()
+    heard = client.hears()
+    reason = "1 flows are open, as many as --max-flows allows"
+    assert heard.startswith(b"HTTP/1.1 503 ")
+    assert reason.encode() in heard
+    assert nat.fields("flow-refused") == {"client": str(client.leg.local), "reason": reason}

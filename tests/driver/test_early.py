@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from relay.actions import Note, SetKeepalive
+from relay.address import Endpoint
 from relay.behaviours import Actions, Behaviour
 from relay.errors import RelayBug
 from relay.events import InitiatorSent, Side
+from relay.fault import Fault
+from relay.frontends.forward import ForwardConversation
 from relay.legs import Process
 from relay.log import EventLog
 from relay.profiles import add_behaviours
+from relay.shape import Shape
 from relay.testing import MemoryLeg, memory_pair
 from support.memory_driver import SERVER, End, MemoryDriver, forward, proxy
 from support.performing import perform
@@ -156,6 +160,22 @@ def test_flows_are_counted_as_they_begin_and_end() -> None:
     nat.settle()
     totals = nat.driver.totals
     assert (totals.flows, totals.open, dict(totals.ended_by)) == (2, 1, {"internal-peer": 1})
+
+
+def test_what_a_fault_never_lets_pass_was_received_and_not_carried() -> None:
+    nat = MemoryDriver()
+    by = Endpoint("127.0.0.1", 1)
+    app = nat.call(ForwardConversation(SERVER, Side.INTERNAL, by))
+    server = nat.answer()
+    for side, limit_bytes in ((Side.EXTERNAL, 1), (Side.INTERNAL, 0)):
+        nat.driver.faults.set(side.value, Fault(side=side, shape=Shape(limit_bytes=limit_bytes)), None)
+    app.says(b"out")
+    server.says(b"in")
+    nat.settle()
+    nat.driver.end_all("relay-stopped")
+    totals = nat.driver.totals
+    assert (totals.bytes_out, totals.forwards_out[by], totals.received_out[by]) == (1, 1, 3)
+    assert (totals.bytes_in, totals.forwards_in[by], totals.received_in[by]) == (0, 0, 2)
 
 
 def test_what_is_left_to_chance_is_the_same_from_the_first_flow_as_from_a_seed_set_later() -> None:

@@ -24,6 +24,10 @@ def test_each_probe_of_the_apps_is_one_to_the_server_and_its_answer_comes_back()
     assert 50 < server.leg.probes_seen <= 61
     told = nat.told("keepalive-probe", "probe-sent", "probe-answered")
     assert told == ["keepalive-probe", "probe-sent", "probe-answered"] * server.leg.probes_seen
+    first = {record.event: dict(record.fields) for record in reversed(nat.records)}
+    assert first["keepalive-probe"] == {"side": "internal"}
+    assert first["probe-sent"] == {"side": "external", "because": "local-keepalive"}
+    assert first["probe-answered"] == {"side": "external"}
 
 
 def test_a_dead_server_is_found_by_the_app_alone() -> None:

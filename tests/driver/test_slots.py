@@ -12,7 +12,7 @@ from relay.actions import Dial, GiveSlot, Grant, Ignore, Note, TakeSlot
 from relay.address import Endpoint
 from relay.behaviours import Actions, Behaviour
 from relay.events import ConnectRequested, DialSucceeded, FinReceived, Side, SlotDenied, SlotTaken
-from relay.profiles import add_behaviours
+from relay.profiles import add_behaviours, load_profile
 from support.memory_driver import End, MemoryDriver, forward
 
 OTHER = Endpoint("192.0.2.81", 80)
@@ -292,3 +292,15 @@ def test_one_that_asks_again_has_one_slot_and_waits_once() -> None:
     first.resets()
     nat.settle()
     assert [record.flow for record in nat.records if record.event == "note"] == [1, 1, 2]
+
+
+def test_one_that_waits_no_more_lets_those_behind_it_in() -> None:
+    nat = nat_with(Turnstile(TakeSlot("gate", 1, wait=True)))
+    nat.call(forward())
+    second = nat.call(forward())
+    nat.driver.profile = add_behaviours(load_profile("transparent"), [Turnstile(TakeSlot("gate", 2, wait=True))])
+    nat.call(forward())
+    assert [record.flow for record in nat.records if record.event == "note"] == [1], "the third is behind the second"
+    second.resets()
+    nat.settle()
+    assert [record.flow for record in nat.records if record.event == "note"] == [1, 3]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from relay.abilities import Ability, Want
+from relay.events import Event
 from relay.legs.ending import WIND_DOWN_S, reset_after_data, wind_down
 from relay.testing import MemoryLeg, MemoryLoop, memory_pair
 
@@ -31,6 +33,31 @@ def test_a_peer_without_a_fin_has_five_seconds() -> None:
     assert not leg.closed
     loop.advance(0.02)
     assert leg.closed
+
+
+class Witnessing:
+    """Takes note of what a leg sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+
+    def on_leg_saw(self, event: Event, withheld: bool) -> None:
+        self.seen.append(event)
+
+
+def test_what_is_ended_in_order_is_watched_no_more_and_has_one_timer() -> None:
+    loop, peer, leg = pair()
+    witness = Witnessing()
+    leg.watch([Want(Ability.TOS, mask=0xE0)], witness)
+    peer.write(b"x")
+    wind_down(leg)
+    peer.tos = 0x48
+    for _ in range(3):
+        peer.write(b"x")
+        loop.settle()
+        leg.owner.on_leg_ready(leg)
+    assert witness.seen == []
+    assert sum(timer.callback is not None for *_, timer in loop._timers) == 1
 
 
 def test_a_second_call_changes_nothing() -> None:
