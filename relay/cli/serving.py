@@ -51,8 +51,11 @@ def serve_until_stopped(
     pcap: str | None,
     port_file: Path | None,
     quiet: bool,
+    when_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve in this process, or in several, until a signal ends it.
+
+    `when_ready` is called with the control's URL once it serves.
 
     Raises:
         RelayError: it cannot be served like this, or here.
@@ -79,7 +82,7 @@ def serve_until_stopped(
         spare_collector()
         network = guests.network if guests is not None else None
         in_words = partial(banner, workers=workers, colour=colour(sys.stderr), network=network)
-        run = partial(_serve, open_, talk, port_file, quiet, in_words, steering_of(control, log))
+        run = partial(_serve, open_, talk, port_file, quiet, in_words, when_ready, steering_of(control, log))
         anyio.run(run, backend=library, backend_options=library_options)
 
 
@@ -112,6 +115,7 @@ async def _serve(
     port_file: Path | None,
     quiet: bool,
     in_words: Callable[[Started], str],
+    when_ready: Callable[[str], None],
     steering: Callable[[Started], AbstractAsyncContextManager[str]],
 ) -> None:
     # Signals first: the reader of the port file may send one at once.
@@ -122,6 +126,7 @@ async def _serve(
             talk.say(in_words(relay))
             if control_url:
                 talk.say(f"control {control_url}")
+                when_ready(control_url)
             if not quiet:
                 talk.follow()
             await _until_signal_to_stop(relay, received, talk)

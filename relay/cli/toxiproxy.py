@@ -1,7 +1,8 @@
 """`relay toxiproxy`: takes the place of toxiproxy's server where something else starts that, as a container's image.
 
 Its options are those of that server, with one dash as Go's programs have them: `-host=0.0.0.0`, `-port 8474`. So this
-command reads its own arguments.
+command reads its own arguments. Once it serves it writes the line to stdout by which that server says so: there are
+tests that wait for it in a container's log.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 CONTEXT = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 _VALUES = {"host": "localhost", "port": "8474", "config": "", "seed": ""}
-_FLAGS = ("proxy-metrics", "runtime-metrics")
-"""Taken, and without an effect: `/metrics` has them always."""
-_HINT = "the options: -host=ADDRESS, -port=PORT, -config=FILE, -seed=N, -proxy-metrics, -runtime-metrics"
+_VERSION = "version"
+_FLAGS = ("proxy-metrics", "runtime-metrics", _VERSION)
+"""The metrics' two are without an effect: `/metrics` has them always."""
+_HOSTS = {"localhost": "127.0.0.1", "": "0.0.0.0"}
+_READY = "Starting Toxiproxy HTTP server"
+_HINT = "the options: -host=ADDRESS, -port=PORT, -config=FILE, -seed=N, -proxy-metrics, -runtime-metrics, -version"
 
 
 def toxiproxy(
@@ -41,14 +45,19 @@ def toxiproxy(
     For example -host=0.0.0.0. Every client that reaches it may steer it, unless RELAY_CONTROL_TOKEN has a token.
     """
     import os
+    from functools import partial
 
     from relay import defaults
     from relay.cli.serving import serve_until_stopped
+    from relay.cli.terminal import tell
     from relay.config import configure
-    from relay.control_api import control_spec
+    from relay.control_api import TOXIPROXY_VERSION, control_spec
 
     values = dict(_read(arguments or ()))
-    host = "127.0.0.1" if values["host"] == "localhost" else values["host"]
+    if _VERSION in values:
+        tell(f"toxiproxy-server version {TOXIPROXY_VERSION}")
+        return
+    host = _HOSTS.get(values["host"], values["host"])
     bracketed = f"[{host}]" if ":" in host else host
     try:
         spec: ControlSpec = control_spec(
@@ -71,7 +80,21 @@ def toxiproxy(
         pcap=None,
         port_file=None,
         quiet=False,
+        when_ready=partial(_say_ready, bracketed),
     )
+
+
+def _say_ready(host: str, url: str) -> None:
+    import json
+    import sys
+
+    from relay.cli.terminal import tell
+    from relay.control_api import TOXIPROXY_VERSION
+
+    address = f"{host}:{url.rpartition(':')[2]}"
+    record = {"level": "info", "version": TOXIPROXY_VERSION, "address": address, "message": _READY}
+    if sys.stdout is not None:
+        tell(json.dumps(record), at_once=True)
 
 
 def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -83,11 +106,11 @@ def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, equals, value = argument.lstrip("-").partition("=")
         if not argument.startswith("-") or name not in (*_VALUES, *_FLAGS):
             raise ConfigError(f"unknown argument {argument!r}", hint=_HINT)
-        if name in _FLAGS:
-            continue
-        if not equals and not left:
-            raise ConfigError(f"-{name} needs a value", hint=_HINT)
-        yield name, value if equals else left.pop(0)
+        if name in _VALUES and not equals:
+            if not left:
+                raise ConfigError(f"-{name} needs a value", hint=_HINT)
+            value = left.pop(0)
+        yield name, value
 
 
 def _seed(text: str) -> int | None:

@@ -7,7 +7,8 @@ Every change is a command of `relay.control`, so this, the Python API and worker
 """
 
 from relay.control_api.history import History
+from relay.control_api.routes import TOXIPROXY_VERSION
 from relay.control_api.server import ControlServer, open_control
 from relay.control_api.spec import ControlSpec, control_spec
 
-__all__ = ["ControlServer", "ControlSpec", "History", "control_spec", "open_control"]
+__all__ = ["TOXIPROXY_VERSION", "ControlServer", "ControlSpec", "History", "control_spec", "open_control"]

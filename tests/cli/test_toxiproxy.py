@@ -22,18 +22,18 @@ DOCKERFILE = Path(__file__).parents[2] / "docs" / "Dockerfile.toxiproxy"
 
 @contextmanager
 def started(*command: str) -> Iterator[int]:
-    """The port of the API, once it is ready as testcontainers' HTTP strategy finds out: GET /version answers 200."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
+    """The port of the API, once it is ready as testcontainers' strategies find out.
+
+    That is a line of its log, on stdout, or GET /version, which answers 200.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if line.startswith("control "):
-                break
-        else:
-            raise AssertionError("".join(said))
-        port = int(line.rpartition(":")[2])
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        said = json.loads(line)
+        assert (said["level"], said["message"]) == ("info", "Starting Toxiproxy HTTP server")
+        port = int(said["address"].removeprefix("127.0.0.1:"))
         assert is_ready(port)
         yield port
     finally:
@@ -79,6 +79,12 @@ def test_the_images_command_is_ready_and_has_the_proxies_of_its_file(tmp_path: P
             with socket.create_connection((host, int(listen)), 60) as app:
                 app.sendall(b"x")
                 assert read_exactly(app, 1) == b"x"
+
+
+@pytest.mark.parametrize("option", ["-version", "--version"])
+def test_it_says_whose_api_it_speaks(option: str) -> None:
+    done = complaint("toxiproxy", "-host", "0.0.0.0", option)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "toxiproxy-server version 2.12.0\n", "")
 
 
 @pytest.mark.parametrize(
