@@ -8,12 +8,14 @@ import shlex
 import shutil
 import socket
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from relay.observe.kernel.privileges import Capability
 from support.capabilities import need_program
+from support.forks import relay_in_fork
 from support.programs import RELAY, clean_environment, run, serve
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,19 +23,73 @@ UNIT = DOCS / "vmnat-relay.service"
 CAPABILITIES = {f"CAP_{each.name}" for each in (Capability.BPF, Capability.NET_ADMIN)}
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's, in order."""
-    lines = (DOCS / "Dockerfile").read_text().splitlines()
-    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines if line and not line.startswith("#")]
+IMAGES = ("relay", "toxiproxy")
+"""The stages of the Dockerfile that are images to run; the last stage is what it makes without `--target`."""
 
 
-def variables() -> dict[str, str]:
-    return dict(text.split("=", 1) for kind, text in instructions() if kind == "ENV")
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """The Dockerfile's instructions by stage, in order."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in (DOCS / "Dockerfile").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        kind, text = line.split(" ", 1)
+        if kind == "FROM":
+            found[text.rpartition(" AS ")[2]] = []
+        list(found.values())[-1].append((kind, text))
+    return found
+
+
+def of_image(name: str) -> dict[str, str]:
+    """An image's instructions by kind, without those of the stage that it builds on."""
+    return dict(stages()[name])
+
+
+def variables(name: str) -> dict[str, str]:
+    return dict(text.split("=", 1) for kind, text in stages()[name] if kind == "ENV")
+
+
+def test_what_is_copied_exists_and_each_stage_builds_on_one_that_stands_before_it() -> None:
+    assert list(stages())[-1] == "relay"
+    before: list[str] = []
+    for name, instructions in stages().items():
+        base = instructions[0][1].partition(" AS ")[0]
+        assert base in before or base.startswith("python:")
+        for text in (text for kind, text in instructions if kind == "COPY"):
+            *sources, _ = text.split()
+            if sources[0].startswith("--from="):
+                assert sources.pop(0).removeprefix("--from=") in before
+            else:
+                assert [source for source in sources if not (DOCS.parent / source).exists()] == []
+        before.append(name)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_images_command_is_an_installed_script_that_takes_its_options_and_variables(image: str) -> None:
+    entry, command = (json.loads(of_image(image)[kind]) for kind in ("ENTRYPOINT", "CMD"))
+    scripts = [each.name for each in entry_points(group="console_scripts") if each.value == "relay.__main__:main"]
+    assert scripts == [entry[0]]
+    asked = "-version" if image == "toxiproxy" else "--help"
+    done = relay_in_fork(
+        *entry[1:], *command, asked, **{name: text.strip('"') for name, text in variables(image).items()}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = relay_in_fork(*entry[1:], *[each for each in command if not each.startswith("-")], "--help").stdout
+    for name in variables(image):
+        assert f"--{name.removeprefix('RELAY_').replace('_', '-').lower()}" in told
+
+
+def test_the_image_in_toxiproxys_place_keeps_its_conventions() -> None:
+    image = of_image("toxiproxy")
+    assert image["EXPOSE"] == "8474 8666-8697"
+    assert (json.loads(image["ENTRYPOINT"]), json.loads(image["CMD"])) == (["relay", "toxiproxy"], ["-host=0.0.0.0"])
+    names = variables("toxiproxy")["RELAY_CONTROL_HOST"].strip('"').split()
+    assert names[0] == "toxiproxy"
 
 
 @pytest.mark.system
 def test_what_the_image_copies_can_be_installed(tmp_path: Path) -> None:
-    for kind, text in instructions():
+    for kind, text in stages()["build"]:
         if kind == "COPY" and not text.startswith("--from"):
             *sources, target = text.split()
             for source in sources:
@@ -43,7 +99,7 @@ def test_what_the_image_copies_can_be_installed(tmp_path: Path) -> None:
                 else:
                     (tmp_path / target.strip("/")).mkdir(parents=True, exist_ok=True)
                     shutil.copy(found, tmp_path / target.strip("/"))
-    (installing,) = (text for kind, text in instructions() if kind == "RUN")
+    (installing,) = (text for kind, text in stages()["build"] if kind == "RUN")
     assert "'/source[uvloop]'" in installing
     options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
     installed = tmp_path / "installed"
@@ -58,11 +114,10 @@ def test_what_the_image_copies_can_be_installed(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_the_images_command_serves_all_who_reach_it_and_wants_to_be_asked_for_that(tmp_path: Path) -> None:
-    (entry,) = (json.loads(text) for kind, text in instructions() if kind == "ENTRYPOINT")
-    (command,) = (json.loads(text) for kind, text in instructions() if kind == "CMD")
-    assert [*entry, *command] == ["relay", "serve"]
-    host, port = variables()["RELAY_LISTEN"].split(":")
-    assert {"EXPOSE": port}.items() <= dict(instructions()).items()
+    image = of_image("relay")
+    assert [*json.loads(image["ENTRYPOINT"]), *json.loads(image["CMD"])] == ["relay", "serve"]
+    host, port = variables("relay")["RELAY_LISTEN"].split(":")
+    assert image["EXPOSE"] == port
     refused = run(*RELAY, "serve", env=clean_environment(RELAY_LISTEN=f"{host}:0"))
     assert refused.returncode == 2
     assert "without authentication" in refused.stderr
