@@ -221,7 +221,7 @@ def _of_http_1_0(connections: int, *, keep: bool) -> Callable[[Web, int, Pace], 
         def run(amount: int) -> dict[str, float]:
             return web.ab(port, connections, amount, keep=keep)
 
-        # Each request's connection stays in TIME_WAIT at the client's end for a minute, and 28,232 ports are to be had.
+        # Each request's connection stays in TIME_WAIT at the client's end for a minute, and there are 28,232 ports.
         most = 100_000 if keep else 2_000
         return pace.run(f"http-1.0 {keep}", port, connections, (4 * connections, most), run)
 

@@ -4,7 +4,7 @@
     python with_aiohttp.py
 
 aiohttp speaks to HTTP proxies itself; SOCKS is aiohttp-socks' to add. A reset before the reply is a `ClientOSError`,
-but only the second one: a GET is repeated once without a word, so the server gets it twice. In the body it is a
+but only the second one: a GET is silently repeated once, so the server gets it twice. In the body it is a
 `ClientPayloadError`; in the session's pool it goes unnoticed, for the session opens another. Works on every system.
 """
 

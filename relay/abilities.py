@@ -34,9 +34,9 @@ class Ability(enum.Enum):
     IDLENESS = "idle time"
     """It is known when a side sent its last bytes, or its last segment (`by`)."""
     SILENCE = "silence of a forgotten connection"
-    """A leg can be dropped without a word, and what its peer sends gets no answer."""
+    """A leg can be dropped silently, and what its peer sends gets no answer."""
     STRAY_RESET = "RST of a forgotten connection"
-    """A leg can be dropped without a word, and its peer's next segment is answered with RST."""
+    """A leg can be dropped silently, and its peer's next segment is answered with RST."""
 
 
 @dataclass(frozen=True, slots=True)

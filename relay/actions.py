@@ -134,7 +134,7 @@ class Blackhole(SideAction):
 
 @dataclass(frozen=True, slots=True)
 class Forget(SideAction):
-    """Drop the connection to `side` without a word, as a NAT drops a mapping; nothing is sent now.
+    """Drop the connection to `side` silently, as a NAT drops a mapping; nothing is sent now.
 
     With `then` of `silence` whatever that side sends gets no answer, for `at_most_s` seconds; then it is reset. With
     `reset` its next segment is answered with RST: a peer that only reads never hears of it. See `Ability.SILENCE` and

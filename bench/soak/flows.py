@@ -64,7 +64,7 @@ async def serve_void(listener: socket.socket, failures: list[str]) -> None:
                 if said.endswith(b"\r\n\r\n"):
                     await loop.sock_sendall(connection, http.response_head(0))
         if said and not said.startswith(b"POST"):
-            failures.append(f"an initiator that vanished without a word said {said!r}")
+            failures.append(f"an initiator that vanished silently said {said!r}")
 
     async with asyncio.TaskGroup() as tasks:
         while True:

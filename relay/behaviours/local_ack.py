@@ -17,7 +17,7 @@ class LocalAck(Behaviour):
     """Acknowledge the app's data before the server has it; what the server then never takes is lost, and reported.
 
     A relay on kernel sockets always does so. `acknowledged_by = "server"` is what a kernel NAT gives: wanted by the
-    control profile, and labelled there as not to be had in full.
+    control profile, and labelled there as approximate.
 
     Source: VMware Fusion 11, May 2019, frames 5, 9 and 11: data acknowledged to the guest within 0.16 to 2.5 ms, where
     the server was 214 ms away.

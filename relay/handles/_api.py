@@ -153,7 +153,7 @@ class RelayHandle(RelayCommands):
     def assert_used(self) -> Awaitable[None] | None:
         """Insist that some connection was asked for through the relay.
 
-        Go programs and browsers skip a proxy for loopback addresses without a word, whatever setting names it: their
+        Go programs and browsers silently skip a proxy for loopback addresses, whatever setting names it: their
         origin needs a name (`resolve`), or they are given a forward.
 
         Raises:
@@ -193,7 +193,7 @@ class RelayHandle(RelayCommands):
     def _unused(self) -> AssertionError:
         return AssertionError(
             f"nothing was asked of the relay at {self._relay.address}; what happened:\n{as_text(self.events)}\n"
-            "Go programs, browsers and many others skip a proxy for loopback addresses without a word: give the "
+            "Go programs, browsers and many others silently skip a proxy for loopback addresses: give the "
             "origin a name with nat.resolve(), or use nat.forward()"
         )
 

@@ -1,4 +1,4 @@
-"""Forgotten connections on hosts that cannot drop one without a word: as near to it as any socket comes.
+"""Forgotten connections on hosts that cannot drop one silently: as near to it as any socket comes.
 
 fall_silent(leg)     read no more: the peer's kernel is acknowledged until the buffer is full, and its probes for ever
 reset_on_next(leg)   RST as soon as the peer has sent bytes, a FIN, or a keepalive probe where those are seen

@@ -259,7 +259,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "rst-sent": {"side": "the side that it was sent to", "because": "the behaviour"},
     "blackholed": {"side": "the side whose segments get no answer", "because": "the behaviour"},
     "forgotten": {
-        "side": "the side whose connection was dropped without a word",
+        "side": "the side whose connection was dropped silently",
         "then": "what its next segment gets: silence, or reset",
         "because": "the behaviour",
     },

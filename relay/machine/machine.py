@@ -105,7 +105,7 @@ class FlowMachine(FlowSides):
         return self._possible(steps)
 
     def forget(self, because: str) -> list[Step]:
-        """Give a flow of datagrams up: the steps that end whatever is not over yet, without a word to either side."""
+        """Give a flow of datagrams up: the steps that silently end whatever is not over yet."""
         steps = [Step(Forget(side, "silence", 0.0), because) for side in Side]
         if self._dialling:
             steps.insert(0, Step(AbandonDial(), because))

@@ -187,7 +187,7 @@ class Provider:
         return None
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
-        """Have whatever comes for a socket dropped unseen, or no more; False where that is not to be had."""
+        """Have whatever comes for a socket dropped unseen, or no more; False where the host cannot do that."""
         return False
 
     def vanish(self, sock: socket.socket) -> bool:

@@ -62,12 +62,12 @@ class Observers:
         return LegWatch(leg, leg.syn, self._wanted, self._mask, witness)
 
     def blackhole(self, sock: socket.socket, on: bool) -> bool:
-        """Have everything that comes for a socket dropped unseen, or no more; False where that is not to be had."""
+        """Have everything that comes for a socket dropped unseen, or no more; False where the host cannot."""
         provider = self.of(Want(Ability.BLACKHOLE))
         return provider is not None and provider.blackhole(sock, on)
 
     def vanish(self, sock: socket.socket) -> bool:
-        """Have the socket's end be without a word, once it is closed; False where that is not to be had."""
+        """Have the kernel send nothing when the socket is closed; False where the host cannot."""
         provider = self.of(Want(Ability.STRAY_RESET))
         return provider is not None and provider.vanish(sock)
 

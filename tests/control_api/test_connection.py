@@ -182,7 +182,7 @@ async def test_each_wait_has_its_limit() -> None:
     assert spans.asked == [120.0, 10.0, 120.0, 1.0], "for a request, its answer, the next, and what may follow the last"
 
 
-async def test_a_client_that_asks_nothing_in_time_is_let_go_without_a_word() -> None:
+async def test_a_client_that_asks_nothing_in_time_is_let_go_unanswered() -> None:
     spans = Spans(120.0)
     sock, client = socket_pair()
     with client:

@@ -1,4 +1,4 @@
-"""`Forget` and `Close` on legs in memory, and on legs that cannot drop a connection without a word."""
+"""`Forget` and `Close` on legs in memory, and on legs that cannot drop a connection silently."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_httpx_calls_every_reset_a_read_error(prefix: tuple[str, ...]) -> None:
     )
 
 
-def test_aiohttp_asks_again_without_a_word_after_a_reset(prefix: tuple[str, ...]) -> None:
+def test_aiohttp_silently_asks_again_after_a_reset(prefix: tuple[str, ...]) -> None:
     assert_told(
         play("with_aiohttp.py", prefix=prefix),
         "by socks5: +hello from the server",

@@ -1,4 +1,4 @@
-"""Connections that are forgotten on a host that cannot drop one without a word."""
+"""Connections that are forgotten on a host that cannot drop one silently."""
 
 from __future__ import annotations
 

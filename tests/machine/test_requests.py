@@ -186,7 +186,7 @@ class TestWhoseRequest:
 
 
 class TestRequestsThatComeTooLate:
-    """Dropped without a word: a behaviour need not know what others, or the peers, did before."""
+    """Dropped silently: a behaviour need not know what others, or the peers, did before."""
 
     @pytest.mark.parametrize(
         ("before", "requested"),

@@ -91,7 +91,7 @@ class Limits:
         (None, None, None),
     ],
 )
-def test_as_many_descriptors_as_are_allowed_are_to_be_had(
+def test_as_many_descriptors_can_be_opened_as_are_allowed(
     limits: Limits | None, before: int | None, after: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(descriptors, "resource", limits)

@@ -222,7 +222,7 @@ def test_a_tunnel_is_granted_without_a_length(bound: Endpoint | None) -> None:
     assert handshake.codec is None
 
 
-def test_plain_http_is_granted_without_a_word() -> None:
+def test_plain_http_is_granted_without_a_reply() -> None:
     handshake = open_handshake(b"GET http://a.test/ HTTP/1.0\r\n\r\n", None)
     assert handshake.next_event() == Connect(Endpoint("a.test", 80))
     assert handshake.grant(Endpoint("192.0.2.7", 1)) == b""

@@ -42,7 +42,7 @@ class Real:
     nat: Nat
     profile: str
     front_end: str
-    """How the relay is reached; a proxy's clients connect to it without a word, so there it is a forward."""
+    """How the relay is reached; a proxy's clients connect to it and say nothing, so there it is a forward."""
     idle_s: int = 0
     """Its idle limit here, if it has one: seconds in the place of minutes."""
     writer: str = "app"

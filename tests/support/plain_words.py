@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_RIDDLES = re.compile(r"\b(nobody|whoever|(is|are|was|were|be|been|being) told(?! apart)|told of)\b", re.IGNORECASE)
+_RIDDLES = re.compile(
+    r"\b(nobody|whoever|without a word|to be had|(is|are|was|were|be|been|being) told(?! apart)|told of)\b",
+    re.IGNORECASE,
+)
 
 
 def riddles_in(text: str) -> list[str]:

@@ -23,10 +23,10 @@ _TCP_REPAIR = 19  # <linux/tcp.h>
 
 
 class RepairProvider(Provider):
-    """Sockets that can be closed without a word."""
+    """Sockets that can be closed silently."""
 
     name: ClassVar[str] = "tcp-repair"
-    purpose: ClassVar[str] = "connections that are dropped without a word; Linux, CAP_NET_ADMIN"
+    purpose: ClassVar[str] = "connections that are dropped silently; Linux, CAP_NET_ADMIN"
     offers: ClassVar[Mapping[Want, Offer]] = MappingProxyType(
         {
             Want(Ability.STRAY_RESET): Offer(

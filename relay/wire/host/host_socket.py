@@ -32,7 +32,7 @@ class HostSocket:
         """Open it.
 
         Raises:
-            OSError: it is not to be had.
+            OSError: the kernel opens none.
         """
         self._engine = engine
         self._received = received

@@ -1,6 +1,6 @@
 """Files that read otherwise in a mount namespace of one's own.
 
-A file is covered by a bind mount. The kernel takes the mount away, without a word, when the file beneath is replaced or
+A file is covered by a bind mount. The kernel silently takes the mount away when the file beneath is replaced or
 removed in the namespace outside, as DHCP clients and NetworkManager do with /etc/resolv.conf. So the directories are
 watched, and a file that shows through is covered again, by a copy of the mount that was kept for this.
 """

@@ -221,7 +221,7 @@ def play(text: str, numbers: Numbers = Numbers(), **settings: object) -> Player:
 
     Raises:
         Mismatch: the first difference.
-        NotPlayed: the script uses what is not to be had here.
+        NotPlayed: the script uses what this player lacks.
         NotUnderstood: it cannot be read.
     """
     script = read_script(text)

@@ -62,7 +62,7 @@ def access(request: pytest.FixtureRequest) -> PingAccess:
 
 
 def play(backend: str, access: PingAccess, scene: Scene, *, host: bool = True) -> None:
-    """Play a scene on a network that has one other address, and where both kinds of sockets are to be had."""
+    """Play a scene on a network that has one other address, and where both kinds of sockets can be opened."""
 
     async def main() -> None:
         async with open_engine() as (engine, faults):
