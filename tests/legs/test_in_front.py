@@ -59,8 +59,8 @@ def test_a_call_goes_to_the_leg_behind_as_it_is_and_so_does_its_answer_come_back
 @pytest.mark.parametrize("name", ["side", "frozen", "timed_out", "loop", "local", "peer", "broken"])
 def test_what_it_is_the_leg_behind_is(name: str) -> None:
     behind = Behind()
-    setattr(behind, name, told := object())
-    assert getattr(LegInFront(cast("Leg", behind)), name) is told
+    setattr(behind, name, value := object())
+    assert getattr(LegInFront(cast("Leg", behind)), name) is value
 
 
 def test_a_connection_that_has_broken_has_broken_behind_it() -> None:
