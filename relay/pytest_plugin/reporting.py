@@ -60,8 +60,10 @@ def _told(served: Served) -> str:
 
 
 def _drawn(run: Run) -> list[Ladder]:
-    """Those of a run's flows whose ladders are shown."""
-    return [ladder for ladder in run.ladders if ladder.is_remarkable][-_MOST_LADDERS:]
+    """Those of a run's flows whose ladders are shown: before all others those that a behaviour ended."""
+    worth_a_look = [ladder for ladder in run.ladders if ladder.is_remarkable]
+    kept = sorted(worth_a_look, key=lambda ladder: ladder.by_behaviour)[-_MOST_LADDERS:]
+    return sorted(kept, key=lambda ladder: ladder.number)
 
 
 def _attach_drawings(report: pytest.TestReport, served: Iterable[Served]) -> None:

@@ -8,6 +8,9 @@ import shlex
 import pytest
 
 from plugin.conftest import Suite, outcomes
+from relay.ladder import runs_of
+from relay.pytest_plugin.reporting import _drawn
+from support.flow_records import Told, reset_flow
 
 pytest_plugins = "pytester"
 
@@ -144,6 +147,17 @@ def test_a_flow_that_is_open_when_the_test_fails_is_drawn(suite: Suite) -> None:
     lines = section(result)
     assert any("SYN-ACK after" in line for line in lines)
     assert any("open when the log ends, 0 B out, 0 B in" in line for line in lines)
+
+
+def test_a_flow_that_a_behaviour_ended_is_drawn_however_many_were_late_after_it() -> None:
+    told = Told()
+    reset_flow(told, 1)
+    for number in range(2, 40):
+        told.open(number, number)
+        told(number, "shape-changed", number, side="internal", effects=["delay_s=0.1"], because="latency")
+        told.end(number + 0.1, number)
+    (run,) = runs_of(told.records)
+    assert [ladder.number for ladder in _drawn(run)] == [1, *range(31, 40)]
 
 
 def test_of_very_many_flows_the_last_ladders_and_lines_are_shown(suite: Suite) -> None:
