@@ -68,6 +68,19 @@ async def test_more_than_a_burst_of_callers_are_all_let_in_and_none_blocks() -> 
         assert faults == []
 
 
+async def test_others_have_their_turn_after_64_callers() -> None:
+    async with listening() as (engine, listener, callers, faults):
+        with contextlib.ExitStack() as stack:
+            for _ in range(65):
+                stack.enter_context(socket.create_connection(listener.address, DEADLINE_S))
+            listener.on_ready(False, True, False)
+            assert len(callers.sockets) == 0
+            listener.on_ready(True, False, False)
+            assert (len(callers.sockets), len(engine._deferred)) == (64, 1)
+            await callers.until(65)
+        assert faults == []
+
+
 async def test_a_fault_with_one_caller_is_reported_ends_that_call_and_no_other() -> None:
     async with listening() as (engine, listener, callers, faults):
         with socket.create_connection(listener.address, DEADLINE_S) as unlucky:

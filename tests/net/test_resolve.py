@@ -109,6 +109,8 @@ async def test_a_name_that_is_asked_for_twice_is_looked_up_once(host: SilentHost
         for client in ("one", "other"):
             tasks.start_soon(resolver.look_up, Endpoint("Silent", 80), client)
         await until(lambda: bool(host.asked))
+        threads = [each for each in threading.enumerate() if each.name == "look up silent"]
+        assert {each.daemon for each in threads} == {True}, "the end of the process waits for none"
         await anyio.sleep(0.02)
         host.released.set()
     assert host.asked == ["silent"]

@@ -43,6 +43,7 @@ class Providers:
 
     def probe(self, sock: socket.socket, answered: Callable[[], None]) -> bool:
         self.calls.append("probe")
+        answered()
         return True
 
     def glimpse_process(self, sock: socket.socket) -> Process | None:
@@ -135,13 +136,13 @@ async def test_the_leg_passes_on_what_only_its_host_can_do(ends: socket.socket) 
         leg = leg_of(engine, ends, providers)
         assert leg.blackhole(True)
         assert not leg.forget()
-        assert leg.probe(lambda: None)
+        assert leg.probe(partial(providers.calls.append, "answered"))
         assert not leg.closed
         assert leg.glimpse_process() == (1, "glimpsed")
         assert leg.find_process() == (2, "found")
         assert leg.look_at_peer() == PeerSocket(3, None, None)
         leg.close()
-    assert providers.calls == ["blackhole True", "vanish", "probe"]
+    assert providers.calls == ["blackhole True", "vanish", "probe", "answered"]
 
 
 async def test_a_leg_that_its_host_forgets_is_closed_and_forgotten_once(ends: socket.socket) -> None:

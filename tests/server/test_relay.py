@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,18 @@ import pytest
 
 from relay.address import ANYWHERE, Endpoint, ForwardSpec, ResolveOverride
 from relay.backend import running_backend
-from relay.control import AdjustForward, Advance, CloseForward, LiftFault, ListFaults, ListFlows, OpenForward, SetFault
+from relay.control import AdjustForward, CloseForward, OpenForward
 from relay.errors import ConfigError
 from relay.events import Side
-from relay.fault import Fault
 from relay.observe import Observers
-from relay.server import Share
-from relay.shape import Shape
 from support.bench import DEADLINE_S
 from support.origins import reset
-from support.serving import Serving, serving
+from support.serving import serving
 
 pytestmark = pytest.mark.anyio
 
 TARGET = Endpoint("127.0.0.1", 9)
 SPEC = ForwardSpec(Endpoint("127.0.0.1", 0), TARGET)
-
-
-async def until_flows(nat: Serving, count: int) -> None:
-    with anyio.fail_after(DEADLINE_S):
-        while nat.relay.flow_count != count:  # noqa: ASYNC110 - the relay's own task counts
-            await anyio.sleep(0.001)
 
 
 async def test_the_log_begins_with_what_serves_and_where() -> None:
@@ -207,49 +197,12 @@ async def test_a_forward_that_cannot_be_as_it_was_asked_for_opens_nothing() -> N
         assert nat.relay._listeners._listening == []
 
 
-async def test_faults_are_set_listed_and_lifted_and_are_for_forwards_that_exist() -> None:
-    fault = Fault(side=Side.EXTERNAL, shape=Shape(delay_s=0.5))
-    async with serving() as nat:
-        address = nat.relay.forward(SPEC)
-        with pytest.raises(ConfigError, match="no forward listens at"):
-            nat.relay.do(SetFault("slow", fault, Endpoint("127.0.0.1", 1)))
-        for forward in (None, address):
-            nat.relay.do(SetFault("slow", fault, forward))
-        assert nat.relay.do(ListFaults()) == [SetFault("slow", fault, each) for each in (None, address)]
-        assert nat.relay.do(LiftFault("slow", address)) is True
-        assert nat.relay.do(LiftFault("slow", address)) is False
-        assert nat.relay.do(ListFaults()) == [SetFault("slow", fault, None)]
-
-
-async def test_open_flows_are_listed_by_number_with_what_they_have_carried() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        async with serving(clock="manual") as nat:
-            address = nat.relay.forward(replace(SPEC, target=Endpoint(*server.getsockname())))
-            with socket.create_connection(address) as one, socket.create_connection(address) as two:
-                await until_flows(nat, 2)
-                await nat.relay.advance(2.5)
-                flows = nat.relay.do(ListFlows())
-                assert [each.number for each in flows] == [1, 2]
-                assert [each.client for each in flows] == ["{}:{}".format(*each.getsockname()) for each in (one, two)]
-                for each in flows:
-                    assert (each.destination, each.forward) == ("{}:{}".format(*server.getsockname()), address)
-                    assert (each.bytes_out, each.bytes_in) == (0, 0)
-                    assert each.age_s == pytest.approx(2.5)
-                assert nat.relay.stop() == 2
-                with pytest.raises(ConnectionRefusedError):
-                    socket.create_connection(address, DEADLINE_S)
-            assert nat.relay.flow_count == 0
-        ended = [each.fields["because"] for each in nat.records if each.event == "flow-ended"]
-        assert ended == ["shutdown"] * 2
-        assert (nat.events()[-1], nat.fields("relay-stopped")) == ("relay-stopped", {"flows_ended": 0})
-
-
 async def test_leaving_the_block_ends_flows_and_counts_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         async with serving() as nat:
             address = nat.relay.forward(replace(SPEC, target=Endpoint(*server.getsockname())))
             with socket.create_connection(address):
-                await until_flows(nat, 1)
+                await nat.until_flows(1)
         assert (nat.events()[-1], nat.fields("relay-stopped")) == ("relay-stopped", {"flows_ended": 1})
 
 
@@ -259,7 +212,7 @@ async def test_to_wait_until_idle_or_to_drain_takes_so_long_at_most() -> None:
             address = nat.relay.forward(replace(SPEC, target=Endpoint(*server.getsockname())))
             app = socket.create_connection(address)
             with anyio.fail_after(DEADLINE_S):
-                await until_flows(nat, 1)
+                await nat.until_flows(1)
                 await nat.relay.wait_until_idle(0.001)
                 await nat.relay.drain(0.001)
                 assert nat.relay.flow_count == 1
@@ -278,24 +231,6 @@ async def test_a_limit_is_gone_with_its_block_and_one_that_is_over_cancels_it() 
             pass
         timers = nat.relay._driver.engine._timers
         assert all(timer.take() is None for _, _, timer in timers._heap)
-
-
-@pytest.mark.parametrize("share", [None, Share(first_flow=1, of=2)])
-async def test_only_an_advance_that_may_wait_waits_for_processes(
-    share: Share | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[object, ...]] = []
-
-    def noting(_: object, seconds: float, *, credit: bool, waits: bool, in_step: bool) -> Iterator[None]:
-        asked.append((seconds, credit, waits, in_step))
-        yield from ()
-
-    monkeypatch.setattr("relay.server.performing.advance", noting)
-    async with serving(share=share) as nat:
-        await nat.relay.advance(1.0)
-        nat.relay.do(Advance(2.0, "ignore"))
-    in_step = share is not None
-    assert asked == [(1.0, True, True, in_step), (2.0, False, False, in_step)]
 
 
 async def test_a_name_is_answered_from_then_on() -> None:

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from relay.config import configure
 from relay.frontends import FrontEnd
 from relay.log import EventLog, Record
 from relay.server import Relay, Share, open_relay
+from support.bench import DEADLINE_S
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Serving:
     def events(self) -> list[str]:
         """What has happened since it began to serve, by name."""
         return [str(each.event) for each in self.records[1:]]
+
+    async def until_flows(self, count: int) -> None:
+        """Wait until so many flows are open."""
+        with anyio.fail_after(DEADLINE_S):
+            while self.relay.flow_count != count:  # noqa: ASYNC110 - the relay's own task counts
+                await anyio.sleep(0.001)
 
 
 @asynccontextmanager
