@@ -33,9 +33,15 @@ def open_log(path: Path) -> int:
     return _open(path, os.O_APPEND)
 
 
-def open_emptied(path: Path) -> int:
-    """A descriptor of a file without what it held; otherwise as `open_log`."""
-    return _open(path, os.O_TRUNC | _BINARY)
+def open_kept(path: Path) -> int:
+    """A descriptor that writes over what a file holds, which `empty` takes away; otherwise as `open_log`."""
+    return _open(path, _BINARY)
+
+
+def empty(descriptor: int) -> None:
+    """Take away what a file of `open_kept` holds; a device or a FIFO holds nothing."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.ftruncate(descriptor, 0)
 
 
 def write_whole(path: Path, text: str) -> None:

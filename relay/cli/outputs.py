@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from relay.cli.output_file import open_emptied, open_log, worded
+from relay.cli.output_file import empty, open_kept, open_log, worded
 from relay.cli.terminal import colour, complaint, mute_stderr, stdout
 from relay.clock import real_s
 from relay.errors import ConfigError
@@ -42,6 +42,8 @@ class Talk:
         """What is reopened for the rotation of logs."""
         self.tap: WireCapture | None = None
         """What guests' packets are to be shown to, if they are to be captured."""
+        self.begin: Callable[[], None] = lambda: None
+        """To be called when the start is certain: a capture replaces that of an earlier run only then."""
 
     def say(self, text: str) -> None:
         """Write this, if stderr still takes something."""
@@ -136,7 +138,7 @@ class Packets:
 
     def __init__(self, log: EventLog, output: Output, *, guests: bool) -> None:
         self._output = output
-        self._sink = ByteSink(output.descriptor, output.tell_failure, owned=output.owned)
+        self._sink = ByteSink(output.descriptor, output.tell_failure, owned=output.owned, held=True)
         self.tap: WireCapture | None = None
         process = os.getpid(), "relay"
         if guests:
@@ -146,6 +148,12 @@ class Packets:
             self.tap = self._capture
         else:
             self._capture = LogCapture(log, self._sink.offer, process)
+
+    def begin(self) -> None:
+        """Write, from here on, in the place of what the file holds."""
+        if self._output.owned:
+            empty(self._output.descriptor)
+        self._sink.release()
 
     def reopen(self) -> None:
         """Write later packets to a file of the same name, which was moved away; those before to the one that was."""
@@ -177,7 +185,7 @@ def open_outputs(log: EventLog, events: str | None, pcap: str | None = None, *, 
         raise ConfigError("--pcap: stdout is a terminal", hint="e.g. relay serve --pcap - | wireshark -k -i -")
     opened = {
         option: Output(option, name, _open(option, name, open_file), talk)
-        for option, name, open_file in (("--events", events, open_log), ("--pcap", pcap, open_emptied))
+        for option, name, open_file in (("--events", events, open_log), ("--pcap", pcap, open_kept))
         if name is not None
     }
     writers: list[Events | Packets] = []
@@ -185,7 +193,7 @@ def open_outputs(log: EventLog, events: str | None, pcap: str | None = None, *, 
         writers.append(Events(log, output))
     if (output := opened.get("--pcap")) is not None:
         writers.append(packets := Packets(log, output, guests=guests))
-        talk.tap = packets.tap
+        talk.tap, talk.begin = packets.tap, packets.begin
     talk.rotated = writers
     try:
         yield talk

@@ -83,6 +83,7 @@ async def _serve(
             async with open_relay(config, log, front_ends=[front_end]) as relay, steering(relay) as control_url:
                 if control_url:
                     talk.say(f"control {control_url}")
+                talk.begin()
                 namespace.start()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_pass_on, received, namespace)

@@ -123,6 +123,7 @@ async def _serve(
         async with open_() as relay, steering(relay) as control_url:
             if port_file is not None:
                 _write_ports(port_file, relay, control_url)
+            talk.begin()
             talk.say(in_words(relay))
             if control_url:
                 talk.say(f"control {control_url}")

@@ -31,7 +31,7 @@ class ByteSink:
     Its methods may be called from any thread, and none of them blocks.
 
     `failed` is called once, in the sink's thread, when the descriptor takes nothing any more. With `owned` the thread
-    closes the descriptor in the end.
+    closes the descriptor in the end. With `held` nothing is written before `release`.
     """
 
     def __init__(
@@ -40,9 +40,11 @@ class ByteSink:
         failed: Callable[[OSError], None] = lambda failure: None,
         *,
         owned: bool = False,
+        held: bool = False,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         self._descriptor = descriptor
+        self._held = held
         self._failed = failed
         self._owned = owned
         self._limit_bytes = limit_bytes
@@ -66,6 +68,12 @@ class ByteSink:
         with self._changed:
             return self._take(data)
 
+    def release(self) -> None:
+        """Write what was offered while the sink was held, and what is offered from now on."""
+        with self._changed:
+            self._held = False
+            self._changed.notify()
+
     def reopen(self, open_file: Callable[[], int], first: bytes = b"") -> None:
         """Write what is offered from now on to the descriptor that `open_file` returns, all earlier pieces to the old.
 
@@ -82,7 +90,7 @@ class ByteSink:
         """Wait until everything is written, at the longest until `deadline_s` on the monotonic clock.
 
         Returns how many pieces were not written by then. The thread that still tries is left behind: it does not keep
-        the process from its exit.
+        the process from its exit. A sink that is still held writes nothing, and has nothing left.
         """
         with self._changed:
             self._closed = True
@@ -139,6 +147,11 @@ class ByteSink:
         """The next pieces, once there are any, or what opens another file; empty at the end."""
         with self._changed:
             self._in_hand = 0
+            self._changed.wait_for(lambda: self._closed or not self._held)
+            if self._held:
+                self._queue.clear()
+                self._dropped = 0
+                return b""
             while not (self._queue or self._dropped or self._closed):
                 self._waits = True
                 self._changed.wait()

@@ -77,6 +77,16 @@ def test_what_a_file_held_is_gone_and_a_quiet_relay_writes_too(tmp_path: Path) -
     assert len(read_fields(file, "frame.number")) > 6
 
 
+@pytest.mark.parametrize("why", ["--listen 127.0.0.1:{taken}", "--source 192.0.2.1", "--port-file /", "--workers 65"])
+def test_a_start_that_fails_leaves_the_capture_of_an_earlier_run(why: str, tmp_path: Path) -> None:
+    file = tmp_path / "packets.pcapng"
+    file.write_text("precious\n")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        arguments = why.format(taken=holder.getsockname()[1]).split()
+        done = relay_in_fork("serve", "--listen", "127.0.0.1:0", "--pcap", str(file), *arguments)
+    assert (done.returncode, len(done.stderr.splitlines()), file.read_text()) == (2, 2, "precious\n")
+
+
 def test_a_capture_that_is_rotated_goes_on_in_a_file_of_its_own(backend: str, tmp_path: Path) -> None:
     file, moved = tmp_path / "packets.pcapng", tmp_path / "packets.1"
     with (

@@ -56,6 +56,20 @@ def test_every_line_is_written_in_order_by_the_end(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().splitlines() == lines
 
 
+@pytest.mark.parametrize("released", [True, False])
+def test_a_sink_that_is_held_writes_nothing_before_it_is_released(released: bool, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as stream:
+        sink = ByteSink(stream.fileno(), held=True)
+        assert sink.offer(b"first, ")
+        assert path.read_bytes() == b""
+        if released:
+            sink.release()
+            assert sink.offer(b"second")
+        assert sink.close(time.monotonic() + 60) == 0
+    assert path.read_bytes() == (b"first, second" if released else b"")
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_what_a_new_file_begins_with_has_room_also_where_the_queue_is_full(there: bool, tmp_path: Path) -> None:
     def open_file() -> int:
