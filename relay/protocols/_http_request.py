@@ -28,7 +28,10 @@ from relay.protocols._http_reply import reply
 
 MAX_REQUEST_LINE_BYTES = 8192  # RFC 9112 section 3 asks for at least 8000
 
-_FIRST_WORD = re.compile(rb"[A-Za-z0-9._-]{1,24}(?![A-Za-z0-9._-])")
+# What a line may be named by: a protocol's verb, a field's name, ssh's greeting. Any other word may be a token.
+_KNOWN_WORD = re.compile(
+    rb"(?:[A-Z]{1,16}|[A-Z][a-z]+(?:-[A-Z][a-z]+)+|https?|SSH-[0-9.]+-[A-Za-z0-9._]{1,24})(?![A-Za-z0-9._-])"
+)
 _REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r?")
 _AUTHORITY = re.compile(rb"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
@@ -134,8 +137,8 @@ def bad_request(why: str, *, status: int = 400, method: bytes = b"") -> Protocol
 
 
 def _begin_of(line: bytearray) -> str:
-    """A name for a line of any kind, by its first word at most: credentials may be anywhere behind that."""
-    word = _FIRST_WORD.match(line)
+    """A name for a line of any kind, by its first word if that is a known one: credentials may be anywhere else."""
+    word = _KNOWN_WORD.match(line)
     return "a line" if word is None else f"a line that begins with {word[0].decode('ascii')!r}"
 
 
