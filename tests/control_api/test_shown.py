@@ -108,7 +108,8 @@ def test_what_a_fault_keeps_back_is_received_and_not_sent(nat: RunningRelay, cli
         with socket.create_connection(address, 5) as app:
             app.sendall(b"hello")
             assert read_exactly(app, 3) == b"hel"
-            assert nat.wait_for("shape-changed", because="fault little").fields["effects"] == ["limit_bytes=3"]
+            shaped = nat.wait_for("shape-changed", because="forward's fault little")
+            assert shaped.fields["effects"] == ["limit_bytes=3"]
             for over in (False, True):
                 assert metric(client, f"toxiproxy_proxy_received_bytes_total{{{labels}}}") == 5
                 assert metric(client, f"toxiproxy_proxy_sent_bytes_total{{{labels}}}") == 3
