@@ -125,9 +125,9 @@ def _check_option(name: str, value: object) -> None:
 _SPELT = (
     {f"--{name.removesuffix('_s').replace('_', '-')}": name for name in ("listen", *_DEFAULTS)}
     | {"--forward": "forwards"}
-    | {"--auth USER:PASS": "auth='USER:PASS'", "--allow-open": "allow_open=True"}  # in hints
+    | {"--auth USER:PASS": "auth='USER:PASS'", "--allow-open": "allow_open=True", "--observer none": "observer='none'"}
 )
-_OPTION = re.compile(r"--auth USER:PASS|--[a-z]+(?:-[a-z]+)*")
+_OPTION = re.compile(r"--auth USER:PASS|--observer none|--[a-z]+(?:-[a-z]+)*")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ Complaint = subprocess.CompletedProcess[str]
 
 # `relay serve` with these arguments: what its line names, what its hint offers; several parts are joined by " & ".
 WRONG_OPTIONS = {
+    "--control 127.0.0.1:0 --port-file /nowhere/x": ("--port-file: cannot write /nowhere/x", "can be written"),
     "--profile vmware-fusoin": ("profile & 'vmware-fusoin'", "did you mean vmware-fusion, & .toml"),
     "--profile ./none.toml": ("none.toml & No such file", "a shipped profile's name"),
     "--profile /": ("/: & Is a directory", "the path of a file"),

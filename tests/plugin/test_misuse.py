@@ -246,7 +246,7 @@ def test_a_quirk_that_this_host_cannot_show_fails_the_test_with_the_remedy_or_sk
     """
     result = suite(source)
     assert outcomes(result) == {"test_blind": "error", "test_factory": "failed", "test_told_otherwise": "passed"}
-    told = ["nat_relay: this host cannot show *: no observer is in use", "hint: leave --observer none out"]
+    told = ["nat_relay: this host cannot show *: no observer is in use", "hint: leave observer='none' out"]
     result.stdout.fnmatch_lines(told, consecutive=True)
 
     result = suite(source, "-rs", ini="nat_unsupported = skip")
