@@ -8,6 +8,7 @@ Should this process itself be killed, the command gets the same signal; if it is
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -76,12 +77,15 @@ def _start(command: list[str], blocked: list[int], job: Job | None) -> int:
         for number in _IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if not command[0]:  # Python's execvp raises ValueError then
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.execvp(command[0], command)  # noqa: S606 - the user's own command, as it is
     except OSError as error:
         absent = isinstance(error, FileNotFoundError)
         hint = "is it installed, and on PATH?" if absent else "name a program, which its user may execute"
         with suppress(OSError):
-            sys.stderr.write(f"relay: cannot run {command[0]}: {(error.strerror or '').lower()}\nhint: {hint}\n")
+            name = command[0] or "''"
+            sys.stderr.write(f"relay: cannot run {name}: {(error.strerror or '').lower()}\nhint: {hint}\n")
             sys.stderr.flush()
         os._exit(127 if absent else 126)  # as a shell does
     finally:

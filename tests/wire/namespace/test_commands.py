@@ -108,11 +108,12 @@ def test_a_signal_that_killed_it_is_reported_as_a_shell_does(user: str, number: 
 
 def test_what_it_cannot_run_is_named(user: str) -> None:
     path = environment() | {"PATH": "/usr/bin:/bin"}  # without directories that only root may enter
-    missing = run_guest(guest_command("no-such-program", user=user), env=path)
-    assert (missing.returncode, missing.stderr) == (
-        127,
-        "relay: cannot run no-such-program: no such file or directory\nhint: is it installed, and on PATH?\n",
-    )
+    for name, shown in (("no-such-program", "no-such-program"), ("", "''")):
+        missing = run_guest(guest_command(name, user=user), env=path)
+        assert (missing.returncode, missing.stderr) == (
+            127,
+            f"relay: cannot run {shown}: no such file or directory\nhint: is it installed, and on PATH?\n",
+        )
     directory = run_guest(guest_command("/usr", user=user))
     assert (directory.returncode, directory.stderr) == (
         126,
