@@ -240,6 +240,21 @@ def test_a_fault_of_the_controls_own_is_answered_and_recorded(
     assert [str(each) for each in shown] == ["I tripped"]
 
 
+def test_a_connection_that_breaks_amid_an_answer_is_no_fault(
+    nat: RunningRelay, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(*_: object) -> NoReturn:
+        raise BrokenPipeError("as the test has it")
+
+    assert client.ask("GET", "/version").status == 200
+    with monkeypatch.context() as broken:
+        broken.setattr("relay.control_api.routes.Routes._answer", break_off)
+        with pytest.raises(ConnectionError):
+            client.ask("GET", "/version")
+    assert client.ask("GET", "/version").status == 200
+    assert not [record for record in nat.events if record.event == "fault"]
+
+
 def test_one_connection_serves_several_requests(client: Client) -> None:
     with client.connect() as sock:
         for _ in range(3):

@@ -103,6 +103,15 @@ def test_a_nat_that_sweeps_finds_it_at_its_next_sweep() -> None:
     assert notes(nat) == ["quiet since 3, at 16"]
 
 
+def test_a_flow_that_is_over_is_held_by_nothing_that_has_watched_it() -> None:
+    nat, _, _ = open_flow()
+    (flow,) = nat.driver.flows.values()
+    watchers = ("idleness", "saw_data")
+    assert None not in [getattr(flow, name) for name in watchers]
+    nat.driver.end_all("relay-stopped")
+    assert [getattr(flow, name) for name in watchers] == [None, None]
+
+
 def test_a_flow_that_no_behaviour_watches_keeps_nothing() -> None:
     nat = MemoryDriver()
     nat.call(forward())
