@@ -40,6 +40,10 @@ class Addresses:
         return address & self.mask == self.network
 
 
+# RFC 6890 section 2.2.2, RFC 5771: this network, loopback, multicast and reserved.
+_NOT_FOR_STATIONS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
+
+
 def addresses_in(text: str) -> Addresses:
     """Return vmnet8's layout of a network: host .1, gateway and DNS .2, guest .128, DHCP server .254.
 
@@ -47,10 +51,19 @@ def addresses_in(text: str) -> Addresses:
     name server has the gateway's address if it is given none.
 
     Raises:
-        ValueError: it is no IPv4 network, it has fewer than 256 addresses, or these are not in it, or the same.
+        ValueError: it is no IPv4 network of stations, it has fewer than 256 addresses, or these are not in it, or the
+            same.
     """
     network, *changes = text.split(",")
-    parsed = ipaddress.IPv4Network(network)
+    try:
+        parsed = ipaddress.IPv4Network(network, strict=False)
+    except ValueError:
+        raise ValueError(f"{network!r} is not an IPv4 network") from None
+    if str(parsed.network_address) != network.partition("/")[0]:
+        raise ValueError(f"{network} has host bits set")
+    for special in _NOT_FOR_STATIONS:
+        if parsed.overlaps(special):
+            raise ValueError(f"no station has an address in {special}, which {network} overlaps")
     if parsed.num_addresses < _LEAST_ADDRESSES:
         raise ValueError(f"{network} has fewer than {_LEAST_ADDRESSES} addresses")
     base = int(parsed.network_address)
