@@ -286,6 +286,8 @@ def test_a_command_that_is_wrong_changes_nothing_on_any_worker(shared: Commanded
 
 
 def test_what_one_worker_cannot_do_is_an_error(shared: Commanded) -> None:
+    with Origin(echo) as origin, call_both_workers(shared, origin.port):
+        pass  # both have begun, and opened what their loops need
     pid = shared.wait_for("worker-started", worker=2)["pid"]
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
     try:
