@@ -100,7 +100,7 @@ def test_each_forward_has_faults_of_its_own(tmp_path: Path, backend: str) -> Non
             [[forward]]
             listen = 0
             target = "{origin.target}"
-            latency = {{ delay_s = 0.1, when.first = 1 }}
+            latency = {{ delay_s = 1, when.first = 1 }}
             [[forward]]
             listen = "127.0.0.1:0"
             target = "{origin.target}"
@@ -109,7 +109,7 @@ def test_each_forward_has_faults_of_its_own(tmp_path: Path, backend: str) -> Non
         with serve(tmp_path, "--config", str(tmp_path / "relay.toml"), "--listen", "127.0.0.1:0") as served:
             slow, plain = served.ports[1:]
             took = [round_trip_s(port) for port in (plain, slow, slow)]
-    assert took[1] >= 0.2 > max(took[0], took[2])
+    assert took[1] >= 2 > max(took[0], took[2])
 
 
 def round_trip_s(port: int) -> float:

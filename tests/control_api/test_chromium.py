@@ -168,7 +168,7 @@ def test_it_is_painted_at_once_and_ten_thousand_flows_scroll_with_every_frame(
     still_ms, scrolling_ms = (min(page.evaluate(f"{_FRAMES}({by})") for _ in range(2)) for by in (0, 700))
     print(f"painted after {paint_ms:.0f} ms; a frame takes {still_ms:.1f} ms, scrolling {scrolling_ms:.1f} ms")  # noqa: T201
     assert paint_ms < 300 * _PATIENCE
-    assert scrolling_ms < 2 * max(still_ms, 1000 / 60)  # a busy host misses every second one
+    assert scrolling_ms < _PATIENCE * max(still_ms, 1000 / 60)
     assert page.evaluate("document.querySelectorAll('.row').length") < 100
     assert page.complaints() == []
 
@@ -211,7 +211,7 @@ def test_each_form_is_one_request(nat: RunningRelay, page: Page) -> None:
         page.until("document.querySelectorAll('#forwards li').length === 1")
     assert submitted(page, "[data-command=set-seed]", seed="7") == "set-seed: done"
     assert nat.seed == 7
-    assert submitted(page, "[data-command=resolve-as]", name="nonsense").startswith("name: ")
+    assert submitted(page, "[data-command=resolve-as]", name="nonsense").startswith("resolve-as: name: ")
 
 
 def echoes_after(app: socket.socket) -> float:

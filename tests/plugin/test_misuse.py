@@ -264,6 +264,6 @@ def test_a_proxy_without_a_request_is_reported_with_the_usual_reasons(suite: Sui
         [
             "E * nothing was asked of the relay at 127.0.0.1:*; what happened:",
             "E * relay started *",
-            "E * Go programs, browsers and many others skip a proxy for loopback addresses *",
+            "E * Go programs, browsers and many others silently skip a proxy for loopback addresses: *",
         ]
     )
