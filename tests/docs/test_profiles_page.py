@@ -85,6 +85,7 @@ def _test_of(profile: Profile) -> tuple[str, Callable[[RunningRelay], None]]:
     """The name and the function of the test on its page."""
     [code] = [block.text for block in blocks_of(PAGES[f"{profile.name}.md"])]
     code = code.replace("app.settimeout(0.3)", "app.settimeout(0.05)")  # of many silences each may be short
+    code = code.replace("app.settimeout(None)", "app.settimeout(socket.getdefaulttimeout())")  # see `impatient`
     module: dict[str, Callable[[RunningRelay], None]] = {}
     exec(compile(code, f"{profile.name}.md", "exec"), module)  # noqa: S102 - what a reader would paste
     [found] = [(name, each) for name, each in module.items() if name.startswith("test_")]
