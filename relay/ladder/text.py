@@ -184,6 +184,4 @@ class LadderText:
 
 
 def _time(at_s: float) -> str:
-    if at_s < 10_000:
-        return f"{at_s:.3f}"
-    return f"{at_s:.0f}" if at_s < 10**_TIME else f"{at_s:.1e}"
+    return next(text for form in (".3f", ".0f", ".1e", ".0e") if len(text := f"{at_s:{form}}") <= _TIME)

@@ -118,6 +118,19 @@ def test_what_others_chose_is_escaped_and_keeps_within_the_columns(told: Told, u
 
 
 @pytest.mark.parametrize(
+    ("at_s", "shown"),
+    [
+        *((9999.5, "9999.500"), (10_000.0, "   10000"), (10.0**8, " 1.0e+08")),
+        *((-99_997.0, "  -99997"), (-(10.0**9), "-1.0e+09"), (-1e300, " -1e+300")),
+    ],
+)
+def test_any_time_has_eight_columns(told: Told, at_s: float, shown: str) -> None:
+    told.open(0.0)
+    told(at_s, "note", text="x", because="b")
+    assert f"\n{shown} │ b: x " in picture(told)
+
+
+@pytest.mark.parametrize(
     ("encoding", "unicode"),
     [
         *(("utf-8", True), ("utf-16", True)),

@@ -27,6 +27,7 @@ def test_settings_follow_from_what_no_longer_got_through(seen: Filled, expected:
     assert tuple(judge(seen).values()) == expected
 
 
+@pytest.mark.system  # 4 s
 async def test_a_limit_of_connections_comes_back() -> None:
     near = {"hold_after_fin_s": 65, "hold_after_rst_s": 16}
     wanted: dict[str, tuple[str, str, dict[str, Any], tuple[Any, ...]]] = {

@@ -69,9 +69,8 @@ def test_what_a_nearer_host_has_as_well_is_left_out() -> None:
     assert own.notes == ["as in aws-nat-gateway, and so not this NAT's: close-mapping.half_close, idle-timeout.after_s"]
 
 
-async def test_what_some_profiles_say_comes_back(anyio_backend: str) -> None:
-    """A NAT that tells both ends, one that looks now and then, and one that is silent until it is asked."""
-    assert await _wrong(["nginx-stream", "docker-desktop", "aws-nat-gateway"], anyio_backend) == {}
+async def test_what_a_profile_says_comes_back(anyio_backend: str) -> None:
+    assert await _wrong(["docker-desktop"], anyio_backend) == {}
 
 
 @pytest.mark.system

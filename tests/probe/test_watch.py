@@ -34,6 +34,7 @@ def test_moments_that_are_evenly_apart_have_an_interval() -> None:
     assert regularity([600, 1200, 2400]) is None
 
 
+@pytest.mark.system  # 2 s
 @pytest.mark.anyio
 async def test_what_ends_all_connections_now_and_then_comes_back() -> None:
     found = await found_through(

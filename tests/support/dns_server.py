@@ -5,6 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -22,14 +23,17 @@ _ATTEMPTS = 20
 
 def records(*lines: str) -> Reply:
     """Replies of the records that a query's name and type have among these lines: `NAME TYPE DATA`."""
-    split = [line.split(maxsplit=2) for line in lines]
-    zone = [dns.rrset.from_text(f"{name}.", 60, "IN", kind, data) for name, kind, data in split]
+
+    @cache
+    def zone() -> list[dns.rrset.RRset]:
+        split = [line.split(maxsplit=2) for line in lines]
+        return [dns.rrset.from_text(f"{name}.", 60, "IN", kind, data) for name, kind, data in split]
 
     def reply(query: dns.message.Message) -> bytes:
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         (question,) = query.question
-        response.answer = [each for each in zone if (each.name, each.rdtype) == (question.name, question.rdtype)]
+        response.answer = [each for each in zone() if (each.name, each.rdtype) == (question.name, question.rdtype)]
         return response.to_wire(max_size=0xFFFF)
 
     return reply

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _END = "<!-- end -->\n"
 _TOML = {bool: "true or false", int: "integer", float: "number", str: "string", list: "array of strings"}
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Every command, by what stands behind `relay`."""
     found = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
