@@ -205,9 +205,8 @@ def read_host(raw: bytes) -> str:
             raise ValueError
         return str(address)
     except ValueError:
-        raise ValueError(
-            f"{raw[:MAX_NAME_BYTES]!r} is neither a name nor an address (names of other scripts come as xn--...)"
-        ) from None
+        shown = repr(raw[:MAX_NAME_BYTES]) if b"@" not in raw else "a host with an @ in it"
+        raise ValueError(f"{shown} is neither a name nor an address (names of other scripts come as xn--...)") from None
 
 
 def _utf8(text: bytes | str) -> bytes:

@@ -43,4 +43,9 @@ def _choose(first: bytes, credentials: Credentials | None) -> Handshake:
         raise ProtocolError(
             "the client began with a TLS handshake: the proxy port speaks plain SOCKS or HTTP (a proxy URL is http://...)"
         )
-    raise ProtocolError(f"the client speaks neither SOCKS nor HTTP: its first bytes are {first[:8]!r}")
+    raise ProtocolError(f"the client speaks neither SOCKS nor HTTP: it began with {_begin_of(first)!r}")
+
+
+def _begin_of(first: bytes) -> bytes:
+    """What may tell which protocol it is: of text the first character alone, for what follows may be a token."""
+    return first[:1] if b" " <= first[:1] <= b"~" else first[:8]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.errors import ProtocolError
-from relay.protocols import Credentials, open_handshake
+from relay.protocols import NEED_DATA, Credentials, open_handshake
 
 Converse = Callable[..., Any]
 ALICE = Credentials("alice", "wonderland")
@@ -49,6 +49,26 @@ def test_what_is_no_protocol_of_ours_is_named_and_gets_no_answer(first: bytes, m
     with pytest.raises(ProtocolError, match=message) as caught:
         open_handshake(first, None)
     assert caught.value.reply == b""
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (b"4711-hunter2\r\n", "neither SOCKS nor HTTP: it began with b'4'"),
+        (b"\x04\x01\x00\x50\x00\x00\x00\x01\x00ann:hunter2@a.test\x00", "socks4a: a host with an @ in it is neither"),
+        (b"\x05\x01\x00\x05\x01\x00\x03\x12ann:hunter2@a.test\x00\x50", "socks5: a host with an @ in it is neither"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_quoted(first: bytes, says: str) -> None:
+    def take_all() -> None:
+        handshake = open_handshake(first, None)
+        while handshake.next_event() is not NEED_DATA:
+            pass
+
+    with pytest.raises(ProtocolError) as caught:
+        take_all()
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_credentials_do_not_show_in_a_log() -> None:
