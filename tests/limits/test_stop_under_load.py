@@ -18,7 +18,7 @@ _FLOWS = 200
 def test_flows_that_end_within_their_time_lose_nothing(backend: str, tmp_path: Path) -> None:
     with (
         mass_origin() as (_, port),
-        serve(tmp_path, "--backend", backend, "--quiet", "--drain-timeout", "60") as served,
+        serve(tmp_path, "--backend", backend, "--quiet", "--drain-timeout", "600") as served,
         mass_clients(served.port, port) as clients,
     ):
         assert clients.do(f"open {_FLOWS}") == {"granted": _FLOWS}

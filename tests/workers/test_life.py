@@ -31,7 +31,7 @@ def wait_for_replacement(served: ServedRelay, deaths: int) -> None:
 def test_ctrl_c_lets_flows_of_every_worker_finish_while_no_other_is_accepted(backend: str, tmp_path: Path) -> None:
     with (
         Origin(echo) as origin,
-        serve(tmp_path, "--backend", backend, "--workers", "2", "--drain-timeout", "30", prefix=["setsid"]) as served,
+        serve(tmp_path, "--backend", backend, "--workers", "2", "--drain-timeout", "600", prefix=["setsid"]) as served,
     ):
         with call_both_workers(served, origin.port) as calls:
             os.killpg(served.process.pid, signal.SIGINT)  # as a terminal does
@@ -51,7 +51,7 @@ def test_ctrl_c_lets_flows_of_every_worker_finish_while_no_other_is_accepted(bac
 def test_the_link_goes_down_for_every_worker_s_flows_and_a_second_signal_ends_them_at_once(
     backend: str, tmp_path: Path
 ) -> None:
-    options = ("--backend", backend, "--workers", "2", "--drain-timeout", "60")
+    options = ("--backend", backend, "--workers", "2", "--drain-timeout", "600")
     with Origin(echo) as origin, serve(tmp_path, *options, prefix=["setsid"]) as served:
         with call_both_workers(served, origin.port) as calls:
             os.killpg(served.process.pid, signal.SIGUSR1)  # as `pkill -USR1 -f relay` does
