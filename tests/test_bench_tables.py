@@ -11,8 +11,10 @@ from support.bench_package import import_bench
 if sys.platform != "linux":
     pytest.skip("the benchmark reads /proc", allow_module_level=True)
 import_bench()
+from bench.__main__ import rotated  # noqa: E402
 from bench.aims import Aim, aims_table  # noqa: E402
 from bench.before import before_table  # noqa: E402
+from bench.peers import PEERS  # noqa: E402
 from bench.quantities import FULL, Pace, Scale, quantities, within_descriptors  # noqa: E402
 from bench.results import Results  # noqa: E402
 from bench.table import growth_table, number, quantity_table  # noqa: E402
@@ -27,6 +29,12 @@ def results(quantity: str, figure: str, **ways: list[float]) -> Results:
         for index, value in enumerate(values):
             filled.add(index + 1, quantity, way.replace("asyncio", ASYNCIO).replace("trio", TRIO), {figure: value})
     return filled
+
+
+def test_each_way_comes_first_in_a_round_of_its_own() -> None:
+    rounds = [rotated(PEERS[:3], number) for number in range(4)]
+    assert [[PEERS.index(way) for way in ways] for ways in rounds] == [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]
+    assert rotated([], 1) == []
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
