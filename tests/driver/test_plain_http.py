@@ -7,6 +7,7 @@ import pytest
 from support.memory_driver import End, MemoryDriver, proxy
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+_MANY = 5000
 
 
 def request(host: str, *fields: str) -> bytes:
@@ -83,6 +84,18 @@ def test_pipelined_requests_for_two_origins_are_answered_in_order() -> None:
     nat.settle()
     heard = client.hears()
     assert heard.index(b"1.") < heard.index(b"2.")
+
+
+def test_a_body_in_tiny_chunks_passes_whole_in_either_direction_though_each_call_parses_only_some() -> None:
+    nat = MemoryDriver()
+    head = request("one.test", "Transfer-Encoding: chunked").replace(b"GET", b"POST")
+    client = ask(nat, head + b"1\r\nx\r\n" * _MANY + b"0\r\n\r\n")
+    origin = nat.answer()
+    nat.settle()
+    assert origin.hears().count(b"x") == _MANY
+    origin.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\ny\r\n" * _MANY + b"0\r\n\r\n")
+    nat.settle()
+    assert client.hears().count(b"y") == _MANY
 
 
 def test_a_second_origin_that_refuses_is_a_502_and_the_end() -> None:
