@@ -20,6 +20,8 @@ from relay.legs.outbox import Outbox
 from relay.net.pump import Outcome, Pump, TranslatingPump
 from relay.protocols import HttpExchange
 
+_WAITING, _FINISHED, _BROKEN = Outcome.WAITING, Outcome.FINISHED, Outcome.BROKEN
+
 
 class Carrier:
     """Carries bytes as they are between the initiator's leg (near) and the other (far)."""
@@ -45,7 +47,7 @@ class Carrier:
         if pump.ended:
             return _after_fin(pump.source)
         outcome = pump.run()
-        if outcome is Outcome.FINISHED or outcome is Outcome.BROKEN:
+        if outcome is _FINISHED or outcome is _BROKEN:
             pump.ended = True
         return outcome
 
@@ -134,7 +136,7 @@ class ExchangeCarrier(Carrier):
         if pump.ended:
             return _after_fin(pump.source)
         outcome = self._run(pump)
-        if outcome is Outcome.FINISHED or outcome is Outcome.BROKEN:
+        if outcome is _FINISHED or outcome is _BROKEN:
             pump.ended = True
         return outcome
 
@@ -144,39 +146,39 @@ class ExchangeCarrier(Carrier):
             return Outcome.REDIRECTED
         # The other pump has had its turn. It has more to do now, and no edge will come for that.
         left = pump is self.from_far and not self.from_near.ended and self.from_near.can_go_on()
-        return Outcome.SPENT if left and outcome is Outcome.WAITING else outcome
+        return Outcome.SPENT if left and outcome is _WAITING else outcome
 
     def _run_from_client(self) -> Outcome:
         self._was_paused = self._codec.paused
         if self._was_paused:
-            return Outcome.WAITING
+            return _WAITING
         if not self._client_ended or self.from_near.can_go_on():
             outcome = self.from_near.run()
-            if outcome is not Outcome.FINISHED:
+            if outcome is not _FINISHED:
                 return outcome
             if not self._client_ended:
                 self._client_ended = True
                 self.from_near.put(self._codec.client_eof())
-        return Outcome.FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
+        return _FINISHED if self._codec.origin_done else _after_fin(self.from_near.source)
 
     def _run_from_origin(self) -> Outcome:
         moved_bytes, was_behind = self.from_far.moved_bytes, self._codec.behind_origin
         outcome = self.from_far.run()
         if self.from_far.sink is None:
             return outcome  # the client is gone: the codec's end of the response has no receiver
-        if outcome is Outcome.FINISHED and not self.origin_ended:
+        if outcome is _FINISHED and not self.origin_ended:
             self.origin_ended = True
             self.from_far.put(self._codec.origin_eof())
         if self.origin_ended or was_behind or self.from_far.moved_bytes > moved_bytes:
             # A pipelined request has waited for the response that may just have ended.
             self.from_near.put(self._codec.from_client(b""))
-        if outcome is Outcome.BROKEN:
+        if outcome is _BROKEN:
             return outcome
         if self._codec.wants_close or (self.origin_ended and self._client_ended):
-            return Outcome.FINISHED
+            return _FINISHED
         if self.origin_ended:
-            return Outcome.WAITING
-        return Outcome.SPENT if self._client_may_go_on() and outcome is Outcome.WAITING else outcome
+            return _WAITING
+        return Outcome.SPENT if self._client_may_go_on() and outcome is _WAITING else outcome
 
     def _client_may_go_on(self) -> bool:
         """Whether the origin's bytes gave the client's pump work to do, for which no edge will come."""
@@ -187,4 +189,4 @@ class ExchangeCarrier(Carrier):
 
 def _after_fin(source: Leg) -> Outcome:
     """The state of a side that has sent its FIN: it may still reset, which a read does not report."""
-    return Outcome.BROKEN if not source.closed and source.find_broken() else Outcome.WAITING
+    return _BROKEN if not source.closed and source.find_broken() else _WAITING

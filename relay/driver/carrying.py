@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
 _SIDES = tuple(Side)  # going through an enum itself costs a generator
+_WAITING = Outcome.WAITING
 
 
 class Carrying:
@@ -58,7 +59,7 @@ class Carrying:
                     saw_data(pump.source.side)
                     if flow.phase is not self:
                         return
-                if outcome is not Outcome.WAITING:
+                if outcome is not _WAITING:
                     self._follow_up(pump.source, outcome)
                     if flow.phase is not self:
                         return

@@ -24,7 +24,7 @@ from relay.machine.merging import merged
 from relay.machine.sides import DEAD, FlowSides
 from relay.machine.step import Step
 
-_OWNED = (TimerFired, WentIdle, SlotTaken, SlotDenied)
+_OWNED = frozenset({TimerFired, WentIdle, SlotTaken, SlotDenied})
 
 
 class _PutOff(NamedTuple):
@@ -124,8 +124,9 @@ class FlowMachine(FlowSides):
 
     def _requested(self, event: Event) -> list[Step]:
         """What the behaviours make of an event, possible or not."""
-        asked, seen = self._lineup.handlers.get(type(event), ()), event
-        if isinstance(event, _OWNED):
+        kind, seen = type(event), event
+        asked = self._lineup.handlers.get(kind, ())
+        if kind in _OWNED:
             owner, seen = _owned(event)
             asked = tuple(each for each in asked if each.name == owner)
         steps: list[Step] = []

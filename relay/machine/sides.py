@@ -52,6 +52,7 @@ _PRESENT, _FIN_RECEIVED, _FIN_SENT, DEAD, _FINISHED = (
     int(bit) for bit in (_Bit.PRESENT, _Bit.FIN_RECEIVED, _Bit.FIN_SENT, _Bit.DEAD, _Bit.FINISHED)
 )
 
+_FIN, _PEER = How.FIN, Cause.PEER  # Python 3.11 takes 60 ns longer for a member than for a global
 _PEERS = {Side.INTERNAL: Cause.INTERNAL_PEER, Side.EXTERNAL: Cause.EXTERNAL_PEER}
 _ALIVE = _PRESENT | DEAD
 _OPEN = _PRESENT | _FIN_SENT | DEAD
@@ -75,8 +76,7 @@ class FlowSides:
 
     def is_over(self, side: Side) -> bool:
         """Whether nothing more can come from or go to this side, or nothing ever did."""
-        bits = self._initiator_bits if side is self.initiator else self._target_bits
-        return bits & _ALIVE != _PRESENT or bits & _FINISHED == _FINISHED
+        return _is_over(self._initiator_bits if side is self.initiator else self._target_bits)
 
     def can_send(self, side: Side) -> bool:
         """Whether bytes for this side can still be delivered."""
@@ -90,7 +90,7 @@ class FlowSides:
 
     @property
     def over(self) -> bool:
-        return not self._dialling and self.is_over(Side.INTERNAL) and self.is_over(Side.EXTERNAL)
+        return not self._dialling and _is_over(self._initiator_bits) and _is_over(self._target_bits)
 
     @property
     def fading(self) -> bool:
@@ -102,7 +102,7 @@ class FlowSides:
         """Take in an event that no behaviour is asked about: `handle` does, with every other."""
         match event:
             case FinReceived(side=side):
-                self._end_by_peer(side, _FIN_RECEIVED, How.FIN)
+                self._end_by_peer(side, _FIN_RECEIVED, _FIN)
             case DialSucceeded() if self._dialling:  # without a dial it changes nothing: a flow that is over stays so
                 self._dialling = False
                 self._target_bits |= _PRESENT
@@ -121,7 +121,7 @@ class FlowSides:
     def _end_by_peer(self, side: Side, bit: int, how: How) -> None:
         if not self.is_over(side):
             self.cause = self.cause or _PEERS[side]
-            self._end_side(side, bit, how, Cause.PEER)
+            self._end_side(side, bit, how, _PEER)
 
     def _end_side(self, side: Side, bit: int, how: How, because: str) -> None:
         """Note one more step of the end of a side that is not over: a FIN in either direction, or what kills it."""
@@ -140,7 +140,7 @@ class FlowSides:
             case SendFin(side=side):
                 if not self.can_send(side):
                     return False
-                self._end_side(side, _FIN_SENT, How.FIN, because)
+                self._end_side(side, _FIN_SENT, _FIN, because)
             case Dial():
                 if self._dialling or self._target_bits or self.is_over(self.initiator):
                     return False
@@ -174,6 +174,10 @@ def _how(action: SendRst | Blackhole | Forget | Close) -> How:
     if isinstance(action, Forget) and action.then == "reset":
         return How.FORGOTTEN
     return {SendRst: How.RST, Close: How.FIN}.get(type(action), How.SILENCE)
+
+
+def _is_over(bits: int) -> bool:
+    return bits & _ALIVE != _PRESENT or bits & _FINISHED == _FINISHED
 
 
 def _has_ended(bits: int) -> bool:

@@ -43,6 +43,7 @@ class Outcome(enum.Enum):
 
 
 _STOPPED_BY = {WOULD_BLOCK: Outcome.WAITING, BROKEN: Outcome.BROKEN, 0: Outcome.FINISHED}
+_WAITING, _SPENT = Outcome.WAITING, Outcome.SPENT  # Python 3.11 takes 60 ns longer for a member than for a global
 
 
 class Pump:
@@ -61,7 +62,7 @@ class Pump:
     def run(self) -> Outcome:
         """Move what can be moved now."""
         if not self.source.readable:
-            return Outcome.WAITING
+            return _WAITING
         return self._splice() if self.moved_bytes >= BULK_BYTES else self._copy(self.source.loop.buffer)
 
     def _copy(self, buffer: memoryview) -> Outcome:
@@ -76,8 +77,8 @@ class Pump:
             self.hand_on(buffer[:count])
             budget -= count
             if budget <= 0:
-                return Outcome.SPENT
-        return Outcome.WAITING
+                return _SPENT
+        return _WAITING
 
     def _splice(self) -> Outcome:
         source, sink, budget = self.source, self.sink, BUDGET_BYTES
@@ -106,8 +107,8 @@ class Pump:
                 return self._copy(engine.buffer)
             budget -= count
             if budget <= 0:
-                return Outcome.SPENT
-        return Outcome.WAITING
+                return _SPENT
+        return _WAITING
 
     def _sink_is_free(self) -> bool:
         """Whether what is read now can be handed on, or need not be."""
@@ -154,7 +155,7 @@ class TranslatingPump(Pump):
     def run(self) -> Outcome:
         source, is_behind = self.source, self._is_behind
         if not (source.readable or is_behind()):
-            return Outcome.WAITING
+            return _WAITING
         loop = source.loop
         buffer = loop.buffer[:TRANSLATED_BYTES]
         until_s = loop.now_s() + TURN_S
@@ -168,8 +169,8 @@ class TranslatingPump(Pump):
             else:
                 return _STOPPED_BY[count]
             if loop.now_s() >= until_s:
-                return Outcome.SPENT
-        return Outcome.WAITING
+                return _SPENT
+        return _WAITING
 
     def run_dry(self) -> None:
         super().run_dry()
