@@ -6,7 +6,6 @@ The behaviours are asked about it as about an inbound forward's. A dial of their
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
@@ -67,11 +66,12 @@ class _ReachingClient(Dialling):
 
     def _connect(self) -> None:
         engine = self._flow.driver.engine
-        self._connecting = _Reached(engine, partial(self._flow.guard, self._on_reached, engine.now_s()))
+        self._began_s = engine.now_s()
+        self._connecting = _Reached(engine, self._flow.guarded(self._on_reached))
 
-    def _on_reached(self, began_s: float) -> None:
+    def _on_reached(self) -> None:
         if (leg := self._pending.hand_client_over()) is not None:
-            self._on_connected(began_s, leg, self._pending.destination)
+            self._on_connected(leg, self._pending.destination)
 
 
 class _Reached:

@@ -6,7 +6,6 @@ What the initiator sends meanwhile is kept for the destination, up to `EARLY_BYT
 from __future__ import annotations
 
 import errno
-from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
@@ -26,12 +25,13 @@ _DELAY = "dial"  # no behaviour's timer has a name without a slash
 class Dialling:
     """Waits for the dial, and for what the behaviours make of it; see `relay.driver.phase.Phase`."""
 
-    __slots__ = ("_connecting", "_delay_s", "_early", "_flow", "_has_dialled", "_has_sent", "_pending")
+    __slots__ = ("_began_s", "_connecting", "_delay_s", "_early", "_flow", "_has_dialled", "_has_sent", "_pending")
 
     def __init__(self, flow: Flow, pending: PendingConnection) -> None:
         self._flow = flow
         self._pending = pending
         self._connecting: Dial | None = None
+        self._began_s = 0.0
         self._delay_s = 0.0
         self._early = bytearray(pending.early_data)
         self._has_dialled = False
@@ -85,10 +85,11 @@ class Dialling:
 
     def _connect(self) -> None:
         flow, destination, side = self._flow, self._pending.destination, self._pending.initiator.other
+        self._began_s = flow.driver.engine.now_s()
         self._connecting = flow.driver.dialler_of(destination, side).connect(
             destination,
             side,
-            flow.guarded(partial(self._on_connected, flow.driver.engine.now_s())),
+            flow.guarded(self._on_connected),
             flow.guarded(self._on_failed),
             flow.client_end,
         )
@@ -118,11 +119,11 @@ class Dialling:
                 return not leg.find_broken()
         return True
 
-    def _on_connected(self, began_s: float, leg: Leg, address: Endpoint) -> None:
+    def _on_connected(self, leg: Leg, address: Endpoint) -> None:
         self._connecting = None
         flow = self._flow
         if flow.log.wanted:
-            dial_s = round(flow.driver.engine.now_s() - began_s, 6)
+            dial_s = round(flow.driver.engine.now_s() - self._began_s, 6)
             local = str(leg.local) if leg.local is not None else None
             flow.log.write("flow-connected", address=str(address), local=local, dial_s=dial_s)
         flow.take_over(leg)

@@ -80,7 +80,8 @@ def _refuse(flow: Flow, action: Refuse, because: str) -> None:
 
 
 def _send_fin(flow: Flow, action: SendFin, because: str) -> None:
-    flow.log.write("fin-sent", side=action.side.value, because=because)
+    if flow.log.wanted:
+        flow.log.write("fin-sent", side=action.side.value, because=because)
     flow.legs[action.side].finish()
 
 
