@@ -16,8 +16,10 @@ from freezegun import freeze_time
 
 import relay
 from relay.errors import ConfigError
+from relay.legs import Process
 from relay.loop.alarm import Alarm, AlarmThread, open_alarm
 from relay.loop.engine import Engine
+from relay.net.kernel_leg import KernelLeg
 from relay.testing import serve_in_thread
 from support.alarms import with_alarms
 from support.capabilities import need_tos
@@ -135,6 +137,56 @@ def test_a_relay_serves_and_its_timeouts_fire_on_a_mock_clock(
                 assert nat.flow_count == 1
 
     trio.run(main, clock=clock)
+
+
+def look_up_slowly(monkeypatch: pytest.MonkeyPatch, within_s: float, find: Callable[[KernelLeg], Process]) -> None:
+    """Have the app's process be found by a thread alone, which has so long for it."""
+    monkeypatch.setattr("relay.driver.driver._OWNER_WITHIN_S", within_s)
+    monkeypatch.setattr(KernelLeg, "glimpse_process", lambda leg: None)
+    monkeypatch.setattr(KernelLeg, "find_process", find)
+
+
+async def process_of_a_flow(nat: relay.AsyncRelay, origin: Origin) -> Process | None:
+    assert nat.address is not None
+    with await in_thread(connect_by_port, nat.address.port, origin.host, origin.port):
+        return (await nat.wait_for("flow-opened", timeout_s=20)).process
+
+
+@pytest.mark.timeout(60)
+def test_a_process_is_looked_for_as_long_by_a_mock_clock_that_jumps(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(leg: KernelLeg) -> Process:
+        threading.Event().wait(0.05)
+        return 4711, "ssh"
+
+    async def main() -> None:
+        async with relay.open_relay("transparent") as nat:
+            assert await process_of_a_flow(nat, origin) == (4711, "ssh")
+
+    look_up_slowly(monkeypatch, 20.0, find)
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.timeout(60)
+def test_a_process_is_looked_for_no_longer_by_a_mock_clock_that_stands_still(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def find(leg: KernelLeg) -> Process:
+        released.wait(60)
+        return 4711, "ssh"
+
+    async def main() -> None:
+        async with relay.open_relay("transparent") as nat:
+            try:
+                assert await process_of_a_flow(nat, origin) is None
+            finally:
+                released.set()
+
+    look_up_slowly(monkeypatch, 0.05, find)
+    trio.run(main, clock=trio.testing.MockClock(rate=0))
 
 
 async def in_thread(function: Callable[..., ResultT], *arguments: object) -> ResultT:

@@ -88,7 +88,7 @@ def test_the_options_are_those_of_configure_with_its_types() -> None:
 
 async def echoed(address: relay.Endpoint) -> bytes:
     """Say hello and take in the answer."""
-    async with await anyio.connect_tcp(*address) as stream:  # noqa: TID251 - as users do
+    async with await anyio.connect_tcp(*address) as stream:
         await stream.send(b"hello")
         return await stream.receive()
 

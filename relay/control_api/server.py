@@ -105,7 +105,8 @@ class ControlServer:
                 return client
             except OSError as error:  # another process has it, or its client is gone: wait for the next
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                    await anyio.sleep(_REST_S)
+                    with self._limited(_REST_S):
+                        await anyio.sleep_forever()
 
     async def _serve(self, client: socket.socket) -> None:
         self._clients += 1

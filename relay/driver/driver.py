@@ -259,7 +259,7 @@ class Driver:
     async def _look_up_owner(self, log: FlowLog, leg: Leg) -> None:
         found: Process | None = None
         try:
-            with anyio.move_on_after(_OWNER_WITHIN_S):
+            with self.engine.limited(_OWNER_WITHIN_S):
                 found = await anyio.to_thread.run_sync(leg.find_process, abandon_on_cancel=True)
         except OSError:
             pass  # the connection is over already

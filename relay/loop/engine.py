@@ -16,10 +16,11 @@ its owner, and the loop goes on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar, cast
 
+import anyio
 from anyio.abc import TaskGroup
 
 from relay.clock import NatClock, real_s
@@ -98,6 +99,16 @@ class Engine:
         self._deferred.append(callback)
         if not self._in_turn:
             self._waker.soon()
+
+    @contextmanager
+    def limited(self, at_most_s: float) -> Iterator[None]:
+        """Cancel the block, of a task, after `at_most_s` seconds of the real clock, which no test's clock replaces."""
+        with anyio.CancelScope() as scope:
+            timer = self.call_later(at_most_s, scope.cancel)
+            try:
+                yield
+            finally:
+                timer.cancel()
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: object) -> None:
         """Run an async function beside the loop."""

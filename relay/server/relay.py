@@ -7,12 +7,10 @@ driver        the flows, `relay.driver`
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar, cast
-
-import anyio
 
 from relay.address import Endpoint, ForwardSpec, ResolveOverride
 from relay.causes import Cause
@@ -227,15 +225,9 @@ class Relay:
         with self.limited(at_most_s):
             await self._driver.wait_until_idle()
 
-    @contextlib.contextmanager
-    def limited(self, at_most_s: float) -> Iterator[None]:
+    def limited(self, at_most_s: float) -> AbstractContextManager[None]:
         """Cancel the block after `at_most_s` seconds of the relay's real clock, which no test's clock replaces."""
-        with anyio.CancelScope() as scope:
-            timer = self._driver.engine.call_later(at_most_s, scope.cancel)
-            try:
-                yield
-            finally:
-                timer.cancel()
+        return self._driver.engine.limited(at_most_s)
 
     def open_listeners(self) -> None:
         """Begin to serve; `open_relay` does."""

@@ -135,7 +135,7 @@ async def test_in_the_programs_own_loop_it_is_awaited_and_the_programs_tasks_go_
     """The app reads in the very loop that the relay runs in: it could not, if the relay blocked that until it rests."""
     with Origin(lambda connection: connection.sendall(_MUCH)) as origin:
         async with open_relay("transparent", idle_timeout=_IDLE) as nat, anyio.create_task_group() as tasks:
-            stream = await anyio.connect_tcp(*nat.forward(origin.host, origin.port))  # noqa: TID251 - as users do
+            stream = await anyio.connect_tcp(*nat.forward(origin.host, origin.port))
             await nat.wait_for("flow-connected")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("relay.loop.settling.SETTLE_S", 0.05)
@@ -161,7 +161,7 @@ async def test_in_the_programs_own_loop_it_is_awaited_and_the_programs_tasks_go_
 @pytest.mark.parametrize("how", ["awaited", "blocking", "in a thread"])
 async def test_async_tests_get_the_same_from_either_handle(anyio_backend: str, how: str, origin: Origin) -> None:
     async def use(nat: RunningRelay | AsyncRelay) -> None:
-        async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:  # noqa: TID251
+        async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:
             await stream.send(b"x")
             assert await stream.receive() == b"x"
             if isinstance(nat, AsyncRelay):
@@ -356,7 +356,7 @@ async def test_as_a_command_it_is_carried_out_without_a_pause(anyio_backend: str
     """Which is what a program in the relay's own loop gets from `do`."""
     async with open_relay(with_alarms()) as nat:
         with Origin(echo) as origin:
-            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:  # noqa: TID251
+            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:
                 await stream.send(b"x")
                 assert await stream.receive() == b"x"
                 await nat.await_records()
@@ -378,7 +378,7 @@ async def test_a_listener_of_the_log_cannot_move_the_clock_that_dates_its_record
 
         nat.log.subscribe(listener)
         with Origin(echo) as origin:
-            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:  # noqa: TID251
+            async with await anyio.connect_tcp(*nat.forward(origin.host, origin.port)) as stream:
                 await stream.send(b"x")  # so that the origin has accepted it by its end
                 assert await stream.receive() == b"x"
     assert faults == ["a callback of the relay's cannot advance its clock"]

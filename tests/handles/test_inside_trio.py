@@ -18,7 +18,7 @@ async def test_a_relay_in_a_thread_serves_a_program_with_a_loop_of_its_own_and_s
     with Origin(echo) as origin:
         with serve_in_thread("transparent", backend=serving) as nat:
             address = nat.forward(origin.host, origin.port)
-            async with await anyio.connect_tcp(*address) as stream:  # noqa: TID251 - as users do
+            async with await anyio.connect_tcp(*address) as stream:
                 await stream.send(b"hello")
                 assert await stream.receive() == b"hello"
                 assert [flow.bytes_out for flow in nat.do(ListFlows())] == [5]

@@ -98,7 +98,7 @@ async def test_every_verb_works_in_the_programs_own_loop(monkeypatch: pytest.Mon
             with pytest.raises(AssertionError, match="nothing was asked of the relay"):
                 await nat.assert_used()
             address = nat.forward(origin.host, origin.port)
-            async with await anyio.connect_tcp(*address) as stream:  # noqa: TID251 - as users do
+            async with await anyio.connect_tcp(*address) as stream:
                 await stream.send(b"hello")
                 assert await stream.receive() == b"hello"
                 opened = await nat.wait_for("flow-opened", via="forward")

@@ -21,6 +21,7 @@ from relay.frontends.forward import ForwardConversation
 from relay.frontends.proxy import ProxyConversation
 from relay.legs import BROKEN, WOULD_BLOCK, Leg
 from relay.log import EventLog, Record
+from relay.loop.engine import Engine
 from relay.profiles import load_profile
 from relay.protocols import Credentials
 from relay.testing import MemoryLeg, MemoryLoop, memory_pair
@@ -83,6 +84,8 @@ class MemoryEngine(MemoryLoop):
     def __init__(self) -> None:
         super().__init__()
         self.nat, self.scale = self, 1.0
+
+    limited = Engine.limited
 
     def stand_still(self, seconds: float) -> None:
         """Let time pass in which nothing runs; what was due comes late."""

@@ -82,7 +82,7 @@ async def greet_on_asyncio(host: str, port: int, name: str, *, tos: int | None =
 
 async def greet_on_anyio(host: str, port: int, name: str, *, tos: int | None = None) -> str:
     """The same once, by anyio's streams."""
-    async with await anyio.connect_tcp(host, port) as stream:  # noqa: TID251 - as users do
+    async with await anyio.connect_tcp(host, port) as stream:
         await stream.send(b"anonymous\n")
         await stream.receive()
         if tos is not None:
