@@ -95,6 +95,8 @@ class Binding(HeldOpen):
             return
         driver.connector.own_addresses.add(wait.address)
         flow.log.write("bind-opened", client=flow.client, address=str(wait.address), peer=self._question.peer.host)
+        if flow.phase is not self:  # a listener of the log has ended it
+            return
         self._leg.write(self._conversation.grant(wait.address))
         flow.start_timer(_WAIT, driver.connector.timeout_s, self._time_out)
 

@@ -110,7 +110,7 @@ class DatagramFlow(Flow):
         mapping = self.phase = _Mapping(self, pending)
         mapping.begin()
 
-    def give_up(self, because: str, *, in_order: bool = False) -> None:
+    def _end_now(self, because: str, *, in_order: bool) -> None:
         """End the mapping; nothing is sent."""
         self._perform(self.machine.forget(because))
         self.finish()
@@ -142,6 +142,9 @@ class _Mapping(Dialling):
         self._connecting = None
         flow = self._flow
         flow.log.write("mapping-opened", local=str(leg.local))
+        if flow.phase is not self:  # a listener of the log has ended it
+            leg.close()
+            return
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:

@@ -126,6 +126,9 @@ class Dialling:
             dial_s = round(flow.driver.engine.now_s() - self._began_s, 6)
             local = str(leg.local) if leg.local is not None else None
             flow.log.write("flow-connected", address=str(address), local=local, dial_s=dial_s)
+            if flow.phase is not self:  # a listener of the log has ended it
+                leg.reset()
+                return
         flow.take_over(leg)
         flow.take(DialSucceeded(flow.now_s()))
         if flow.phase is self:

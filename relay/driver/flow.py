@@ -238,19 +238,21 @@ class Flow(FlowState):
     def take(self, event: Event) -> None:
         """Do what the behaviours make of an event, now or after the one that is being answered."""
         if self._waiting is not None:
-            self._waiting += (event,)
+            self._waiting += (partial(self._answer, event),)
             return
         self._waiting = ()
         try:
             self._answer(event)
             while self._waiting:
-                event, *rest = self._waiting
+                go_on, *rest = self._waiting
                 self._waiting = tuple(rest)
-                self._answer(event)
+                go_on()
         finally:
             self._waiting = None
 
     def _answer(self, event: Event) -> None:
+        if self.phase is OVER:
+            return
         if self.driver.log.wanted:
             self.log.write_event(event)
         self._perform(self.machine.handle(event))
@@ -273,7 +275,17 @@ class Flow(FlowState):
     # Ending
 
     def give_up(self, because: str, *, in_order: bool = False) -> None:
-        """End whatever is not over yet: by RST or, in order, by FIN."""
+        """End whatever is not over yet, by RST or, in order, by FIN: now, or after the event that is being answered."""
+        if self._waiting is not None:  # a listener of the event log has it ended
+            self._waiting += (partial(self._end_now, because, in_order=in_order),)
+            return
+        self._waiting = ()  # the end leaves nothing to do of what such a listener asks for meanwhile
+        try:
+            self._end_now(because, in_order=in_order)
+        finally:
+            self._waiting = None
+
+    def _end_now(self, because: str, *, in_order: bool) -> None:
         self._perform(self.machine.end(because, in_order=in_order))
         self.finish()
 

@@ -15,7 +15,7 @@ from relay.driver.idleness import Idleness
 from relay.driver.legs import FlowLegs
 from relay.driver.phase import OVER, Phase
 from relay.driver.timers import Timed
-from relay.events import Event, Side
+from relay.events import Side
 from relay.frontends import PendingConnection
 from relay.legs import Leg
 from relay.machine import FlowMachine
@@ -86,7 +86,7 @@ class FlowState(Timed):
         self.saw_data: Callable[[Side], None] | None = None
         """Called with a side whose bytes were carried, once something wants to know."""
         self._counts_requests = False
-        self._waiting: tuple[Event, ...] | None = None  # behind the event that is being answered, if one is
+        self._waiting: tuple[Callable[[], None], ...] | None = None  # behind what is being done, if anything is
 
     @property
     def seeded_number(self) -> int:

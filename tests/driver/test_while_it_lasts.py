@@ -11,7 +11,7 @@ from relay.driver.flow import LINGER_S
 from relay.errors import BehaviourError
 from relay.events import Side, TosChanged
 from relay.legs import Process
-from relay.log import EventLog
+from relay.log import EventLog, Record
 from relay.net.connect import host_of
 from relay.testing import MemoryLeg
 from support.bench import DEADLINE_S
@@ -231,6 +231,34 @@ def test_without_a_reader_of_the_log_no_field_is_found_out() -> None:
     assert server.hears() == b"carried all the same"
     assert not nat.driver.flows
     assert (nat.driver.totals.flows, nat.driver.totals.open) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "event", ["flow-opened", "dial-delayed", "flow-connected", "fin-received", "fin-sent", "rst-sent"]
+)
+def test_a_listener_of_the_log_may_end_a_flow_at_any_of_its_records(event: str) -> None:
+    nat = MemoryDriver("transparent", "slow-dial.delay_s=3")
+
+    def listen(record: Record) -> None:
+        if record.event == event:
+            nat.driver.end_all("a listener")
+
+    nat.driver.log.subscribe(listen)
+    ends = [nat.call(forward())]
+    nat.advance(3.0)
+    if nat.connector.dials:
+        ends.append(nat.answer())
+        for act in (ends[0].finishes, ends[1].resets):
+            if nat.driver.flows:
+                act()
+                nat.settle()
+    nat.advance(1.0)
+    for end in ends:
+        end.hears()
+        assert end.end == "rst" or end.leg.closed
+    assert nat.told("fault") == []
+    assert (nat.told().count("flow-ended"), nat.told()[-1]) == (1, "flow-ended")
+    assert nat.driver.flows == {}
 
 
 def test_a_process_that_is_found_at_once_is_in_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
