@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Protocol
 
 from relay.errors import ConfigError
 
+_OTHER_WORDS = {"app": "internal", "server": "external", "internal": "app", "external": "server"}
+"""The two names of each side: a choice that has one is taken by the other, too."""
 _NOUNS: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
@@ -70,6 +72,8 @@ def check_value(kind: type[Declaring], key: str, value: object, *, where: str) -
     wanted: type = type(field.default)
     if wanted is float and type(value) is int:
         value = float(value)
+    elif wanted is str and type(value) is str:
+        value = _chosen(field, value)
     if type(value) is not wanted or not _in_range(field, value):
         raise ConfigError(f"{where}: {_shown(value)} is not {accepted(field)}", hint=f"{key}: {field.metadata['doc']}")
     return value
@@ -96,6 +100,13 @@ def _declared(kind: type[Declaring], key: str, where: str) -> dataclasses.Field[
     if key not in known:
         raise ConfigError(f"{where}: {kind.name} has no setting {key!r}", hint=nearest(key, known, what="its settings"))
     return known[key]
+
+
+def _chosen(field: dataclasses.Field[Any], value: str) -> str:
+    """The choice that this is, also where it calls a side by its other name: `to-internal` is `to-app`."""
+    choices = field.metadata["choices"]
+    other = "-".join(_OTHER_WORDS.get(word, word) for word in value.split("-"))
+    return other if value not in choices and other in choices else value
 
 
 def _in_range(field: dataclasses.Field[Any], value: Any) -> bool:

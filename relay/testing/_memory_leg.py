@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 
 from relay.abilities import Want
 from relay.address import Endpoint
-from relay.events import Side
+from relay.events import Side, SideName
 from relay.legs import BROKEN, WOULD_BLOCK, LegOwner, Loop, PeerSocket, Process, Witness
 from relay.legs.ending import reset_after_data
 from relay.legs.unowned import NO_OWNER
@@ -319,8 +319,9 @@ class MemoryLeg:
             self.other.take_answer()
 
 
-def memory_pair(loop: Loop, side: Side = Side.INTERNAL) -> tuple[MemoryLeg, MemoryLeg]:
+def memory_pair(loop: Loop, side: Side | SideName = Side.INTERNAL) -> tuple[MemoryLeg, MemoryLeg]:
     """A peer, and the leg that is our half of the connection to it; `side` is the one that the peer is on."""
+    side = Side.named(side, where="memory_pair")
     peer, leg = MemoryLeg(loop, side.other), MemoryLeg(loop, side)
     peer.other, leg.other = leg, peer
     return peer, leg

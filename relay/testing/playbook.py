@@ -40,6 +40,7 @@ from relay.events import (
     Ending,
     Event,
     Side,
+    SideName,
     SlotDenied,
     SlotTaken,
     TimerFired,
@@ -104,13 +105,13 @@ class Playbook:
         """How each side ended, or began to end, and who made it so."""
         return self._machine.endings
 
-    def is_over(self, side: Side) -> bool:
+    def is_over(self, side: Side | SideName) -> bool:
         """Whether nothing more can come from or go to this side: it has ended, or was never connected."""
-        return self._machine.is_over(side)
+        return self._machine.is_over(Side.named(side, where="is_over"))
 
-    def can_send(self, side: Side) -> bool:
+    def can_send(self, side: Side | SideName) -> bool:
         """Whether bytes for this side can still be delivered."""
-        return self._machine.can_send(side)
+        return self._machine.can_send(Side.named(side, where="can_send"))
 
     def play(self, *lines: Line, chance: Iterable[float] = ()) -> Self:
         """Play these lines after those before, and return the playbook.

@@ -11,7 +11,7 @@ from relay.actions import Dial, Grant, Note, SendFin, SendRst, StartTimer, TakeS
 from relay.behaviours import Actions, Behaviour
 from relay.behaviours.close_mapping import CloseMapping
 from relay.behaviours.tos_reset import TosReset
-from relay.errors import BehaviourError
+from relay.errors import BehaviourError, ConfigError
 from relay.events import (
     ConnectRequested,
     DialSucceeded,
@@ -50,6 +50,15 @@ def started_anew() -> Playbook:
         (LinkWentDown(0.0), started),
         (LinkWentDown(0.9), started),
     )
+
+
+def test_a_side_may_be_named_in_either_vocabulary() -> None:
+    flow = play(connected(TosReset()), (MARKED, KILL))
+    for app, server in (("app", "server"), ("internal", "external")):
+        assert (flow.is_over(app), flow.is_over(server)) == (True, False)  # type: ignore[arg-type]
+        assert (flow.can_send(app), flow.can_send(server)) == (False, True)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is_over: there is no side 'left'"):
+        flow.is_over("left")  # type: ignore[arg-type]
 
 
 def test_a_flow_goes_on_where_it_was() -> None:
