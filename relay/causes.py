@@ -28,13 +28,15 @@ class Cause(_Word):
     PEER = "peer", "of one side: its own peer ended it (the flow's cause is then `internal-peer` or `external-peer`)"
     DESTINATION = (
         "destination",
-        "the relay could not do what was asked for: see `dial-failed`, `bind-failed`, `association-refused`",
+        "the relay could not do what was asked for: see `dial-failed`, `bind-failed`, `association-refused`, "
+        "`name-resolved`",
     )
     NEXT_REQUEST = (
         "next-request",
         "plain HTTP: the client's next request is for another server, which is another flow",
     )
     PEER_CONNECTED = "peer-connected", "SOCKS BIND: the peer has connected; that connection is the next flow"
+    ANSWERED = "answered", "SOCKS5: the client has asked what a name or an address stands for, and has its answer"
     HANDSHAKE_LIMIT = "handshake-limit", "a request's head was not complete within `--handshake-timeout`"
     HANDSHAKE_FAILED = "handshake-failed", "the client broke its protocol before its first request was complete"
     PROTOCOL_ERROR = "protocol-error", "plain HTTP: a later request or a response was malformed"

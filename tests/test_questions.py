@@ -81,7 +81,7 @@ def test_names_and_addresses_are_answered(backend: str, tmp_path: Path) -> None:
         nat.wait_for_count("name-resolved", 8)
         assert nat.wait_for("name-resolved", name="six.test", answer="2001:db8::9")["failure"] is None
         assert nat.wait_for("name-resolved", name="no.test", answer=None)["failure"] == "name not resolved"
-        assert nat.count("flow-opened") == nat.count("flow-ended") == 0
+        assert nat.count("flow-opened") == 0
 
     in_front_of_a_name_server(play, backend, tmp_path)
 
@@ -134,6 +134,17 @@ def test_they_are_answered_in_a_program_that_knows_nothing_of_anyio() -> None:
             return answered
 
     assert asyncio.run(ask()) == b"\x05\x00" + b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00"
+
+
+def test_a_question_ends_with_its_answer_or_with_the_reason_for_none(backend: str) -> None:
+    with serve_in_thread(backend=backend) as nat:
+        assert answer(nat.address.port, "127.0.0.1") == "127.0.0.1"
+        ended = nat.wait_for("flow-ended", flow=1).fields
+        assert (ended["because"], ended["destination"]) == ("answered", None)
+        assert (ended["internal"], ended["internal_because"], ended["external"]) == ("fin", "answered", None)
+        assert answer(nat.address.port, f"{'long' * 16}.test") == _NO_HOST
+        assert nat.wait_for("flow-ended", flow=2).fields["because"] == "destination"
+        assert all(flow.ending for flow in nat.flows)
 
 
 @pytest.fixture

@@ -16,15 +16,16 @@ def draws_of_line(seed: int, number: int, side: Side) -> Callable[[], float]:
     return random.Random(f"{seed}/{number}/{side.value}").random  # noqa: S311 - meant to be repeatable
 
 
-def drawn_once(log: FlowLog, seed: int, number: int, name: str, share: float) -> bool:
+def drawn_once(log: FlowLog, seed: int, number: int, name: str, share: float, *, because: str = "") -> bool:
     """Whether a flow is in the share of those that have something of this name.
 
     A flow draws once, whenever it is asked, and the draw is recorded: a share that is changed holds for the same flows.
+    `because` is what the record calls it, if that is not its name.
     """
     if share in {0, 1}:
         return share == 1
     value = random.Random(f"{seed}/{number}/{name}").random()  # noqa: S311 - meant to be repeatable
-    log.write("chance-drawn", value=value, because=name)
+    log.write("chance-drawn", value=value, because=because or name)
     return value < share
 
 

@@ -100,7 +100,7 @@ class Faults:
         name, _ = key
         old = self._take_off(flow, key)
         suffers = not flow.machine.is_over(fault.side) and drawn_once(
-            flow.log, self._driver.seed, flow.seeded_number, name, fault.share
+            flow.log, self._driver.seed, flow.seeded_number, name, fault.share, because=_recorded_as(key)
         )
         if old is not None and not (suffers and old.fault.side is fault.side):
             _unshape(flow, old.fault, key)

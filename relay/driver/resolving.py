@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.address import Endpoint
+from relay.causes import Cause
 from relay.events import DialFailure
 from relay.frontends import Conversation
 from relay.legs import BROKEN, Leg
@@ -44,7 +45,7 @@ class Resolving:
         # One read finds a RST. A FIN ends only the input, and other input may wait.
         leg = self._leg
         if leg.readable and not leg.frozen and leg.receive_into(leg.loop.buffer) == BROKEN:
-            self._flow.finish()
+            self._flow.report_broken(leg)
 
     def leave(self) -> None:
         if self._question is not None:
@@ -58,7 +59,7 @@ class Resolving:
         flow.log.write("name-resolved", client=flow.client, name=name, answer=told, failure=failure)
         if isinstance(answer, DialFailure):
             self._leg.write(self._conversation.refuse(answer) or b"")
-            self._leg.finish()
+            flow.give_up(Cause.DESTINATION, in_order=True)
         else:
             self._leg.write(self._conversation.grant(Endpoint(answer, 0)))
-        flow.finish()
+            flow.give_up(Cause.ANSWERED, in_order=True)

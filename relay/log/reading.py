@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias
 
 from relay.log.record import Record
-from relay.log.vocabulary import FIELDS
+from relay.log.vocabulary import FIELDS, event_now
 
 MOST_PROBLEMS = 20
 """So many are kept, the first ones; all are counted."""
@@ -56,7 +56,9 @@ _MAYBE_NULL = frozenset(
         *("internal", "external", "internal_because", "external_because", "granted_after_s"),
     }
 )
-_SINCE_LATER = frozenset({"granted_after_s", "bytes_lost", "traceback", "wire", "workers", "time_scale", "backend"})
+_SINCE_LATER = frozenset(
+    {"granted_after_s", "bytes_lost", "traceback", "wire", "workers", "time_scale", "backend", "local"}
+)
 """Fields that earlier releases did not write."""
 
 
@@ -136,6 +138,7 @@ def _record_of(line: bytes) -> Record:
     event = found.get("event")
     if not isinstance(event, str):
         raise _Foreign("it has no 'event', which every record has")
+    event = event_now(event)
     if event not in FIELDS:
         raise _Foreign(f"there is no event {_shown(event)}")
     at_s = _checked("at_s", found.get("at_s"), _NUMBER)

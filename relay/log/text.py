@@ -125,7 +125,7 @@ def _flow_ended(fields: Mapping[str, Any]) -> str:
     )
     lost = f", {fields['bytes_lost']} B lost" if fields["bytes_lost"] else ""
     return (
-        f"ended by {fields['because']}: {fields['destination'] or 'nothing asked for'}, {sides}, "
+        f"ended by {fields['because']}: {fields['destination'] or 'no destination'}, {sides}, "
         f"{fields['bytes_out']} B out, {fields['bytes_in']} B in{lost}, {fields['duration_s']:.3f} s"
     )
 

@@ -35,9 +35,14 @@ def current_causes(fields: Mapping[str, Any], *, stacklevel: int = 1) -> Mapping
     return {**fields, **{name: _FORMER_CAUSES[fields[name]] for name in former}}
 
 
+def event_now(event: str) -> str:
+    """An event by its name now: a log that the release before wrote has its former one."""
+    return _FORMER.get(event, event)
+
+
 def current_event(event: str, *, stacklevel: int = 1) -> str:
     """An event by its name now; its former one is taken for one release, with a warning to the caller's caller."""
-    current = _FORMER.get(event, event)
+    current = event_now(event)
     if current is not event:
         warn_of_former_name(str(event), current, stacklevel=stacklevel + 1)
     return current
@@ -242,7 +247,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "not-advanced": {"what": "what an advance of the NAT's clock does not move, though it may matter to this flow"},
     "time-advanced": {"by_s": "how far the NAT's clock was moved, in seconds; what was due by then stands before this"},
-    "chance-drawn": {"value": "from 0 up to, not including, 1", "because": "the behaviour that drew it"},
+    "chance-drawn": {
+        "value": "from 0 up to, not including, 1",
+        "because": "the behaviour that it is for, or the fault that a command has set, as in `shape-changed`",
+    },
     "slot-awaited": {
         "pool": "the behaviour's name for what there is only so much of; this connection waits for its turn",
         "limit": "how many there are; with `--workers` this worker's part",
@@ -267,13 +275,16 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "bytes": "bytes that the internal side had acknowledged and the external side never took",
         "because": "the behaviour",
     },
-    "note": {"text": "the behaviour's own text", "because": "the behaviour"},
+    "note": {
+        "text": "what the behaviour says, or when the fault ends the flow",
+        "because": "the behaviour, or the fault that a command has set, as in `shape-changed`",
+    },
     "action-dropped": {
         "action": "what the behaviour asked for too late; only with `RELAY_DEBUG`",
         "because": "the behaviour",
     },
     "flow-ended": {
-        "destination": "what the flow's initiator asked for; null if it asked for nothing",
+        "destination": "the destination that the flow's initiator asked for; null if it asked for none",
         "because": "what began its end: a cause, or a behaviour's name",
         "internal": "how the internal side ended, or null if there was no connection to it",
         "internal_because": "what ended it: a cause, or a behaviour's name; or null likewise",

@@ -98,7 +98,8 @@ def test_about_its_share_of_the_flows_suffers_it_the_same_ones_with_the_same_see
         nat = MemoryDriver(seed=seed)
         flows = [connected(nat) for _ in range(30)]
         nat.driver.faults.set("slow", Fault(side=Side.INTERNAL, shape=_SLOW.shape, share=0.5), None)
-        assert len(nat.told("chance-drawn")) == 30
+        drawn = [record.fields["because"] for record in nat.records if record.event == "chance-drawn"]
+        assert drawn == ["fault slow"] * 30, "by the name that shape-changed has for it"
         return [arrives_after_s(nat, server, app) == 1.0 for app, server in flows]
 
     assert 8 <= sum(slow_flows(1)) <= 22

@@ -60,7 +60,11 @@ def test_the_answer_ends_the_flow(asked: Asked) -> None:
     told = nat.fields("name-resolved")
     assert (told["name"], told["answer"], told["failure"]) == ("a.test", "192.0.2.7", None)
     assert asked.abandoned == 0
-    assert nat.told() == ["name-resolved"], "it was no flow to anywhere"
+    assert nat.told() == ["name-resolved", "fin-sent", "flow-ended"], "it was no flow to anywhere"
+    ended = nat.fields("flow-ended")
+    assert (ended["because"], ended["destination"]) == ("answered", None)
+    assert (ended["internal"], ended["internal_because"], ended["external"]) == ("fin", "answered", None)
+    assert nat.driver.totals.ended_by == {"answered": 1}
 
 
 def test_a_failure_is_answered_in_the_protocols_words(asked: Asked) -> None:
@@ -72,6 +76,8 @@ def test_a_failure_is_answered_in_the_protocols_words(asked: Asked) -> None:
     assert client.end == "fin"
     told = nat.fields("name-resolved")
     assert (told["answer"], told["failure"]) == (None, FailureKind.NOT_RESOLVED.value)
+    ended = nat.fields("flow-ended")
+    assert (ended["because"], ended["internal"], ended["internal_because"]) == ("destination", "fin", "destination")
 
 
 def test_a_client_that_resets_gives_its_question_up(asked: Asked) -> None:
@@ -80,6 +86,8 @@ def test_a_client_that_resets_gives_its_question_up(asked: Asked) -> None:
     nat.settle()
     assert asked.abandoned == 1
     assert not nat.driver.flows
+    ended = nat.fields("flow-ended")
+    assert (ended["because"], ended["internal"], ended["internal_because"]) == ("internal-peer", "rst", "peer")
 
 
 def test_a_client_that_has_sent_a_fin_is_answered(asked: Asked) -> None:

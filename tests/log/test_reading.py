@@ -53,6 +53,18 @@ def test_what_was_written_is_read() -> None:
     )
 
 
+def test_records_of_the_release_before_are_read_by_their_names_now() -> None:
+    head = {"at": "2026-11-22T01:00:00.000+00:00", "at_s": 1.0, "flow": 1, "process": None}
+    lines = [
+        {**head, "event": "flow-connected", "address": "192.0.2.1:80", "dial_s": 0.01},
+        {**head, "event": "opener-vanished"},
+        {**head, "event": "deafened", "side": "internal", "because": "close-mapping"},
+    ]
+    reader = RecordReader(io.BytesIO("".join(f"{json.dumps(line)}\n" for line in lines).encode()))
+    assert [record.event for record in reader] == ["flow-connected", "initiator-vanished", "blackholed"]
+    assert reader.problems == []
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

@@ -268,7 +268,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
                 "bytes_lost": 0,
                 "duration_s": 0.5,
             },
-            "ended by handshake-failed: nothing asked for, app fin by handshake-failed, 0 B out, 0 B in, 0.500 s",
+            "ended by handshake-failed: no destination, app fin by handshake-failed, 0 B out, 0 B in, 0.500 s",
         ),
     ],
     "fault": [({"error": "ValueError: no"}, "fault: ValueError: no")],
