@@ -59,7 +59,7 @@ _WANT_BEHIND: Mapping[type[Event], Want] = {
     events.FinReceived: Want(Ability.CLOSE),
     events.RstReceived: Want(Ability.CLOSE),
 }
-_FORMER = {"needs": "wants", "withheld_tos_bits": "wants"}
+_REMOVED = {"needs": "wants", "withheld_tos_bits": "wants"}
 _FORMER_HANDLERS = {"on_opener_vanished": "on_initiator_vanished"}  # for one release they are called all the same
 
 
@@ -102,7 +102,7 @@ class Behaviour:
             if current not in HANDLERS:
                 raise TypeError(f"{cls.__name__}.{name} handles no event; there are: {', '.join(sorted(HANDLERS))}")
             handled[HANDLERS[current]] = name
-        for former, current in _FORMER.items():
+        for former, current in _REMOVED.items():
             if hasattr(cls, former):
                 raise TypeError(f"{cls.__name__}.{former} has no effect; say it with {current}() (relay.abilities)")
         cls.handled = handled

@@ -47,7 +47,7 @@ class RelayOptions(TypedDict, total=False):
     allow_open: bool
     """Serve every client, also beyond loopback."""
     observer: str | None
-    """The provider of facts to use, or `none`."""
+    """The provider of abilities to use, or `none`."""
     strict: bool
     """Do not start if a quirk is impossible on this host."""
     resolve: Iterable[str]
