@@ -88,4 +88,4 @@ def test_a_flow_that_asked_for_nothing_has_no_destination(backend: str) -> None:
         assert read_exactly(sock, 2) == b"\x05\x00"
     ended = nat.wait_for("flow-ended")
     assert ended.fields["destination"] is None
-    assert describe(ended).startswith("ended by shutdown: nothing asked for, app rst by shutdown, 0 B out")
+    assert describe(ended).startswith("ended by shutdown: no destination, app rst by shutdown, 0 B out")

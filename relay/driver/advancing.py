@@ -137,4 +137,4 @@ def _busiest(driver: Driver) -> tuple[Flow, str] | None:
 def _named(flow: Flow) -> str:
     process = flow.log.process
     who = f"{process[1]}[{process[0]}]" if process is not None else str(flow.client_end() or "a client that is gone")
-    return f"flow #{flow.number} ({who} to {flow.destination or 'nothing that was asked for'})"
+    return f"flow #{flow.number} ({who} to {flow.destination or 'no destination'})"

@@ -240,6 +240,6 @@ def test_what_is_not_known_of_a_flow_is_said_so(nat: Nat, monkeypatch: pytest.Mo
     nat.settle()
     said = nat.refusal(1)
     (flow,) = nat.driver.flows.values()
-    assert said.startswith(f"advance: flow #2 ({flow.client_end()} to nothing that was asked for) does not settle")
+    assert said.startswith(f"advance: flow #2 ({flow.client_end()} to no destination) does not settle")
     monkeypatch.setattr(MemoryLeg, "peer", None)
-    assert "(a client that is gone to nothing that was asked for)" in nat.refusal(1)
+    assert "(a client that is gone to no destination)" in nat.refusal(1)

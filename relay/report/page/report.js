@@ -81,7 +81,7 @@
 
   function open(flow) {
     const address = flow.address && flow.address !== flow.destination ? ` (${flow.address})` : "";
-    byId("detail-title").textContent = `#${flow.number} ${flow.process} ${flow.client} → ${flow.destination || "nothing asked for"}${address}${flow.via ? `, via ${flow.via}` : ""}`;
+    byId("detail-title").textContent = `#${flow.number} ${flow.process} ${flow.client} → ${flow.destination || "no destination"}${address}${flow.via ? `, via ${flow.via}` : ""}`;
     const explain = (name) => explained(data, flow.section, name);
     const where = explain(flow.cause);
     const cause = where ? element("a", { href: where }, flow.cause) : flow.cause;
