@@ -1,12 +1,14 @@
 """How the command line is parsed: typer's own way, but for what each start would pay for.
 
 typer 0.29 reads values with pydantic, whose import takes longer than that of typer itself. The options here are text,
-lists of text, paths, flags and numbers with a parser of their own, and need none of it. Where typer keeps no such
-reader (its earlier versions) nothing changes.
+lists of text, paths, flags and numbers with a parser of their own, and need none of it. In the help it puts arguments
+in braces, and Python's types behind them: here they stand as they are named. Where typer does neither (its earlier
+versions) nothing changes.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ class Command(TyperCommand):
     """One command. Its errors name what the user wrote: the option, the environment variable, or the file's key."""
 
     def get_params(self, ctx: Any) -> Any:
-        return _read_plainly(super().get_params(ctx))
+        return _show_plainly(_read_plainly(super().get_params(ctx)))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with named_by_source(ctx):
@@ -94,3 +96,18 @@ def _read_plainly(options: Any) -> Any:
         if getattr(option, "_runtime_param", ...) is None and hasattr(option, "get_runtime_param"):
             option._runtime_param = _PlainReader(option)  # noqa: SLF001 - there is no public way to choose a reader
     return options
+
+
+def _show_plainly(options: Any) -> Any:
+    """Have arguments, among these, shown by their names alone."""
+    for option in options:
+        if option.param_type_name == "argument" and option.metavar and hasattr(option, "_usage_display_name"):
+            optional = not (option.required or option.metavar.startswith("["))
+            shown = f"[{option.metavar}]" if optional else option.metavar
+            option._usage_display_name = partial(str, shown)  # noqa: SLF001 - nor one to choose its words
+            option.display_type_rich = _no_type
+    return options
+
+
+def _no_type(ctx: Any) -> None:
+    return None
