@@ -1,7 +1,7 @@
 """The async libraries that a relay runs on: asyncio, trio, and asyncio with uvloop as its event loop.
 
-anyio has the first two as backends and the third as an option of the first. A relay does not need uvloop, so it is not
-installed with it, and there is none for Windows.
+anyio has the first two as backends and the third as an option of the first. uvloop is an extra that is installed by
+itself, and does not exist for Windows.
 """
 
 from __future__ import annotations

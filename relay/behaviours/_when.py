@@ -4,8 +4,8 @@
     when = { host = "*.example.com", port = 443, first = 3 }
 
 Every behaviour has these conditions beside its settings. They are decided once for a connection, when its initiator has
-said where it wants to go; until then a behaviour with conditions is not asked anything. A connection for which they do
-not hold is one without the behaviour, and pays nothing for it.
+said where it wants to go; until then a behaviour with conditions is not asked anything. For every other
+connection the behaviour is absent, and costs nothing.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ def server(
 ) -> None:
     """Serve `relay probe`, until Ctrl-C or SIGTERM.
 
-    It opens no connection to another host, and does nothing for a client without the token.
+    It opens no connection to another host, and serves only clients that have the token.
     """
     from relay.cli.probing import serve_probes
 

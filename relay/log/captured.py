@@ -89,7 +89,7 @@ class CaptureReader:
                 return body[:-4]
             self._complain("it is cut off, or the file still grows")
         else:
-            self._complain(f"it cannot be: its length is {length}; what follows is not read")
+            self._complain(f"its length {length} is impossible; what follows is left out")
         return None
 
     def _read(self, head: bytes, body: bytes) -> Captured | None:

@@ -34,10 +34,10 @@ class Plan:
     rounds: int = 3
     """How often each thing is looked at: so many agree, or what was found is not sure."""
     patience_s: float = 5.0
-    """How long no answer has to last to be none: real."""
+    """After how long without an answer a peer is taken for silent: real."""
     give_up_s: float = 150.0
     """How long a connect may take that is not answered."""
     keepalive_watch_s: float = 0.0
     """How long keepalive probes of the NAT's own are looked for: real. 170 finds those that come every 75 s."""
     only_server: bool = False
-    """Whether nothing but the probe server is reached: no other address, no name that does not exist."""
+    """Whether the probe server alone is connected to, and no other address or unknown name is tried."""

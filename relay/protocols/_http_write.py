@@ -1,6 +1,6 @@
 """How heads and bodies are written.
 
-Nothing is checked here, so nothing may come here that h11 has not read: in what it takes for a method, a target, a
+Nothing is checked here: all that comes here was read by h11 before. In what h11 takes for a method, a target, a
 reason, a field's name or value there is no CR, LF or NUL, and no space where it would part one from the next. What the
 relay adds is constants, and a Host that `_http_request` has cut out of such a target.
 """

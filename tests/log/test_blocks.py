@@ -114,7 +114,7 @@ def test_damage_is_named_by_its_block_and_what_follows_is_read_as_far_as_it_can_
         )
     for length in (11, 13, 1 << 30):
         found, problems, _ = read(_HEAD + struct.pack("<II", 6, length) + packet(0))
-        assert (found, problems[0].what) == ([], f"it cannot be: its length is {length}; what follows is not read")
+        assert (found, problems[0].what) == ([], f"its length {length} is impossible; what follows is left out")
 
 
 def test_a_capture_of_another_program_or_byte_order_is_none() -> None:

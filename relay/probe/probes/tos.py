@@ -39,7 +39,7 @@ async def _run(lab: Lab) -> None:
             if reset is not None:
                 fates.setdefault(value, []).append(reset)
     if not fates or any(fates.get(0, [])):
-        lab.findings.note("TOS byte: not measured, for connections without a change of it do not live")
+        lab.findings.note("TOS byte: not measured: connections end even where it stays the same")
         return
     if any(len(set(each)) > 1 for each in fates.values()):
         says = "the same change of TOS byte is reset or not, by chance"

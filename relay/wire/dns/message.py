@@ -1,7 +1,7 @@
 """DNS messages (RFC 1035 section 4): of a query its question, of a reply the addresses in it, and replies of our own.
 
-What is forwarded is forwarded as it came, whatever is in it: only the twelve bytes of the header have to be there. What
-cannot be read is no question, or has no addresses, and is never an error.
+What is forwarded is forwarded as it came, whatever is in it: only the twelve bytes of the header have to be there. A
+message that cannot be read counts as one without a question or addresses; it is no error.
 """
 
 from __future__ import annotations
