@@ -12,6 +12,7 @@ from relay.address import Endpoint
 from relay.causes import Cause
 from relay.errors import ConfigError
 from relay.events import DialFailure, FailureKind, Side
+from relay.log import Record
 from relay.testing import MemoryLeg, memory_pair
 from support.clients import socks5_request
 from support.memory_driver import End, MemoryDriver, proxy
@@ -93,6 +94,22 @@ def nothing_is_left(nat: MemoryDriver, wait: Wait) -> bool:
         {},
         [],
     )
+
+
+def test_a_listener_of_the_log_may_end_a_wait_as_it_begins(wait: Wait) -> None:
+    nat = MemoryDriver()
+
+    def listen(record: Record) -> None:
+        if record.event == "bind-opened":
+            nat.driver.end_all("a listener")
+
+    nat.driver.log.subscribe(listen)
+    client = ask(nat)
+    wait.finds(_PEER.host)
+    nat.advance(60.0)
+    assert (client.hears(), client.end) == (b"\x05\x00", "rst")
+    assert nat.told()[-1] == "flow-ended"
+    assert nothing_is_left(nat, wait)
 
 
 def test_the_reply_says_where_the_peer_may_connect_and_that_is_no_destination_of_others(wait: Wait) -> None:
