@@ -21,8 +21,6 @@ import errno
 from functools import partial
 from typing import ClassVar
 
-from relay.abilities import Ability, Want
-from relay.actions import WatchIdle
 from relay.causes import Cause
 from relay.debug import show_traceback
 from relay.driver.associating import Associating
@@ -31,15 +29,13 @@ from relay.driver.carrying import Carrying
 from relay.driver.dialling import Dialling
 from relay.driver.flow_state import FlowState
 from relay.driver.handshaking import HANDSHAKE, Handshaking
-from relay.driver.idleness import Idleness
 from relay.driver.performing import PERFORMERS
 from relay.driver.phase import OVER
 from relay.driver.recognising import Recognising
-from relay.driver.requests import Requests
 from relay.driver.resolving import Resolving
 from relay.driver.shaping import drop_old_shapes
 from relay.errors import BehaviourError, ProtocolError, RelayBug
-from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken, TimerFired
+from relay.events import Event, LimitReached, LinkWentDown, ProbeAnswered, ProbeArrived, Side, SlotTaken
 from relay.frontends import Conversation, PendingConnection
 from relay.legs import Leg
 from relay.legs.in_front import LegInFront
@@ -48,8 +44,6 @@ from relay.protocols import Associate, Bind, Resolve
 
 LINGER_S = 60.0
 """How long a side has to end once the other is over, or neither sends any more. Linux keeps FIN_WAIT2 as long."""
-
-_SEGMENTS = (Want(Ability.IDLENESS, by="segments"),)
 
 
 class Flow(FlowState):
@@ -323,25 +317,3 @@ class Flow(FlowState):
             destination = str(self.destination) if self.destination is not None else None
             self.log.write_ending(self.machine, destination, carried)
         self.log.carrying = None  # they hold each other
-
-    # Time
-
-    def start_behaviours_timer(self, name: str, after_s: float) -> None:
-        """Give the machine a `TimerFired` in `after_s` seconds of the NAT's clock."""
-        self.start_nat_timer(name, after_s, lambda: self.take(TimerFired(self.now_s(), name)))
-
-    def watch_idle(self, name: str, action: WatchIdle) -> None:
-        """Tell the machine once there was no traffic for the `after_s` of this watch."""
-        if self.idleness is None:
-            self.idleness = Idleness(self, self.saw_data)
-            self.saw_data = self.idleness.saw_data
-        if action.counts == "segments" and not self.idleness.listens:
-            self.idleness.listens = True
-            self.legs[Side.EXTERNAL].watch(_SEGMENTS, self)
-        self.idleness.watch(name, action)
-
-    def count_requests(self) -> None:
-        """Tell the machine of each request from now on."""
-        if not self._counts_requests:
-            self._counts_requests = True
-            self.saw_data = Requests(self, self.saw_data).saw_data

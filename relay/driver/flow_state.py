@@ -28,9 +28,9 @@ class FlowState(Timed):
     """The state of a flow. Owns its legs."""
 
     __slots__ = (
-        "_counts_requests",
         "_pending",
         "_waiting",
+        "counts_requests",
         "destination",
         "faults",
         "forward",
@@ -85,7 +85,8 @@ class FlowState(Timed):
         """When there was traffic, once a behaviour wants to know."""
         self.saw_data: Callable[[Side], None] | None = None
         """Called with a side whose bytes were carried, once something wants to know."""
-        self._counts_requests = False
+        self.counts_requests = False
+        """Whether a behaviour wants to know of requests."""
         self._waiting: tuple[Callable[[], None], ...] | None = None  # behind what is being done, if anything is
 
     @property

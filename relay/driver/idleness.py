@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from relay.abilities import Ability, Want
 from relay.actions import WatchIdle
 from relay.driver.presuming import Probes, tell_unseen
 from relay.events import Side, WentIdle
@@ -26,12 +27,24 @@ from relay.events import Side, WentIdle
 if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
+_SEGMENTS = (Want(Ability.IDLENESS, by="segments"),)
 _LOOKS = 8
 _ACK_WITHIN_S = 0.25  # real; Linux delays an ACK by 40 to 200 ms
 _FEW_BYTES = 64 * 1024
 _LATE_S = 0.2  # real; more than a busy host holds a timer up
 
 _NONE: Mapping[Side, Probes] = MappingProxyType({})  # one for all flows: an idle one is to be small
+
+
+def watch_idle(flow: Flow, name: str, action: WatchIdle) -> None:
+    """Give the flow's machine a `WentIdle` of this name once there was no traffic for the `after_s` of this watch."""
+    if flow.idleness is None:
+        flow.idleness = Idleness(flow, flow.saw_data)
+        flow.saw_data = flow.idleness.saw_data
+    if action.counts == "segments" and not flow.idleness.listens:
+        flow.idleness.listens = True
+        flow.legs[Side.EXTERNAL].watch(_SEGMENTS, flow)
+    flow.idleness.watch(name, action)
 
 
 class Idleness:

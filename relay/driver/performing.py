@@ -33,9 +33,11 @@ from relay.actions import (
     WatchIdle,
 )
 from relay.driver.dialling import Dialling
+from relay.driver.idleness import watch_idle
+from relay.driver.requests import count_requests
 from relay.driver.shaping import set_shape
 from relay.errors import RelayBug
-from relay.events import Side
+from relay.events import Side, TimerFired
 
 if TYPE_CHECKING:
     from relay.driver.flow import Flow
@@ -138,15 +140,16 @@ def _report_loss(flow: Flow, action: ReportLoss, because: str) -> None:
 
 
 def _start_timer(flow: Flow, action: StartTimer, because: str) -> None:
-    flow.start_behaviours_timer(f"{because}/{action.key}", action.after_s)
+    name = f"{because}/{action.key}"
+    flow.start_nat_timer(name, action.after_s, lambda: flow.take(TimerFired(flow.now_s(), name)))
 
 
 def _watch_idle(flow: Flow, action: WatchIdle, because: str) -> None:
-    flow.watch_idle(f"{because}/{action.key}", action)
+    watch_idle(flow, f"{because}/{action.key}", action)
 
 
 def _count_requests(flow: Flow, action: CountRequests, because: str) -> None:
-    flow.count_requests()
+    count_requests(flow)
 
 
 def _take_slot(flow: Flow, action: TakeSlot, because: str) -> None:

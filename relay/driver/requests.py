@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from relay.driver.flow import Flow
 
 
+def count_requests(flow: Flow) -> None:
+    """Give the flow's machine a `RequestBegan` at each request from now on."""
+    if not flow.counts_requests:
+        flow.counts_requests = True
+        flow.saw_data = Requests(flow, flow.saw_data).saw_data
+
+
 class Requests:
     """One flow's count, by the bytes that are carried."""
 
