@@ -12,10 +12,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 from relay.log.record import Record
-from relay.log.vocabulary import FIELDS, event_now
+from relay.log.vocabulary import COUNT, FIELDS, MAYBE_NULL, NUMBER, Kind, event_now, kind_of
 
 MOST_PROBLEMS = 20
 """So many are kept, the first ones; all are counted."""
@@ -25,37 +25,6 @@ _SHOWN = 40  # characters of what is wrong
 _MOST_NUMBER = 1e15  # beyond which a float no longer counts bytes, and no relay gets
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998  # so that every zone's clock can show it
 
-_Kind: TypeAlias = tuple[type, ...]
-_COUNT: _Kind = (int,)
-_NUMBER: _Kind = (int, float)
-_TEXT: _Kind = (str,)
-_KINDS: Mapping[str, _Kind] = {
-    **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes", "limit"), _COUNT),
-    **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes", "probes", "datagrams"), _COUNT),
-    **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), _COUNT),
-    **dict.fromkeys(("time_scale", "value"), _NUMBER),
-    **dict.fromkeys(("forwards", "inbound", "settings", "wire", "effects"), (list,)),
-    "fidelity": (dict,),
-}
-"""By the field's name; of others, those that end in `_s` are numbers of seconds, and the rest is text."""
-
-_MAYBE_NULL = frozenset(
-    {
-        *(
-            "forward",
-            "listen",
-            "answer",
-            "failure",
-            "local",
-            "new",
-            "new_precedence",
-            "reference",
-            "traceback",
-            "destination",
-        ),
-        *("internal", "external", "internal_because", "external_because", "granted_after_s"),
-    }
-)
 _SINCE_LATER = frozenset(
     {"granted_after_s", "bytes_lost", "traceback", "wire", "workers", "time_scale", "backend", "local"}
 )
@@ -141,7 +110,7 @@ def _record_of(line: bytes) -> Record:
     event = event_now(event)
     if event not in FIELDS:
         raise _Foreign(f"there is no event {_shown(event)}")
-    at_s = _checked("at_s", found.get("at_s"), _NUMBER)
+    at_s = _checked("at_s", found.get("at_s"), NUMBER)
     return Record(
         event,
         float(at_s),
@@ -157,15 +126,15 @@ def _field(event: str, name: str, found: Mapping[str, Any]) -> Any:
     if name not in found and name not in _SINCE_LATER:
         raise _Foreign(f"{event} without {name!r}")
     value = found.get(name)
-    if value is None and (name in _MAYBE_NULL or name not in found):
+    if value is None and (name in MAYBE_NULL or name not in found):
         return value
-    _checked(name, value, _KINDS.get(name) or (_NUMBER if name.endswith("_s") else _TEXT))
+    _checked(name, value, kind_of(name))
     if name == "side" and value not in ("internal", "external"):
         raise _Foreign(f"'side' is {_shown(value)}, which is neither internal nor external")
     return value
 
 
-def _checked(name: str, value: Any, kind: _Kind) -> Any:
+def _checked(name: str, value: Any, kind: Kind) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise _Foreign(f"{name!r} is {_shown(value)}")
     if isinstance(value, int | float) and not abs(value) < _MOST_NUMBER and name != "seed":
@@ -177,7 +146,7 @@ def _checked(name: str, value: Any, kind: _Kind) -> Any:
 
 def _flow_of(found: Mapping[str, Any]) -> int | None:
     flow = found.get("flow")
-    return None if flow is None else _checked("flow", flow, _COUNT)
+    return None if flow is None else _checked("flow", flow, COUNT)
 
 
 def _process_of(value: Any) -> tuple[int, str] | None:

@@ -1,4 +1,4 @@
-"""The vocabulary of the event log: every event, the fields of each, and the words for why and how flows end.
+"""The vocabulary of the event log: every event, its fields and what they hold, and the words for why and how flows end.
 
 `FIELDS` and `COMMON_FIELDS` are the documentation of the JSON, too. `EventLog` refuses a field that is not here.
 The reference in docs/events.md is made from this module, by `tests/support/log_reference.py`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import EnumType, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from relay.causes import Cause, How
 from relay.deprecation import warn_of_former_name
@@ -303,6 +303,34 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Every event's own fields and their meaning. `COMMON_FIELDS` are those that all have."""
+
+Kind: TypeAlias = tuple[type, ...]
+"""What a field's value is."""
+COUNT: Kind = (int,)
+NUMBER: Kind = (int, float)
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("flows", "flows_ended", "records", "worker", "pid", "seed", "workers", "bytes", "limit"), COUNT),
+    **dict.fromkeys(("bytes_out", "bytes_in", "bytes_lost", "unacked_bytes", "probes", "datagrams"), COUNT),
+    **dict.fromkeys(("syn", "old", "new", "syn_precedence", "new_precedence", "reference"), COUNT),
+    **dict.fromkeys(("time_scale", "value"), NUMBER),
+    **dict.fromkeys(("forwards", "inbound", "settings", "wire", "effects"), (list,)),
+    "fidelity": (dict,),
+}
+"""What those fields are, by name, that are not text; of others, those that end in `_s` are numbers of seconds."""
+
+MAYBE_NULL = frozenset(
+    {
+        *("forward", "listen", "answer", "failure", "local", "destination", "granted_after_s", "traceback"),
+        *("new", "new_precedence", "reference", "internal", "external", "internal_because", "external_because"),
+    }
+)
+"""The fields that may be null."""
+
+
+def kind_of(field: str) -> Kind:
+    """What a field of this name holds, where it is not null."""
+    return KINDS.get(field) or (NUMBER if field.endswith("_s") else (str,))
+
 
 COMMON_FIELDS: Mapping[str, str] = {
     "at": "wall-clock time, ISO 8601, UTC",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,7 +14,9 @@ from relay.driver.flow import Flow
 from relay.driver.performing import PERFORMERS
 from relay.events import DialSucceeded, RstReceived, Side
 from relay.log import FIELDS, Record
+from relay.log.reading import RecordReader
 from relay.log.text import describe
+from relay.log.vocabulary import COUNT, KINDS
 from relay.profiles import add_behaviours
 from support.memory_driver import MemoryDriver, forward
 
@@ -26,7 +29,7 @@ class Inject(SideAction):
 
 
 def _inject(flow: Flow, action: Inject, because: str) -> None:
-    flow.log.write("injected", side=action.side.value, bytes=len(action.data), because=because)
+    flow.log.write("injected", side=action.side.value, times=1, because=because)
     flow.legs[action.side].write(action.data)
 
 
@@ -45,8 +48,11 @@ class Herald(Behaviour):
 def nat(monkeypatch: pytest.MonkeyPatch) -> MemoryDriver:
     monkeypatch.setitem(cast("dict[Any, Any]", PERFORMERS), Inject, _inject)
     monkeypatch.setitem(
-        cast("dict[Any, Any]", FIELDS), "injected", {"side": "to whom", "bytes": "how many", "because": "the behaviour"}
+        cast("dict[Any, Any]", FIELDS),
+        "injected",
+        {"side": "to whom", "times": "often", "because": "by what"},
     )
+    monkeypatch.setitem(cast("dict[Any, Any]", KINDS), "times", COUNT)
     monkeypatch.setenv("RELAY_DEBUG", "1")
     nat = MemoryDriver("transparent")
     nat.driver.profile = add_behaviours(nat.driver.profile, [Herald])
@@ -56,8 +62,17 @@ def nat(monkeypatch: pytest.MonkeyPatch) -> MemoryDriver:
 def test_it_is_carried_out_recorded_and_put_in_words(nat: MemoryDriver) -> None:
     nat.call(forward())
     assert nat.answer().hears() == b"hear"
-    assert nat.fields("injected") == {"side": "external", "bytes": 4, "because": "herald"}
-    assert describe(record_of(nat, "injected")) == "injected, the server, bytes=4, by herald"
+    assert nat.fields("injected") == {"side": "external", "times": 1, "because": "herald"}
+    assert describe(record_of(nat, "injected")) == "injected, the server, times=1, by herald"
+
+
+def test_a_file_that_has_its_record_is_read(nat: MemoryDriver) -> None:
+    nat.call(forward())
+    nat.answer()
+    written = record_of(nat, "injected")
+    reader = RecordReader(io.BytesIO(f"{written.as_json(0.0)}\n".encode()))
+    assert [(record.event, record.fields) for record in reader] == [("injected", written.fields)]
+    assert reader.problems == []
 
 
 def test_on_a_side_that_is_over_it_is_dropped(nat: MemoryDriver) -> None:

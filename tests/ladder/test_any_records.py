@@ -13,7 +13,8 @@ from relay.ladder import runs_of
 from relay.ladder.text import WIDTH, LadderText
 from relay.ladder.width import cells
 from relay.log import COMMON_FIELDS, FIELDS
-from relay.log.reading import _KINDS, _MAYBE_NULL, RecordReader
+from relay.log.reading import RecordReader
+from relay.log.vocabulary import MAYBE_NULL, kind_of
 from relay.report import page_of, section_of
 from support.flow_records import two_flows
 
@@ -28,13 +29,13 @@ def every_event() -> list[dict[str, Any]]:
     """A line of each kind, of one flow, and two flows that could have been."""
     told = two_flows()
     for event, fields in FIELDS.items():
-        values: dict[str, Any] = {name: _value(name) for name in fields if name not in _MAYBE_NULL}
+        values: dict[str, Any] = {name: _value(name) for name in fields if name not in MAYBE_NULL}
         told(3.0, event, 3, **(values | ({"side": "internal"} if "side" in fields else {})))
     return [json.loads(line) for line in told.lines().splitlines()]
 
 
 def _value(name: str) -> Any:
-    return 0.5 if name.endswith("_s") else _KINDS.get(name, (str,))[0]()
+    return 0.5 if name.endswith("_s") else kind_of(name)[0]()
 
 
 LINES = every_event()
