@@ -181,4 +181,4 @@ def _is_over(bits: int) -> bool:
 
 
 def _has_ended(bits: int) -> bool:
-    return bits & _PRESENT != 0 and (bits & DEAD != 0 or bits & _FINISHED == _FINISHED)
+    return bits & _PRESENT != 0 and _is_over(bits)

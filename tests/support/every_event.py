@@ -20,10 +20,11 @@ import pytest
 from relay.actions import Grant, Note
 from relay.behaviours import Actions, Behaviour
 from relay.cli.outputs import open_outputs
-from relay.config import configure
+from relay.config import RelayConfig, configure
 from relay.control import AdjustForward, LiftFault, SetFault
 from relay.events import DialSucceeded, FinReceived, Side
 from relay.fault import Fault
+from relay.frontends import FrontEnd
 from relay.log import EventLog, Record
 from relay.log.sink import LIMIT_BYTES
 from relay.net.queues import unread_bytes
@@ -199,16 +200,7 @@ def drive_a_late_action(backend: str) -> list[Record]:
 
 
 def drive_an_end(backend: str) -> list[Record]:
-    records: list[Record] = []
-
-    async def serve_and_drain() -> None:
-        log = EventLog()
-        log.subscribe(records.append)
-        async with open_relay(configure(listen="127.0.0.1:0"), log) as relay:
-            await relay.drain(0.1)
-
-    anyio.run(serve_and_drain, backend=backend)
-    return records
+    return _drained_at_once(backend, configure(listen="127.0.0.1:0"))
 
 
 def drive_to_oblivion(backend: str) -> list[Record]:
@@ -269,19 +261,24 @@ def drive_datagrams_and_binds(backend: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def drive_without_pings(backend: str) -> list[Record]:
     """The events of a relay that has a guest, on a host that lets it ask for no echo."""
-    records: list[Record] = []
-
-    async def serve_a_guest() -> None:
-        log = EventLog()
-        log.subscribe(records.append)
-        profile = load_profile("transparent")
-        guest = WireFrontEnd(MemoryLink(), profile.stack.build(), GuestNetwork(), 7)
-        async with open_relay(configure(profile, listen=None, has_guests=True), log, front_ends=[guest]):
-            pass
-
+    profile = load_profile("transparent")
+    guest = WireFrontEnd(MemoryLink(), profile.stack.build(), GuestNetwork(), 7)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("relay.wire.frontend.find_ping_access", lambda: PingAccess.NONE)
-        anyio.run(serve_a_guest, backend=backend)
+        return _drained_at_once(backend, configure(profile, listen=None, has_guests=True), guest)
+
+
+def _drained_at_once(backend: str, config: RelayConfig, *front_ends: FrontEnd) -> list[Record]:
+    """What a relay records that begins to drain as soon as it serves."""
+    records: list[Record] = []
+
+    async def serve_and_drain() -> None:
+        log = EventLog()
+        log.subscribe(records.append)
+        async with open_relay(config, log, front_ends=front_ends) as relay:
+            await relay.drain(0.1)
+
+    anyio.run(serve_and_drain, backend=backend)
     return records
 
 
