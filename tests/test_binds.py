@@ -45,6 +45,7 @@ def test_two_replies_then_a_connection_of_the_peers(nat: RunningRelay, protocol:
             assert client.reply() == (0, peer.getsockname())
             peer.sendall(b"220 hello")
             assert read_exactly(client.sock, 9) == b"220 hello"
+            nat.wait_for("flow-opened", via=f"{protocol}-bind")  # its process is known by then: that takes a connection
             client.sock.sendall(b"answer")
             client.sock.shutdown(socket.SHUT_WR)
             assert read_to_end(peer) == b"answer"
